@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class Episode:
     """One unbroken stretch of play. F frames, A action vector.
 
-    Alignment: ``actions[t]`` and ``rewards[t]`` belong to the transition from ``frames[t]`` to ``frames[t + 1]``, so the
-    last row of both is unused (zeros). ``terminated[t]`` and ``state[...][t]`` describe ``frames[t]``.
+    Alignment: ``actions[t]`` and ``rewards[t]`` belong to the transition from ``frames[t]`` to ``frames[t + 1]``, so
+    the last row of both is unused (zeros). ``terminated[t]`` and ``state[...][t]`` describe ``frames[t]``.
 
     Attributes:
         frames: uint8 (F, H, W, 3), RGB.
@@ -21,7 +21,7 @@ class Episode:
         rewards: float32 (F,).
         terminated: bool (F,).
         state: privileged arrays with leading axis F. Engines that know their pose give ``position`` (F, 3) in metres
-            with y up, ``velocity`` (F, 3) in metres a second, ``yaw`` and ``pitch`` (F,) in degrees (Minecraft's signs).
+            with y up, ``velocity`` (F, 3) in metres a second, ``yaw`` and ``pitch`` (F,) in degrees (Minecraft signs).
         events: one mapping per event, each with at least ``frame`` and ``kind``.
         text: caption of the whole episode.
         provenance: where it comes from: engine, engine_version, game, seed (of the map), start_seed, policy, split,

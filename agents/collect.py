@@ -1,0 +1,343 @@
+"""Record scripted play into an episode store: several engines side by side, resumable, safe to kill at any moment.
+
+The unit of work is a *world*: one map seed with a few episodes from different starting points. Everything about a world
+is a function of (seed, world number), so an interrupted collection continues where it stopped. Each world runs in its
+own process: an engine that crashes or hangs costs one attempt, nothing more.
+"""
+
+import argparse
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from worldsim.agents.collect_world import EnvFactory, World, make_luanti, plan_worlds, record_world
+from worldsim.datasets.store import EpisodeStore
+
+# A world that says nothing for this long is stopped and tried again.
+SILENCE_SECONDS = 240.0
+
+
+@dataclass
+class CollectionReport:
+    """What a collection did.
+
+    Attributes:
+        frames: frames committed by this call.
+        episodes: episodes committed by this call.
+        skipped: episodes that were there already.
+        frozen_episodes: attempts at an episode rejected or cut short because the picture stood still.
+        frozen_frames: frames, among those committed, whose picture equals the one before.
+        failures: worlds' failed attempts (crashes and hangs), as one line each.
+        abandoned: names of worlds given up after all attempts.
+        seconds: wall time.
+        interrupted: whether the user stopped it.
+    """
+
+    frames: int = 0
+    episodes: int = 0
+    skipped: int = 0
+    frozen_episodes: int = 0
+    frozen_frames: int = 0
+    failures: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def line(self) -> str:
+        """One line for people."""
+        frozen = 100 * self.frozen_frames / max(1, self.frames)
+        return (
+            f"{self.frames} frames in {self.episodes} episodes ({self.skipped} were there already), "
+            f"{self.frames / max(1e-9, self.seconds):.1f} frames/s, frozen {frozen:.1f} %, "
+            f"{self.frozen_episodes} frozen attempts, {len(self.failures)} failures, "
+            f"{len(self.abandoned)} worlds abandoned"
+        )
+
+
+def collect(
+    *,
+    out: str | os.PathLike[str],
+    hours: float | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    workers: int = 2,
+    episode_frames: int = 1000,
+    episodes_per_world: int = 6,
+    fps: int = 20,
+    policy: str = "mixture",
+    frozen_limit: float = 0.25,
+    attempts: int = 3,
+    make_env: EnvFactory = make_luanti,
+    progress: bool = True,
+) -> CollectionReport:
+    """Record episodes into the store at ``out``; what is there already is skipped.
+
+    Args:
+        out: folder of the episode store.
+        hours: game time to collect in all (this or ``episodes``).
+        episodes: number of episodes to collect in all.
+        seed: of the whole collection: map seeds, starting points, times of day, policies.
+        workers: engines side by side; 0 records in this very process.
+        episode_frames: frames of an episode.
+        episodes_per_world: episodes from each map seed, each with its own starting point.
+        fps: frames a second of game time.
+        policy: ``mixture`` or the name of one script.
+        frozen_limit: share of unchanged frames above which an episode is rejected and played again, differently.
+        attempts: tries at a world whose engine crashes or hangs.
+        make_env: makes the engine; called in the worker process with a ``World`` and ``fps``.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: an option makes no sense.
+    """
+    if (hours is None) == (episodes is None):
+        raise ValueError("give either hours or episodes")
+    total = episodes if episodes is not None else round((hours or 0) * 3600 * fps / episode_frames)
+    if total < 1 or episode_frames < 2 or episodes_per_world < 1 or workers < 0 or attempts < 1:
+        raise ValueError(
+            f"nothing to collect: episodes {total}, episode_frames {episode_frames}, "
+            f"episodes_per_world {episodes_per_world}, workers {workers}, attempts {attempts}"
+        )
+    store = EpisodeStore(out)
+    store.discard_unfinished()
+    worlds = plan_worlds(
+        seed=seed,
+        episodes=total,
+        episodes_per_world=episodes_per_world,
+        episode_frames=episode_frames,
+        policy=policy,
+        frozen_limit=frozen_limit,
+    )
+    report = CollectionReport(skipped=sum(name in store for world in worlds for name in world.names))
+    todo = [world for world in worlds if not all(name in store for name in world.names)]
+    start = time.monotonic()
+    with _Display(total, report, start, enabled=progress) as display:
+        if workers == 0:
+            _collect_here(store, todo, make_env, fps, attempts, report, display)
+        else:
+            _collect_beside(Path(out), todo, make_env, fps, attempts, workers, report, display)
+    report.seconds = time.monotonic() - start
+    return report
+
+
+Message = tuple[str, Any]
+
+
+class _Display:
+    """A progress bar on a terminal, else one line a minute."""
+
+    def __init__(self, total: int, report: CollectionReport, start: float, *, enabled: bool):
+        self.total, self.report, self.start, self.enabled = total, report, start, enabled
+        self.console = Console(stderr=True)
+        self.steps, self._line_at = 0, 0.0
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("episodes"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not (enabled and self.console.is_terminal),
+        )
+        self._task = self._bar.add_task("collecting", total=total, completed=report.skipped)
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def take(self, message: Message) -> None:
+        """Count what a worker reports."""
+        kind, value = message
+        if kind == "steps":
+            self.steps += value
+        elif kind == "episode":
+            self.report.episodes += 1
+            self.report.frames += value["frames"]
+            self.report.frozen_frames += value["frozen"]
+        elif kind == "frozen":
+            self.report.frozen_episodes += 1
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Redraw."""
+        done = self.report.skipped + self.report.episodes
+        rate = self.steps / max(1e-9, time.monotonic() - self.start)
+        text = f"{self.report.frames} frames, {rate:.0f} frames/s"
+        self._bar.update(self._task, completed=done, description=text)
+        if self.enabled and not self.console.is_terminal and time.monotonic() - self._line_at > 60:
+            self._line_at = time.monotonic()
+            left = (self.total - done) * (time.monotonic() - self.start) / max(1, self.report.episodes)
+            frozen = 100 * self.report.frozen_frames / max(1, self.report.frames)
+            self.note(
+                f"{time.strftime('%H:%M:%S')} {done}/{self.total} episodes, {text}, frozen {frozen:.1f} %, "
+                f"{self.report.frozen_episodes} frozen attempts, {len(self.report.failures)} failures, "
+                f"{left / 60:.0f} min left"
+            )
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self.enabled:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _collect_here(
+    store: EpisodeStore,
+    worlds: list[World],
+    make_env: EnvFactory,
+    fps: int,
+    attempts: int,
+    report: CollectionReport,
+    display: _Display,
+) -> None:
+    for world in worlds:
+        for attempt in range(attempts):
+            try:
+                record_world(store, world, make_env=make_env, fps=fps, report=display.take)
+                break
+            except KeyboardInterrupt:
+                report.interrupted = True
+                return
+            except Exception as error:
+                _fail(report, display, world, attempt, f"{type(error).__name__}: {error}", attempts)
+
+
+@dataclass
+class _Running:
+    world: World
+    attempt: int
+    worker: Any
+    pipe: Connection
+    heard: float
+    error: str = ""
+
+
+def _collect_beside(
+    out: Path,
+    worlds: list[World],
+    make_env: EnvFactory,
+    fps: int,
+    attempts: int,
+    workers: int,
+    report: CollectionReport,
+    display: _Display,
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = [(world, 0) for world in reversed(worlds)]
+    running: list[_Running] = []
+    try:
+        while queue or running:
+            while queue and len(running) < workers:
+                world, attempt = queue.pop()
+                running.append(_launch(context, out, world, attempt, make_env, fps))
+            wait([r.pipe for r in running], timeout=1.0)
+            for one in list(running):
+                _listen(one, display)
+                silent = time.monotonic() - one.heard > SILENCE_SECONDS
+                if silent and one.worker.is_alive():
+                    one.error = f"silent for {SILENCE_SECONDS:.0f} s"
+                    _stop(one)
+                if one.worker.is_alive():
+                    continue
+                _listen(one, display)
+                one.worker.join()
+                one.pipe.close()
+                running.remove(one)
+                if one.worker.exitcode != 0:
+                    reason = one.error or f"worker ended with {one.worker.exitcode}"
+                    if _fail(report, display, one.world, one.attempt, reason, attempts):
+                        queue.insert(0, (one.world, one.attempt + 1))
+            display.refresh()
+    except KeyboardInterrupt:
+        report.interrupted = True
+        display.note("stopping: committed episodes are safe, unfinished ones are dropped")
+    finally:
+        for one in running:
+            _stop(one)
+
+
+def _launch(context: Any, out: Path, world: World, attempt: int, make_env: EnvFactory, fps: int) -> _Running:
+    mine, theirs = context.Pipe(duplex=False)
+    worker = context.Process(target=_work, args=(out, world, make_env, fps, theirs), name=world.name)
+    worker.start()
+    theirs.close()
+    return _Running(world, attempt, worker, mine, time.monotonic())
+
+
+def _listen(one: _Running, display: _Display) -> None:
+    try:
+        while one.pipe.poll():
+            message = one.pipe.recv()
+            one.heard = time.monotonic()
+            if message[0] == "error":
+                one.error = message[1]
+            display.take(message)
+    except (EOFError, OSError):
+        one.worker.join(timeout=5)
+
+
+def _stop(one: _Running) -> None:
+    if one.worker.is_alive():
+        one.worker.terminate()
+        one.worker.join(timeout=10)
+    if one.worker.is_alive():
+        one.worker.kill()
+        one.worker.join()
+
+
+def _fail(report: CollectionReport, display: _Display, world: World, attempt: int, reason: str, attempts: int) -> bool:
+    """Note a failed attempt; returns whether another one is due."""
+    reason = reason.splitlines()[0] if reason else "unknown"
+    report.failures.append(f"{world.name} attempt {attempt + 1}: {reason}")
+    display.note(report.failures[-1])
+    if attempt + 1 >= attempts:
+        report.abandoned.append(world.name)
+    return attempt + 1 < attempts
+
+
+def _work(out: Path, world: World, make_env: EnvFactory, fps: int, pipe: Connection) -> None:
+    """Body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone decides.
+    signal.signal(signal.SIGTERM, _leave)
+    parent = multiprocessing.parent_process()
+
+    def report(message: Message) -> None:
+        if parent is not None and not parent.is_alive():
+            raise SystemExit(1)
+        pipe.send(message)
+
+    try:
+        record_world(EpisodeStore(out), world, make_env=make_env, fps=fps, report=report)
+    except Exception as error:
+        report(("error", f"{type(error).__name__}: {error}"))
+        raise SystemExit(1) from None
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(1)
+
+
+def main() -> None:
+    """Entry point of ``python -m worldsim.agents.collect``."""
+    parser = argparse.ArgumentParser(description="Record scripted play of the real engine.")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--hours", type=float, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(collect(out=options.out, hours=options.hours, workers=options.workers, seed=options.seed).line())
+
+
+if __name__ == "__main__":
+    main()

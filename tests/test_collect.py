@@ -1,0 +1,156 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
+from worldsim.actions import MINECRAFT
+from worldsim.agents.collect import collect
+from worldsim.agents.collect_world import World, plan_worlds
+from worldsim.datasets.store import EpisodeStore
+
+SMALL: dict[str, Any] = {"episode_frames": 60, "episodes_per_world": 2, "progress": False, "make_env": make_fake}
+
+
+def test_the_recorded_action_leads_from_its_frame_to_the_next(tmp_path: Path):
+    collect(out=tmp_path, episodes=3, workers=0, **SMALL)
+    store = EpisodeStore(tmp_path)
+    for name in store:
+        episode = store.read(name)
+        turned = (np.diff(episode.state["yaw"]) + 180) % 360 - 180
+        np.testing.assert_allclose(turned, episode.actions[:-1, -1], atol=1e-3)
+        keys = {key: episode.actions[:-1, MINECRAFT.keys.index(key)] for key in MINECRAFT.keys}
+        walking = np.hypot(keys["forward"] - keys["back"], keys["right"] - keys["left"])
+        moved = np.linalg.norm(np.diff(episode.state["position"], axis=0), axis=1)
+        np.testing.assert_allclose(moved, 0.2 * walking, atol=1e-3)
+        assert not episode.actions[-1].any()
+        # The picture shows the pose of its own row.
+        np.testing.assert_array_equal(episode.frames[:, 0, 0, 2], (episode.state["pitch"] + 90).astype(np.uint8))
+
+
+def test_collection_is_a_function_of_its_seed(tmp_path: Path):
+    for folder in ("a", "b"):
+        collect(out=tmp_path / folder, episodes=2, seed=7, workers=0, **SMALL)
+    collect(out=tmp_path / "c", episodes=2, seed=8, workers=0, **SMALL)
+    a, b, c = (EpisodeStore(tmp_path / folder) for folder in "abc")
+    assert a.names() == b.names()
+    for name in a:
+        np.testing.assert_array_equal(a.read(name).frames, b.read(name).frames)
+    assert not np.array_equal(a.read(a.names()[0]).actions, c.read(c.names()[0]).actions)
+
+
+def test_a_second_call_only_adds_what_is_missing(tmp_path: Path):
+    collect(out=tmp_path, episodes=3, workers=0, **SMALL)
+    before = {name: EpisodeStore(tmp_path).manifest(name)["files"] for name in EpisodeStore(tmp_path)}
+    report = collect(out=tmp_path, episodes=5, workers=0, **SMALL)
+    after = EpisodeStore(tmp_path)
+    assert (report.skipped, report.episodes, len(after)) == (3, 2, 5)
+    assert all(after.manifest(name)["files"] == files for name, files in before.items())
+
+
+def test_workers_record_what_one_process_records(tmp_path: Path):
+    collect(out=tmp_path / "here", episodes=4, workers=0, **SMALL)
+    report = collect(out=tmp_path / "beside", episodes=4, workers=2, **SMALL)
+    here, beside = EpisodeStore(tmp_path / "here"), EpisodeStore(tmp_path / "beside")
+    assert report.episodes == 4 and report.frames == 240 and not report.failures
+    assert here.names() == beside.names()
+    for name in here:
+        np.testing.assert_array_equal(here.read(name).actions, beside.read(name).actions)
+
+
+def test_frozen_episodes_are_rejected_and_counted(tmp_path: Path):
+    report = collect(out=tmp_path, episodes=1, workers=0, **SMALL | {"make_env": make_frozen})
+    assert report.episodes == 0 and report.frozen_episodes > 1
+    assert len(EpisodeStore(tmp_path)) == 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_engine_that_crashes_is_started_again_and_finished_episodes_stay(tmp_path: Path, workers: int):
+    report = collect(out=tmp_path, episodes=2, workers=workers, **SMALL | {"make_env": make_crashing})
+    # The first attempt commits one episode of 59 steps before step 90; the second attempt only needs the other one.
+    assert report.episodes == 2 and len(report.failures) == 1 and not report.abandoned
+    assert "the engine crashed" in report.failures[0]
+
+
+def test_a_worker_that_dies_is_given_up_after_some_attempts(tmp_path: Path):
+    report = collect(out=tmp_path, episodes=1, workers=1, attempts=2, **SMALL | {"make_env": make_dying})
+    assert report.episodes == 0 and len(report.failures) == 2 and len(report.abandoned) == 1
+
+
+def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
+    engines: list[FakeEngine] = []
+
+    def make(world: World, fps: int) -> FakeEngine:
+        engines.append(FakeEngine(world.map_seed, crash_at=5))
+        return engines[-1]
+
+    collect(out=tmp_path, episodes=1, workers=0, **SMALL | {"make_env": make})
+    assert len(engines) == 3 and all(engine.closed for engine in engines)
+
+
+def test_killing_the_collector_loses_no_committed_episode_and_leaves_no_worker(tmp_path: Path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from fake_engine import make_fake\nfrom worldsim.agents.collect import collect\n"
+        "if __name__ == '__main__':\n"
+        f"    collect(out={str(tmp_path / 'out')!r}, episodes=4000, workers=2, episode_frames=60,"
+        " progress=False, make_env=make_fake)\n"
+    )
+    script = tmp_path / "collector.py"
+    script.write_text(code)
+    collector = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    store = EpisodeStore(tmp_path / "out")
+    deadline = time.monotonic() + 60
+    while len(store) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    seen = store.names()
+    os.kill(collector.pid, signal.SIGKILL)
+    collector.wait()
+    while _session_members(collector.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _session_members(collector.pid)
+    survivor = EpisodeStore(tmp_path / "out")
+    assert len(seen) >= 3 and set(seen) <= set(survivor.names())
+    for name in survivor:
+        survivor.read(name)
+    assert survivor.discard_unfinished() == 0 or not any((tmp_path / "out" / "unfinished").iterdir())
+
+
+def _session_members(session: int) -> list[int]:
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                members.append(int(entry.name))
+    return members
+
+
+def test_a_plan_gives_each_split_its_own_map_seeds_and_grows_by_appending():
+    options: dict[str, Any] = {
+        "seed": 0, "episodes_per_world": 6, "episode_frames": 10, "policy": "mixture", "frozen_limit": 0.2
+    }  # fmt: skip
+    worlds = plan_worlds(episodes=454, **options)
+    seeds = {split: {w.map_seed for w in worlds if w.split == split} for split in ("train", "validation", "test")}
+    assert len({w.map_seed for w in worlds}) == len(worlds) == 76
+    assert len(seeds["train"]) >= 40 and 5 <= len(seeds["validation"]) <= 8 and 5 <= len(seeds["test"]) <= 8
+    assert sum(len(w.names) for w in worlds) == 454
+    assert plan_worlds(episodes=72, **options) == worlds[:12]
+    assert {w.mapgen for w in worlds if w.split == "test"} == {w.mapgen for w in worlds}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"episodes": 0}, {"episodes": 1, "hours": 1.0}, {}, {"episodes": 1, "workers": -1}, {"hours": 0.0}]
+)
+def test_senseless_options_are_refused(tmp_path: Path, wrong: dict[str, Any]):
+    with pytest.raises(ValueError):
+        collect(out=tmp_path, **wrong)
