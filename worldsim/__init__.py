@@ -1,3 +1,27 @@
 """WorldSim: a learned, playable world simulator."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worldsim.world import WorldModel
+
 __version__ = "0.1.0"
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+
+def load(name: str | Path = "minecraft", *, bf16: bool | None = None) -> "WorldModel":
+    """Load a world by the name of a shipped one ("minecraft") or by its checkpoint folder.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        ValueError: the checkpoint is damaged.
+    """
+    from worldsim.world import WorldModel
+
+    folder = ASSETS / name if (ASSETS / name).is_dir() else Path(name)
+    if not folder.is_dir():
+        shipped = ", ".join(sorted(p.name for p in ASSETS.iterdir() if p.is_dir())) or "none"
+        raise FileNotFoundError(f"no world {str(name)!r}: give a checkpoint folder or a shipped world ({shipped})")
+    return WorldModel.load(folder, bf16=bf16)

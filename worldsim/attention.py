@@ -1,0 +1,98 @@
+"""Attention inside a latent frame and causally across latent frames, with rotary positions and a ring KV cache.
+
+B batch, T latent frames, N tokens per frame, S sequence, H query heads, K key/value heads, E head width, D width.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def rotary_angles(positions: Tensor, width: int, base: float) -> Tensor:
+    """Angles (..., width / 2) of rotary position embedding (Su et al. 2021) for real-valued positions."""
+    frequency = base ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
+    return positions.float()[..., None] * frequency
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotate the halves of the last axis of x by angles (..., E / 2)."""
+    first, second = x.float().chunk(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+def attend(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention with grouped queries; ``mask`` is added to the scores.
+
+    Written out: on CPUs the fused kernel's backward pass is slower than these products.
+    """
+    kv_heads, groups = k_BKSE.shape[1], q_BHSE.shape[1] // k_BKSE.shape[1]
+    length = q_BHSE.shape[2]
+    # Queries that share a key head stand below each other: the keys need not be repeated.
+    q = rearrange(q_BHSE, "b (k g) s e -> b k (g s) e", k=kv_heads)
+    scores = (q @ k_BKSE.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    if mask is not None:
+        scores = (scores.unflatten(2, (groups, length)) + mask.unsqueeze(-3)).flatten(2, 3)
+    out = scores.softmax(-1).to(v_BKSE.dtype) @ v_BKSE
+    return rearrange(out, "b k (g s) e -> b (k g) s e", g=groups)
+
+
+class SpatialAttention(nn.Module):
+    """Full attention among the tokens of one latent frame; 2-D rotary positions, registers unrotated."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.q_norm = nn.RMSNorm(width // heads)
+        self.k_norm = nn.RMSNorm(width // heads)
+
+    def forward(self, x_BND: Tensor, angles: Tensor) -> Tensor:
+        """Angles (N, E / 2)."""
+        q, k, v = rearrange(self.qkv(x_BND), "b n (three h e) -> three b h n e", three=3, h=self.heads)
+        q, k = rotate(self.q_norm(q), angles).to(v.dtype), rotate(self.k_norm(k), angles).to(v.dtype)
+        return self.out(rearrange(attend(q, k, v), "b h n e -> b n (h e)"))
+
+
+class TemporalAttention(nn.Module):
+    """Causal attention of each token position over latent frames, grouped queries, 1-D rotary positions."""
+
+    def __init__(self, width: int, heads: int, kv_heads: int) -> None:
+        super().__init__()
+        self.heads, self.kv_heads = heads, kv_heads
+        head = width // heads
+        self.q = nn.Linear(width, width, bias=False)
+        self.kv = nn.Linear(width, 2 * kv_heads * head, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.q_norm = nn.RMSNorm(head)
+        self.k_norm = nn.RMSNorm(head)
+
+    def project(self, x_BTND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B*N, H, T, E) and unrotated keys and values (B, T, N, K, E)."""
+        q = self.q_norm(rearrange(self.q(x_BTND), "b t n (h e) -> (b n) h t e", h=self.heads))
+        k, v = rearrange(self.kv(x_BTND), "b t n (two k e) -> two b t n k e", two=2, k=self.kv_heads)
+        return q, self.k_norm(k).to(v.dtype), v
+
+    def attend(self, q: Tensor, k_BSNKE: Tensor, v_BSNKE: Tensor, q_angles: Tensor, k_angles: Tensor, mask: Tensor):
+        """Queries at ``q_angles`` (T, E/2) or (B*N, 1, T, E/2) over keys at ``k_angles``; mask (..., T, S)."""
+        batch, _, tokens = k_BSNKE.shape[:3]
+        k, v = (rearrange(a, "b s n k e -> (b n) k s e") for a in (k_BSNKE, v_BSNKE))
+        q, k = rotate(q, q_angles).to(v.dtype), rotate(k, k_angles).to(v.dtype)
+        h = attend(q, k, v, mask)
+        return self.out(rearrange(h, "(b n) h t e -> b t n (h e)", b=batch, n=tokens))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward layer (Shazeer 2020)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to (..., D)."""
+        gate, value = self.up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * value)

@@ -1,0 +1,278 @@
+"""The spacetime-latent diffusion Transformer: denoises latent frames given their past, actions and text.
+
+B batch, T latent frames, N picture tokens per frame, R registers, C channels, H W latent grid, D width,
+L temporal layers, S cache slots, K key/value heads, E head width, A action size, r video frames per latent frame.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from worldsim.attention import SpatialAttention, SwiGLU, TemporalAttention, rotary_angles
+from worldsim.conditioning import ActionCodec, Conditioning
+from worldsim.heads import HeadOutputs, Heads
+from worldsim.patchify import SpacetimePatchifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """Sizes of the network. ``window`` is how many past latent frames the cache holds, beside the sink."""
+
+    channels: int
+    keys: int
+    camera: bool
+    chunk: int
+    width: int = 384
+    heads: int = 6
+    kv_heads: int = 2
+    blocks: int = 7
+    temporal_every: int = 4
+    registers: int = 3
+    patch: int = 2
+    window: int = 64
+    text_size: int = 384
+    modulation: int = 64
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not divisible by kv_heads {self.kv_heads}")
+        if (self.width // self.heads) % 4:
+            raise ValueError(f"head width {self.width // self.heads} is not divisible by 4 (2-D rotary positions)")
+
+    @property
+    def actions(self) -> int:
+        """Length A of an action vector."""
+        return self.keys + 2 * self.camera
+
+    @property
+    def hidden(self) -> int:
+        """Width inside the feed-forward layers: 8/3 D rounded up to a multiple of 64."""
+        return -(-self.width * 8 // 3 // 64) * 64
+
+    @property
+    def temporal_blocks(self) -> tuple[int, ...]:
+        """Blocks with temporal attention: every ``temporal_every``-th and the last."""
+        every = [i for i in range(self.blocks) if (i + 1) % self.temporal_every == 0]
+        return tuple(sorted({*every, self.blocks - 1}))
+
+
+@dataclass(frozen=True)
+class KVCache:
+    """Ring of the past: slot 0 keeps the first frame (the sink), the others the last ``S - 1`` frames.
+
+    keys, values: (B, L, S, N + R, K, E), keys not yet rotated: positions are relative to the reader, so they never
+    grow with the length of a rollout. ``count`` (B,): latent frames written so far.
+    """
+
+    keys: Tensor
+    values: Tensor
+    count: Tensor
+
+    def clone(self) -> "KVCache":
+        """A copy that shares no memory."""
+        return KVCache(self.keys.clone(), self.values.clone(), self.count.clone())
+
+    def select(self, rows: Tensor) -> "KVCache":
+        """The given rows, copied; rows may repeat."""
+        return KVCache(self.keys[rows], self.values[rows], self.count[rows])
+
+    def positions(self) -> Tensor:
+        """Frame index held by each slot (B, S), -1 where the slot is empty."""
+        ring = self.keys.shape[2] - 1
+        slot = torch.arange(ring, device=self.count.device)
+        last = self.count[:, None] - 1
+        # The newest index i <= last with (i - 1) mod ring == slot; index 0 lives in the sink alone.
+        held = last - (last - 1 - slot) % ring
+        held = torch.where(held >= 1, held, torch.full_like(held, -1))
+        sink = torch.where(last >= 0, torch.zeros_like(last), torch.full_like(last, -1))
+        return torch.cat([sink, held], 1)
+
+    def write(self, keys: list[Tensor], values: list[Tensor]) -> None:
+        """Append one frame in place: per temporal layer (B, 1, N + R, K, E)."""
+        ring = self.keys.shape[2] - 1
+        slot = torch.where(self.count == 0, torch.zeros_like(self.count), 1 + (self.count - 1) % ring)
+        rows = torch.arange(len(slot), device=slot.device)
+        for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
+            self.keys[rows, layer, slot] = k[:, 0].to(self.keys.dtype)
+            self.values[rows, layer, slot] = v[:, 0].to(self.values.dtype)
+        self.count.add_(1)
+
+
+@dataclass(frozen=True)
+class DiTOutput:
+    """Predicted clean latents (B, T, C, H, W), head outputs, and this call's keys and values per temporal layer."""
+
+    latents: Tensor
+    heads: HeadOutputs
+    keys: list[Tensor]
+    values: list[Tensor]
+
+
+class Block(nn.Module):
+    """Spatial attention, optionally temporal attention, feed-forward; each modulated per frame (adaLN-zero)."""
+
+    def __init__(self, config: DiTConfig, temporal: bool) -> None:
+        super().__init__()
+        w = config.width
+        self.parts = 9 if temporal else 6
+        self.modulation = nn.Linear(config.modulation, self.parts * w)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.spatial = SpatialAttention(w, config.heads)
+        self.temporal = TemporalAttention(w, config.heads, config.kv_heads) if temporal else None
+        self.feed_forward = SwiGLU(w, config.hidden)
+        self.norms = nn.ModuleList(nn.RMSNorm(w, elementwise_affine=False) for _ in range(self.parts // 3))
+
+    def modulated(self, x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
+        """RMS-normalised x, scaled and shifted per frame."""
+        return norm(x_BTND) * (1 + scale) + shift
+
+
+class WorldDiT(nn.Module):
+    """Predicts clean latent frames from noisy ones, the clean previous frame, actions, text and a cache of the past."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        w = config.width
+        self.patchifier = SpacetimePatchifier(channels=config.channels, patch=config.patch)
+        size = self.patchifier.token_size
+        self.noisy_in = nn.Linear(size, w)
+        self.clean_in = nn.Linear(size, w)
+        self.start = nn.Parameter(torch.randn(w) * 0.02)
+        self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
+        self.conditioning = Conditioning(
+            w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size
+        )
+        self.modulation_in = nn.Sequential(nn.SiLU(), nn.Linear(w, config.modulation), nn.SiLU())
+        self.blocks = nn.ModuleList(Block(config, i in config.temporal_blocks) for i in range(config.blocks))
+        self.final_modulation = nn.Linear(config.modulation, 2 * w)
+        self.final_norm = nn.RMSNorm(w, elementwise_affine=False)
+        self.out = nn.Linear(w, size)
+        self.heads = Heads(w, config.registers, config.actions)
+        for layer in (self.final_modulation, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def empty_cache(self, batch: int, grid: tuple[int, int], dtype: torch.dtype = torch.float32) -> KVCache:
+        """A cache with nothing in it for latents of ``grid`` (H, W)."""
+        c = self.config
+        rows, columns = self.patchifier.grid(*grid)
+        shape = (
+            batch, len(c.temporal_blocks), c.window + 1, rows * columns + c.registers, c.kv_heads, c.width // c.heads,
+        )  # fmt: skip
+        return KVCache(
+            torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype), torch.zeros(batch, dtype=torch.long)
+        )
+
+    def forward(
+        self,
+        noisy_BTCHW: Tensor,
+        previous_BTCHW: Tensor,
+        tau_BT: Tensor,
+        step_BT: Tensor,
+        actions_BTrA: Tensor,
+        present_BT: Tensor,
+        text_BX: Tensor | None = None,
+        cache: KVCache | None = None,
+        started_B: Tensor | None = None,
+        temporal: bool = True,
+    ) -> DiTOutput:
+        """Denoise T consecutive latent frames.
+
+        Args:
+            noisy_BTCHW: latents at signal level ``tau_BT``.
+            previous_BTCHW: the clean latent before each frame; ignored where there is none.
+            tau_BT: signal level of each frame, 0 noise to 1 data.
+            step_BT: step size d of the sampler, 0 for the plain flow.
+            actions_BTrA: the r actions that lead into each frame.
+            present_BT: which frames have an action; others get the null action.
+            text_BX: sentence embedding, or None for the learned null.
+            cache: the past of the one frame given. Without it, up to ``window`` + 1 frames see each other causally.
+            started_B: with a cache or alone, whether the first frame given has a previous one (default: cache not
+                empty). A frame without one gets the start token.
+            temporal: False treats every frame as an image of its own (no frame sees another).
+        """
+        frames = noisy_BTCHW.shape[1]
+        if frames > (self.config.window + 1 if cache is None else 1):
+            raise ValueError(f"{frames} latent frames at once: at most window + 1 without a cache, 1 with one")
+        grid = self.patchifier.grid(*noisy_BTCHW.shape[-2:])
+        count = torch.zeros(len(noisy_BTCHW), dtype=torch.long) if cache is None else cache.count
+        started = (count > 0) if started_B is None else started_B
+        condition, action = self.conditioning(tau_BT, step_BT, actions_BTrA, present_BT, text_BX)
+        first = torch.arange(frames) == 0
+        has_past = (~first[None] | started[:, None]) if temporal else torch.zeros_like(present_BT)
+        clean = self.clean_in(self.patchifier.tokens(previous_BTCHW))
+        x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
+        x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
+        registers = self.registers + (condition + action)[:, :, None]
+        # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
+        x = torch.cat([registers.float(), x.float()], 2)
+        modulation = self.modulation_in(condition)
+        spatial_angles = self.spatial_angles(grid)
+        temporal_view = self.temporal_view(frames, count, cache) if temporal else None
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            m = block.modulation(modulation)[:, :, None].chunk(block.parts, -1)
+            h = block.modulated(x, block.norms[0], m[0], m[1])
+            x = x + m[2] * block.spatial(h.flatten(0, 1), spatial_angles).unflatten(0, h.shape[:2])
+            if block.temporal is not None and temporal_view is not None:
+                h = block.modulated(x, block.norms[2], m[6], m[7])
+                q, k, v = block.temporal.project(h)
+                keys.append(k)
+                values.append(v)
+                if cache is not None:
+                    layer = len(keys) - 1
+                    k = torch.cat([cache.keys[:, layer].to(k.dtype), k], 1)
+                    v = torch.cat([cache.values[:, layer].to(v.dtype), v], 1)
+                x = x + m[8] * block.temporal.attend(q, k, v, *temporal_view)
+            x = x + m[5] * block.feed_forward(block.modulated(x, block.norms[1], m[3], m[4]))
+        shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
+        features = self.final_norm(x)
+        out = self.out((features * (1 + scale) + shift)[:, :, self.config.registers :])
+        return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
+
+    def spatial_angles(self, grid: tuple[int, int]) -> Tensor:
+        """Rotary angles (R + N, E / 2): half of each head turns with the row, half with the column."""
+        rows, columns = grid
+        half = self.config.width // self.config.heads // 2
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        picture = torch.cat([rotary_angles(a.flatten(), half, 100.0) for a in (y, x)], -1)
+        return torch.cat([torch.zeros(self.config.registers, picture.shape[-1]), picture])
+
+    def temporal_view(self, frames: int, count: Tensor, cache: KVCache | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Query angles, key angles and the additive mask of causal temporal attention.
+
+        A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at
+        most ``window`` + 1 frames away, so no distance at play is larger than the window.
+        """
+        c = self.config
+        head = c.width // c.heads
+        q_position = torch.arange(frames)
+        own = torch.arange(frames)[None]
+        if cache is None:
+            k_position, valid = own, torch.ones_like(own, dtype=torch.bool)
+        else:
+            held = cache.positions()
+            k_position = torch.cat([held - count[:, None], own.expand(len(held), -1)], 1)
+            valid = torch.cat([held >= 0, torch.ones(len(held), frames, dtype=torch.bool)], 1)
+        absolute_first = -count[:, None] if cache is not None else torch.zeros(1, 1, dtype=torch.long)
+        distance = q_position[None, :, None] - k_position[:, None, :]
+        sink = (k_position == absolute_first)[:, None, :]
+        visible = (distance >= 0) & ((distance <= c.window) | sink) & valid[:, None, :]
+        mask = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        k_clamped = k_position.clamp_min(-c.window - 1)
+        q_angles = rotary_angles(q_position, head, 1000.0)
+        k_angles = rotary_angles(k_clamped, head, 1000.0)
+        if cache is None:
+            return q_angles, k_angles[0], mask[0]
+        # (B, S) and (B, T, S) to rows of (B*N): every token of a row shares them.
+        tokens = cache.keys.shape[3]
+        k_angles = k_angles[:, None, None].expand(-1, tokens, 1, -1, -1).flatten(0, 1)
+        return q_angles, k_angles, mask[:, None, None].expand(-1, tokens, 1, -1, -1).flatten(0, 1)
+

@@ -1,0 +1,67 @@
+"""The probability path, its targets and weights, and time-step lists: pure functions on tensors.
+
+tau is the signal level: 0 is pure noise, 1 is data. The network predicts the data itself (x0-prediction).
+Sources: flow matching (Lipman et al. 2023), shortcut models (Frans et al. 2025), shortcut forcing (Dreamer 4, 2025).
+"""
+
+import torch
+from torch import Tensor
+
+
+def _spread(level: Tensor, like: Tensor) -> Tensor:
+    """Append axes so that a per-frame level (B, T) broadcasts over (B, T, ...)."""
+    return level.reshape(level.shape + (1,) * (like.ndim - level.ndim))
+
+
+def interpolate(data: Tensor, noise: Tensor, tau: Tensor) -> Tensor:
+    """Straight path from noise (tau=0) to data (tau=1); tau has the leading axes of data."""
+    return torch.lerp(noise, data, _spread(tau, data))
+
+
+def velocity_from_data(x: Tensor, data: Tensor, tau: Tensor, floor: float = 0.02) -> Tensor:
+    """Velocity that carries ``x`` at ``tau`` to ``data`` at 1; 1 - tau is kept above ``floor``."""
+    return (data - x) / _spread((1 - tau).clamp_min(floor), x)
+
+
+def data_from_velocity(x: Tensor, velocity: Tensor, tau: Tensor) -> Tensor:
+    """The point of tau=1 on the straight line through ``x`` at ``tau``."""
+    return x + velocity * _spread(1 - tau, x)
+
+
+def loss_weight(tau: Tensor) -> Tensor:
+    """Weight 0.9 tau + 0.1 of the squared x0 error (Dreamer 4, section 3)."""
+    return 0.9 * tau + 0.1
+
+
+def flow_loss(predicted: Tensor, data: Tensor, tau: Tensor) -> Tensor:
+    """Weighted mean squared x0 error per frame: (B, T) from (B, T, ...)."""
+    error = (predicted.float() - data.float()).square().flatten(tau.ndim).mean(-1)
+    return loss_weight(tau) * error
+
+
+def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 0.1) -> Tensor:
+    """Signal levels drawn independently per frame: uniform, and exactly 0 with probability ``pure_noise``."""
+    tau = torch.rand(shape, generator=generator)
+    return torch.where(torch.rand(shape, generator=generator) < pure_noise, torch.zeros_like(tau), tau)
+
+
+def sample_shortcut(
+    shape: tuple[int, ...], finest: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw step sizes d = 2^-j coarser than 1/finest, and signal levels on each step size's own grid.
+
+    Returns:
+        tau and d, both of ``shape``; tau is a multiple of d in [0, 1 - d].
+    """
+    levels = finest.bit_length() - 1
+    j = torch.randint(0, levels, shape, generator=generator)
+    count = 2**j
+    k = (torch.rand(shape, generator=generator) * count).floor()
+    return k / count, 1.0 / count
+
+
+def time_steps(steps: int) -> Tensor:
+    """Evenly spaced signal levels (steps + 1,) from 0 to 1."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    return torch.linspace(0.0, 1.0, steps + 1)

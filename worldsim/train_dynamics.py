@@ -1,0 +1,285 @@
+"""Training the diffusion Transformer on latent clips: diffusion forcing with x0-prediction, shortcut steps, heads.
+
+B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldsim.checkpoint import save_tensors
+from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.flow import data_from_velocity, flow_loss, interpolate, sample_shortcut, sample_tau, velocity_from_data
+from worldsim.heads import MOTION_SCALE
+from worldsim.training import (
+    Ema,
+    finite,
+    learning_rate_factor,
+    load_training,
+    save_training,
+    set_rate,
+    split_optimizers,
+)
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Consecutive latent frames with what caused and accompanied them.
+
+    latents (B, T, C, H, W); actions (B, T, r, A): those that lead into each frame (frame 0's are not used);
+    motion (B, T, 5): body-frame displacement in metres, turn in degrees during the chunk; terminated (B, T) 0 or 1;
+    text (B, X) sentence embeddings, or None.
+    """
+
+    latents: Tensor
+    actions: Tensor
+    motion: Tensor
+    terminated: Tensor
+    text: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsTraining:
+    """How to train. Weights of the heads' losses are relative to the flow loss."""
+
+    steps: int = 20_000
+    rate: float = 8e-4
+    matrix_rate: float = 2e-3
+    warmup: int = 200
+    ema: float = 0.999
+    action_drop: float = 0.1
+    text_drop: float = 0.2
+    mouse_jitter: float = 0.02
+    context_noise: float = 0.15
+    error_injection: float = 0.5
+    image_share: float = 0.05
+    shortcut_from: int = 1_000_000_000
+    shortcut_share: float = 0.25
+    finest: int = 64
+    motion_weight: float = 0.1
+    action_weight: float = 0.02
+    termination_weight: float = 0.01
+    save_minutes: float = 4.0
+    validate_every: int = 250
+    compile: bool = True
+
+
+def previous_of(latents_BTCHW: Tensor) -> Tensor:
+    """The latent before each frame; zeros before the first."""
+    return torch.cat([torch.zeros_like(latents_BTCHW[:, :1]), latents_BTCHW[:, :-1]], 1)
+
+
+class ErrorBank:
+    """Recent prediction errors, to be added to the context: the model learns to live with its own mistakes.
+
+    Source: error injection as in LongLive and Matrix-Game 3. Held in memory only; a resumed run refills it at once.
+    """
+
+    def __init__(self, capacity: int = 512) -> None:
+        self.capacity = capacity
+        self.errors: Tensor | None = None
+        self.filled = 0
+
+    def add(self, errors_ACHW: Tensor) -> None:
+        """Keep the newest errors, overwriting the oldest."""
+        if self.errors is None or self.errors.shape[1:] != errors_ACHW.shape[1:]:
+            self.errors, self.filled = torch.zeros(self.capacity, *errors_ACHW.shape[1:]), 0
+        for error in errors_ACHW:
+            self.errors[self.filled % self.capacity] = error
+            self.filled += 1
+
+    def draw(self, shape: tuple[int, ...], probability: float, generator: torch.Generator) -> Tensor | None:
+        """Random errors (B, T, C, H, W), scaled by +-(0 to 1), zero with probability 1 - ``probability`` per row."""
+        if self.errors is None or self.filled < self.capacity or self.errors.shape[1:] != shape[2:]:
+            return None
+        index = torch.randint(0, self.capacity, shape[:2], generator=generator)
+        scale = torch.rand(shape[0], 1, 1, 1, 1, generator=generator)
+        scale = scale * (torch.rand(scale.shape, generator=generator) < probability)
+        return self.errors[index] * scale
+
+
+def conditions(
+    batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Jittered actions, the mask of frames that keep theirs, and text (dropped for the whole batch at times)."""
+    b, t = batch.latents.shape[:2]
+    actions = batch.actions.clone()
+    jitter = 1 + training.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator)
+    actions[..., -2:] = actions[..., -2:] * jitter
+    present = (torch.rand(b, 1, generator=generator) >= training.action_drop).repeat(1, t)
+    present[:, 0] = False
+    keep_text = batch.text is not None and float(torch.rand((), generator=generator)) >= training.text_drop
+    return actions, present, batch.text if keep_text else None
+
+
+def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor, training: DynamicsTraining) -> dict[str, Tensor]:
+    """Losses of the heads over frames that have a past; inverse dynamics only where the action was hidden."""
+    scale = torch.tensor(MOTION_SCALE)
+    motion = F.smooth_l1_loss(out.heads.motion[:, 1:] / scale, batch.motion[:, 1:] / scale)
+    termination = F.binary_cross_entropy_with_logits(out.heads.termination[:, 1:], batch.terminated[:, 1:])
+    mean_action = batch.actions[:, 1:].mean(2)
+    keys, mouse = out.heads.action[:, 1:, :-2], out.heads.action[:, 1:, -2:]
+    hidden = (~present[:, 1:]).float()
+    guess = F.binary_cross_entropy_with_logits(keys, mean_action[..., :-2], reduction="none").mean(-1)
+    guess = guess + F.smooth_l1_loss(mouse, mean_action[..., -2:] / 5, reduction="none").mean(-1)
+    action = (guess * hidden).sum() / hidden.sum().clamp_min(1)
+    return {"motion": motion, "termination": termination, "action": action}
+
+
+@torch.no_grad()
+def shortcut_target(
+    dit: Callable[..., DiTOutput], noisy: Tensor, tau: Tensor, step: Tensor, finest: int, rest: tuple
+) -> Tensor:
+    """What two half steps of the model itself arrive at, expressed as clean latents (Frans et al. 2025)."""
+    half = step / 2
+    told = torch.where(half <= 1.0 / finest, torch.zeros_like(half), half)
+    previous, *conditioning = rest
+    first = velocity_from_data(noisy, dit(noisy, previous, tau, told, *conditioning).latents, tau)
+    middle = noisy + first * half[..., None, None, None]
+    second = velocity_from_data(middle, dit(middle, previous, tau + half, told, *conditioning).latents, tau + half)
+    return data_from_velocity(noisy, (first + second) / 2, tau)
+
+
+def dynamics_loss(
+    dit: Callable[..., DiTOutput],
+    batch: LatentBatch,
+    training: DynamicsTraining,
+    generator: torch.Generator,
+    bank: ErrorBank,
+    shortcut: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step's loss and its parts. Random numbers come from ``generator`` alone."""
+    data = batch.latents
+    b, t = data.shape[:2]
+    actions, present, text = conditions(batch, training, generator)
+    tau = sample_tau((b, t), generator)
+    step = torch.zeros(b, t)
+    noise = torch.randn(data.shape, generator=generator)
+    corrupted = data + training.context_noise * torch.rand(b, 1, 1, 1, 1, generator=generator) * torch.randn(
+        data.shape, generator=generator
+    )
+    errors = bank.draw(tuple(data.shape), training.error_injection, generator)
+    previous = previous_of(corrupted if errors is None else corrupted + errors)
+    rows = int(b * training.shortcut_share) if shortcut else 0
+    if rows:
+        tau[:rows], step[:rows] = sample_shortcut((rows, t), training.finest, generator)
+    noisy = interpolate(data, noise, tau)
+    target = data
+    if rows:
+        conditioning = (previous[:rows], actions[:rows], present[:rows], None if text is None else text[:rows])
+        bootstrapped = shortcut_target(dit, noisy[:rows], tau[:rows], step[:rows], training.finest, conditioning)
+        target = torch.cat([bootstrapped, data[rows:]])
+    images = float(torch.rand((), generator=generator)) < training.image_share
+    out = dit(noisy, previous, tau, step, actions, present & (not images), text, temporal=not images)
+    per_frame = flow_loss(out.latents, target, tau)
+    parts = {"flow": per_frame.mean()}
+    total = parts["flow"]
+    if not images:
+        bank.add((out.latents.detach() - data)[:, 1:].flatten(0, 1)[:: max(1, t // 4)])
+        heads = head_loss(out, batch, present, training)
+        parts |= heads
+        total = total + training.motion_weight * heads["motion"] + training.action_weight * heads["action"]
+        total = total + training.termination_weight * heads["termination"]
+    return total, parts
+
+
+@torch.no_grad()
+def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)) -> dict[str, float]:
+    """x0 error of the last half of each clip given its clean past, with true and with shuffled actions.
+
+    Only every second frame of that half is noised, so that every noised frame stands on a clean one.
+    """
+    data = batch.latents
+    b, t = data.shape[:2]
+    judged = torch.arange(t // 2, t, 2)
+    noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
+    present = torch.ones(b, t, dtype=torch.bool)
+    present[:, 0] = False
+    shuffled = batch.actions.roll(1, 0)
+    metrics: dict[str, list[float]] = {"true": [], "shuffled": [], "repeat": []}
+    motion = 0.0
+    for level in levels:
+        tau = torch.ones(b, t)
+        tau[:, judged] = level
+        noisy = interpolate(data, noise, tau)
+        for name, actions in (("true", batch.actions), ("shuffled", shuffled)):
+            with torch.autocast("cpu", torch.bfloat16):
+                out = dit(noisy, previous_of(data), tau, torch.zeros(b, t), actions, present)
+            metrics[name].append(float((out.latents - data)[:, judged].square().mean()))
+            if name == "true" and level == levels[-1]:
+                motion = float((out.heads.motion - batch.motion)[:, judged, :2].norm(dim=-1).mean())
+        metrics["repeat"].append(float((previous_of(data) - data)[:, judged].square().mean()))
+    result = {f"x0_{level:g}": value for level, value in zip(levels, metrics["true"], strict=True)}
+    mean = {name: sum(values) / len(values) for name, values in metrics.items()}
+    return result | {
+        "x0": mean["true"],
+        "repeat": mean["repeat"],
+        "shuffled_ratio": mean["shuffled"] / mean["true"],
+        "shuffled_ratio_noise": metrics["shuffled"][0] / metrics["true"][0],
+        "motion_error_m": motion,
+    }
+
+
+def save_dit(path: Path, dit: WorldDiT) -> None:
+    """Write weights and configuration to one safetensors file."""
+    save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config)})
+
+
+def train_dynamics(
+    dit_config: DiTConfig,
+    training: DynamicsTraining,
+    batches: Callable[[int], LatentBatch],
+    validation: LatentBatch,
+    folder: Path,
+    seed: int = 0,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
+
+    Args:
+        dit_config: sizes.
+        training: schedule and loss.
+        batches: step -> batch; a pure function of the step, so that resuming draws what would have come.
+        validation: clips of maps not trained on.
+        folder: receives ``state.safetensors`` (to resume) and ``dit.safetensors`` (averaged weights, to use).
+        seed: of the initial weights and of all noise.
+    """
+    torch.manual_seed(seed)
+    dit = WorldDiT(dit_config)
+    optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
+    ema = Ema(dit, training.ema)
+    first = 0
+    if (folder / "state.safetensors").exists():
+        first = load_training(folder / "state.safetensors", dit, ema, optimizers)
+    forward: Callable[..., DiTOutput] = torch.compile(dit) if training.compile else dit
+    bank = ErrorBank()
+    saved = time.monotonic()
+    for step in range(first, training.steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, parts = dynamics_loss(
+                forward, batches(step), training, generator, bank, step >= training.shortcut_from
+            )
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        ema.update(dit, step)
+        metrics = {"loss": finite(loss, step), "gradient_norm": float(norm)} | {k: float(v) for k, v in parts.items()}
+        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
+            ema.swap(dit)
+            metrics |= {f"validation/{k}": v for k, v in validate(dit, validation).items()}
+            ema.swap(dit)
+        if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
+            save_training(folder / "state.safetensors", step + 1, dit, ema, optimizers)
+            ema.swap(dit)
+            save_dit(folder / "dit.safetensors", dit)
+            ema.swap(dit)
+            saved = time.monotonic()
+        yield step + 1, metrics

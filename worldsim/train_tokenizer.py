@@ -1,0 +1,150 @@
+"""Training the video tokenizer on clips of recorded frames. A generator of metrics: the caller shows and logs them.
+
+B batch, T chunks, r frames per chunk.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from worldsim.checkpoint import save_tensors
+from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.training import (
+    Ema,
+    finite,
+    learning_rate_factor,
+    load_training,
+    save_training,
+    set_rate,
+    split_optimizers,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerTraining:
+    """How to train: steps, learning rate, noise on latents (so that the decoder forgives a sampler's errors)."""
+
+    steps: int = 4000
+    rate: float = 6e-4
+    warmup: int = 100
+    latent_noise: float = 0.1
+    edge_weight: float = 0.5
+    ema: float = 0.998
+    save_minutes: float = 4.0
+    validate_every: int = 200
+    freeze_encoder: bool = False
+
+
+def to_chunks(frames: Tensor, chunk: int) -> Tensor:
+    """uint8 frames (B, T * r, H, W, 3) to chunks (B, T, r, 3, H, W) in 0..1."""
+    return rearrange(frames, "b (t r) h w c -> b t r c h w", r=chunk).float() / 255
+
+
+def reconstruction_loss(predicted: Tensor, target: Tensor, edge_weight: float) -> Tensor:
+    """L1 plus a scaled L2 (which PSNR measures) plus L1 of horizontal and vertical differences (edges)."""
+    error = predicted - target
+    loss = error.abs().mean() + 10.0 * error.square().mean()
+    if edge_weight:
+        loss = loss + edge_weight * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
+    return loss
+
+
+def psnr(predicted: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB per leading row, for pictures in 0..1 compared as 8-bit values."""
+    predicted = (predicted.clamp(0, 1) * 255).round() / 255
+    return -10 * (predicted - target).square().flatten(1).mean(1).clamp_min(1e-10).log10()
+
+
+@torch.no_grad()
+def validate(tokenizer: VideoTokenizer, chunks: Tensor) -> dict[str, float]:
+    """PSNR of the whole tokenizer and of its linear path alone on held-out chunks (B, T, r, 3, H, W)."""
+    latents = tokenizer.encode_chunks(chunks)
+    out, _ = tokenizer.decode_chunks(latents)
+    patches = rearrange(chunks, "b t r c (h p) (w q) -> (b t h w) (r c p q)", p=8, q=8) - tokenizer.mean
+    linear = patches @ tokenizer.components @ tokenizer.components.T
+    error = (linear - patches).reshape(len(chunks), -1).square().mean(1)
+    return {
+        "psnr": float(psnr(out, chunks).mean()),
+        "psnr_linear": float((-10 * error.log10()).mean()),
+        "latent_std": float(latents.std()),
+    }
+
+
+def save_tokenizer(path: Path, tokenizer: VideoTokenizer) -> None:
+    """Write weights and configuration to one safetensors file."""
+    save_tensors(path, tokenizer.state_dict(), {"tokenizer": asdict(tokenizer.config)})
+
+
+def train_tokenizer(
+    tokenizer_config: TokenizerConfig,
+    training: TokenizerTraining,
+    batches: Callable[[int], Tensor],
+    validation: Tensor,
+    folder: Path,
+    seed: int = 0,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
+
+    Args:
+        tokenizer_config: sizes.
+        training: schedule and loss.
+        batches: step -> uint8 frames (B, T * r, H, W, 3); a pure function of the step, so that resuming is exact.
+        validation: uint8 frames (B, T * r, H, W, 3) of maps not trained on.
+        folder: receives ``state.safetensors`` (to resume) and ``tokenizer.safetensors`` (averaged weights, to use).
+        seed: of the initial weights and the latent noise.
+    """
+    torch.manual_seed(seed)
+    tokenizer = VideoTokenizer(tokenizer_config)
+    r = tokenizer_config.chunk
+    held_out = to_chunks(validation, r)
+    if not (folder / "state.safetensors").exists():
+        tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(4)]))
+    if training.freeze_encoder:
+        for name, parameter in tokenizer.named_parameters():
+            parameter.requires_grad_(not name.startswith("encode"))
+    optimizers = split_optimizers(tokenizer, "-", training.rate, 0.0)
+    ema = Ema(tokenizer, training.ema)
+    first = 0
+    if (folder / "state.safetensors").exists():
+        first = load_training(folder / "state.safetensors", tokenizer, ema, optimizers)
+    saved = time.monotonic()
+
+    def save(step: int) -> None:
+        save_training(folder / "state.safetensors", step, tokenizer, ema, optimizers)
+        ema.swap(tokenizer)
+        save_tokenizer(folder / "tokenizer.safetensors", tokenizer)
+        ema.swap(tokenizer)
+
+    for step in range(first, training.steps):
+        chunks = to_chunks(batches(step), r)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps))
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = tokenizer.encode_chunks(chunks)
+            noise = torch.randn(latents.shape, generator=generator)
+            amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
+            out, _ = tokenizer.decode_chunks(latents + amount * noise)
+        loss = reconstruction_loss(out.float(), chunks, training.edge_weight)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        ema.update(tokenizer, step)
+        metrics = {"loss": finite(loss, step)}
+        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
+            ema.swap(tokenizer)
+            metrics |= {f"validation/{k}": v for k, v in validate(tokenizer, held_out).items()}
+            ema.swap(tokenizer)
+        if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
+            save(step + 1)
+            saved = time.monotonic()
+        yield step + 1, metrics
+
+
+__all__ = ["TokenizerTraining", "psnr", "save_tokenizer", "to_chunks", "train_tokenizer", "validate"]

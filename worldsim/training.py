@@ -1,0 +1,113 @@
+"""What both trainings share: averaged weights, schedule, optimizers, and training state that resumes exactly."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from worldsim.checkpoint import load_tensors, save_tensors
+
+
+def learning_rate_factor(step: int, warmup: int, steps: int, cooldown: float = 0.3) -> float:
+    """Linear warm-up, a plateau, and a linear cool-down to 5 % over the last ``cooldown`` of all steps."""
+    rise = min(1.0, (step + 1) / max(1, warmup))
+    fall = (steps - step) / max(1.0, cooldown * steps)
+    return rise * max(0.05, min(1.0, fall))
+
+
+class Ema:
+    """Exponential moving average of a module's parameters, warmed up so that early weights do not linger."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {n: p.detach().clone() for n, p in module.named_parameters()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Blend in the parameters after optimizer step ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            names, live = zip(*module.named_parameters(), strict=True)
+            torch._foreach_lerp_([self.shadow[n] for n in names], list(live), 1 - decay)
+
+    def swap(self, module: nn.Module) -> None:
+        """Exchange averaged and live weights in place; call again to exchange back."""
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                held = parameter.detach().clone()
+                parameter.copy_(self.shadow[name])
+                self.shadow[name].copy_(held)
+
+
+def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the hidden matrices under the prefix ``matrices``, AdamW for the rest."""
+    muon, adam, plain = [], [], []
+    for name, parameter in module.named_parameters():
+        if name.startswith(matrices) and parameter.ndim == 2 and "modulation" not in name:
+            muon.append(parameter)
+        else:
+            (adam if parameter.ndim >= 2 else plain).append(parameter)
+    groups = [{"params": adam, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)]
+    if muon:
+        optimizers.append(
+            torch.optim.Muon(muon, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimizers
+
+
+def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+    """Scale every group's first learning rate by ``factor``."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("first_lr", group["lr"]) * factor
+
+
+def save_training(
+    path: Path, step: int, module: nn.Module, ema: Ema, optimizers: list[torch.optim.Optimizer]
+) -> None:
+    """Write everything that resuming needs to one safetensors file."""
+    tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
+    tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
+    for i, optimizer in enumerate(optimizers):
+        for key, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer{i}/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
+    save_tensors(path, tensors, {"step": step})
+
+
+def load_training(path: Path, module: nn.Module, ema: Ema, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Restore ``save_training``'s file into live objects and return its step.
+
+    Raises:
+        ValueError: the file belongs to another model.
+    """
+    tensors, metadata = load_tensors(path)
+    own = module.state_dict()
+    found = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
+    if found.keys() != own.keys() or any(found[n].shape != own[n].shape for n in own):
+        raise ValueError(f"{path} belongs to a model of other sizes: choose another run folder or the same configuration")
+    module.load_state_dict(found)
+    for name in ema.shadow:
+        ema.shadow[name].copy_(tensors[f"ema/{name}"])
+    for i, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(f"optimizer{i}/"):
+                _, key, field = name.split("/")
+                state.setdefault(int(key), {})[field] = tensor
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return int(metadata["step"])
+
+
+def finite(loss: Tensor, step: int) -> float:
+    """The loss as a number.
+
+    Raises:
+        FloatingPointError: it is not finite; the last checkpoint is intact.
+    """
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"loss is {value} at step {step}: lower the learning rate and resume")
+    return value

@@ -1,0 +1,314 @@
+"""The playable world: a tokenizer and a diffusion Transformer behind ``prefill`` and ``step``.
+
+B batch, F video frames, T latent frames, r frames per chunk, C channels, H W pixels, h w latent grid, A action size.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from worldsim.actions import ActionSpec
+from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.flow import time_steps, velocity_from_data
+from worldsim.noise import noise
+from worldsim.samplers import sample_euler
+from worldsim.state import WorldState
+from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+
+Frames = NDArray[np.uint8]
+FILES = ("tokenizer.safetensors", "dit.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How ``step`` denoises.
+
+    steps: network evaluations per latent frame. shortcut: tell the network its step size (after shortcut training).
+    fold: write the cache in the last evaluation instead of one more. context_tau: signal level at which the past is
+    written to the cache. guidance: 1 plain; above 1 pushes away from the prediction without an action.
+    """
+
+    steps: int = 2
+    shortcut: bool = False
+    fold: bool = False
+    context_tau: float = 1.0
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if not 0 < self.context_tau <= 1:
+            raise ValueError(f"context_tau must be in (0, 1], got {self.context_tau}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """What a world is: its picture size in pixels, frame rate, actions and prompts."""
+
+    height: int = 80
+    width: int = 144
+    fps: int = 20
+    spec: ActionSpec
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    prompts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step shows.
+
+    frames: uint8 (B, r, H, W, 3). reward: metres by which the furthest distance from the start grew (B,).
+    termination: probability (B,). pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
+    latents: (B, C, h, w).
+    """
+
+    frames: Frames
+    reward: NDArray[np.float32]
+    termination: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    latents: Tensor
+
+
+def advance_pose(pose_B5: Tensor, motion_B5: Tensor) -> Tensor:
+    """Add a body-frame motion (forward, right, up, yaw, pitch) to poses; yaw in degrees, positive to the right.
+
+    At yaw 0 forward is +z and right is -x, as in Minecraft; the step is walked along the mean heading.
+    """
+    heading = torch.deg2rad(pose_B5[:, 3] + motion_B5[:, 3] / 2)
+    forward, right, up = motion_B5[:, 0], motion_B5[:, 1], motion_B5[:, 2]
+    x = -forward * heading.sin() - right * heading.cos()
+    z = forward * heading.cos() - right * heading.sin()
+    pitch = (pose_B5[:, 4] + motion_B5[:, 4]).clamp(-90, 90)
+    moved = torch.stack([pose_B5[:, 0] + x, pose_B5[:, 1] + up, pose_B5[:, 2] + z, pose_B5[:, 3] + motion_B5[:, 3]], 1)
+    return torch.cat([moved, pitch[:, None]], 1)
+
+
+def fast_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices faster than fp32 ones."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16 " in flags
+
+
+class WorldModel:
+    """A learned world. Weights are fixed; all that changes lives in ``WorldState``."""
+
+    def __init__(self, config: WorldConfig, tokenizer: VideoTokenizer, dit: WorldDiT, *, bf16: bool | None = None):
+        if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
+            raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
+        if dit.config.channels != tokenizer.config.channels or dit.config.chunk != tokenizer.config.chunk:
+            raise ValueError("tokenizer and network differ in channels or chunk")
+        tokenizer.latent_grid(config.height, config.width)
+        self.config = config
+        self.bf16 = fast_bf16() if bf16 is None else bf16
+        self.tokenizer = tokenizer.eval().requires_grad_(False)
+        self.dit = dit.eval().requires_grad_(False)
+        if self.bf16:
+            # Autocast would cast every weight again at every call.
+            for module in (*self.dit.modules(), *self.tokenizer.modules()):
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    module.bfloat16()
+
+    @property
+    def spec(self) -> ActionSpec:
+        """The game's actions."""
+        return self.config.spec
+
+    @property
+    def chunk(self) -> int:
+        """Video frames per step, r."""
+        return self.tokenizer.config.chunk
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Prompts whose embeddings ship with the world."""
+        return self.config.prompts
+
+    def with_sampling(self, **changes: float | bool) -> "WorldModel":
+        """The same weights, sampled otherwise (see SamplingConfig)."""
+        config = replace(self.config, sampling=replace(self.config.sampling, **changes))
+        return WorldModel(config, self.tokenizer, self.dit, bf16=self.bf16)
+
+    def _precision(self) -> contextlib.AbstractContextManager:
+        return torch.autocast("cpu", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    @torch.inference_mode()
+    def encode(self, frames: Frames | Tensor) -> Tensor:
+        """uint8 frames (B, F, H, W, 3), F = 1 + r k, to latents (B, 1 + k, C, h, w)."""
+        frames_BFHWC = torch.as_tensor(frames)
+        if frames_BFHWC.ndim != 5 or frames_BFHWC.shape[-1] != 3 or frames_BFHWC.dtype != torch.uint8:
+            shape = tuple(frames_BFHWC.shape)
+            raise ValueError(f"frames must be uint8 (B, F, H, W, 3), got {frames_BFHWC.dtype} {shape}")
+        with self._precision():
+            return self.tokenizer.encode(frames_BFHWC.permute(0, 1, 4, 2, 3).float() / 255)
+
+    @torch.inference_mode()
+    def decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Frames, tuple[Tensor, ...]]:
+        """Latents to uint8 chunks (B, T, r, H, W, 3) and the decoder's stream state."""
+        with self._precision():
+            chunks, carried = self.tokenizer.decode_chunks(latents_BTCHW, None if past is None else list(past))
+        pixels = (chunks.clamp(0, 1) * 255).round().to(torch.uint8)
+        return pixels.permute(0, 1, 2, 4, 5, 3).contiguous().numpy(), tuple(carried)
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        frames: Frames | Tensor,
+        actions: NDArray[np.float32] | Tensor,
+        seeds: Sequence[int],
+        text: Tensor | None = None,
+    ) -> WorldState:
+        """Take in a past.
+
+        Args:
+            frames: uint8 (B, F, H, W, 3), F = 1 + r k; one frame is a still picture. Any size the grid divides.
+            actions: float32 (B, F - 1, A); action t leads from frame t to frame t + 1.
+            seeds: noise seed per row.
+            text: sentence embeddings (B, X), or None.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        frames, actions = torch.as_tensor(frames), torch.as_tensor(actions, dtype=torch.float32)
+        batch, count = frames.shape[:2]
+        if actions.shape != (batch, count - 1, self.spec.size) or len(seeds) != batch:
+            wanted = (batch, count - 1, self.spec.size)
+            raise ValueError(f"actions must be {wanted} for {batch} seeds, got {tuple(actions.shape)}, {len(seeds)} seeds")
+        latents = self.encode(frames)
+        _, decoder = self.decode(latents)
+        nothing = torch.zeros(batch, 1, self.chunk, self.spec.size)
+        past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
+        # What no longer fits the window cannot be seen any more.
+        latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
+        width = self.dit.config.text_size
+        state = WorldState(
+            cache=self.dit.empty_cache(batch, tuple(latents.shape[-2:]), torch.bfloat16 if self.bf16 else torch.float32),
+            latent=latents[:, -1],
+            decoder=decoder,
+            pose=torch.zeros(batch, 5),
+            furthest=torch.zeros(batch),
+            text=torch.zeros(batch, width) if text is None else text.float(),
+            has_text=torch.full((batch,), text is not None),
+            seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
+            steps=torch.zeros(batch, dtype=torch.long),
+        )  # fmt: skip
+        previous = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
+        present = torch.ones(past.shape[:2], dtype=torch.bool)
+        present[:, 0] = False
+        tau = self.config.sampling.context_tau
+        past_noise = noise(seeds, [-1] * batch, tuple(latents.shape[1:])) if tau < 1 else torch.zeros_like(latents)
+        out = self._evaluate(
+            state, torch.lerp(past_noise, latents, tau), previous, torch.full(past.shape[:2], tau), 0.0, past, present,
+            cached=False,
+        )  # fmt: skip
+        for t in range(latents.shape[1]):
+            state.cache.write([k[:, t : t + 1] for k in out.keys], [v[:, t : t + 1] for v in out.values])
+        return state
+
+    @torch.inference_mode()
+    def step(
+        self, state: WorldState, actions: NDArray[np.float32] | Tensor, *, donate: bool = False
+    ) -> tuple[WorldState, Step]:
+        """Denoise the next latent frame under r actions per row.
+
+        Args:
+            state: left usable, unless donated.
+            actions: float32 (B, r, A), one action per video frame of the chunk.
+            donate: lets the step reuse the state's memory; the state must not be used again.
+        """
+        actions = torch.as_tensor(actions, dtype=torch.float32)
+        if actions.shape != (state.batch, self.chunk, self.spec.size) or not bool(actions.isfinite().all()):
+            wanted = (state.batch, self.chunk, self.spec.size)
+            raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
+        sampling = self.config.sampling
+        previous = state.latent[:, None]
+        present = torch.ones(state.batch, 1, dtype=torch.bool)
+        size = 1.0 / sampling.steps if sampling.shortcut else 0.0
+        last: list[DiTOutput] = []
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            tau = t.expand(state.batch, 1)
+            out = self._evaluate(state, x, previous, tau, size, actions[:, None], present)
+            predicted = out.latents
+            if sampling.guidance != 1.0:
+                free = self._evaluate(state, x, previous, tau, size, actions[:, None], ~present).latents
+                predicted = free + sampling.guidance * (predicted - free)
+            last[:] = [out]
+            return velocity_from_data(x, predicted, tau)
+
+        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]))
+        latent = sample_euler(velocity, start, time_steps(sampling.steps))
+        out = last[0]
+        if not sampling.fold:
+            tau = sampling.context_tau
+            context = torch.lerp(start, latent, tau)
+            out = self._evaluate(
+                state, context, previous, torch.full((state.batch, 1), tau), 0.0, actions[:, None], present
+            )
+        cache = state.cache if donate else state.cache.clone()
+        cache.write(out.keys, out.values)
+        chunks, decoder = self.decode(latent, state.decoder)
+        pose = advance_pose(state.pose, out.heads.motion[:, 0])
+        distance = pose[:, [0, 2]].norm(dim=1)
+        furthest = torch.maximum(state.furthest, distance)
+        following = replace(
+            state, cache=cache, latent=latent[:, 0], decoder=decoder, pose=pose, furthest=furthest, steps=state.steps + 1
+        )
+        shown = Step(
+            frames=chunks[:, 0],
+            reward=(furthest - state.furthest).numpy(),
+            termination=out.heads.termination[:, 0].sigmoid().numpy(),
+            pose=pose.numpy(),
+            latents=latent[:, 0],
+        )
+        return following, shown
+
+    def _evaluate(
+        self, state: WorldState, x: Tensor, previous: Tensor, tau: Tensor, size: float, actions: Tensor, present: Tensor,
+        *, cached: bool = True,
+    ) -> DiTOutput:  # fmt: skip
+        text = None if not bool(state.has_text.any()) else state.text
+        with self._precision():
+            return self.dit(
+                x, previous, tau, torch.full_like(tau, size), actions, present, text, state.cache if cached else None
+            )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the world as a checkpoint folder (two safetensors files, weights in bf16)."""
+        half = {"tokenizer": self.tokenizer, "dit": self.dit}
+        world = asdict(self.config)
+        for name, module in half.items():
+            tensors = {n: t.bfloat16() if t.ndim >= 2 else t.float() for n, t in module.state_dict().items()}
+            save_tensors(Path(folder) / f"{name}.safetensors", tensors, {name: asdict(module.config), "world": world})
+
+    @staticmethod
+    def load(folder: str | Path, *, bf16: bool | None = None) -> "WorldModel":
+        """Read a checkpoint folder.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged or does not fit.
+        """
+        folder = Path(folder)
+        tokenizer_tensors, tokenizer_json = load_tensors(folder / FILES[0])
+        dit_tensors, dit_json = load_tensors(folder / FILES[1])
+        try:
+            tokenizer = VideoTokenizer(TokenizerConfig(**tokenizer_json["tokenizer"]))
+            dit = WorldDiT(DiTConfig(**dit_json["dit"]))
+            raw = dict(dit_json["world"])
+            spec = ActionSpec(keys=tuple(raw["spec"]["keys"]), camera=raw["spec"]["camera"])
+            sampling = SamplingConfig(**raw["sampling"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder} is not a world checkpoint: {error}") from error
+        config = WorldConfig(**raw | {"spec": spec, "sampling": sampling, "prompts": tuple(raw["prompts"])})
+        load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
+        load_module(dit, dit_tensors, str(folder / FILES[1]))
+        return WorldModel(config, tokenizer, dit, bf16=bf16)
+
