@@ -150,6 +150,8 @@ def _level(pitch: float, change: float) -> float:
     target = pitch + change
     if abs(target) <= PITCH_LIMIT:
         return change
-    if abs(pitch) <= PITCH_LIMIT:
+    if abs(pitch) <= PITCH_LIMIT + 1.0:
+        if change == 0.0:
+            return 0.0
         return float(np.clip(target, -PITCH_LIMIT, PITCH_LIMIT)) - pitch
     return float(np.clip(-0.2 * pitch, -6.0, 6.0))

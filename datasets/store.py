@@ -235,7 +235,7 @@ def _write_manifest(episode: Episode, name: str, folder: Path) -> None:
         "files": {str(p.relative_to(folder)): {"size": p.stat().st_size, "sha256": _sha256(p)} for p in files},
     }
     body = json.loads(json.dumps(manifest, default=_plain))
-    (folder / "manifest.json").write_text(json.dumps(body | {"sha256": _json_sha256(body)}, indent=1) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(body | {"sha256": _json_sha256(body)}, indent=1))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A tiny deterministic stand-in for the real engine: a dot-grid world seen from above, with pose and alignment exact."""
+"""A tiny deterministic stand-in for the real engine: pose and alignment are exact, and can be read from pixels."""
 
 from typing import Any
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
+
 from worldsim.actions import MINECRAFT
 from worldsim.agents.collect import collect
 from worldsim.agents.collect_world import World, plan_worlds
