@@ -169,4 +169,4 @@ class Body:
 
 
 def _moved(trail: list[tuple[NDArray[np.float64], bool]]) -> float:
-    return float(np.linalg.norm(trail[-1][0] - trail[0][0]))
+    return max(float(np.linalg.norm(position - trail[0][0])) for position, _ in trail)

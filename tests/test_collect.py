@@ -65,21 +65,21 @@ def test_workers_record_what_one_process_records(tmp_path: Path):
 
 
 def test_frozen_episodes_are_rejected_and_counted(tmp_path: Path):
-    report = collect(out=tmp_path, episodes=1, workers=0, **SMALL | {"make_env": make_frozen})
+    report = collect(out=tmp_path, episodes=1, workers=0, **{**SMALL, "make_env": make_frozen})
     assert report.episodes == 0 and report.frozen_episodes > 1
     assert len(EpisodeStore(tmp_path)) == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_engine_that_crashes_is_started_again_and_finished_episodes_stay(tmp_path: Path, workers: int):
-    report = collect(out=tmp_path, episodes=2, workers=workers, **SMALL | {"make_env": make_crashing})
+    report = collect(out=tmp_path, episodes=2, workers=workers, **{**SMALL, "make_env": make_crashing})
     # The first attempt commits one episode of 59 steps before step 90; the second attempt only needs the other one.
     assert report.episodes == 2 and len(report.failures) == 1 and not report.abandoned
     assert "the engine crashed" in report.failures[0]
 
 
 def test_a_worker_that_dies_is_given_up_after_some_attempts(tmp_path: Path):
-    report = collect(out=tmp_path, episodes=1, workers=1, attempts=2, **SMALL | {"make_env": make_dying})
+    report = collect(out=tmp_path, episodes=1, workers=1, attempts=2, **{**SMALL, "make_env": make_dying})
     assert report.episodes == 0 and len(report.failures) == 2 and len(report.abandoned) == 1
 
 
@@ -90,7 +90,7 @@ def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
         engines.append(FakeEngine(world.map_seed, crash_at=5))
         return engines[-1]
 
-    collect(out=tmp_path, episodes=1, workers=0, **SMALL | {"make_env": make})
+    collect(out=tmp_path, episodes=1, workers=0, **{**SMALL, "make_env": make})
     assert len(engines) == 3 and all(engine.closed for engine in engines)
 
 

@@ -137,7 +137,7 @@ for number in range({first}, 100_000):
 
 
 def test_killing_a_writer_at_random_moments_loses_nothing_committed_and_shows_nothing_torn(tmp_path: Path):
-    rng, committed = random.Random(0), set[str]()
+    rng, committed, store = random.Random(0), set[str](), EpisodeStore(tmp_path)
     for _ in range(6):
         first = len(EpisodeStore(tmp_path))
         code = WRITER.format(tests=str(Path(__file__).parent), out=str(tmp_path), first=first)
