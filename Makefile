@@ -1,0 +1,49 @@
+# `make demo` plays the shipped world; `make test` runs the tests. Both make their own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+# For a build of PyTorch other than the package index's own (say, the CPU one): the index to take it from.
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test lint format types clean
+
+demo: $(VENV)/.installed
+	$(BIN)/worldsim play
+
+test: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(VENV)/.installed-test
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	    { echo 'worldsim needs Python 3.11, 3.12 or 3.13; choose one: make PYTHON=python3.12 ...' >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# PyTorch first and pinned: a range in another package would let pip choose another, much larger build.
+	$(PIP) install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) '$(TORCH)'
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
+	$(PIP) install -q -c constraints.txt -e '.[test]'
+	touch $@
+	touch $(VENV)/.installed
