@@ -244,7 +244,7 @@ class Tape:
 def caption(info: Mapping[str, Any], scripts: Mapping[int, int], time_of_day: float) -> str:
     """A short template caption: what the player mostly does, where, when."""
     what = PHRASES[SCRIPT_NAMES[max(scripts, key=lambda script: scripts[script])]]
-    biome = str(info.get("biome", "")).replace("_", " ").strip()
+    biome = str(info.get("biome", "")).replace("_", " ").strip().removeprefix("default")
     where = f" in a {biome}" if biome else ""
     return f"{what}{where} {_time_phrase(time_of_day)}"
 
