@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.policies_body import PITCH_LIMIT, Action, Body, Info
-from worldsim.agents.policies_scripts import SCRIPTS, Script, swim, turn_away
+from worldsim.agents.policies_scripts import SCRIPTS, Script, climb_out, swim, turn_away
 
 # Share of time that the mixture gives to each script.
 MIXTURE: dict[str, float] = {
@@ -30,6 +30,11 @@ SECONDS = {"return_trip": (8.0, 16.0), "pillar": (8.0, 12.0), "dig": (4.0, 8.0),
 # Scripts that may look steeply up or down, and that push against things on purpose.
 STEEP = {"dig", "place", "pillar"}
 PUSHING = {"dig"}
+# A picture that stays the same for so many frames is dull: do something else.
+DULL_FRAMES = 15
+DULL_DIFFERENCE = 0.15
+# So many troubles within TROUBLE_FRAMES and TROUBLE_METRES mean a pit.
+PIT_TROUBLES, TROUBLE_FRAMES, TROUBLE_METRES = 3, 300, 2.5
 
 
 @runtime_checkable
@@ -63,21 +68,23 @@ class Scripted:
         self.body = Body(rng, info)
         self._running = self._script(self.body)
         self._reflex: Iterator[Action] | None = None
+        self._steep_reflex = False
+        self._troubles: list[tuple[int, NDArray[np.float64]]] = []
+        self._last: NDArray[np.int16] | None = None
+        self._dull = 0
 
     def act(self, obs: NDArray[np.uint8], info: Info) -> Action:
         """The action vector (A,) of this frame."""
         body = self.body
         body.sense(info)
-        if self._reflex is None and body.wet_frames > 3:
-            self._reflex = swim(body)
-        elif self._reflex is None and body.stuck and self.name not in PUSHING:
-            body.unstick()
-            self._reflex = turn_away(body)
+        self._watch(obs)
+        if self._reflex is None:
+            self._reflex = self._choose_reflex()
         action = next(self._reflex, None) if self._reflex else None
         if action is None:
-            self._reflex = None
+            self._reflex, self._steep_reflex = None, False
             action = self._next()
-        if self.name not in STEEP:
+        if self.name not in STEEP and not self._steep_reflex:
             action[-2] = _level(body.pitch, float(action[-2]))
         body.remember(action)
         return action
@@ -86,6 +93,30 @@ class Scripted:
         """Go on with another script."""
         self.name, self._script = name, _script(name)
         self._running = self._script(self.body)
+
+    def _watch(self, obs: NDArray[np.uint8]) -> None:
+        """Count for how many frames the picture has been the same."""
+        seen = obs.astype(np.int16)
+        same = self._last is not None and float(np.abs(seen - self._last).mean()) < DULL_DIFFERENCE
+        self._dull = self._dull + 1 if same else 0
+        self._last = seen
+
+    def _choose_reflex(self) -> Iterator[Action] | None:
+        body = self.body
+        if body.wet_frames > 3:
+            return swim(body)
+        if not (self._dull >= DULL_FRAMES or (body.stuck and self.name not in PUSHING)):
+            return None
+        body.unstick()
+        self._dull = 0
+        self._troubles = [(f, p) for f, p in self._troubles if f > body.frame - TROUBLE_FRAMES]
+        self._troubles.append((body.frame, body.position))
+        near = sum(float(np.linalg.norm(p - body.position)) < TROUBLE_METRES for _, p in self._troubles)
+        if near < PIT_TROUBLES:
+            return turn_away(body)
+        self._troubles.clear()
+        self._steep_reflex = True
+        return climb_out(body)
 
     def _next(self) -> Action:
         action = next(self._running, None)

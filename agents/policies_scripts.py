@@ -170,7 +170,7 @@ def dig(me: Body) -> Iterator[Action]:
         pitch = float(me.rng.uniform(5, 55))
         tunnel = me.rng.random() < 0.5
         for step in me.frames(40, 110):
-            wave = 18.0 * np.sin(step / 9.0) if tunnel else 6.0 * np.sin(step / 14.0)
+            wave = 18.0 * np.sin(step / 9.0) if tunnel else 8.0 * np.sin(step / 11.0)
             keys = ("attack", "forward", *_hop(me)) if tunnel and step > 20 else ("attack",)
             yield me.act(*keys, camera=me.aim(yaw + 0.5 * wave, pitch + wave, 3.0))
         me.new_gaze(0.3, 3.0)
@@ -235,6 +235,20 @@ def turn_away(me: Body) -> Iterator[Action]:
         yield me.act("back", "jump", camera=me.aim(heading, 0.0, speed))
     for _ in me.frames(15, 25):
         yield me.act("forward", "jump", camera=me.aim(heading, 0.0, speed))
+
+
+def climb_out(me: Body) -> Iterator[Action]:
+    """Build a short pillar under the feet and walk off it: the way out of a pit."""
+    yield me.act("hotbar.5")
+    yaw = me.yaw
+    for _ in range(15):
+        if me.pitch > 70:
+            break
+        yield me.act(camera=me.aim(yaw, 80.0, 10.0))
+    for _ in range(50):
+        yield me.act("jump", *(("use",) if me.velocity[1] > 0.5 else ()))
+    for _ in range(30):
+        yield me.act("forward", "jump", camera=me.aim(yaw, 0.0, 8.0))
 
 
 def _hop(me: Body, keys: tuple[str, ...] = ("forward",)) -> tuple[str, ...]:

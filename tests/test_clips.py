@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_store import make_episode
 
+from tests.test_store import make_episode
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
 
+from tests.fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
 from worldsim.actions import MINECRAFT
 from worldsim.agents.collect import collect
 from worldsim.agents.collect_world import World, plan_worlds
@@ -96,8 +96,8 @@ def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
 
 def test_killing_the_collector_loses_no_committed_episode_and_leaves_no_worker(tmp_path: Path):
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from fake_engine import make_fake\nfrom worldsim.agents.collect import collect\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
+        "from tests.fake_engine import make_fake\nfrom worldsim.agents.collect import collect\n"
         "if __name__ == '__main__':\n"
         f"    collect(out={str(tmp_path / 'out')!r}, episodes=4000, workers=2, episode_frames=60,"
         " progress=False, make_env=make_fake)\n"

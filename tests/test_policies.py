@@ -2,8 +2,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine
 
+from tests.fake_engine import FakeEngine
 from worldsim.actions import MINECRAFT
 from worldsim.agents.policies import MIXTURE, Mixture, Policy, make_policy
 from worldsim.agents.policies_body import Gaze, wrap_degrees

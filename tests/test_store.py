@@ -127,7 +127,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_store import make_episode
+from tests.test_store import make_episode
 from worldsim.datasets.store import EpisodeStore
 store = EpisodeStore({out!r})
 for number in range({first}, 100_000):
@@ -140,7 +140,7 @@ def test_killing_a_writer_at_random_moments_loses_nothing_committed_and_shows_no
     rng, committed, store = random.Random(0), set[str](), EpisodeStore(tmp_path)
     for _ in range(6):
         first = len(EpisodeStore(tmp_path))
-        code = WRITER.format(tests=str(Path(__file__).parent), out=str(tmp_path), first=first)
+        code = WRITER.format(tests=str(Path(__file__).parent.parent), out=str(tmp_path), first=first)
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             committed.add(f"e{int(writer.stdout.readline()):06d}")
