@@ -74,8 +74,8 @@ class Body:
         self.wet_frames = 0
         self.gaze = Gaze(rng, 1.0)
         self._trail: deque[tuple[NDArray[np.float64], bool]] = deque(maxlen=STUCK_FRAMES)
+        self.dry = np.asarray(info["position"], np.float64)
         self.sense(info)
-        self.dry = self.position
 
     # --- senses
 
@@ -87,7 +87,8 @@ class Body:
         self.yaw, self.pitch = float(info["yaw"]), float(info["pitch"])
         self.wet = "water" in str(info.get("node_feet", "")) or "water" in str(info.get("node_head", ""))
         self.wet_frames = self.wet_frames + 1 if self.wet else 0
-        if not self.wet:
+        # Bobbing at the surface is not dry land.
+        if not self.wet and info.get("on_ground", True):
             self.dry = self.position
 
     @property

@@ -216,7 +216,7 @@ def pillar(me: Body) -> Iterator[Action]:
 def swim(me: Body) -> Iterator[Action]:
     """Swim ahead for a while, then to the shore that was left."""
     me.new_gaze(0.2, 2.0, rest=0.0)
-    for _ in me.frames(30, 80):
+    for _ in me.frames(10, 50):
         yield me.act("forward", "jump", camera=me.glance())
     while me.wet:
         target = me.dry + me.rng.normal(0, 2.0, 3)
