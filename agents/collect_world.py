@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from worldsim.actions import MINECRAFT
 from worldsim.agents.policies import Policy, make_policy
 from worldsim.agents.policies_scripts import SCRIPTS
+from worldsim.datasets.captions import episode_caption
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import SPLIT_PERIOD, EpisodeStore, Split, split_of
 
@@ -29,21 +30,6 @@ MAPGENS = ("v7", "v6", "valleys", "v7", "carpathian", "v5")
 REPORT_EVERY = 50
 
 SCRIPT_NAMES = tuple(SCRIPTS)
-PHRASES = {
-    "explore": "walking",
-    "walk": "walking in all directions",
-    "single": "moving steadily",
-    "spin": "turning on the spot",
-    "look_back": "looking away and back",
-    "gaze": "looking around",
-    "still": "standing still",
-    "return_trip": "walking out and back",
-    "climb": "climbing",
-    "dig": "digging",
-    "place": "placing blocks",
-    "pillar": "building a pillar",
-    "swim": "swimming",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,13 +204,18 @@ class Tape:
             terminated=np.array(self.terminated),
             state=state,
             events=[{**event, "frame": t} for t, info in enumerate(infos) for event in info.get("events", ())],
-            text=caption(infos[frames // 2], Counter(self.scripts), float(self.options["time_of_day"])),
+            text=episode_caption(
+                SCRIPT_NAMES[Counter(self.scripts).most_common(1)[0][0]],
+                str(infos[0].get("biome", "")),
+                float(self.options["time_of_day"]),
+            ),
             provenance={
                 "engine": infos[0].get("engine", "luanti"),
                 "engine_version": infos[0].get("engine_version", ""),
                 "game": infos[0].get("game", "minetest_game"),
                 "seed": world.map_seed,
                 "mapgen": world.mapgen,
+                "biome": infos[0].get("biome", ""),
                 "start_seed": self.start_seed,
                 "start": self.options,
                 "policy": world.policy,
@@ -239,25 +230,6 @@ class Tape:
                 "fps": fps,
             },
         )
-
-
-def caption(info: Mapping[str, Any], scripts: Mapping[int, int], time_of_day: float) -> str:
-    """A short template caption: what the player mostly does, where, when."""
-    what = PHRASES[SCRIPT_NAMES[max(scripts, key=lambda script: scripts[script])]]
-    biome = str(info.get("biome", "")).replace("_", " ").strip().removeprefix("default")
-    where = f" in a {biome}" if biome else ""
-    return f"{what}{where} {_time_phrase(time_of_day)}"
-
-
-def _time_phrase(time_of_day: float) -> str:
-    names = (
-        (0.21, "at night"),
-        (0.30, "at dawn"),
-        (0.45, "in the morning"),
-        (0.55, "at noon"),
-        (0.70, "in the afternoon"),
-    )
-    return next((name for until, name in names if time_of_day < until), "at dusk" if time_of_day < 0.8 else "at night")
 
 
 def _state(infos: list[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

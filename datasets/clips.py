@@ -6,12 +6,13 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.captions import clip_caption
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, Split
 
 
 class ClipBatch(TypedDict):
-    """B clips of F frames; row t of ``actions`` leads from frame t to t + 1, the last row leaves the clip."""
+    """B clips of F frames; row t of ``actions`` leads from frame t to t + 1, the last row leaves the clip; captions."""
 
     frames: NDArray[np.uint8]
     actions: NDArray[np.float32]
@@ -93,5 +94,5 @@ def stack(clips: list[Episode]) -> ClipBatch:
         "actions": np.stack([clip.actions for clip in clips]),
         "rewards": np.stack([clip.rewards for clip in clips]),
         "state": {name: np.stack([clip.state[name] for clip in clips]) for name, _ in sorted(shared)},
-        "text": [clip.text for clip in clips],
+        "text": [clip_caption(clip) for clip in clips],
     }

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from worldsim.agents.collect import collect
 from worldsim.agents.collect_world import World, plan_worlds
 from worldsim.datasets.store import EpisodeStore
 
+ENGINE_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/games"))
 SMALL: dict[str, Any] = {"episode_frames": 60, "episodes_per_world": 2, "progress": False, "make_env": make_fake}
 
 
@@ -154,3 +156,21 @@ def test_a_plan_gives_each_split_its_own_map_seeds_and_grows_by_appending():
 def test_senseless_options_are_refused(tmp_path: Path, wrong: dict[str, Any]):
     with pytest.raises(ValueError):
         collect(out=tmp_path, **wrong)
+
+
+@pytest.mark.skipif(shutil.which("minetest", path=ENGINE_PATH) is None, reason="the engine is not installed")
+def test_the_real_engine_records_aligned_episodes(tmp_path: Path):
+    report = collect(
+        out=tmp_path, episodes=1, workers=1, episode_frames=80, policy="gaze", frozen_limit=0.9, progress=False
+    )
+    assert report.episodes == 1, report.failures
+    store = EpisodeStore(tmp_path)
+    episode = store.read(store.names()[0])
+    assert episode.frames.shape == (80, 80, 144, 3)
+    turned = (np.diff(episode.state["yaw"]) + 180) % 360 - 180
+    np.testing.assert_allclose(turned, episode.actions[:-1, -1], atol=0.05)
+    # From pixels alone: the picture changes most where the recorded camera moves most, and neither earlier nor later.
+    change = np.abs(np.diff(episode.frames[:, :56].astype(np.float32), axis=0)).mean((1, 2, 3))
+    moved = np.hypot(episode.actions[:-1, -1], episode.actions[:-1, -2])
+    here, before, after = (np.corrcoef(np.roll(moved, k), change)[0, 1] for k in (0, -1, 1))
+    assert here > 0.5 and here > before and here > after
