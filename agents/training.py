@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamic
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 from worldsim.world import SamplingConfig, WorldConfig, WorldModel
 
+T = TypeVar("T")
 Metrics = Iterator[tuple[int, dict[str, float]]]
 # Batches that the linear path is fitted on are drawn far from those trained on.
 APART = 1_000_000_000
@@ -64,7 +65,13 @@ class RunLog:
 
 
 def follow(
-    run: Metrics, folder: Path, steps: int, title: str, sample: Callable[[int], None], sample_every: int, every: int = 10
+    run: Metrics,
+    folder: Path,
+    steps: int,
+    title: str,
+    sample: Callable[[int], None],
+    sample_every: int,
+    every: int = 10,
 ) -> None:
     """Drain a training generator: progress bar, log, sample videos. A plain line a minute where there is no terminal."""
     log = RunLog(folder)
@@ -75,7 +82,9 @@ def follow(
             task = progress.add_task(title, total=steps, note="")
             note, validation = "", ""
             for step, metrics in run:
-                validated = {k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")}
+                validated = {
+                    k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")
+                }
                 if validated:
                     validation = " ".join(f"{k} {v:.4g}" for k, v in validated.items())
                 if validated or step % every == 0:
@@ -91,7 +100,7 @@ def follow(
         log.close()
 
 
-def prefetched[T](batches: Callable[[int], T], pool: ThreadPoolExecutor) -> Callable[[int], T]:
+def prefetched(batches: Callable[[int], T], pool: ThreadPoolExecutor) -> Callable[[int], T]:
     """The same batches, each read while the one before is trained on."""
     waiting: dict[int, Any] = {}
 
@@ -137,9 +146,7 @@ def run_tokenizer(
         path = folder / "tokenizer.safetensors"
         if path.exists():
             model = load_tokenizer(path)
-            out = [
-                rearrange_side_by_side(model, to_chunks(validation[i : i + 1], tokenizer.chunk)) for i in range(4)
-            ]
+            out = [rearrange_side_by_side(model, to_chunks(validation[i : i + 1], tokenizer.chunk)) for i in range(4)]
             write_video(folder / "samples" / f"{step:06d}.mp4", np.concatenate(out, 1))
 
     with ThreadPoolExecutor(1) as pool:
@@ -226,7 +233,13 @@ def run_dynamics(
     clips = LatentClips(latents / "train", frames=frames, batch=batch, seed=seed)
     held_out = LatentClips(latents / "validation", frames=frames, batch=16, seed=12345)
     write_config(
-        folder, data=data, tokenizer=tokenizer, dit=asdict(config), training=asdict(training), batch=batch, frames=frames
+        folder,
+        data=data,
+        tokenizer=tokenizer,
+        dit=asdict(config),
+        training=asdict(training),
+        batch=batch,
+        frames=frames,
     )
     validation = held_out(0)
 

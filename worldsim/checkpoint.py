@@ -53,5 +53,7 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], where: s
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [n for n in own if n in tensors and own[n].shape != tensors[n].shape]
     if missing or unknown or wrong:
-        raise ValueError(f"{where} does not fit this model: missing {missing[:3]}, unknown {unknown[:3]}, size {wrong[:3]}")
+        raise ValueError(
+            f"{where} does not fit this model: missing {missing[:3]}, unknown {unknown[:3]}, size {wrong[:3]}"
+        )
     module.load_state_dict({n: tensors[n].to(own[n].dtype) for n in own})

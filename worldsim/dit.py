@@ -144,9 +144,7 @@ class WorldDiT(nn.Module):
         self.clean_in = nn.Linear(size, w)
         self.start = nn.Parameter(torch.randn(w) * 0.02)
         self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
-        self.conditioning = Conditioning(
-            w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size
-        )
+        self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
         self.modulation_in = nn.Sequential(nn.SiLU(), nn.Linear(w, config.modulation), nn.SiLU())
         self.blocks = nn.ModuleList(Block(config, i in config.temporal_blocks) for i in range(config.blocks))
         self.final_modulation = nn.Linear(config.modulation, 2 * w)
@@ -275,4 +273,3 @@ class WorldDiT(nn.Module):
         tokens = cache.keys.shape[3]
         k_angles = k_angles[:, None, None].expand(-1, tokens, 1, -1, -1).flatten(0, 1)
         return q_angles, k_angles, mask[:, None, None].expand(-1, tokens, 1, -1, -1).flatten(0, 1)
-

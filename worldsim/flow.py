@@ -45,9 +45,7 @@ def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: f
     return torch.where(torch.rand(shape, generator=generator) < pure_noise, torch.zeros_like(tau), tau)
 
 
-def sample_shortcut(
-    shape: tuple[int, ...], finest: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def sample_shortcut(shape: tuple[int, ...], finest: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw step sizes d = 2^-j coarser than 1/finest, and signal levels on each step size's own grid.
 
     Returns:

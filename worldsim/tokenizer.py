@@ -117,9 +117,7 @@ class VideoTokenizer(nn.Module):
         """Whole chunks (B, T, r, 3, H, W) in 0..1 to latents (B, T, C, h, w); chunks do not see each other."""
         self.latent_grid(*chunks_BTRCHW.shape[-2:])
         batch = chunks_BTRCHW.shape[0]
-        patches = rearrange(
-            chunks_BTRCHW.float(), "b t r c (h p) (w q) -> (b t) (r c p q) h w", p=SPATIAL, q=SPATIAL
-        )
+        patches = rearrange(chunks_BTRCHW.float(), "b t r c (h p) (w q) -> (b t) (r c p q) h w", p=SPATIAL, q=SPATIAL)
         centred = patches - self.mean[:, None, None]
         linear = torch.einsum("bphw,pc->bchw", centred, self.components) / self.scale[:, None, None]
         x = self.encode_in(centred.contiguous(memory_format=torch.channels_last))

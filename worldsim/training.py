@@ -51,9 +51,7 @@ def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate:
     groups = [{"params": adam, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)]
     if muon:
-        optimizers.append(
-            torch.optim.Muon(muon, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(torch.optim.Muon(muon, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
 
@@ -64,9 +62,7 @@ def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None
             group["lr"] = group.setdefault("first_lr", group["lr"]) * factor
 
 
-def save_training(
-    path: Path, step: int, module: nn.Module, ema: Ema, optimizers: list[torch.optim.Optimizer]
-) -> None:
+def save_training(path: Path, step: int, module: nn.Module, ema: Ema, optimizers: list[torch.optim.Optimizer]) -> None:
     """Write everything that resuming needs to one safetensors file."""
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
     tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
@@ -86,7 +82,9 @@ def load_training(path: Path, module: nn.Module, ema: Ema, optimizers: list[torc
     own = module.state_dict()
     found = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
     if found.keys() != own.keys() or any(found[n].shape != own[n].shape for n in own):
-        raise ValueError(f"{path} belongs to a model of other sizes: choose another run folder or the same configuration")
+        raise ValueError(
+            f"{path} belongs to a model of other sizes: choose another run folder or the same configuration"
+        )
     module.load_state_dict(found)
     for name in ema.shadow:
         ema.shadow[name].copy_(tensors[f"ema/{name}"])

@@ -79,11 +79,11 @@ class Step:
 def advance_pose(pose_B5: Tensor, motion_B5: Tensor) -> Tensor:
     """Add a body-frame motion (forward, right, up, yaw, pitch) to poses; yaw in degrees, positive to the right.
 
-    At yaw 0 forward is +z and right is -x, as in Minecraft; the step is walked along the mean heading.
+    At yaw 0 forward is +z and right is +x, as in Luanti; the step is walked along the mean heading.
     """
     heading = torch.deg2rad(pose_B5[:, 3] + motion_B5[:, 3] / 2)
     forward, right, up = motion_B5[:, 0], motion_B5[:, 1], motion_B5[:, 2]
-    x = -forward * heading.sin() - right * heading.cos()
+    x = forward * heading.sin() + right * heading.cos()
     z = forward * heading.cos() - right * heading.sin()
     pitch = (pose_B5[:, 4] + motion_B5[:, 4]).clamp(-90, 90)
     moved = torch.stack([pose_B5[:, 0] + x, pose_B5[:, 1] + up, pose_B5[:, 2] + z, pose_B5[:, 3] + motion_B5[:, 3]], 1)
@@ -180,7 +180,9 @@ class WorldModel:
         batch, count = frames.shape[:2]
         if actions.shape != (batch, count - 1, self.spec.size) or len(seeds) != batch:
             wanted = (batch, count - 1, self.spec.size)
-            raise ValueError(f"actions must be {wanted} for {batch} seeds, got {tuple(actions.shape)}, {len(seeds)} seeds")
+            raise ValueError(
+                f"actions must be {wanted} for {batch} seeds, got {tuple(actions.shape)}, {len(seeds)} seeds"
+            )
         latents = self.encode(frames)
         _, decoder = self.decode(latents)
         nothing = torch.zeros(batch, 1, self.chunk, self.spec.size)
@@ -259,7 +261,13 @@ class WorldModel:
         distance = pose[:, [0, 2]].norm(dim=1)
         furthest = torch.maximum(state.furthest, distance)
         following = replace(
-            state, cache=cache, latent=latent[:, 0], decoder=decoder, pose=pose, furthest=furthest, steps=state.steps + 1
+            state,
+            cache=cache,
+            latent=latent[:, 0],
+            decoder=decoder,
+            pose=pose,
+            furthest=furthest,
+            steps=state.steps + 1,
         )
         shown = Step(
             frames=chunks[:, 0],
@@ -269,6 +277,12 @@ class WorldModel:
             latents=latent[:, 0],
         )
         return following, shown
+
+    @torch.inference_mode()
+    def predict(self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor) -> Tensor:
+        """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
+        with self._precision():
+            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present).latents
 
     def _evaluate(
         self, state: WorldState, x: Tensor, previous: Tensor, tau: Tensor, size: float, actions: Tensor, present: Tensor,
@@ -311,4 +325,3 @@ class WorldModel:
         load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
         load_module(dit, dit_tensors, str(folder / FILES[1]))
         return WorldModel(config, tokenizer, dit, bf16=bf16)
-

@@ -1,0 +1,141 @@
+import pytest
+import torch
+
+from tests.worlds import CHANNELS, tiny_dit
+from worldsim.dit import DiTConfig
+from worldsim.patchify import SpacetimePatchifier
+
+
+def inputs(frames, grid=(4, 6), batch=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    noisy = torch.randn(batch, frames, CHANNELS, *grid, generator=generator)
+    previous = torch.randn(batch, frames, CHANNELS, *grid, generator=generator)
+    tau, step = torch.rand(batch, frames, generator=generator), torch.zeros(batch, frames)
+    actions = torch.randn(batch, frames, 2, 22, generator=generator)
+    present = torch.ones(batch, frames, dtype=torch.bool)
+    present[:, 0] = False
+    return [noisy, previous, tau, step, actions, present]
+
+
+@pytest.mark.parametrize(("window", "frames"), [(6, 5), (6, 7), (3, 4)])
+@torch.no_grad()
+def test_cached_equals_uncached(window, frames):
+    dit = tiny_dit(window)
+    given = inputs(frames)
+    whole = dit(*given)
+    cache = dit.empty_cache(2, (4, 6))
+    for t in range(frames):
+        out = dit(*(x[:, t : t + 1] for x in given), cache=cache)
+        torch.testing.assert_close(out.latents[:, 0], whole.latents[:, t], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(out.heads.motion[:, 0], whole.heads.motion[:, t], rtol=1e-4, atol=1e-5)
+        cache.write(out.keys, out.values)
+
+
+@torch.no_grad()
+def test_ring_keeps_the_first_frame_and_the_last_ones():
+    dit = tiny_dit(window=3)
+    cache = dit.empty_cache(1, (4, 6))
+    for t in range(9):
+        shape = (1, 1, cache.keys.shape[3], 2, 8)
+        cache.write([torch.full(shape, float(t))] * 2, [torch.full(shape, float(t))] * 2)
+        held = cache.positions()[0]
+        expected = {0} | set(range(max(1, t - 2), t + 1))
+        assert set(held[held >= 0].tolist()) == expected
+        for slot, index in enumerate(held.tolist()):
+            if index >= 0:
+                assert float(cache.keys[0, 0, slot, 0, 0, 0]) == index
+
+
+@torch.no_grad()
+def test_beyond_the_window_only_the_sink_is_remembered():
+    """Two pasts that differ in one frame: seen while it is in the window, forgotten after, unless it is the first."""
+    dit = tiny_dit(window=3)
+    given, other = inputs(8, batch=1), inputs(8, batch=1)
+    for changed, remembered in ((0, True), (1, False)):
+        other[0] = given[0].clone()
+        other[0][:, changed] += 1
+        outs = []
+        for batch in (given, other):
+            cache = dit.empty_cache(1, (4, 6))
+            for t in range(8):
+                out = dit(*(x[:, t : t + 1] for x in batch), cache=cache)
+                # Only the frame's own layer-0 content can reach later ones through a two-layer chain of windows.
+                cache.write(out.keys, out.values)
+            outs.append(out.latents)
+        if remembered:
+            assert not torch.allclose(outs[0], outs[1], atol=1e-6)
+        else:
+            seen = cache.positions()[0]
+            assert changed not in seen[seen >= 0].tolist()
+
+
+@torch.no_grad()
+def test_the_future_does_not_change_the_past():
+    dit = tiny_dit()
+    given = inputs(6)
+    whole = dit(*given)
+    later = [x.clone() for x in given]
+    for x in (later[0], later[1], later[4]):
+        x[:, 4:] += torch.randn_like(x[:, 4:])
+    changed = dit(*later)
+    torch.testing.assert_close(changed.latents[:, :4], whole.latents[:, :4], rtol=0, atol=0)
+    assert not torch.allclose(changed.latents[:, 4:], whole.latents[:, 4:])
+
+
+@torch.no_grad()
+def test_actions_matter_unless_absent():
+    dit = tiny_dit()
+    given = inputs(4)
+    other = [x.clone() for x in given]
+    other[4][:, 2] += 1
+    assert not torch.allclose(dit(*given).latents[:, 2], dit(*other).latents[:, 2])
+    for g in (given, other):
+        g[5] = torch.zeros_like(g[5])
+    torch.testing.assert_close(dit(*given).latents, dit(*other).latents, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_still_is_a_one_frame_video():
+    dit = tiny_dit()
+    given = inputs(3)
+    given[5][:] = False
+    alone = dit(*given, temporal=False)
+    single = dit(*(x[:, :1] for x in given), temporal=False)
+    torch.testing.assert_close(alone.latents[:, 0], single.latents[:, 0], rtol=1e-5, atol=1e-6)
+    changed = [x.clone() for x in given]
+    changed[0][:, 0] += 1
+    torch.testing.assert_close(dit(*changed, temporal=False).latents[:, 1:], alone.latents[:, 1:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (4, 8), (8, 4)])
+@torch.no_grad()
+def test_one_set_of_weights_for_all_aspect_ratios(grid):
+    dit = tiny_dit()
+    out = dit(*inputs(3, grid))
+    assert out.latents.shape == (2, 3, CHANNELS, *grid) and bool(out.latents.isfinite().all())
+
+
+@torch.no_grad()
+def test_rows_of_a_batch_are_independent():
+    dit = tiny_dit()
+    given = inputs(4)
+    whole = dit(*given).latents
+    for row in range(2):
+        torch.testing.assert_close(dit(*(x[row : row + 1] for x in given)).latents[0], whole[row], rtol=1e-4, atol=1e-5)
+
+
+def test_patchifier_round_trip_and_errors():
+    patchifier = SpacetimePatchifier(channels=3)
+    latents = torch.randn(2, 3, 3, 4, 6)
+    tokens = patchifier.tokens(latents)
+    assert tokens.shape == (2, 3, 6, 12)
+    torch.testing.assert_close(patchifier.latents(tokens, (2, 3)), latents, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="not divisible"):
+        patchifier.grid(5, 6)
+
+
+def test_config_and_length_errors():
+    with pytest.raises(ValueError, match="not divisible by heads"):
+        DiTConfig(channels=4, keys=1, camera=True, chunk=2, width=30, heads=4)
+    with pytest.raises(ValueError, match="latent frames at once"):
+        tiny_dit(window=3)(*inputs(5))
