@@ -1,0 +1,24 @@
+"""Registers the environments with Gymnasium. Imported with Gymnasium itself (see ``autoload``), so it imports little.
+
+Where Python starts without its site packages, ``gymnasium.make("worldsim.envs.registration:WorldSim-Minecraft-v0")``
+does the same.
+"""
+
+import gymnasium
+
+MAX_EPISODE_STEPS = 600
+
+
+def register_envs() -> None:
+    """Register every WorldSim environment. Entry points are strings: nothing is loaded before ``gymnasium.make``."""
+    if "WorldSim-Minecraft-v0" in gymnasium.registry:
+        return
+    gymnasium.register(
+        id="WorldSim-Minecraft-v0",
+        entry_point="worldsim.envs.world_env:WorldSimEnv",
+        vector_entry_point="worldsim.envs.world_vector_env:WorldSimVectorEnv",
+        max_episode_steps=MAX_EPISODE_STEPS,
+    )
+
+
+register_envs()

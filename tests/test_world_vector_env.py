@@ -1,0 +1,157 @@
+"""Rows of the vector environment behave as single environments do, whatever their neighbours do."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+
+from tests.tiny_world import HEIGHT, WIDTH, tiny_starts, tiny_world
+from worldsim.envs.world_env import WorldSimEnv
+from worldsim.envs.world_vector_env import WorldSimVectorEnv
+from worldsim.errors import UserError
+
+
+def make(num_envs: int = 3, **options: Any) -> WorldSimVectorEnv:
+    return WorldSimVectorEnv(num_envs, tiny_world(), starts=tiny_starts(), **options)
+
+
+def noops(rows: int = 3) -> np.ndarray:
+    return np.tile([0, 0, 0, 0, 0, 0, 0, 5, 5], (rows, 1))
+
+
+def test_rows_equal_single_environments():
+    """Up to what rounding differs with the size of a batch."""
+    envs = make()
+    envs.action_space.seed(0)
+    actions = [envs.action_space.sample() for _ in range(4)]
+    observations, _ = envs.reset(seed=10)
+    stepped = [envs.step(a) for a in actions]
+    for row in range(3):
+        env = WorldSimEnv(tiny_world(), starts=tiny_starts())
+        obs, _ = env.reset(seed=10 + row)
+        np.testing.assert_array_equal(obs, observations[row])
+        for action, (together, rewards, *_, infos) in zip(actions, stepped, strict=True):
+            obs, reward, _, _, info = env.step(action[row])
+            assert np.abs(obs.astype(int) - together[row]).max() <= 1
+            assert np.abs(info["frames"].astype(int) - infos["frames"][row]).max() <= 1
+            np.testing.assert_allclose(reward, rewards[row], atol=1e-4)
+            np.testing.assert_allclose(info["pose"], infos["pose"][row], atol=1e-3)
+
+
+def test_rows_do_not_see_each_other():
+    def first_row(others: np.ndarray) -> np.ndarray:
+        envs = make()
+        envs.reset(seed=0)
+        actions = noops()
+        actions[1:] = others
+        return np.stack([envs.step(actions)[0][0] for _ in range(3)])
+
+    np.testing.assert_array_equal(first_row(noops(2)), first_row(np.tile([1, 1, 1, 0, 1, 1, 3, 9, 1], (2, 1))))
+
+
+def test_same_seed_same_bytes():
+    def run() -> np.ndarray:
+        envs = make(max_episode_steps=3)
+        envs.reset(seed=0)
+        return np.stack([envs.step(noops())[0] for _ in range(6)])
+
+    np.testing.assert_array_equal(run(), run())
+
+
+def test_next_step_autoreset_ignores_the_action_and_gives_no_reward():
+    envs = make(max_episode_steps=2)
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    envs.reset(seed=0)
+    assert not envs.step(noops())[3].any()
+    assert envs.step(noops())[3].all()
+    _, rewards, terminations, truncations, infos = envs.step(noops())
+    assert not rewards.any() and not terminations.any() and not truncations.any()
+    assert infos["_start"].all() and not infos["pose"].any()
+    assert not envs.step(noops())[3].any() and envs.step(noops())[3].all()
+
+
+def test_rows_begin_anew_one_by_one():
+    """A row that ends alone begins its own next episode; the others go on as if nothing had happened."""
+    envs, twin = make(max_episode_steps=4), make()
+    envs.reset(seed=0)
+    twin.reset(seed=0)
+    envs.step(noops())
+    twin.step(noops())
+    mask = np.array([False, True, False])
+    envs.reset(options={"reset_mask": mask, "prefix": 2})
+    np.testing.assert_array_equal(envs._elapsed, [1, 0, 1])
+    for _ in range(2):
+        envs.step(noops())
+        twin.step(noops())
+    observations, _, _, truncations, _ = envs.step(noops())
+    expected = twin.step(noops())[0]
+    assert np.abs(observations[[0, 2]].astype(int) - expected[[0, 2]]).max() <= 1
+    np.testing.assert_array_equal(truncations, [True, False, True])
+    observations, _, _, truncations, infos = envs.step(noops())
+    np.testing.assert_array_equal(infos["_start"], [True, False, True])
+    np.testing.assert_array_equal(truncations, mask)
+    single = WorldSimEnv(tiny_world(), starts=tiny_starts())
+    single.reset(seed=0)
+    np.testing.assert_array_equal(single.reset()[0], observations[0])
+
+
+def test_same_step_autoreset_keeps_the_last_observation():
+    envs, twin = make(max_episode_steps=2, autoreset_mode="SameStep"), make(max_episode_steps=2)
+    envs.reset(seed=0)
+    twin.reset(seed=0)
+    envs.step(noops())
+    twin.step(noops())
+    observations, rewards, _, truncations, infos = envs.step(noops())
+    last, expected, *_ = twin.step(noops())
+    assert truncations.all() and infos["_final_obs"].all()
+    np.testing.assert_array_equal(np.stack(list(infos["final_obs"])), last)
+    np.testing.assert_array_equal(infos["final_info"]["frames"][:, -1], last)
+    np.testing.assert_array_equal(rewards, expected)
+    np.testing.assert_array_equal(observations, twin.step(noops())[0])
+
+
+def test_disabled_autoreset_wants_a_reset():
+    envs = make(max_episode_steps=1, autoreset_mode=AutoresetMode.DISABLED)
+    envs.reset(seed=0)
+    envs.step(noops())
+    with pytest.raises(ResetNeeded, match="rows"):
+        envs.step(noops())
+
+
+def test_spaces_and_rendering():
+    envs = make(render_mode="rgb_array", action_space="minerl")
+    observations, _ = envs.reset(seed=0)
+    assert envs.observation_space.contains(observations) and observations.shape == (3, HEIGHT, WIDTH, 3)
+    envs.step(envs.action_space.sample())
+    pictures = envs.render()
+    assert pictures is not None and len(pictures) == 3 and pictures[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_gymnasium_vector_wrappers_accept_it():
+    from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        envs = RecordEpisodeStatistics(make(max_episode_steps=2))
+        envs.reset(seed=0)
+        envs.step(noops())
+        infos = envs.step(noops())[4]
+    assert (infos["episode"]["l"] == 2).all()
+
+
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match="num_envs"):
+        make(0)
+    envs = make()
+    with pytest.raises(ResetNeeded):
+        envs.step(noops())
+    with pytest.raises(UserError, match="seeds"):
+        envs.reset(seed=[1, 2])
+    envs.reset(seed=[1, None, 3])
+    with pytest.raises(UserError, match="2 actions"):
+        envs.step(noops(2))
+    with pytest.raises(UserError, match="reset_mask"):
+        envs.reset(options={"reset_mask": np.zeros(3, bool)})
