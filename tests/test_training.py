@@ -1,0 +1,99 @@
+import json
+
+import pytest
+import torch
+
+from tests.worlds import CHANNELS, tiny_dit, tiny_tokenizer
+from worldsim.train_dynamics import DynamicsTraining, LatentBatch, previous_of, train_dynamics
+from worldsim.train_tokenizer import TokenizerTraining, train_tokenizer
+from worldsim.training import Ema, learning_rate_factor
+
+
+def latents(index, batch=4, frames=6):
+    """A world with a rule: each latent frame is the one before, moved by the mouse."""
+    generator = torch.Generator().manual_seed(index + 1000)
+    actions = torch.zeros(batch, frames, 2, 22)
+    actions[..., -1] = torch.randn(batch, frames, 1, generator=generator).expand(-1, -1, 2)
+    start = torch.randn(batch, 1, CHANNELS, 4, 4, generator=generator)
+    moved = actions[..., 0, -1].clone()
+    moved[:, 0] = 0
+    data = start + moved.cumsum(1)[..., None, None, None]
+    return LatentBatch(data, actions, torch.zeros(batch, frames, 5), torch.zeros(batch, frames))
+
+
+def train(folder, steps, **options):
+    training = DynamicsTraining(steps=steps, warmup=2, compile=False, validate_every=5, **options)
+    return list(train_dynamics(tiny_dit().config, training, latents, latents(-7), folder))
+
+
+def test_resume_equals_never_having_stopped(tmp_path):
+    options = {"error_injection": 0.0, "save_minutes": 1e9}
+    whole = train(tmp_path / "whole", 12, **options)
+    # The schedule looks at the number of steps in all: stop the same run early instead of asking for fewer.
+    training = DynamicsTraining(
+        steps=12, warmup=2, compile=False, validate_every=5, error_injection=0.0, save_minutes=0
+    )
+    run = train_dynamics(tiny_dit().config, training, latents, latents(-7), tmp_path / "parts")
+    for _ in range(6):
+        next(run)
+    run.close()
+    resumed = train(tmp_path / "parts", 12, **options)
+    assert resumed[0][0] == 7
+    for (step, a), (other, b) in zip(resumed, whole[6:], strict=True):
+        assert step == other and a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+
+
+def test_training_learns_the_rule_and_uses_actions(tmp_path):
+    metrics = train(tmp_path, 250, rate=3e-3, matrix_rate=1e-2, action_drop=0.05, ema=0.9)
+    last = metrics[-1][1]
+    assert last["flow"] < 0.5 * metrics[0][1]["flow"]
+    assert last["validation/shuffled_ratio"] > 1.1
+
+
+def test_shortcut_training_runs_and_stays_finite(tmp_path):
+    metrics = train(tmp_path, 8, shortcut_from=2, image_share=0.3)
+    assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
+
+
+def test_state_of_another_model_is_refused(tmp_path):
+    train(tmp_path, 2)
+    config = tiny_dit(window=6).config
+    other = type(config)(**{**vars(config), "width": 64})
+    with pytest.raises(ValueError, match="other sizes"):
+        list(train_dynamics(other, DynamicsTraining(steps=3, compile=False), latents, latents(-7), tmp_path))
+    assert json.dumps(vars(config))  # the configuration is plain data
+
+
+def test_previous_is_the_frame_before():
+    data = torch.arange(4.0).reshape(1, 4, 1, 1, 1)
+    assert previous_of(data).flatten().tolist() == [0, 0, 1, 2]
+
+
+def test_tokenizer_improves_on_its_linear_path(tmp_path):
+    def frames(index):
+        generator = torch.Generator().manual_seed(abs(index))
+        flat = torch.rand(4, 4, 4, 4, 3, generator=generator)
+        return (flat.repeat_interleave(8, 2).repeat_interleave(8, 3) * 255).byte()
+
+    training = TokenizerTraining(steps=150, warmup=5, validate_every=50, rate=3e-3, latent_noise=0.0, ema=0.9)
+    run = list(train_tokenizer(tiny_tokenizer().config, training, frames, frames(999), tmp_path))
+    last = run[-1][1]
+    assert last["validation/psnr"] > run[49][1]["validation/psnr"]
+    assert (tmp_path / "tokenizer.safetensors").exists() and (tmp_path / "state.safetensors").exists()
+
+
+def test_schedule_and_average():
+    assert learning_rate_factor(0, 10, 100) == pytest.approx(0.1)
+    assert learning_rate_factor(50, 10, 100) == 1
+    assert learning_rate_factor(99, 10, 100) == pytest.approx(0.05)
+    module = torch.nn.Linear(1, 1)
+    ema = Ema(module, 0.5)
+    before = ema.shadow["weight"].clone()
+    with torch.no_grad():
+        module.weight.add_(2)
+    ema.update(module, 100)
+    torch.testing.assert_close(ema.shadow["weight"], before + 1)
+    ema.swap(module)
+    torch.testing.assert_close(module.weight.detach(), before + 1)
+    ema.swap(module)
+    torch.testing.assert_close(module.weight.detach(), before + 2)
