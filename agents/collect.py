@@ -10,56 +10,17 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-
+from worldsim.agents.collect_report import CollectionReport, Display, Message
 from worldsim.agents.collect_world import EnvFactory, World, make_luanti, plan_worlds, record_world
 from worldsim.datasets.store import EpisodeStore
 
 # A world that says nothing for this long is stopped and tried again.
 SILENCE_SECONDS = 240.0
-
-
-@dataclass
-class CollectionReport:
-    """What a collection did.
-
-    Attributes:
-        frames: frames committed by this call.
-        episodes: episodes committed by this call.
-        skipped: episodes that were there already.
-        frozen_episodes: attempts at an episode rejected or cut short because the picture stood still.
-        frozen_frames: frames, among those committed, whose picture equals the one before.
-        failures: worlds' failed attempts (crashes and hangs), as one line each.
-        abandoned: names of worlds given up after all attempts.
-        seconds: wall time.
-        interrupted: whether the user stopped it.
-    """
-
-    frames: int = 0
-    episodes: int = 0
-    skipped: int = 0
-    frozen_episodes: int = 0
-    frozen_frames: int = 0
-    failures: list[str] = field(default_factory=list)
-    abandoned: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    interrupted: bool = False
-
-    def line(self) -> str:
-        """One line for people."""
-        frozen = 100 * self.frozen_frames / max(1, self.frames)
-        return (
-            f"{self.frames} frames in {self.episodes} episodes ({self.skipped} were there already), "
-            f"{self.frames / max(1e-9, self.seconds):.1f} frames/s, frozen {frozen:.1f} %, "
-            f"{self.frozen_episodes} frozen attempts, {len(self.failures)} failures, "
-            f"{len(self.abandoned)} worlds abandoned"
-        )
 
 
 def collect(
@@ -119,77 +80,13 @@ def collect(
     report = CollectionReport(skipped=sum(name in store for world in worlds for name in world.names))
     todo = [world for world in worlds if not all(name in store for name in world.names)]
     start = time.monotonic()
-    with _Display(total, report, start, enabled=progress) as display:
+    with Display(total, report, start, enabled=progress) as display:
         if workers == 0:
             _collect_here(store, todo, make_env, fps, attempts, report, display)
         else:
             _collect_beside(Path(out), todo, make_env, fps, attempts, workers, report, display)
     report.seconds = time.monotonic() - start
     return report
-
-
-Message = tuple[str, Any]
-
-
-class _Display:
-    """A progress bar on a terminal, else one line a minute."""
-
-    def __init__(self, total: int, report: CollectionReport, start: float, *, enabled: bool):
-        self.total, self.report, self.start, self.enabled = total, report, start, enabled
-        self.console = Console(stderr=True)
-        self.steps, self._line_at = 0, 0.0
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("episodes"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not (enabled and self.console.is_terminal),
-        )
-        self._task = self._bar.add_task("collecting", total=total, completed=report.skipped)
-
-    def __enter__(self) -> "_Display":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
-
-    def take(self, message: Message) -> None:
-        """Count what a worker reports."""
-        kind, value = message
-        if kind == "steps":
-            self.steps += value
-        elif kind == "episode":
-            self.report.episodes += 1
-            self.report.frames += value["frames"]
-            self.report.frozen_frames += value["frozen"]
-        elif kind == "frozen":
-            self.report.frozen_episodes += 1
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Redraw."""
-        done = self.report.skipped + self.report.episodes
-        rate = self.steps / max(1e-9, time.monotonic() - self.start)
-        text = f"{self.report.frames} frames, {rate:.0f} frames/s"
-        self._bar.update(self._task, completed=done, description=text)
-        if self.enabled and not self.console.is_terminal and time.monotonic() - self._line_at > 60:
-            self._line_at = time.monotonic()
-            left = (self.total - done) * (time.monotonic() - self.start) / max(1, self.report.episodes)
-            frozen = 100 * self.report.frozen_frames / max(1, self.report.frames)
-            self.note(
-                f"{time.strftime('%H:%M:%S')} {done}/{self.total} episodes, {text}, frozen {frozen:.1f} %, "
-                f"{self.report.frozen_episodes} frozen attempts, {len(self.report.failures)} failures, "
-                f"{left / 60:.0f} min left"
-            )
-
-    def note(self, text: str) -> None:
-        """Print a line above the bar."""
-        if self.enabled:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _collect_here(
@@ -199,7 +96,7 @@ def _collect_here(
     fps: int,
     attempts: int,
     report: CollectionReport,
-    display: _Display,
+    display: Display,
 ) -> None:
     for world in worlds:
         for attempt in range(attempts):
@@ -231,7 +128,7 @@ def _collect_beside(
     attempts: int,
     workers: int,
     report: CollectionReport,
-    display: _Display,
+    display: Display,
 ) -> None:
     context = multiprocessing.get_context("spawn")
     queue = [(world, 0) for world in reversed(worlds)]
@@ -275,7 +172,7 @@ def _launch(context: Any, out: Path, world: World, attempt: int, make_env: EnvFa
     return _Running(world, attempt, worker, mine, time.monotonic())
 
 
-def _listen(one: _Running, display: _Display) -> None:
+def _listen(one: _Running, display: Display) -> None:
     try:
         while one.pipe.poll():
             message = one.pipe.recv()
@@ -296,7 +193,7 @@ def _stop(one: _Running) -> None:
         one.worker.join()
 
 
-def _fail(report: CollectionReport, display: _Display, world: World, attempt: int, reason: str, attempts: int) -> bool:
+def _fail(report: CollectionReport, display: Display, world: World, attempt: int, reason: str, attempts: int) -> bool:
     """Note a failed attempt; returns whether another one is due."""
     reason = reason.splitlines()[0] if reason else "unknown"
     report.failures.append(f"{world.name} attempt {attempt + 1}: {reason}")

@@ -96,24 +96,28 @@ def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
     assert len(engines) == 3 and all(engine.closed for engine in engines)
 
 
-def test_killing_the_collector_loses_no_committed_episode_and_leaves_no_worker(tmp_path: Path):
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_stopping_the_collector_loses_no_committed_episode_and_leaves_no_worker(tmp_path: Path, stop: signal.Signals):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
         "from tests.fake_engine import make_fake\nfrom worldsim.agents.collect import collect\n"
         "if __name__ == '__main__':\n"
-        f"    collect(out={str(tmp_path / 'out')!r}, episodes=4000, workers=2, episode_frames=60,"
+        f"    report = collect(out={str(tmp_path / 'out')!r}, episodes=4000, workers=2, episode_frames=60,"
         " progress=False, make_env=make_fake)\n"
+        "    sys.exit(0 if report.interrupted else 1)\n"
     )
     script = tmp_path / "collector.py"
     script.write_text(code)
     collector = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-    store = EpisodeStore(tmp_path / "out")
-    deadline = time.monotonic() + 60
+    store, deadline = EpisodeStore(tmp_path / "out"), time.monotonic() + 60
     while len(store) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     seen = store.names()
-    os.kill(collector.pid, signal.SIGKILL)
-    collector.wait()
+    if stop == signal.SIGKILL:
+        os.kill(collector.pid, stop)
+    else:
+        os.killpg(collector.pid, stop)  # as a terminal does
+    assert collector.wait(timeout=30) == (-stop if stop == signal.SIGKILL else 0)
     while _session_members(collector.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _session_members(collector.pid)
@@ -121,7 +125,8 @@ def test_killing_the_collector_loses_no_committed_episode_and_leaves_no_worker(t
     assert len(seen) >= 3 and set(seen) <= set(survivor.names())
     for name in survivor:
         survivor.read(name)
-    assert survivor.discard_unfinished() == 0 or not any((tmp_path / "out" / "unfinished").iterdir())
+    survivor.discard_unfinished()
+    assert not any((tmp_path / "out" / "unfinished").iterdir())
 
 
 def _session_members(session: int) -> list[int]:
