@@ -138,7 +138,9 @@ def _collect_beside(
             while queue and len(running) < workers:
                 world, attempt = queue.pop()
                 running.append(_launch(context, out, world, attempt, make_env, fps))
+            before = time.monotonic()
             wait([r.pipe for r in running], timeout=1.0)
+            _forgive(running, time.monotonic() - before)
             for one in list(running):
                 _listen(one, display)
                 silent = time.monotonic() - one.heard > SILENCE_SECONDS
@@ -182,6 +184,12 @@ def _listen(one: _Running, display: Display) -> None:
             display.take(message)
     except (EOFError, OSError):
         one.worker.join(timeout=5)
+
+
+def _forgive(running: list[_Running], waited: float) -> None:
+    """A collector that was itself suspended (Ctrl-Z, a sleeping laptop) cannot blame its workers for silence."""
+    for one in running if waited > 5.0 else ():
+        one.heard = time.monotonic()
 
 
 def _stop(one: _Running) -> None:
