@@ -6,6 +6,7 @@ A run is a folder: ``config.json``, ``state.safetensors`` (to resume), weights, 
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.video import write_video
 from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.errors import UserError
+from worldsim.text import TextEncoder, default_encoder
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
@@ -73,7 +75,7 @@ def follow(
     sample_every: int,
     every: int = 10,
 ) -> None:
-    """Drain a training generator: progress bar, log, sample videos. A plain line a minute where there is no terminal."""
+    """Drain a training generator: progress bar, log, sample videos; without a terminal, a line a minute."""
     log = RunLog(folder)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     printed = time.monotonic()
@@ -188,6 +190,7 @@ def load_tokenizer(path: Path) -> VideoTokenizer:
 def cache_latents(data: Path, tokenizer: Path, folder: Path, splits: tuple[str, ...] = ("train", "validation")) -> None:
     """Encode the splits of a store into ``folder/SPLIT`` unless they are there for this many episodes already."""
     store, model = EpisodeStore(data), load_tokenizer(tokenizer)
+    embed = TextEncoder() if default_encoder() is not None else None
     encode = torch.inference_mode()(lambda chunks: model.encode_chunks(chunks.permute(0, 1, 2, 5, 3, 4).float() / 255))
     for split in splits:
         target = folder / split
@@ -204,6 +207,7 @@ def cache_latents(data: Path, tokenizer: Path, folder: Path, splits: tuple[str, 
                 encode,
                 model.config.chunk,
                 lambda done, total: progress.update(task, completed=done),  # noqa: B023
+                embed,
             )
 
 
@@ -217,10 +221,14 @@ def run_dynamics(
     training: DynamicsTraining,
     batch: int = 8,
     frames: int = 32,
+    initial: Path | None = None,
     sample_every: int = 1000,
     seed: int = 0,
 ) -> None:
-    """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``."""
+    """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
+
+    ``initial``: a world's folder whose network to start from, for more training where the run's state is gone.
+    """
     cache_latents(data, tokenizer, latents)
     coder = load_tokenizer(tokenizer)
     config = DiTConfig(
@@ -245,22 +253,37 @@ def run_dynamics(
 
     def sample(step: int) -> None:
         if (folder / "dit.safetensors").exists():
-            export_world(folder, tokenizer)
+            export_world(folder, tokenizer, latents)
             write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
 
     with ThreadPoolExecutor(1) as pool:
-        run = train_dynamics(config, training, prefetched(clips, pool), validation, folder, seed)
+        weights = None
+        if initial is not None:
+            weights = {n: t for n, t in load_tensors(initial / "dit.safetensors")[0].items() if n != "prompts"}
+        run = train_dynamics(config, training, prefetched(clips, pool), validation, folder, seed, weights)
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 
 
-def export_world(folder: Path, tokenizer: Path, sampling: SamplingConfig | None = None) -> Path:
+def export_world(folder: Path, tokenizer: Path, latents: Path, sampling: SamplingConfig | None = None) -> Path:
     """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``."""
     tensors, metadata = load_tensors(folder / "dit.safetensors")
     dit = WorldDiT(DiTConfig(**metadata["dit"]))
     load_module(dit, tensors, str(folder / "dit.safetensors"))
-    config = WorldConfig(spec=MINECRAFT, sampling=sampling or SamplingConfig())
-    WorldModel(config, load_tokenizer(tokenizer), dit, bf16=False).save(folder / "world")
+    prompts, vectors = common_prompts(latents)
+    config = WorldConfig(spec=MINECRAFT, sampling=sampling or SamplingConfig(), prompts=prompts)
+    world = WorldModel(config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False)
+    world.save(folder / "world")
     return folder / "world"
+
+
+def common_prompts(latents: Path, count: int = 64) -> tuple[tuple[str, ...], torch.Tensor | None]:
+    """The most common captions trained on and their embeddings (P, X), which ship with the world."""
+    if not (latents / "train" / "text.npy").is_file():
+        return (), None
+    texts = json.loads((latents / "train" / "index.json").read_text())["texts"]
+    vectors = np.load(latents / "train" / "text.npy")
+    chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
+    return tuple(chosen), torch.from_numpy(vectors[[texts.index(text) for text in chosen]])
 
 
 def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 T latent frames, C channels, h w latent grid, r video frames per latent frame, A action size.
 
 A folder of .npy arrays, one row per latent frame, episodes one after another: ``latents`` float16 (L, C, h, w),
-``actions`` (L, r, A) that lead into each, ``motion`` (L, 5), ``terminated`` (L,), and ``stills`` float16: the latent
-of a standing picture for every ``STILL_EVERY``-th row. A clip begins with a still, as a prefix does at play.
+``actions`` (L, r, A) that lead into each, ``motion`` (L, 5), ``terminated`` (L,); ``stills`` float16, the latent of a
+standing picture for every ``STILL_EVERY``-th row; and ``text`` (episodes, X) where captions were embedded. A clip
+begins with a still, as a prefix does at play.
 """
 
 import itertools
@@ -78,14 +79,16 @@ def build_latents(
     encode: Callable[[Tensor], Tensor],
     chunk: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    limit: int | None = None,
+    embed: Callable[[list[str]], Tensor] | None = None,
 ) -> None:
     """Encode a split of a store into ``folder``, written aside and renamed when whole.
+
+    ``encode`` maps uint8 chunks (1, T, r, H, W, 3) to latents; ``embed`` captions to sentence embeddings.
 
     Raises:
         ValueError: the split has no episodes.
     """
-    names = store.names(split)[:limit]
+    names = store.names(split)
     if not names:
         raise ValueError(f"no {split} episodes in {store.path}")
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -115,7 +118,13 @@ def build_latents(
                 out[i : i + 4096] = raw[i : i + 4096]
             out.flush()
             (aside / f"{key}.raw").unlink()
-        (aside / "index.json").write_text(json.dumps({"names": names, "lengths": lengths, "chunk": chunk}))
+        texts = [str(store.manifest(name)["text"]) for name in names]
+        if embed is not None:
+            unique = sorted(set(texts))
+            vectors = embed(unique).numpy().astype(np.float32)
+            np.save(aside / "text.npy", vectors[[unique.index(t) for t in texts]])
+        index = {"names": names, "lengths": lengths, "chunk": chunk, "texts": texts}
+        (aside / "index.json").write_text(json.dumps(index))
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(aside, folder)
     finally:
@@ -147,7 +156,9 @@ class LatentClips:
         index = json.loads((folder / "index.json").read_text())
         self.rows = _Rows(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS})
         self.frames, self.batch, self.seed = frames, batch, seed
-        begins = np.concatenate([[0], np.cumsum(index["lengths"])])
+        self.ends = np.cumsum(index["lengths"])
+        begins = np.concatenate([[0], self.ends])
+        self.text = np.load(folder / "text.npy") if (folder / "text.npy").is_file() else None
         # Clips begin where a still was encoded.
         self.starts = np.concatenate([np.arange(b, e - frames + 1, STILL_EVERY) for b, e in itertools.pairwise(begins)])
         if not len(self.starts):
@@ -164,4 +175,7 @@ class LatentClips:
         latents = torch.from_numpy(self.rows.latents[span].astype(np.float32))
         latents[:, 0] = torch.from_numpy(self.rows.stills[starts // STILL_EVERY].astype(np.float32))
         rest = (torch.from_numpy(np.asarray(getattr(self.rows, n)[span])) for n in ("actions", "motion", "terminated"))
-        return LatentBatch(latents, *rest)
+        text = None
+        if self.text is not None:
+            text = torch.from_numpy(self.text[np.searchsorted(self.ends, starts, side="right")])
+        return LatentBatch(latents, *rest, text=text)

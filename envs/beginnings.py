@@ -143,7 +143,10 @@ def prefill(world: WorldModel, beginnings: Sequence[Beginning]) -> WorldState:
         chosen = [beginnings[i] for i in rows]
         states.append(
             world.prefill(
-                np.stack([b.frames for b in chosen]), np.stack([b.actions for b in chosen]), [b.seed for b in chosen]
+                np.stack([b.frames for b in chosen]),
+                np.stack([b.actions for b in chosen]),
+                [b.seed for b in chosen],
+                [b.prompt or "" for b in chosen],
             )
         )
         order += rows

@@ -15,27 +15,35 @@ def rotary_angles(positions: Tensor, width: int, base: float) -> Tensor:
     return positions.float()[..., None] * frequency
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate the halves of the last axis of x by angles (..., E / 2)."""
+Turn = tuple[Tensor, Tensor]
+
+
+def turns(positions: Tensor, width: int, base: float) -> Turn:
+    """Cosines and sines (..., width / 2) of the rotary angles."""
+    angles = rotary_angles(positions, width, base)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, turn: Turn) -> Tensor:
+    """Rotate the halves of the last axis of x."""
     first, second = x.float().chunk(2, -1)
-    cos, sin = angles.cos(), angles.sin()
+    cos, sin = turn
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 def attend(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Softmax attention with grouped queries; ``mask`` is added to the scores.
+    """Softmax attention with grouped queries over any leading axes; ``mask`` is added to the scores.
 
     Written out: on CPUs the fused kernel's backward pass is slower than these products.
     """
-    kv_heads, groups = k_BKSE.shape[1], q_BHSE.shape[1] // k_BKSE.shape[1]
-    length = q_BHSE.shape[2]
+    kv_heads, (heads, length) = k_BKSE.shape[-3], q_BHSE.shape[-3:-1]
     # Queries that share a key head stand below each other: the keys need not be repeated.
-    q = rearrange(q_BHSE, "b (k g) s e -> b k (g s) e", k=kv_heads)
+    q = q_BHSE.unflatten(-3, (kv_heads, heads // kv_heads)).flatten(-3, -2)
     scores = (q @ k_BKSE.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
     if mask is not None:
-        scores = (scores.unflatten(2, (groups, length)) + mask.unsqueeze(-3)).flatten(2, 3)
+        scores = (scores.unflatten(-2, (heads // kv_heads, length)) + mask.unsqueeze(-3)).flatten(-3, -2)
     out = scores.softmax(-1).to(v_BKSE.dtype) @ v_BKSE
-    return rearrange(out, "b k (g s) e -> b (k g) s e", g=groups)
+    return out.unflatten(-2, (heads // kv_heads, length)).flatten(-4, -3)
 
 
 class SpatialAttention(nn.Module):
@@ -49,10 +57,10 @@ class SpatialAttention(nn.Module):
         self.q_norm = nn.RMSNorm(width // heads)
         self.k_norm = nn.RMSNorm(width // heads)
 
-    def forward(self, x_BND: Tensor, angles: Tensor) -> Tensor:
-        """Angles (N, E / 2)."""
+    def forward(self, x_BND: Tensor, turn: Turn) -> Tensor:
+        """Turns are (N, E / 2)."""
         q, k, v = rearrange(self.qkv(x_BND), "b n (three h e) -> three b h n e", three=3, h=self.heads)
-        q, k = rotate(self.q_norm(q), angles).to(v.dtype), rotate(self.k_norm(k), angles).to(v.dtype)
+        q, k = rotate(self.q_norm(q), turn).to(v.dtype), rotate(self.k_norm(k), turn).to(v.dtype)
         return self.out(rearrange(attend(q, k, v), "b h n e -> b n (h e)"))
 
 
@@ -70,18 +78,18 @@ class TemporalAttention(nn.Module):
         self.k_norm = nn.RMSNorm(head)
 
     def project(self, x_BTND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B*N, H, T, E) and unrotated keys and values (B, T, N, K, E)."""
-        q = self.q_norm(rearrange(self.q(x_BTND), "b t n (h e) -> (b n) h t e", h=self.heads))
+        """Queries (B, N, H, T, E) and unrotated keys and values (B, T, N, K, E)."""
+        q = self.q_norm(rearrange(self.q(x_BTND), "b t n (h e) -> b n h t e", h=self.heads))
         k, v = rearrange(self.kv(x_BTND), "b t n (two k e) -> two b t n k e", two=2, k=self.kv_heads)
         return q, self.k_norm(k).to(v.dtype), v
 
-    def attend(self, q: Tensor, k_BSNKE: Tensor, v_BSNKE: Tensor, q_angles: Tensor, k_angles: Tensor, mask: Tensor):
-        """Queries at ``q_angles`` (T, E/2) or (B*N, 1, T, E/2) over keys at ``k_angles``; mask (..., T, S)."""
-        batch, _, tokens = k_BSNKE.shape[:3]
-        k, v = (rearrange(a, "b s n k e -> (b n) k s e") for a in (k_BSNKE, v_BSNKE))
-        q, k = rotate(q, q_angles).to(v.dtype), rotate(k, k_angles).to(v.dtype)
-        h = attend(q, k, v, mask)
-        return self.out(rearrange(h, "(b n) h t e -> b t n (h e)", b=batch, n=tokens))
+    def attend(
+        self, q_BNHTE: Tensor, k_BSNKE: Tensor, v_BSNKE: Tensor, q_turn: Turn, k_turn: Turn, mask: Tensor
+    ) -> Tensor:
+        """Queries over keys; turns (T, E/2) and (B or 1, 1, 1, S, E/2), mask (B or 1, 1, 1, T, S)."""
+        k, v = (rearrange(a, "b s n k e -> b n k s e") for a in (k_BSNKE, v_BSNKE))
+        q, k = rotate(q_BNHTE, q_turn).to(v.dtype), rotate(k, k_turn).to(v.dtype)
+        return self.out(rearrange(attend(q, k, v, mask), "b n h t e -> b t n (h e)"))
 
 
 class SwiGLU(nn.Module):

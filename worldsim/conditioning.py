@@ -69,10 +69,16 @@ class Conditioning(nn.Module):
         present_BT: Tensor,
         text_BX: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Returns the conditioning vector and its action part, both (B, T, D). Step size 0: the plain flow."""
+        """Returns the conditioning vector and its action part, both (B, T, D).
+
+        Step size 0 is the plain flow; a text embedding of zeros stands for no text.
+        """
         # A step of 2^-j enters as -j / 8, so that every halving is the same distance.
         size = torch.where(step_BT > 0, step_BT.clamp_min(1e-4).log2() / 8, torch.full_like(step_BT, -1.0))
         level = self.level(torch.cat([fourier(tau_BT, 8), tau_BT[..., None], size[..., None]], -1))
         action = self.codec(actions_BTrA, present_BT)
-        text = self.no_text if text_BX is None else self.text(text_BX)[:, None]
+        text = self.no_text
+        if text_BX is not None:
+            given = text_BX.abs().sum(-1, keepdim=True) > 0
+            text = torch.where(given, self.text(text_BX), self.no_text.to(action.dtype))[:, None]
         return level + action + text, action

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from worldsim.attention import SpatialAttention, SwiGLU, TemporalAttention, rotary_angles
+from worldsim.attention import SpatialAttention, SwiGLU, TemporalAttention, Turn, turns
 from worldsim.conditioning import ActionCodec, Conditioning
 from worldsim.heads import HeadOutputs, Heads
 from worldsim.patchify import SpacetimePatchifier
@@ -188,7 +188,7 @@ class WorldDiT(nn.Module):
             step_BT: step size d of the sampler, 0 for the plain flow.
             actions_BTrA: the r actions that lead into each frame.
             present_BT: which frames have an action; others get the null action.
-            text_BX: sentence embedding, or None for the learned null.
+            text_BX: sentence embeddings; a row of zeros, or None, is the learned null.
             cache: the past of the one frame given. Without it, up to ``window`` + 1 frames see each other causally.
             started_B: with a cache or alone, whether the first frame given has a previous one (default: cache not
                 empty). A frame without one gets the start token.
@@ -210,7 +210,7 @@ class WorldDiT(nn.Module):
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)
         modulation = self.modulation_in(condition)
-        spatial_angles = self.spatial_angles(grid)
+        spatial_turns = self.spatial_turns(grid)
         temporal_view = self.temporal_view(frames, count, cache) if temporal else None
         keys: list[Tensor] = []
         values: list[Tensor] = []
@@ -218,7 +218,7 @@ class WorldDiT(nn.Module):
             assert isinstance(block, Block)
             m = block.modulation(modulation)[:, :, None].chunk(block.parts, -1)
             h = block.modulated(x, block.norms[0], m[0], m[1])
-            x = x + m[2] * block.spatial(h.flatten(0, 1), spatial_angles).unflatten(0, h.shape[:2])
+            x = x + m[2] * block.spatial(h.flatten(0, 1), spatial_turns).unflatten(0, h.shape[:2])
             if block.temporal is not None and temporal_view is not None:
                 h = block.modulated(x, block.norms[2], m[6], m[7])
                 q, k, v = block.temporal.project(h)
@@ -235,16 +235,18 @@ class WorldDiT(nn.Module):
         out = self.out((features * (1 + scale) + shift)[:, :, self.config.registers :])
         return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
 
-    def spatial_angles(self, grid: tuple[int, int]) -> Tensor:
-        """Rotary angles (R + N, E / 2): half of each head turns with the row, half with the column."""
+    def spatial_turns(self, grid: tuple[int, int]) -> Turn:
+        """Rotary turns (R + N, E / 2): half of each head turns with the row, half with the column; registers do not."""
         rows, columns = grid
         half = self.config.width // self.config.heads // 2
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        picture = torch.cat([rotary_angles(a.flatten(), half, 100.0) for a in (y, x)], -1)
-        return torch.cat([torch.zeros(self.config.registers, picture.shape[-1]), picture])
+        (cos_y, sin_y), (cos_x, sin_x) = (turns(a.flatten(), half, 100.0) for a in (y, x))
+        cos, sin = torch.cat([cos_y, cos_x], -1), torch.cat([sin_y, sin_x], -1)
+        still = (self.config.registers, cos.shape[-1])
+        return torch.cat([torch.ones(still), cos]), torch.cat([torch.zeros(still), sin])
 
-    def temporal_view(self, frames: int, count: Tensor, cache: KVCache | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Query angles, key angles and the additive mask of causal temporal attention.
+    def temporal_view(self, frames: int, count: Tensor, cache: KVCache | None) -> tuple[Turn, Turn, Tensor]:
+        """Turns of queries and keys and the additive mask of causal temporal attention.
 
         A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at
         most ``window`` + 1 frames away, so no distance at play is larger than the window.
@@ -264,12 +266,10 @@ class WorldDiT(nn.Module):
         sink = (k_position == absolute_first)[:, None, :]
         visible = (distance >= 0) & ((distance <= c.window) | sink) & valid[:, None, :]
         mask = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
-        k_clamped = k_position.clamp_min(-c.window - 1)
-        q_angles = rotary_angles(q_position, head, 1000.0)
-        k_angles = rotary_angles(k_clamped, head, 1000.0)
-        if cache is None:
-            return q_angles, k_angles[0], mask[0]
-        # (B, S) and (B, T, S) to rows of (B*N): every token of a row shares them.
-        tokens = cache.keys.shape[3]
-        k_angles = k_angles[:, None, None].expand(-1, tokens, 1, -1, -1).flatten(0, 1)
-        return q_angles, k_angles, mask[:, None, None].expand(-1, tokens, 1, -1, -1).flatten(0, 1)
+        k_cos, k_sin = turns(k_position.clamp_min(-c.window - 1), head, 1000.0)
+        # Room for tokens and heads, which share positions and mask.
+        return (
+            turns(q_position, head, 1000.0),
+            (k_cos[:, None, None], k_sin[:, None, None]),
+            mask[:, None, None],
+        )

@@ -27,7 +27,6 @@ class WorldState:
         pose: learned x, y, z (metres), yaw, pitch (degrees) relative to the start (B, 5).
         furthest: furthest horizontal distance from the start so far, metres (B,).
         text: sentence embedding (B, X), zeros where there is none.
-        has_text: whether a row has a prompt (B,).
         seeds: noise seed of each row (B,).
         steps: steps taken since the prefix (B,).
     """
@@ -38,7 +37,6 @@ class WorldState:
     pose: Tensor
     furthest: Tensor
     text: Tensor
-    has_text: Tensor
     seeds: Tensor
     steps: Tensor
 
@@ -104,4 +102,4 @@ class WorldState:
         return WorldState.from_tensors(tensors)
 
 
-_PLAIN = ("latent", "pose", "furthest", "text", "has_text", "seeds", "steps")
+_PLAIN = ("latent", "pose", "furthest", "text", "seeds", "steps")

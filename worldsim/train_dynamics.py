@@ -4,7 +4,7 @@ B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A act
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from worldsim.checkpoint import save_tensors
+from worldsim.checkpoint import load_module, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.flow import data_from_velocity, flow_loss, interpolate, sample_shortcut, sample_tau, velocity_from_data
 from worldsim.heads import MOTION_SCALE
@@ -106,15 +106,17 @@ class ErrorBank:
 def conditions(
     batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Jittered actions, the mask of frames that keep theirs, and text (dropped for the whole batch at times)."""
+    """Jittered actions, the mask of frames that keep theirs, and text, zeros where dropped."""
     b, t = batch.latents.shape[:2]
     actions = batch.actions.clone()
     jitter = 1 + training.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator)
     actions[..., -2:] = actions[..., -2:] * jitter
     present = (torch.rand(b, 1, generator=generator) >= training.action_drop).repeat(1, t)
     present[:, 0] = False
-    keep_text = batch.text is not None and float(torch.rand((), generator=generator)) >= training.text_drop
-    return actions, present, batch.text if keep_text else None
+    if batch.text is None:
+        return actions, present, None
+    kept = torch.rand(b, 1, generator=generator) >= training.text_drop
+    return actions, present, batch.text * kept
 
 
 def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor, training: DynamicsTraining) -> dict[str, Tensor]:
@@ -237,6 +239,7 @@ def train_dynamics(
     validation: LatentBatch,
     folder: Path,
     seed: int = 0,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
 
@@ -247,9 +250,12 @@ def train_dynamics(
         validation: clips of maps not trained on.
         folder: receives ``state.safetensors`` (to resume) and ``dit.safetensors`` (averaged weights, to use).
         seed: of the initial weights and of all noise.
+        initial: weights to start a new run from, those of an earlier world say; a run that is resumed ignores them.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
+    if initial is not None:
+        load_module(dit, initial, "the world to start from")
     optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
     ema = Ema(dit, training.ema)
     first = 0

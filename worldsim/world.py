@@ -20,6 +20,7 @@ from worldsim.flow import time_steps, velocity_from_data
 from worldsim.noise import noise
 from worldsim.samplers import sample_euler
 from worldsim.state import WorldState
+from worldsim.text import TextEncoder
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 
 Frames = NDArray[np.uint8]
@@ -100,12 +101,25 @@ def fast_bf16() -> bool:
 class WorldModel:
     """A learned world. Weights are fixed; all that changes lives in ``WorldState``."""
 
-    def __init__(self, config: WorldConfig, tokenizer: VideoTokenizer, dit: WorldDiT, *, bf16: bool | None = None):
+    def __init__(
+        self,
+        config: WorldConfig,
+        tokenizer: VideoTokenizer,
+        dit: WorldDiT,
+        *,
+        prompt_embeddings: Tensor | None = None,
+        bf16: bool | None = None,
+    ) -> None:
         if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
             raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
         if dit.config.channels != tokenizer.config.channels or dit.config.chunk != tokenizer.config.chunk:
             raise ValueError("tokenizer and network differ in channels or chunk")
         tokenizer.latent_grid(config.height, config.width)
+        if prompt_embeddings is None:
+            prompt_embeddings = torch.zeros(0, dit.config.text_size)
+        if prompt_embeddings.shape != (len(config.prompts), dit.config.text_size):
+            raise ValueError(f"{len(config.prompts)} prompts, but embeddings {tuple(prompt_embeddings.shape)}")
+        self.prompt_embeddings = prompt_embeddings
         self.config = config
         self.bf16 = fast_bf16() if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
@@ -128,13 +142,32 @@ class WorldModel:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Prompts whose embeddings ship with the world."""
+        """Prompts whose embeddings ship with the world: they need no text encoder."""
         return self.config.prompts
+
+    def embed(self, prompts: Sequence[str], batch: int) -> Tensor:
+        """Sentence embeddings (B, X) of shipped prompts, or of any text where a text encoder is installed.
+
+        Raises:
+            ValueError: not one prompt per row, or free text without an encoder.
+        """
+        if len(prompts) != batch:
+            raise ValueError(f"{batch} worlds need {batch} prompts, got {len(prompts)}")
+        unknown = sorted({p for p in prompts if p and p not in self.prompts})
+        known = dict(zip(self.prompts, self.prompt_embeddings, strict=True))
+        if unknown:
+            try:
+                known |= dict(zip(unknown, TextEncoder()(unknown), strict=True))
+            except ModuleNotFoundError as error:
+                shipped = "; ".join(self.prompts[:5]) or "none"
+                raise ValueError(f"unknown prompt {unknown[0]!r} (shipped: {shipped}, ...): {error}") from error
+        known[""] = torch.zeros(self.dit.config.text_size)
+        return torch.stack([known[p].float() for p in prompts])
 
     def with_sampling(self, **changes: float | bool) -> "WorldModel":
         """The same weights, sampled otherwise (see SamplingConfig)."""
         config = replace(self.config, sampling=replace(self.config.sampling, **changes))
-        return WorldModel(config, self.tokenizer, self.dit, bf16=self.bf16)
+        return WorldModel(config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, bf16=self.bf16)
 
     def _precision(self) -> contextlib.AbstractContextManager:
         return torch.autocast("cpu", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
@@ -163,7 +196,7 @@ class WorldModel:
         frames: Frames | Tensor,
         actions: NDArray[np.float32] | Tensor,
         seeds: Sequence[int],
-        text: Tensor | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> WorldState:
         """Take in a past.
 
@@ -171,7 +204,7 @@ class WorldModel:
             frames: uint8 (B, F, H, W, 3), F = 1 + r k; one frame is a still picture. Any size the grid divides.
             actions: float32 (B, F - 1, A); action t leads from frame t to frame t + 1.
             seeds: noise seed per row.
-            text: sentence embeddings (B, X), or None.
+            prompts: one text per row ("" for none), or None.
 
         Raises:
             ValueError: shapes do not fit.
@@ -189,15 +222,13 @@ class WorldModel:
         past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
         # What no longer fits the window cannot be seen any more.
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
-        width = self.dit.config.text_size
         state = WorldState(
             cache=self.dit.empty_cache(batch, tuple(latents.shape[-2:]), torch.bfloat16 if self.bf16 else torch.float32),
             latent=latents[:, -1],
             decoder=decoder,
             pose=torch.zeros(batch, 5),
             furthest=torch.zeros(batch),
-            text=torch.zeros(batch, width) if text is None else text.float(),
-            has_text=torch.full((batch,), text is not None),
+            text=torch.zeros(batch, self.dit.config.text_size) if prompts is None else self.embed(prompts, batch),
             seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
             steps=torch.zeros(batch, dtype=torch.long),
         )  # fmt: skip
@@ -288,7 +319,7 @@ class WorldModel:
         self, state: WorldState, x: Tensor, previous: Tensor, tau: Tensor, size: float, actions: Tensor, present: Tensor,
         *, cached: bool = True,
     ) -> DiTOutput:  # fmt: skip
-        text = None if not bool(state.has_text.any()) else state.text
+        text = state.text if bool(state.text.any()) else None
         with self._precision():
             return self.dit(
                 x, previous, tau, torch.full_like(tau, size), actions, present, text, state.cache if cached else None
@@ -300,6 +331,8 @@ class WorldModel:
         world = asdict(self.config)
         for name, module in half.items():
             tensors = {n: t.bfloat16() if t.ndim >= 2 else t.float() for n, t in module.state_dict().items()}
+            if name == "dit":
+                tensors["prompts"] = self.prompt_embeddings.bfloat16()
             save_tensors(Path(folder) / f"{name}.safetensors", tensors, {name: asdict(module.config), "world": world})
 
     @staticmethod
@@ -323,5 +356,8 @@ class WorldModel:
             raise ValueError(f"{folder} is not a world checkpoint: {error}") from error
         config = WorldConfig(**raw | {"spec": spec, "sampling": sampling, "prompts": tuple(raw["prompts"])})
         load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
+        prompts = dit_tensors.pop("prompts", None)
         load_module(dit, dit_tensors, str(folder / FILES[1]))
-        return WorldModel(config, tokenizer, dit, bf16=bf16)
+        return WorldModel(
+            config, tokenizer, dit, prompt_embeddings=None if prompts is None else prompts.float(), bf16=bf16
+        )

