@@ -222,8 +222,9 @@ class WorldModel:
         past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
         # What no longer fits the window cannot be seen any more.
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
+        kept = torch.bfloat16 if self.bf16 else torch.float32
         state = WorldState(
-            cache=self.dit.empty_cache(batch, tuple(latents.shape[-2:]), torch.bfloat16 if self.bf16 else torch.float32),
+            cache=self.dit.empty_cache(batch, tuple(latents.shape[-2:]), kept),
             latent=latents[:, -1],
             decoder=decoder,
             pose=torch.zeros(batch, 5),

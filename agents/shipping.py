@@ -1,0 +1,81 @@
+"""Put a trained world together with start clips, as it ships inside the package."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from worldsim.actions import MINECRAFT
+from worldsim.agents.training import export_world
+from worldsim.datasets.clips import ClipSampler
+from worldsim.datasets.episode import Episode
+from worldsim.datasets.starts import StartClips, save_starts
+from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.world import SamplingConfig
+
+# What makes a poor beginning: night, a wall in front of one's nose, or a player under water.
+DARKEST = 60.0
+PLAINEST = 18.0
+# Frames between two start clips from one episode.
+APART = 200
+
+
+def is_good_start(clip: Episode) -> bool:
+    """Whether a clip ends in a view that a player can make something of: bright, textured, dry."""
+    last = clip.frames[-1][: round(clip.frames.shape[1] * 0.78)].astype(np.float32)
+    dry = not bool(np.asarray(clip.state.get("in_water", np.zeros(1, bool))).any())
+    rows = last.mean(-1)
+    return dry and float(last.mean()) > DARKEST and float(np.abs(np.diff(rows, axis=1)).mean() + rows.std()) > PLAINEST
+
+
+def choose_starts(store: EpisodeStore, split: Split, count: int, frames: int = 33, seed: int = 0) -> StartClips:
+    """Draw clips at random, at most one in ten seconds of an episode, keeping the good ones.
+
+    Raises:
+        ValueError: the split has too few good clips.
+    """
+    sampler = ClipSampler(store, split, frames=frames, batch=1, seed=seed)
+    chosen: dict[tuple[str, int], tuple[int, Episode]] = {}
+    for index in range(60 * count):
+        name, start = sampler.locate(int(sampler.draw(index)[0]))
+        place = (name, start // APART)
+        if place in chosen:
+            continue
+        clip = store.read(name, start, start + frames)
+        if is_good_start(clip):
+            chosen[place] = (start, clip)
+        if len(chosen) == count:
+            break
+    else:
+        raise ValueError(f"found only {len(chosen)} good start clips of {count} in the {split} episodes")
+    return StartClips(
+        frames=np.stack([clip.frames for _, clip in chosen.values()]),
+        actions=np.stack([clip.actions[:-1] for _, clip in chosen.values()]),
+        keys=MINECRAFT.keys,
+        provenance=[
+            dict(clip.provenance) | {"episode": name, "first_frame": start, "text": clip.text}
+            for (name, _), (start, clip) in chosen.items()
+        ],
+    )
+
+
+def ship(
+    *,
+    run: Path,
+    tokenizer: Path,
+    latents: Path,
+    data: Path,
+    out: Path,
+    starts: int = 32,
+    split: Split = "test",
+    sampling: SamplingConfig | None = None,
+) -> None:
+    """Write ``out``: a world checkpoint and start clips from maps it was not trained on. Replaces what is there."""
+    world = export_world(run, tokenizer, latents, sampling)
+    clips = choose_starts(EpisodeStore(data), split, starts)
+    aside = out.with_name(f".{out.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(world, aside)
+    save_starts(aside / "starts", clips)
+    shutil.rmtree(out, ignore_errors=True)
+    aside.rename(out)
