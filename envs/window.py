@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,10 +38,11 @@ class Window:
     def __init__(self, width: int, height: int, title: str, scale: int | None = None):
         self.width, self.height = width, height
         scale = scale or max(1, 960 // width)
+        self.size = (width * scale, height * scale)
         try:
             pygame.display.init()
             pygame.font.init()
-            self.screen = pygame.display.set_mode((width * scale, height * scale), pygame.RESIZABLE)
+            self.screen = pygame.display.set_mode(self.size, pygame.RESIZABLE)
         except pygame.error as error:
             raise UserError(f"no window can be opened ({error}): use --headless or render_mode='rgb_array'") from error
         pygame.display.set_caption(title)
@@ -54,6 +57,29 @@ class Window:
         size = (max(1, int(self.width * factor)), max(1, int(self.height * factor)))
         self.screen.fill((0, 0, 0))
         self.screen.blit(pygame.transform.scale(surface, size), ((across - size[0]) // 2, (down - size[1]) // 2))
+
+    def text(
+        self, lines: Sequence[str], *, size: int, colour: tuple[int, int, int], line: int = 0, middle: bool = False
+    ) -> None:
+        """Write lines on a dark ground: from the top left corner, ``line`` lines down, or in the middle."""
+        font = _font(size * 3 // 4)
+        written = [font.render(text, True, colour) for text in lines]
+        width, height = max(w.get_width() for w in written) + 16, font.get_linesize() * len(written) + 8
+        left, top = (0, line * (font.get_linesize() + 8))
+        if middle:
+            left, top = (self.screen.get_width() - width) // 2, (self.screen.get_height() - height) // 2
+        ground = pygame.Surface((width, height), pygame.SRCALPHA)
+        ground.fill((0, 0, 0, 150))
+        for i, text in enumerate(written):
+            ground.blit(text, (8, 4 + i * font.get_linesize()))
+        self.screen.blit(ground, (left, top))
+
+    def resize(self, full_screen: bool) -> None:
+        """Fill the screen, or go back to a window."""
+        if full_screen:
+            self.screen = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
+        else:
+            self.screen = pygame.display.set_mode(self.size, pygame.RESIZABLE)
 
     def wait(self, fps: float) -> None:
         """Sleep until the next frame is due at ``fps`` frames a second; after a pause, start counting anew."""
@@ -84,3 +110,9 @@ class Window:
         if not self.closed:
             self.closed = True
             pygame.display.quit()
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> pygame.font.Font:
+    """Found once: looking for system fonts takes long."""
+    return pygame.font.SysFont("dejavusansmono,monospace", size)

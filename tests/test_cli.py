@@ -1,0 +1,144 @@
+"""The command line: help that can be read, mistakes in one line with exit code 2, results where they are said to be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny_world import save_tiny_world, tiny_starts
+from worldsim import cli
+from worldsim.datasets.video import read_video, write_video
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_world(tmp_path_factory.mktemp("cli") / "tiny"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder without a display, with two files of actions."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "a.csv").write_text("forward,repeat\n1,6\n")
+    (tmp_path / "b.csv").write_text("forward,yaw,repeat\n1,3,6\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_every_command_has_help_and_a_function(command: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        cli.main([*command.split(), "--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert command.split()[-1] in text and ("settings" in text or command == "doctor")
+    module, function = cli.COMMANDS[command].function.split(":")
+    assert callable(getattr(__import__(module, fromlist=[function]), function))
+
+
+MISTAKES = [
+    ["play", "--world", "nowhere"],
+    ["play", "headles=true"],
+    ["play", "--headles"],
+    ["play", "seconds=soon"],
+    ["play", "seconds=-1"],
+    ["play", "scale=0"],
+    ["rollout", "--actions", "a.csv"],
+    ["rollout", "--prefix", "0"],
+    ["rollout", "--prefix", "0", "--actions", "missing.csv"],
+    ["rollout", "--prefix", "cut.mp4", "--actions", "a.csv"],
+    ["rollout", "--prefix", "77", "--actions", "a.csv"],
+    ["train", "tokenizer"],
+    ["train", "dynamics", "data=nowhere"],
+    ["train", "dynamics", "training.rat=1"],
+    ["train", "dynamics", "training.steps=many"],
+    ["train", "dynamics", "model=huge"],
+    ["eval", "data=nowhere"],
+    ["data", "summary"],
+    ["data", "list", "data=nowhere"],
+    ["collect"],
+    ["bench", "steps=1"],
+    ["doctor", "x=1"],
+]
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], world: str, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_video(folder / "cut.mp4", np.random.default_rng(0).integers(0, 255, (9, 48, 80, 3), np.uint8))
+    content = (folder / "cut.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
+    if words[0] in ("rollout", "bench") or (words[0] == "play" and "--world" not in words):
+        words = [*words, f"world={world}"]
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert cli.main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("worldsim: ") and captured.err.count("\n") == 1
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_unknown_commands_end_with_2(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fly"])
+    assert end.value.code == 2
+    capsys.readouterr()
+
+
+def test_a_damaged_checkpoint_is_one_line(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    copy = folder / "world"
+    copy.mkdir()
+    for name in ("tokenizer.safetensors", "dit.safetensors"):
+        (copy / name).write_bytes((Path(world) / name).read_bytes()[:-50])
+    assert cli.main(["play", "--headless", f"world={copy}"]) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_play_without_a_display_writes_a_video(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["play", "--world", world, "--seconds", "0.5", "seed=3"]) == 0
+    out = capsys.readouterr().out
+    assert "no display" in out and "frames/s" in out and "p95" in out
+    [run] = (folder / "runs").iterdir()
+    assert len(read_video(run / "play.mp4")) == 12
+    assert "seed: 3" in (run / "config.yaml").read_text()
+
+
+def test_rollout(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    write_video(folder / "clip.mp4", tiny_starts().frames[0])
+    words = ["rollout", "--world", world, "--prefix", "clip.mp4"]
+    assert cli.main([*words, "--actions", "a.csv", "--actions", "b.csv", "--actions", "a.csv", "--out", "out"]) == 0
+    summary = json.loads((folder / "out" / "divergence.json").read_text())
+    assert [b["first_different_frame"] for b in summary["branches"]] == [None, 1, None]
+    assert summary["branches"][2]["mean_abs_difference"] == 0
+    assert "equal to the first branch" in capsys.readouterr().out
+
+
+def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["bench", "--world", world, "steps=10", "minutes=0.02"]) == 0
+    [run] = (folder / "runs").iterdir()
+    results = json.loads((run / "bench.json").read_text())
+    assert results["step_p50_ms"] <= results["step_p95_ms"] and 0 < results["decode_share"] < 1
+    assert 0 < results["share_of_matrix_ceiling"] < 1 and results["memory"]["most_mb"] > 0
+    assert cli.main(["doctor"]) in (0, 1)
+    assert "torch" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_with_130_and_without_a_traceback(world: str, folder: Path):
+    command = [sys.executable, "-m", "worldsim.cli", "play", "--headless", "--world", world, "seconds=3000"]
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    while not list(folder.glob("runs/*/.play.*")):
+        assert running.poll() is None, "the command ended by itself"
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130 and "Traceback" not in errors
+    assert [p.name for p in folder.glob("runs/*/*")] == ["config.yaml"]

@@ -1,0 +1,82 @@
+"""Playing: keys and mouse become actions, the scripted player writes a video, the window runs and ends."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pygame
+import pytest
+
+from tests.tiny_world import HEIGHT, WIDTH, tiny_starts, tiny_world
+from worldsim.actions import MINECRAFT
+from worldsim.datasets.video import read_video
+from worldsim.envs.controls import Controls
+from worldsim.envs.games import WorldGame
+from worldsim.envs.play import PlayWindow, play_headless
+from worldsim.envs.scripted_player import ScriptedPlayer
+
+
+def make_game() -> WorldGame:
+    return WorldGame(tiny_world(), tiny_starts())
+
+
+def test_a_scripted_player_writes_a_video(tmp_path: Path):
+    times = play_headless(make_game(), tmp_path / "a.mp4", seconds=1, seed=0, scale=2)
+    assert read_video(tmp_path / "a.mp4").shape == (22, 2 * HEIGHT, 2 * WIDTH, 3)
+    assert len(times.seconds) == 10 and 0 < times.percentile(50) <= times.percentile(95)
+    assert "frames/s" in times.line()
+
+
+def test_the_scripted_player_is_decided_by_its_seed_and_keeps_its_head_level():
+    actions = ScriptedPlayer(MINECRAFT, 20, 0).chunk(2000)
+    np.testing.assert_array_equal(actions, ScriptedPlayer(MINECRAFT, 20, 0).chunk(2000))
+    assert (actions != ScriptedPlayer(MINECRAFT, 20, 1).chunk(2000)).any()
+    assert np.abs(np.cumsum(actions[:, -2])).max() < 60 and np.abs(actions[:, -1]).max() < 6
+    assert actions[:, 0].mean() > 0.4
+
+
+def event(kind: int, **members: object) -> pygame.event.Event:
+    return pygame.event.Event(kind, members)
+
+
+def test_keys_and_mouse_become_actions():
+    controls = Controls(MINECRAFT, sensitivity=0.1)
+    controls.feed(event(pygame.KEYDOWN, key=pygame.K_w), captured=True)
+    controls.feed(event(pygame.KEYDOWN, key=pygame.K_3), captured=True)
+    controls.feed(event(pygame.KEYUP, key=pygame.K_3), captured=True)
+    controls.feed(event(pygame.MOUSEBUTTONDOWN, button=1), captured=True)
+    controls.feed(event(pygame.MOUSEMOTION, rel=(30, -10)), captured=True)
+    first, second = controls.take(2)
+    expected = MINECRAFT.vector({"forward": 1, "hotbar.3": 1, "attack": 1, "camera": (-0.5, 1.5)})
+    np.testing.assert_allclose(first, expected)
+    np.testing.assert_allclose(second, expected)
+    # The tap and the mouse are used up; what is held stays.
+    np.testing.assert_array_equal(controls.take(1)[0], MINECRAFT.vector({"forward": 1, "attack": 1}))
+    controls.feed(event(pygame.MOUSEMOTION, rel=(9999, 0)), captured=False)
+    controls.release()
+    assert not controls.take(1).any()
+
+
+def test_the_window_plays_restarts_and_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    window = PlayWindow(make_game(), seed=0, sensitivity=0.1)
+
+    def person() -> None:
+        for kind, members in [
+            (pygame.KEYDOWN, {"key": pygame.K_h}),
+            (pygame.MOUSEBUTTONDOWN, {"button": 1}),
+            (pygame.KEYDOWN, {"key": pygame.K_w}),
+            (pygame.KEYDOWN, {"key": pygame.K_r}),
+            (pygame.KEYDOWN, {"key": pygame.K_f}),
+            (pygame.KEYDOWN, {"key": pygame.K_f}),
+            (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
+            (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
+        ]:
+            threading.Event().wait(0.4)
+            pygame.event.post(event(kind, **members))
+
+    hands = threading.Thread(target=person)
+    hands.start()
+    times = window.run()
+    hands.join()
+    assert window.seed == 1 and len(times.seconds) > 5 and window.window.closed

@@ -1,0 +1,178 @@
+"""The command line: flags and hydra overrides (key=value) go to commands; a mistake is one line and exit code 2."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import worldsim
+from worldsim.errors import UserError
+
+INTERRUPTED = 130
+# Silences the greeting that pygame prints when it is imported.
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: where its function is, what ``--help`` says, its flags (name, argparse options)."""
+
+    function: str
+    config: str | None
+    help: str
+    flags: tuple[tuple[str, dict[str, Any]], ...] = field(default=())
+
+
+WORLD = ("--world", {"help": "a shipped world's name, or a checkpoint folder"})
+SEED = ("--seed", {"type": int, "help": "decides everything that is drawn"})
+OUT = ("--out", {"help": "file or folder to write"})
+
+COMMANDS: dict[str, Command] = {
+    "play": Command(
+        "worldsim.cli_play:play",
+        "play",
+        "play a learned world in a window; without a display, a scripted player writes a video",
+        (
+            WORLD,
+            SEED,
+            ("--headless", {"action": "store_true", "default": None, "help": "scripted player, writes an mp4"}),
+            ("--engine", {"choices": ["world", "luanti"], "help": "the learned world, or the real game"}),
+            ("--seconds", {"type": float, "help": "length of a headless video"}),
+            OUT,
+        ),
+    ),
+    "rollout": Command(
+        "worldsim.cli_play:rollout",
+        "rollout",
+        "counterfactual futures: one past, one noise, several files of actions; a video side by side and divergence",
+        (
+            WORLD,
+            SEED,
+            ("--prefix", {"help": "video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip"}),
+            ("--actions", {"action": "append", "help": "CSV of actions; repeat for every branch"}),
+            OUT,
+        ),
+    ),
+    "collect": Command(
+        "worldsim.cli_data:run_collect",
+        "collect",
+        "record scripted play of the real game into an episode store",
+        (
+            SEED,
+            OUT,
+            ("--hours", {"type": float, "help": "game time in all"}),
+            ("--workers", {"type": int, "help": "engines side by side"}),
+        ),
+    ),
+    "train tokenizer": Command(
+        "worldsim.cli_train:train_tokenizer", "train_tokenizer", "train the video tokenizer on a store", (SEED,)
+    ),
+    "train dynamics": Command(
+        "worldsim.cli_train:train_dynamics", "train_dynamics", "train the diffusion Transformer on a store", (SEED,)
+    ),
+    "eval": Command(
+        "worldsim.cli_train:evaluate",
+        "eval",
+        "measure a world on maps it never saw: picture quality by horizon, obedience to actions, use of actions",
+        (WORLD, SEED),
+    ),
+    "data summary": Command("worldsim.cli_data:summary", "data", "count a store's episodes, frames and maps by split"),
+    "data list": Command("worldsim.cli_data:list_episodes", "data", "list a store's episodes, one a line"),
+    "data verify": Command("worldsim.cli_data:verify", "data", "check every file of a store against its checksum"),
+    "data sheet": Command("worldsim.cli_data:contact_sheet", "data", "a picture with frames of many episodes", (OUT,)),
+    "bench": Command(
+        "worldsim.cli_bench:bench",
+        "bench",
+        "measure step latency, frames/s, memory, and the share of this machine's matrix-product ceiling",
+        (WORLD, ("--minutes", {"type": float, "help": "also run that long and watch the memory"})),
+    ),
+    "doctor": Command("worldsim.cli_doctor:doctor", None, "tell what is installed, what is missing, and what to do"),
+}
+GROUPS = {"train": "train a tokenizer or dynamics", "data": "look at an episode store"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False,
+        prog="worldsim",
+        description="A learned world that you can play, train agents in, and roll out counterfactual futures from.",
+        epilog="'worldsim COMMAND --help' lists a command's flags and settings.",
+    )
+    parser.add_argument("--version", action="version", version=f"worldsim {worldsim.__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    groups: dict[str, Any] = {}
+    for name, command in COMMANDS.items():
+        *group, last = name.split()
+        where = parsers
+        if group:
+            if group[0] not in groups:
+                above = parsers.add_parser(group[0], help=GROUPS[group[0]], description=GROUPS[group[0]])
+                groups[group[0]] = above.add_subparsers(title="commands", metavar="COMMAND", required=True)
+            where = groups[group[0]]
+        one = where.add_parser(
+            last, allow_abbrev=False, help=command.help, description=command.help, formatter_class=_HelpWithSettings
+        )
+        for flag, options in command.flags:
+            one.add_argument(flag, **options)
+        one.set_defaults(command=name)
+    return parser
+
+
+class _HelpWithSettings(argparse.RawDescriptionHelpFormatter):
+    """Adds the commented configuration: it is read only when help is asked for."""
+
+    def format_help(self) -> str:
+        text = super().format_help()
+        name = self._prog.removeprefix("worldsim ")
+        command = COMMANDS.get(name)
+        if command is None or command.config is None:
+            return text
+        from worldsim.cli_config import settings
+
+        return f"{text}\nsettings (change with key=value, hydra's syntax):\n{settings(command.config)}\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 2 for a user's mistake, 130 when interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options, rest = make_parser().parse_known_args(arguments)
+    traceback = options.traceback
+    try:
+        overrides = [_override(word) for word in rest]
+        command = COMMANDS[options.command]
+        flags = {flag.lstrip("-"): getattr(options, flag.lstrip("-")) for flag, _ in command.flags}
+        module, function = command.function.split(":")
+        return getattr(importlib.import_module(module), function)(overrides, flags) or 0
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) went away; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, FloatingPointError) as error:
+        if traceback:
+            raise
+        print(f"worldsim: {_first_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _override(word: str) -> str:
+    if word.startswith("-") or "=" not in word:
+        raise UserError(f"unknown argument {word!r}: flags and settings (key=value) are in --help")
+    return word
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Commands that record and look at episode stores."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.progress import track
+
+from worldsim.cli_config import compose_config, required, run_folder
+from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
+from worldsim.errors import UserError
+
+
+def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+    """``worldsim collect``."""
+    from worldsim.agents.collect import collect
+
+    config = compose_config("collect", overrides, flags)
+    out = required(config, "out", "--out data/luanti")
+    folder = run_folder("collect", config)
+    report = collect(
+        out=out,
+        hours=None if config.episodes is not None else config.hours,
+        episodes=config.episodes,
+        seed=config.seed,
+        workers=config.workers,
+        episode_frames=config.episode_frames,
+        episodes_per_world=config.episodes_per_world,
+        policy=config.policy,
+    )
+    (folder / "report.json").write_text(json.dumps(vars(report), indent=1))
+    print(report.line())
+    if report.interrupted:
+        return 130
+    if report.episodes + report.skipped == 0:
+        raise UserError(report.failures[-1] if report.failures else "nothing was collected")
+    return 0
+
+
+def summary(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim data summary``."""
+    store, config = _open(overrides, flags)
+    for split in [config.split] if config.split else SPLITS:
+        manifests = [store.manifest(name) for name in store.names(split)]
+        frames = sum(int(m["frames"]) for m in manifests)
+        maps = {m["provenance"]["seed"] for m in manifests}
+        hours = sum(int(m["frames"]) / float(m["provenance"].get("fps", 20)) for m in manifests) / 3600
+        print(f"{split:11} {len(manifests):5d} episodes {frames:8d} frames {hours:6.2f} h {len(maps):4d} maps")
+        kinds = Counter(str(m["provenance"].get("mapgen", "?")) for m in manifests)
+        print(" " * 11, ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))
+
+
+def list_episodes(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim data list``."""
+    store, config = _open(overrides, flags)
+    for name in store.names(config.split):
+        manifest = store.manifest(name)
+        about = manifest["provenance"]
+        where = f"{about['split']:10}  map {about['seed']}"
+        print(f"{name}  {manifest['frames']:5d} frames  {where}  {manifest.get('text', '')}")
+
+
+def verify(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+    """``worldsim data verify``: exit code 1 when an episode is damaged."""
+    store, config = _open(overrides, flags)
+    damaged, start = 0, time.monotonic()
+    names = store.names(config.split)
+    for name in track(names, "verifying"):
+        try:
+            store.verify(name)
+        except CorruptEpisodeError as error:
+            damaged += 1
+            print(error)
+    print(f"{len(names) - damaged} of {len(names)} episodes are whole ({time.monotonic() - start:.1f} s)")
+    return 1 if damaged else 0
+
+
+def contact_sheet(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim data sheet``: a row of frames per episode, episodes evenly over the store."""
+    from worldsim.envs.pictures import write_picture
+
+    store, config = _open(overrides, flags)
+    names = store.names(config.split)
+    if not names:
+        raise UserError(f"there is no episode in {store.path}")
+    rows = []
+    for i in np.unique(np.linspace(0, len(names) - 1, config.episodes).astype(int)):
+        total = int(store.manifest(names[i])["frames"])
+        at = np.linspace(0, total - 1, config.frames).astype(int)
+        rows.append(np.concatenate([store.read(names[i], int(t), int(t) + 1).frames[0] for t in at], 1))
+    half = -(-len(rows) // 2)
+    columns = [np.concatenate(rows[:half]), np.concatenate(rows[half:] or rows[:1])]
+    sheet = np.zeros((max(map(len, columns)), 2 * rows[0].shape[1], 3), np.uint8)
+    for i, column in enumerate(columns):
+        sheet[: len(column), i * rows[0].shape[1] : (i + 1) * rows[0].shape[1]] = column
+    print(write_picture(Path(config.out or "contact-sheet.png"), sheet))
+
+
+def _open(overrides: Sequence[str], flags: Mapping[str, Any]) -> tuple[EpisodeStore, DictConfig]:
+    config = compose_config("data", overrides, flags)
+    path = Path(required(config, "data", "data=data/luanti"))
+    if not path.is_dir():
+        raise FileNotFoundError(f"no such store: {path}")
+    return EpisodeStore(path), config

@@ -1,0 +1,52 @@
+"""Tells what is installed and what is missing."""
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import worldsim
+from worldsim.cli_bench import machine
+from worldsim.errors import UserError
+
+PACKAGES = ("worldsim", "torch", "numpy", "gymnasium", "pygame", "zarr", "av", "hydra-core", "stable-baselines3")
+
+
+def doctor(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+    """``worldsim doctor``: exit code 1 when something that playing needs is missing."""
+    if overrides:
+        raise UserError(f"doctor has no settings, got {overrides[0]}")
+    about = machine()
+    print(f"python {about['python']} on {platform.platform()}")
+    for package in PACKAGES:
+        print(f"{package} {_version(package)}")
+    print(f"cpu: {about['cpu']}, {about['cores']} cores, fast bf16: {'yes' if about['bf16'] else 'no'}")
+    from worldsim.envs.window import has_display
+
+    print(f"display: {'yes' if has_display() else 'no (play writes a video instead)'}")
+    print(f"real game: {_real_game()}")
+    try:
+        world = worldsim.load()
+        count = sum(p.numel() for p in world.dit.parameters()) / 1e6
+        print(f"shipped world: {world.config.width}x{world.config.height}, {count:.1f} M parameters in its network")
+    except (FileNotFoundError, ValueError) as error:
+        print(f"shipped world: {error}")
+        return 1
+    return 0
+
+
+def _real_game() -> str:
+    from worldsim.envs.luanti_process import find_programs
+
+    try:
+        find_programs()
+    except FileNotFoundError as error:
+        return f"missing: {error}"
+    return "ready"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,115 @@
+"""Commands that train and evaluate worlds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from worldsim.cli_config import build, compose_config, plain, required, run_folder
+
+STORE = "data=data/luanti"
+
+
+def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim train tokenizer``."""
+    from worldsim.agents.training import run_tokenizer
+    from worldsim.tokenizer import TokenizerConfig
+    from worldsim.train_tokenizer import TokenizerTraining
+
+    groups = {"training": TokenizerTraining, "tokenizer": TokenizerConfig}
+    config = compose_config("train_tokenizer", overrides, flags, groups)
+    data = existing(required(config, "data", STORE))
+    use_threads(config.threads)
+    run_tokenizer(
+        data=data,
+        folder=run_folder("tokenizer", config),
+        tokenizer=build(TokenizerConfig, config.tokenizer),
+        training=build(TokenizerTraining, config.training),
+        batch=config.batch,
+        chunks=config.chunks,
+        sample_every=config.sample_every,
+        seed=config.seed,
+    )
+
+
+def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim train dynamics``."""
+    from worldsim.agents.training import run_dynamics
+    from worldsim.train_dynamics import DynamicsTraining
+
+    config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
+    data = existing(required(config, "data", STORE))
+    tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
+    config.latents = config.latents or f"{data}-latents"
+    use_threads(config.threads)
+    run_dynamics(
+        data=data,
+        tokenizer=tokenizer,
+        latents=Path(config.latents),
+        folder=run_folder("dynamics", config),
+        model=plain(config.model),
+        training=build(DynamicsTraining, config.training),
+        batch=config.batch,
+        frames=config.frames,
+        sample_every=config.sample_every,
+        seed=config.seed,
+    )
+
+
+def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim eval``."""
+    import worldsim
+    from worldsim.agents.evaluate import action_use, draw_clips, horizons, obedience
+    from worldsim.datasets.store import EpisodeStore
+
+    config = compose_config("eval", overrides, flags)
+    store = EpisodeStore(existing(required(config, "data", STORE)))
+    world = worldsim.load(config.world)
+    frames = config.prefix + config.chunks * world.chunk
+    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
+    frames += (1 - frames) % world.chunk
+    clips = draw_clips(store, config.split, config.clips, frames, config.seed)
+    with Progress() as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done)
+
+        results = {
+            "horizons": horizons(world, clips, config.prefix, progress=show),
+            "obedience": obedience(world, clips, config.prefix, progress=show),
+            "action_use": action_use(world, clips),
+        }
+    folder = run_folder("eval", config)
+    (folder / "eval.json").write_text(json.dumps(results, indent=1))
+    curve, sign = results["horizons"], results["obedience"]
+    print(f"{curve['clips']} clips of {curve['maps']} maps ({config.split}), {config.prefix} frames of past")
+    for chunk in sorted({0, 4, 9, curve["chunks"] - 1} & set(range(curve["chunks"]))):
+        print(f"chunk {chunk + 1:3d}: PSNR {curve['model'][chunk]:.2f} dB, last frame {curve['repeat'][chunk]:.2f} dB")
+    print(f"chunks above repeating the last frame: {curve['chunks_above_repeat']} of {curve['chunks']}")
+    print(f"opposite turns move the picture in opposite, correct directions: {sign['camera_opposite_and_correct']:.1%}")
+    print(f"forward expands and back contracts it: {sign['forward_grows_back_shrinks']:.1%}")
+    print(f"loss under shuffled actions: {results['action_use']['ratio']:.2f} times that under the true ones")
+    print(folder / "eval.json")
+
+
+def existing(path: str) -> Path:
+    """A path that must be there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no such file or folder: {path}")
+    return Path(path)
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit PyTorch to so many CPU threads."""
+    if threads is not None:
+        torch.set_num_threads(threads)
