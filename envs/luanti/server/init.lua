@@ -1,0 +1,186 @@
+-- Server mod: starts an episode where and as the environment asks, and reports what only the server knows.
+-- Requests come as JSON in the world folder; answers go to the log.
+local path = minetest.get_worldpath() .. "/request.json"
+local SPRINT = 1.3
+local TOOLS = {"default:pick_diamond", "default:axe_diamond", "default:shovel_diamond", "default:dirt 99",
+	"default:cobble 99", "default:wood 99", "default:torch 99", "default:glass 99", "default:sword_diamond"}
+local REACH = tonumber(minetest.settings:get("worldsim_reach")) or 48
+local TRIES = 60
+local last_id, job, sprinting, last_items, steps = 0, nil, nil, nil, 0
+
+local function say(kind, value)
+	minetest.log("action", "WS" .. kind .. " " .. minetest.write_json(value))
+end
+
+local function is_ground(name)
+	local def = minetest.registered_nodes[name]
+	return def and def.walkable and def.liquidtype == "none" and minetest.get_item_group(name, "leaves") == 0
+		and minetest.get_item_group(name, "tree") == 0
+end
+
+local function is_free(name)
+	local def = minetest.registered_nodes[name]
+	return def and not def.walkable and def.liquidtype == "none" and (def.damage_per_second or 0) == 0
+end
+
+-- Height to stand at in the column, under the open sky; nil in water, in trees or in the dark.
+local function surface(x, z, top, bottom)
+	for y = top, bottom, -1 do
+		local name = minetest.get_node({x = x, y = y, z = z}).name
+		if name ~= "air" and not is_free(name) then
+			local above = {x = x, y = y + 1, z = z}
+			if is_ground(name) and is_free(minetest.get_node(above).name)
+					and is_free(minetest.get_node({x = x, y = y + 2, z = z}).name)
+					and (minetest.get_node_light(above, 0.5) or 0) >= 13 then
+				return y + 0.5
+			end
+			return nil
+		end
+	end
+end
+
+local function emerge(low, high, done)
+	minetest.emerge_area(low, high, function(_, _, remaining)
+		if remaining == 0 then
+			done()
+		end
+	end)
+end
+
+local function equip(player)
+	local inventory = player:get_inventory()
+	inventory:set_list("main", {})
+	inventory:set_list("craft", {})
+	for _, item in ipairs(TOOLS) do
+		inventory:add_item("main", item)
+	end
+	player:set_physics_override({speed = 1, jump = 1, gravity = 1, sneak = true})
+	sprinting = false
+end
+
+local function arrive(player, request, x, y, z)
+	minetest.close_formspec(player:get_player_name(), "")
+	for _, object in pairs(minetest.luaentities) do
+		object.object:remove()
+	end
+	minetest.set_timeofday(request.time)
+	equip(player)
+	player:set_velocity(vector.multiply(player:get_velocity(), -1))
+	player:set_pos({x = x, y = y, z = z})
+	player:set_look_horizontal(math.rad(-request.yaw))
+	player:set_look_vertical(math.rad(request.pitch))
+	local id = request.id
+	emerge({x = x - REACH, y = y - 32, z = z - REACH}, {x = x + REACH, y = y + 40, z = z + REACH}, function()
+		local biome = minetest.get_biome_data({x = x, y = y, z = z})
+		say("S", {id = id, x = x, y = y, z = z, biome = biome and minetest.get_biome_name(biome.biome) or ""})
+	end)
+end
+
+local function try_next(player, request, random, try)
+	if request.id ~= last_id then
+		return
+	end
+	if try > TRIES then
+		say("S", {id = request.id, failed = true})
+		return
+	end
+	local x, z, y
+	if request.x then
+		x, z = math.floor(request.x + 0.5), math.floor(request.z + 0.5)
+		y = request.y or minetest.get_spawn_level(x, z) or 8
+		if try > 1 and not request.y then -- a hill or a hole: look at ever more of the column
+			y = 8 + (try % 2 == 0 and 1 or -1) * math.floor(try / 2) * 24
+		end
+		if request.y then
+			arrive(player, request, request.x, request.y, request.z)
+			return
+		end
+	else
+		local span = request.spread
+		for _ = 1, 200 do
+			x, z = random:next(-span, span), random:next(-span, span)
+			y = minetest.get_spawn_level(x, z)
+			if y then
+				break
+			end
+		end
+		y = y or 8
+	end
+	emerge({x = x, y = y - 16, z = z}, {x = x, y = y + 32, z = z}, function()
+		local ground = surface(x, z, y + 32, y - 16)
+		if ground then
+			arrive(player, request, x, ground, z)
+		else
+			try_next(player, request, random, try + 1)
+		end
+	end)
+end
+
+local function poll(player)
+	local file = io.open(path)
+	if not file then
+		return
+	end
+	local request = minetest.parse_json(file:read("*a"))
+	file:close()
+	os.remove(path)
+	if request then
+		last_id = request.id
+		try_next(player, request, PcgRandom(request.seed), 1)
+	end
+end
+
+local function nearby(player)
+	local p = vector.round(player:get_pos())
+	local found, best, closest = minetest.find_nodes_in_area(vector.offset(p, -12, -2, -12),
+		vector.offset(p, 12, 5, 12), {"group:tree"}), nil, 1e9
+	for _, at in ipairs(found) do
+		local distance = vector.distance(at, p)
+		if distance < closest then
+			best, closest = at, distance
+		end
+	end
+	say("N", best and {tree = {{best.x, best.y, best.z}}} or {none = true})
+end
+
+local function report_items(player)
+	local counts, text = {}, {}
+	for _, stack in ipairs(player:get_inventory():get_list("main")) do
+		if not stack:is_empty() then
+			counts[stack:get_name()] = (counts[stack:get_name()] or 0) + stack:get_count()
+		end
+	end
+	for name, count in pairs(counts) do
+		text[#text + 1] = name .. count
+	end
+	table.sort(text)
+	local key = table.concat(text, " ")
+	if key ~= last_items then
+		last_items = key
+		say("I", counts)
+	end
+end
+
+minetest.register_on_joinplayer(function(player)
+	player:hud_set_flags({healthbar = false, breathbar = false, minimap = false, basic_debug = false})
+	player:hud_set_hotbar_itemcount(9)
+	equip(player)
+end)
+
+minetest.register_globalstep(function()
+	local player = minetest.get_connected_players()[1]
+	if not player then
+		return
+	end
+	steps = steps + 1
+	poll(player)
+	local fast = player:get_player_control().aux1
+	if fast ~= sprinting then
+		sprinting = fast
+		player:set_physics_override({speed = fast and SPRINT or 1})
+	end
+	report_items(player)
+	if steps % 10 == 0 then
+		nearby(player)
+	end
+end)
