@@ -227,7 +227,7 @@ def run_dynamics(
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
-    ``initial``: a world's folder whose network to start from, for more training where the run's state is gone.
+    ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     """
     cache_latents(data, tokenizer, latents)
     coder = load_tokenizer(tokenizer)
@@ -259,7 +259,7 @@ def run_dynamics(
     with ThreadPoolExecutor(1) as pool:
         weights = None
         if initial is not None:
-            weights = {n: t for n, t in load_tensors(initial / "dit.safetensors")[0].items() if n != "prompts"}
+            weights = {n: t for n, t in load_tensors(initial)[0].items() if n != "prompts"}
         run = train_dynamics(config, training, prefetched(clips, pool), validation, folder, seed, weights)
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 

@@ -73,6 +73,12 @@ COMMANDS: dict[str, Command] = {
     "train dynamics": Command(
         "worldsim.cli_train:train_dynamics", "train_dynamics", "train the diffusion Transformer on a store", (SEED,)
     ),
+    "train export": Command(
+        "worldsim.cli_train:export",
+        "train_export",
+        "make a playable world of a dynamics run, a tokenizer and start clips",
+        (OUT,),
+    ),
     "eval": Command(
         "worldsim.cli_train:evaluate",
         "eval",

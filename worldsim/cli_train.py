@@ -19,14 +19,14 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.tokenizer import TokenizerConfig
     from worldsim.train_tokenizer import TokenizerTraining
 
-    groups = {"training": TokenizerTraining, "tokenizer": TokenizerConfig}
+    groups = {"training": TokenizerTraining, "model": TokenizerConfig}
     config = compose_config("train_tokenizer", overrides, flags, groups)
     data = existing(required(config, "data", STORE))
     use_threads(config.threads)
     run_tokenizer(
         data=data,
         folder=run_folder("tokenizer", config),
-        tokenizer=build(TokenizerConfig, config.tokenizer),
+        tokenizer=build(TokenizerConfig, config.model),
         training=build(TokenizerTraining, config.training),
         batch=config.batch,
         chunks=config.chunks,
@@ -54,9 +54,31 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         training=build(DynamicsTraining, config.training),
         batch=config.batch,
         frames=config.frames,
+        initial=None if config.initial is None else existing(config.initial),
         sample_every=config.sample_every,
         seed=config.seed,
     )
+
+
+def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim train export``."""
+    from worldsim.agents.shipping import ship
+    from worldsim.world import SamplingConfig
+
+    config = compose_config("train_export", overrides, flags, {"sampling": SamplingConfig})
+    data = existing(required(config, "data", STORE))
+    out = Path(required(config, "out", "out=worlds/mine"))
+    ship(
+        run=existing(required(config, "run", "run=runs/dynamics")),
+        tokenizer=existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors")),
+        latents=Path(config.latents or f"{data}-latents"),
+        data=data,
+        out=out,
+        starts=config.starts,
+        split=config.split,
+        sampling=build(SamplingConfig, config.sampling),
+    )
+    print(out)
 
 
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
