@@ -141,14 +141,9 @@ def prefill(world: WorldModel, beginnings: Sequence[Beginning]) -> WorldState:
     for length in dict.fromkeys(lengths):
         rows = [i for i, n in enumerate(lengths) if n == length]
         chosen = [beginnings[i] for i in rows]
-        states.append(
-            world.prefill(
-                np.stack([b.frames for b in chosen]),
-                np.stack([b.actions for b in chosen]),
-                [b.seed for b in chosen],
-                [b.prompt or "" for b in chosen],
-            )
-        )
+        frames, actions = np.stack([b.frames for b in chosen]), np.stack([b.actions for b in chosen])
+        prompts = [b.prompt or "" for b in chosen] if any(b.prompt for b in chosen) else None
+        states.append(world.prefill(frames, actions, [b.seed for b in chosen], prompts))
         order += rows
     if len(states) == 1:
         return states[0]

@@ -15,7 +15,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world, tiny_starts, tiny_world
+from tests.tiny_world import HEIGHT, PROMPTS, WIDTH, save_tiny_world, tiny_starts, tiny_world
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.video import write_video
 from worldsim.envs.snapshot import Snapshot
@@ -166,6 +166,17 @@ def test_prefix_from_frames_and_from_a_video(tmp_path: Path):
     np.testing.assert_array_equal(plain, given)
 
 
+def test_prompts_matter():
+    def first(**options: Any) -> np.ndarray:
+        env = make()
+        env.reset(seed=0, options={"prefix": 0} | options)
+        return env.step(NOOP)[0]
+
+    assert (first(prompt=PROMPTS[0]) == first(prompt=PROMPTS[0])).all()
+    assert (first(prompt=PROMPTS[0]) != first(prompt=PROMPTS[1])).any()
+    assert (first(prompt=PROMPTS[0]) != first()).any()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -176,6 +187,7 @@ def test_prefix_from_frames_and_from_a_video(tmp_path: Path):
         {"prefix": 0, "actions": np.full((4, 22), np.nan, np.float32)},
         {"prefix": 1.5},
         {"beginning": 0},
+        {"prompt": 3},
     ],
 )
 def test_wrong_reset_options_are_told(options: dict[str, Any]):

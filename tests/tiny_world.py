@@ -14,6 +14,7 @@ from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.world import WorldConfig, WorldModel
 
 HEIGHT, WIDTH = 48, 80
+PROMPTS = ("walking in a forest", "standing in a desert")
 
 
 @lru_cache(maxsize=1)
@@ -36,7 +37,9 @@ def tiny_world() -> WorldModel:
         dit.heads.out.weight[MOTION] = 0
         dit.heads.out.bias[MOTION] = -20
     tokenizer.fit_linear(torch.rand(8, 4, 2, 3, HEIGHT, WIDTH, generator=generator))
-    return WorldModel(WorldConfig(height=HEIGHT, width=WIDTH, spec=MINECRAFT), tokenizer, dit, bf16=False)
+    config = WorldConfig(height=HEIGHT, width=WIDTH, spec=MINECRAFT, prompts=PROMPTS)
+    embeddings = torch.randn(len(PROMPTS), 8, generator=generator)
+    return WorldModel(config, tokenizer, dit, prompt_embeddings=embeddings, bf16=False)
 
 
 @lru_cache(maxsize=1)
