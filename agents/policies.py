@@ -11,18 +11,18 @@ from worldsim.agents.policies_scripts import SCRIPTS, Script, climb_out, swim, t
 
 # Share of time that the mixture gives to each script.
 MIXTURE: dict[str, float] = {
-    "explore": 0.24,
-    "walk": 0.18,
-    "single": 0.20,
+    "explore": 0.22,
+    "walk": 0.16,
+    "single": 0.19,
     "spin": 0.05,
     "look_back": 0.07,
     "gaze": 0.06,
     "still": 0.02,
     "return_trip": 0.07,
     "climb": 0.03,
-    "dig": 0.06,
-    "place": 0.04,
-    "pillar": 0.01,
+    "dig": 0.08,
+    "place": 0.06,
+    "pillar": 0.02,
 }
 # Seconds that a script is kept: most are cut short at any point, the others are pointless when cut.
 DEFAULT_SECONDS = (1.0, 6.0)
@@ -105,6 +105,8 @@ class Scripted:
         body = self.body
         if body.wet_frames > 3:
             return swim(body)
+        if body.confined:
+            return self._leave_pit()
         if not (self._dull >= DULL_FRAMES or (body.stuck and self.name not in PUSHING)):
             return None
         body.unstick()
@@ -112,11 +114,13 @@ class Scripted:
         self._troubles = [(f, p) for f, p in self._troubles if f > body.frame - TROUBLE_FRAMES]
         self._troubles.append((body.frame, body.position))
         near = sum(float(np.linalg.norm(p - body.position)) < TROUBLE_METRES for _, p in self._troubles)
-        if near < PIT_TROUBLES:
-            return turn_away(body)
+        return turn_away(body) if near < PIT_TROUBLES else self._leave_pit()
+
+    def _leave_pit(self) -> Iterator[Action]:
         self._troubles.clear()
+        self.body.unstick(pit=True)
         self._steep_reflex = True
-        return climb_out(body)
+        return climb_out(self.body)
 
     def _next(self) -> Action:
         action = next(self._running, None)

@@ -18,6 +18,9 @@ WALKING = ("forward", "back", "left", "right")
 # Frames over which a walking player must have moved STUCK_METRES, else it is stuck.
 STUCK_FRAMES = 16
 STUCK_METRES = 0.5
+# A player that walks half of so many frames and stays within so many metres is in a pit or a thicket.
+PIT_FRAMES = 160
+PIT_METRES = 3.0
 _INDEX = {key: i for i, key in enumerate(MINECRAFT.keys)}
 
 
@@ -74,6 +77,7 @@ class Body:
         self.wet_frames = 0
         self.gaze = Gaze(rng, 1.0)
         self._trail: deque[tuple[NDArray[np.float64], bool]] = deque(maxlen=STUCK_FRAMES)
+        self._long_trail: deque[tuple[NDArray[np.float64], bool]] = deque(maxlen=PIT_FRAMES)
         self.dry = np.asarray(info["position"], np.float64)
         self.sense(info)
 
@@ -108,9 +112,21 @@ class Body:
         trail = list(self._trail)
         return len(trail) == STUCK_FRAMES and all(walks for _, walks in trail) and _moved(trail) < STUCK_METRES
 
-    def unstick(self) -> None:
-        """Forget the recent trail: a new attempt begins."""
+    @property
+    def confined(self) -> bool:
+        """Walking a lot for some seconds without getting anywhere."""
+        trail = self._long_trail
+        # Costs a little, so it is only looked at twice a second.
+        if len(trail) < PIT_FRAMES or self.frame % 10:
+            return False
+        extent = np.ptp([position for position, _ in trail], axis=0)
+        return bool(max(extent) < PIT_METRES and sum(walks for _, walks in trail) > PIT_FRAMES // 2)
+
+    def unstick(self, *, pit: bool = False) -> None:
+        """Forget the recent trail (the long one too): a new attempt begins."""
         self._trail.clear()
+        if pit:
+            self._long_trail.clear()
 
     def distance(self, target: NDArray[np.float64]) -> float:
         """Horizontal distance to a position, in metres."""
@@ -134,7 +150,9 @@ class Body:
         """Note where the body was when it did this action."""
         self.frame += 1
         forward, back, left, right = (action[_INDEX[key]] > 0.5 for key in WALKING)
-        self._trail.append((self.position, bool(forward != back or left != right)))
+        step = (self.position, bool(forward != back or left != right))
+        self._trail.append(step)
+        self._long_trail.append(step)
 
     def aim(self, yaw: float, pitch: float, speed: float) -> tuple[float, float]:
         """Camera movement towards a direction: eased, at most ``speed`` degrees a frame."""

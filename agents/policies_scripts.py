@@ -22,7 +22,7 @@ STRIDES: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.08, ("back",)),
     (0.02, ("back", "left")),
     (0.02, ("back", "right")),
-    (0.02, ("forward", "sneak")),
+    (0.05, ("forward", "sneak")),
     (0.02, ("jump",)),
 )
 

@@ -157,3 +157,16 @@ def test_unknown_names_and_senseless_weights_are_refused():
         make_policy("moonwalk")
     with pytest.raises(ValueError, match="weights"):
         Mixture({"explore": 0.0})
+
+
+def test_a_player_in_a_pit_builds_its_way_out():
+    class Pit(FakeEngine):
+        """Two metres wide."""
+
+        def step(self, action: Any) -> Any:
+            out = super().step(action)
+            self.position[[0, 2]] = np.clip(self.position[[0, 2]], -1, 1)
+            return out
+
+    _, pose = play(make_policy("explore"), 700, env=Pit(0))
+    assert pose["pitch"].max() > 60
