@@ -82,19 +82,18 @@ def follow(
     try:
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
             task = progress.add_task(title, total=steps, note="")
-            note, validation = "", ""
             for step, metrics in run:
                 validated = {
                     k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")
                 }
                 if validated:
-                    validation = " ".join(f"{k} {v:.4g}" for k, v in validated.items())
+                    shown = "  ".join(f"{name} {value:.4g}" for name, value in validated.items())
+                    progress.console.print(f"{time.strftime('%H:%M:%S')} step {step}: {shown}", highlight=False)
                 if validated or step % every == 0:
                     log.write(step, metrics)
-                    note = f"loss {metrics['loss']:.4f} {validation}"
-                    progress.update(task, completed=step, note=note)
+                    progress.update(task, completed=step, note=f"loss {metrics['loss']:.4f}")
                 if not progress.console.is_terminal and time.monotonic() - printed > 60:
-                    print(f"{time.strftime('%H:%M:%S')} step {step}/{steps} {note}", flush=True)
+                    print(f"{time.strftime('%H:%M:%S')} step {step}/{steps} loss {metrics['loss']:.4f}", flush=True)
                     printed = time.monotonic()
                 if step % sample_every == 0 or step == steps:
                     sample(step)

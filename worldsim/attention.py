@@ -60,7 +60,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x_BND: Tensor, turn: Turn) -> Tensor:
         """Turns are (N, E / 2)."""
         q, k, v = rearrange(self.qkv(x_BND), "b n (three h e) -> three b h n e", three=3, h=self.heads)
-        q, k = rotate(self.q_norm(q), turn).to(v.dtype), rotate(self.k_norm(k), turn).to(v.dtype)
+        q, k = (rotate(norm(x.float()), turn).to(v.dtype) for norm, x in ((self.q_norm, q), (self.k_norm, k)))
         return self.out(rearrange(attend(q, k, v), "b h n e -> b n (h e)"))
 
 
@@ -79,9 +79,9 @@ class TemporalAttention(nn.Module):
 
     def project(self, x_BTND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, N, H, T, E) and unrotated keys and values (B, T, N, K, E)."""
-        q = self.q_norm(rearrange(self.q(x_BTND), "b t n (h e) -> b n h t e", h=self.heads))
+        q = self.q_norm(rearrange(self.q(x_BTND), "b t n (h e) -> b n h t e", h=self.heads).float())
         k, v = rearrange(self.kv(x_BTND), "b t n (two k e) -> two b t n k e", two=2, k=self.kv_heads)
-        return q, self.k_norm(k).to(v.dtype), v
+        return q, self.k_norm(k.float()).to(v.dtype), v
 
     def attend(
         self, q_BNHTE: Tensor, k_BSNKE: Tensor, v_BSNKE: Tensor, q_turn: Turn, k_turn: Turn, mask: Tensor

@@ -277,7 +277,8 @@ def train_dynamics(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         ema.update(dit, step)
-        metrics = {"loss": finite(loss, step), "gradient_norm": float(norm)} | {k: float(v) for k, v in parts.items()}
+        metrics = {"loss": finite(loss, step), "gradient_norm": float(norm)}
+        metrics |= {name: float(part.detach()) for name, part in parts.items()}
         if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
             ema.swap(dit)
             metrics |= {f"validation/{k}": v for k, v in validate(dit, validation).items()}
