@@ -80,15 +80,15 @@ class WorldGame:
 
 
 class LuantiGame:
-    """The real game, at its own pace."""
+    """The real game: at its own pace for people, as fast as it goes for scripts."""
 
-    def __init__(self, width: int = 576, height: int = 320):
+    def __init__(self, width: int = 576, height: int = 320, *, realtime: bool = True):
         from worldsim.envs.luanti_env import LuantiEnv
 
         self.spec, self.chunk, self.fps = MINECRAFT, 1, 20.0
         self.width, self.height = width, height
         self.title = "Luanti"
-        self._env = LuantiEnv(width, height, observation=None, realtime=True)
+        self._env = LuantiEnv(width, height, observation=None, realtime=realtime)
         self._info: dict[str, Any] = {}
 
     def reset(self, seed: int) -> Frames:

@@ -69,7 +69,7 @@ class PlayWindow:
         return self.times
 
     def _loop(self, worker: ThreadPoolExecutor) -> None:
-        waiting: deque[Any] = deque(worker.submit(self.game.reset, self.seed).result())
+        waiting = self._begin(worker)
         coming: Future[Frames] | None = None
         due = time.perf_counter()
         frame = waiting[0]
@@ -80,7 +80,7 @@ class PlayWindow:
                 if coming is not None:
                     coming.result()
                 self.restart, self.seed, coming = False, self.seed + 1, None
-                waiting = deque(worker.submit(self.game.reset, self.seed).result())
+                waiting = self._begin(worker)
             now = time.perf_counter()
             if coming is None and now >= due + len(waiting) / self.game.fps - self._lead():
                 coming = worker.submit(self.times.measure, self.game, self.controls.take(self.game.chunk))
@@ -96,6 +96,18 @@ class PlayWindow:
             time.sleep(TICK)
         if coming is not None:
             coming.result()
+
+    def _begin(self, worker: ThreadPoolExecutor) -> deque[Any]:
+        """Start an episode; the real game may take a while to load its land."""
+        beginning = worker.submit(self.game.reset, self.seed)
+        self.window.text(["loading ..."], size=24, colour=WHITE, middle=True)
+        pygame.display.flip()
+        while not beginning.done() and not self.quit:
+            self._events()
+            time.sleep(TICK)
+        self.restart = False
+        self.shown.clear()
+        return deque(beginning.result())
 
     def _lead(self) -> float:
         """Seconds before it is shown that a chunk must be begun: as late as is safe, so that input counts soon."""

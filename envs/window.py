@@ -37,7 +37,7 @@ class Window:
 
     def __init__(self, width: int, height: int, title: str, scale: int | None = None):
         self.width, self.height = width, height
-        scale = scale or max(1, 960 // width)
+        scale = scale or max(1, round(960 / width))
         self.size = (width * scale, height * scale)
         try:
             pygame.display.init()

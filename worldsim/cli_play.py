@@ -25,7 +25,11 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     if not config.headless and not has_display():
         print("no display: a scripted player plays into a video (as --headless does)")
         config.headless = True
-    game: Game = LuantiGame() if config.engine == "luanti" else WorldGame(*resolve(config.world, None))
+    game: Game
+    if config.engine == "luanti":
+        game = LuantiGame(realtime=not config.headless)
+    else:
+        game = WorldGame(*resolve(config.world, None))
     try:
         if not config.headless:
             print(PlayWindow(game, seed=config.seed, sensitivity=config.sensitivity).run().line())
