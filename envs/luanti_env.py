@@ -3,11 +3,7 @@
 Action ``t`` leads from frame ``t`` to frame ``t + 1``; ``info`` describes the very frame that is returned with it.
 """
 
-import json
-import math
-import os
 import time
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,29 +12,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from worldsim.actions import MINECRAFT
-from worldsim.envs.luanti_input import LuantiInput
-from worldsim.envs.luanti_log import CONTROLS, LuantiLog, Row
-from worldsim.envs.luanti_process import LuantiProcess
+from worldsim.envs.luanti_session import MAX_PITCH, LuantiSession
 from worldsim.envs.luanti_world import WorldConfig
 
-MAX_PITCH = 89.5  # Luanti's limit, degrees
-FRAME_SECONDS = 60.0
-ARRIVE_SECONDS = 90.0
-SETTLE_SECONDS = 12.0
-SETTLED_FRAMES = 12
 OPTIONS = ("map_seed", "mapgen", "time_of_day", "position", "yaw", "pitch", "fresh", "spread")
 
 
 class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
     """One Luanti client in lockstep: exactly ``1 / fps`` seconds of game time a step, as fast as the machine allows.
 
-    ``reset(seed=..., options=...)`` takes the options map_seed, mapgen, time_of_day (0..1, 0.5 is noon), position
-    ``(x, z)`` or ``(x, y, z)`` in metres (None: a random spot on land), yaw and pitch (degrees), spread (metres: how far
-    from the origin random spots lie) and fresh (True: a new copy of the map). A new map_seed or mapgen starts a new
-    world, which takes some seconds; otherwise the player is moved within the same world, where what earlier episodes
-    dug and built stays.
+    ``reset(seed=..., options=...)`` takes the options ``map_seed``, ``mapgen``, ``time_of_day`` (0..1, 0.5 is noon),
+    ``position`` (``(x, z)`` or ``(x, y, z)`` in metres; None: a random spot on land), ``yaw`` and ``pitch`` (degrees),
+    ``spread`` (metres: how far random spots may lie from the origin along x and z) and ``fresh`` (True: a new copy of
+    the map). A new map_seed or mapgen starts a new world, which takes some seconds; otherwise the player is moved
+    within the same world, where what earlier episodes dug and built stays.
 
     The ``inventory`` key opens the game's inventory, which takes the mouse until the key is pressed again.
+    ``drop`` throws the whole stack, with ``sneak`` a single item.
     Luanti knows no sprint: while that key is held the walking speed is 1.3 times as high.
 
     Args:
@@ -90,7 +80,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         self._realtime = realtime
         self._time_of_day = time_of_day
         self._render_threads = render_threads
-        self._session: _Session | None = None
+        self._session: LuantiSession | None = None
         self._observation: NDArray[np.uint8] | None = None
         self._next_mark = 0.0
 
@@ -114,7 +104,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         if self._session is None or not self._session.alive or config != self._window or options.get("fresh", False):
             self.close()
             self._window = config
-            self._session = _Session(config, self._render_threads)
+            self._session = LuantiSession(config, self._render_threads)
         session = self._session
         try:
             session.arrive(request)
@@ -203,149 +193,3 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         total += high * wide // 2
         total //= high * wide
         return total[..., 2::-1].astype(np.uint8)
-
-
-class _Session:
-    """One client from its start to its end."""
-
-    def __init__(self, config: WorldConfig, render_threads: int):
-        self._config = config
-        self._process = LuantiProcess(config, render_threads=render_threads)
-        self._finalizer = weakref.finalize(self, self._process.close)
-        self._requests = 0
-        self._lockstep = self._process.lockstep
-        reach = config.width // 2 - 1, config.height // 2 - 1
-        try:
-            self._log = LuantiLog(self._process.log)
-            self._input = LuantiInput(self._process.display, config.sensitivity, reach)
-            self._lockstep.go()
-            self._wait()
-        except BaseException:
-            self._process.close()
-            raise
-
-    @property
-    def alive(self) -> bool:
-        return self._finalizer.alive
-
-    def picture(self) -> NDArray[np.uint8]:
-        return self._lockstep.picture()
-
-    def step(self, vector: NDArray[np.float32]) -> None:
-        before = self._row()
-        names = {name for name, value in zip(MINECRAFT.keys, vector[:-2], strict=True) if value > 0.5}
-        self._input.hold(names)
-        dpitch, dyaw = self._input.turn(float(vector[-2]), float(vector[-1]))
-        self._input.flush()
-        self._advance()
-        row = self._row()
-        # The row's own look is that of the frame before: does it agree with what was expected then?
-        if self._dturn != (0.0, 0.0):
-            moved = abs(_wrap(row.yaw - self._before_yaw)) + abs(row.pitch - self._before_pitch) > 0.02
-            self._captured = not moved and abs(self._before_pitch) < MAX_PITCH - 0.5
-        if self._captured:  # a menu has the mouse
-            dpitch = dyaw = 0.0
-        self._before_yaw, self._before_pitch, self._dturn = row.yaw, row.pitch, (dpitch, dyaw)
-        self.yaw = _wrap(row.yaw + dyaw)
-        self.pitch = float(np.clip(row.pitch + dpitch, -MAX_PITCH, MAX_PITCH))
-        executed = MINECRAFT.noop()
-        for i, name in enumerate(MINECRAFT.keys):
-            executed[i] = name in (row.controls if name in CONTROLS else names)
-        executed[-2:] = self.pitch - row.pitch, dyaw
-        self._executed = executed
-        assert row.time_us > before.time_us
-
-    def info(self) -> dict[str, Any]:
-        row = self._row()
-        return {
-            "position": row.position,
-            "velocity": row.velocity,
-            "yaw": self.yaw,
-            "pitch": self.pitch,
-            "keys": {name: int(name in row.controls) for name in CONTROLS},
-            "action": self._executed,
-            "events": self._events,
-            "inventory": dict(self._log.inventory),
-            "wield": row.wield,
-            "node_feet": row.node_feet,
-            "node_head": row.node_head,
-            "on_ground": row.on_ground,
-            "light": row.light,
-            "nearby": dict(self._log.nearby),
-            "biome": self._log.started.get("biome", ""),
-            "virtual_time": row.time_us / 1e6,
-        }
-
-    def arrive(self, request: dict[str, Any]) -> None:
-        """Have the player put to a start, and step idly until everything around is there and drawn."""
-        self._input.release()
-        self._requests += 1
-        path = self._process.world / "request.json"
-        path.with_suffix(".part").write_text(json.dumps({**request, "id": self._requests}))
-        os.replace(path.with_suffix(".part"), path)
-        deadline = time.monotonic() + ARRIVE_SECONDS
-        while self._log.started.get("id") != self._requests:
-            if time.monotonic() > deadline:
-                raise RuntimeError("Luanti did not bring the player to a start in time")
-            self._idle()
-        if self._log.started.get("failed"):
-            raise RuntimeError("no dry land found to start on: choose another position or map_seed")
-        self._choose_first_slot()
-        self._settle(np.array([self._log.started[axis] for axis in "xyz"]))
-        row = self._row()
-        self.yaw, self.pitch = _wrap(row.yaw), row.pitch
-        self._before_yaw, self._before_pitch, self._dturn, self._captured = row.yaw, row.pitch, (0.0, 0.0), False
-        self._executed, self._events = MINECRAFT.noop(), []
-
-    def close(self) -> None:
-        self._finalizer.detach()
-        try:
-            self._input.close()
-            self._log.close()
-        finally:
-            self._process.close()
-
-    def _choose_first_slot(self) -> None:
-        for names in ({"hotbar.1"}, set()):
-            self._input.hold(names)
-            self._input.flush()
-            self._idle()
-
-    def _settle(self, target: NDArray[np.float64]) -> None:
-        """Until the picture stays the same: the server sends blocks and the client meshes them in threads."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        still, last = 0, self.picture()[..., :3].astype(np.int16)
-        while still < SETTLED_FRAMES and time.monotonic() < deadline:
-            self._idle()
-            row = self._row()
-            now = self.picture()[..., :3].astype(np.int16)
-            same = float(np.abs(now - last).mean()) < 0.2
-            there = bool(np.hypot(*(row.position - target)[[0, 2]]) < 3) and row.node_feet not in ("-", "ignore")
-            still = still + 1 if same and there and row.on_ground else 0
-            last = now
-
-    def _idle(self) -> None:
-        """One frame without hurry: the game's other threads have work to do."""
-        time.sleep(0.02)
-        self._advance()
-
-    def _advance(self) -> None:
-        self._lockstep.advance()
-        self._wait()
-
-    def _wait(self) -> None:
-        if not self._lockstep.wait(FRAME_SECONDS):
-            raise RuntimeError(f"Luanti died: {self._process.failure()}")
-        self._events = self._log.read()
-
-    def _row(self) -> Row:
-        row = self._log.row
-        if row is None or row.time_us != self._lockstep.time_us:
-            # The record is written before the picture is drawn.
-            raise RuntimeError(f"no record of the frame at {self._lockstep.time_us} us")
-        return row
-
-
-def _wrap(degrees: float) -> float:
-    """Into [-180, 180)."""
-    return math.fmod(math.fmod(degrees + 180.0, 360.0) + 360.0, 360.0) - 180.0

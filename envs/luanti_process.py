@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from worldsim.envs.luanti_shim import Lockstep, shim_path
 from worldsim.envs.luanti_world import WorldConfig
@@ -58,6 +58,7 @@ class LuantiProcess:
 
     def __init__(self, config: WorldConfig, *, render_threads: int = 0):
         self.config = config
+        self._owner = os.getpid()
         self._programs = find_programs()
         self._shim = str(shim_path())
         self._render_threads = render_threads
@@ -85,6 +86,11 @@ class LuantiProcess:
         """The world folder."""
         return self.folder / "run" / "world"
 
+    @property
+    def running(self) -> bool:
+        """Is the client alive?"""
+        return self._client is not None and self._client.poll() is None
+
     def failure(self) -> str:
         """The last words of the game, for an error message."""
         text = ""
@@ -96,7 +102,9 @@ class LuantiProcess:
         return f"exit code {code}; {text or 'no message'}"
 
     def close(self) -> None:
-        """End both processes and remove the folder. May be called twice."""
+        """End both processes and remove the folder. May be called twice; does nothing in a fork of the owner."""
+        if os.getpid() != self._owner:
+            return
         for process in (self._client, self._xserver):
             if process is not None and process.poll() is None:
                 if process is self._xserver:
@@ -157,30 +165,39 @@ class LuantiProcess:
             "WORLDSIM_STEP_NS": str(1_000_000_000 // self.config.fps),
         }
         with open(run / "output.txt", "wb") as output:
-            self._client = self._spawn(command, environment, descriptors, output)
+            client = self._client = self._spawn(command, environment, descriptors, output)
         self.lockstep.started()
         deadline = time.monotonic() + START_SECONDS
-        while self._client.poll() is None and time.monotonic() < deadline:
+        while client.poll() is None and time.monotonic() < deadline:
             if self.log.exists() and b"WSF " in self.log.read_bytes():
                 return True
             time.sleep(0.05)
         reason = self.failure()
-        self._client.kill()
-        self._client.wait()
+        client.kill()
+        client.wait()
         # Another program may have taken the port between our choice and the game's bind.
         if last_try or "bind" not in reason.lower():
             raise RuntimeError(f"Luanti did not start: {reason}")
         return False
 
-    def _spawn(self, command: Sequence[str], extra: dict[str, str], descriptors: tuple[int, ...], output: Any) -> Any:
+    def _spawn(
+        self, command: Sequence[str], extra: dict[str, str], descriptors: tuple[int, ...], output: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
         environment = {
             name: value for name, value in os.environ.items() if name not in ("XAUTHORITY", "WAYLAND_DISPLAY")
         }
         environment |= {"LD_PRELOAD": self._shim, "WORLDSIM_OWNER": str(os.getpid()), **extra}
 
         def start() -> subprocess.Popen[bytes]:
-            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
-            return subprocess.Popen(command, env=environment, pass_fds=descriptors, start_new_session=True, **streams)
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=descriptors,
+                start_new_session=True,
+            )
 
         return _spawner().submit(start).result()
 
