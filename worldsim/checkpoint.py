@@ -21,6 +21,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         save_file(contiguous, aside, {"json": json.dumps(dict(metadata or {}))})
         with open(aside, "rb") as file:
             os.fsync(file.fileno())
+        # safetensors makes files that only their owner can read.
+        aside.chmod(0o644)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
