@@ -317,9 +317,17 @@ class WorldModel:
             return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present).latents
 
     def _evaluate(
-        self, state: WorldState, x: Tensor, previous: Tensor, tau: Tensor, size: float, actions: Tensor, present: Tensor,
-        *, cached: bool = True,
-    ) -> DiTOutput:  # fmt: skip
+        self,
+        state: WorldState,
+        x: Tensor,
+        previous: Tensor,
+        tau: Tensor,
+        size: float,
+        actions: Tensor,
+        present: Tensor,
+        *,
+        cached: bool = True,
+    ) -> DiTOutput:
         text = state.text if bool(state.text.any()) else None
         with self._precision():
             return self.dit(
