@@ -15,6 +15,7 @@ from worldsim.envs.luanti_shim import Lockstep, shim_path
 from worldsim.envs.luanti_world import WorldConfig
 
 PACKAGES = {"minetest": "minetest minetest-data", "Xvfb": "xvfb libgl1-mesa-dri"}
+GAMES = "/usr/games"  # often not on PATH
 START_TRIES = 3
 START_SECONDS = 120.0
 
@@ -27,7 +28,7 @@ def find_programs() -> dict[str, str]:
     Raises:
         FileNotFoundError: names the missing programs and the apt packages that bring them.
     """
-    search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/games"))
+    search = os.pathsep.join((os.environ.get("PATH", ""), GAMES))
     found = {name: shutil.which(name, path=search) for name in PACKAGES}
     missing = [name for name, path in found.items() if path is None]
     if missing:

@@ -122,7 +122,8 @@ class LuantiSession:
         else:
             raise RuntimeError("Luanti did not bring the player to a start in time")
         if self._log.started.get("failed"):
-            raise RuntimeError("no dry land found to start on: choose another position or map_seed")
+            where = f"within 12 m of ({request['x']:g}, {request['z']:g})" if "x" in request else "on this map"
+            raise RuntimeError(f"no dry land to start on found {where}: choose another position or map_seed")
         self._choose_first_slot()
         self._settle(np.array([self._log.started[axis] for axis in "xyz"]))
         row = self._row()

@@ -23,15 +23,16 @@ local function is_free(name)
 	return def and not def.walkable and def.liquidtype == "none" and (def.damage_per_second or 0) == 0
 end
 
--- Height to stand at in the column, under the open sky; nil in water, in trees or in the dark.
-local function surface(x, z, top, bottom)
+-- Height to stand at in the column under the open sky, with `shade` also under leaves; nil in water, trees or the dark.
+local function surface(x, z, top, bottom, shade)
 	for y = top, bottom, -1 do
 		local name = minetest.get_node({x = x, y = y, z = z}).name
-		if name ~= "air" and not is_free(name) then
+		local leaf = shade and minetest.get_item_group(name, "leaves") > 0
+		if name ~= "air" and not is_free(name) and not leaf then
 			local above = {x = x, y = y + 1, z = z}
 			if is_ground(name) and is_free(minetest.get_node(above).name)
 					and is_free(minetest.get_node({x = x, y = y + 2, z = z}).name)
-					and (minetest.get_node_light(above, 0.5) or 0) >= 13 then
+					and (minetest.get_node_light(above, 0.5) or 0) >= (shade and 4 or 13) then
 				return y + 0.5
 			end
 			return nil
@@ -84,17 +85,18 @@ local function try_next(player, request, random, try)
 		say("S", {id = request.id, failed = true})
 		return
 	end
+	if request.y then
+		arrive(player, request, request.x, request.y, request.z)
+		return
+	end
 	local x, z, y
-	if request.x then
-		x, z = math.floor(request.x + 0.5), math.floor(request.z + 0.5)
-		y = request.y or minetest.get_spawn_level(x, z) or 8
-		if try > 1 and not request.y then -- a hill or a hole: look at ever more of the column
-			y = 8 + (try % 2 == 0 and 1 or -1) * math.floor(try / 2) * 24
-		end
-		if request.y then
-			arrive(player, request, request.x, request.y, request.z)
-			return
-		end
+	local below, above = 16, 32
+	if request.x then -- a tree or a pond there: ever further around it
+		local around = math.min(math.floor((try - 1) / 3), 12)
+		x = math.floor(request.x + 0.5) + random:next(-around, around)
+		z = math.floor(request.z + 0.5) + random:next(-around, around)
+		y = minetest.get_spawn_level(x, z) or (8 + ({[0] = 80, 0, -80})[try % 3])
+		below, above = 48, 64
 	else
 		local span = request.spread
 		for _ = 1, 200 do
@@ -106,8 +108,8 @@ local function try_next(player, request, random, try)
 		end
 		y = y or 8
 	end
-	emerge({x = x, y = y - 16, z = z}, {x = x, y = y + 32, z = z}, function()
-		local ground = surface(x, z, y + 32, y - 16)
+	emerge({x = x, y = y - below, z = z}, {x = x, y = y + above, z = z}, function()
+		local ground = surface(x, z, y + above, y - below, request.x or try > 10)
 		if ground then
 			arrive(player, request, x, ground, z)
 		else
