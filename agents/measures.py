@@ -34,7 +34,7 @@ def texture(frame: Frames) -> NDArray[np.float32]:
     around = grey[y - half - 4 : y + half + 5, x - half - 4 : x + half + 5]
     grey[y - half : y + half + 1, x - half : x + half + 1] = np.median(around)
     detail = grey[:rows] - gaussian_filter(grey[:rows], 4)
-    return detail / (np.sqrt(gaussian_filter(detail * detail, 6)) + 0.02)
+    return (detail / (np.sqrt(gaussian_filter(detail * detail, 6)) + 0.02)).astype(np.float32)
 
 
 def turn_evidence(frames: Sequence[Frames], reach: int = 28) -> float:

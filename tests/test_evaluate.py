@@ -27,7 +27,7 @@ def test_growing_and_shrinking_are_told_apart(factor):
     frames = []
     for i in range(4):
         scale = (1 + factor) ** i * 1.5
-        big = zoom(scene(width=144).astype(np.float32), (scale, scale, 1), order=1)
+        big = np.asarray(zoom(scene(width=144).astype(np.float32), (scale, scale, 1), order=1))
         top, left = (big.shape[0] - 80) // 2, (big.shape[1] - 144) // 2
         frames.append(np.clip(big[top : top + 80, left : left + 144], 0, 255).astype(np.uint8))
     assert growth_evidence(frames) > 0 > growth_evidence(frames[::-1])

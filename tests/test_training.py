@@ -36,7 +36,7 @@ def test_resume_equals_never_having_stopped(tmp_path):
     run = train_dynamics(tiny_dit().config, training, latents, latents(-7), tmp_path / "parts")
     for _ in range(6):
         next(run)
-    run.close()
+    del run
     resumed = train(tmp_path / "parts", 12, **options)
     assert resumed[0][0] == 7
     for (step, a), (other, b) in zip(resumed, whole[6:], strict=True):

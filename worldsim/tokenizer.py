@@ -89,7 +89,10 @@ class VideoTokenizer(nn.Module):
         for layer in (self.encode_out, self.decode_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
-        self.to(memory_format=torch.channels_last)
+        # Channels last: CPUs convolve that layout about twice as fast.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
 
     def latent_grid(self, height: int, width: int) -> tuple[int, int]:
         """Latent rows and columns for a picture size in pixels.

@@ -28,8 +28,8 @@ class Ema:
         """Blend in the parameters after optimizer step ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            names, live = zip(*module.named_parameters(), strict=True)
-            torch._foreach_lerp_([self.shadow[n] for n in names], list(live), 1 - decay)
+            for name, parameter in module.named_parameters():
+                self.shadow[name].lerp_(parameter, 1 - decay)
 
     def swap(self, module: nn.Module) -> None:
         """Exchange averaged and live weights in place; call again to exchange back."""

@@ -224,7 +224,7 @@ class WorldModel:
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
         kept = torch.bfloat16 if self.bf16 else torch.float32
         state = WorldState(
-            cache=self.dit.empty_cache(batch, tuple(latents.shape[-2:]), kept),
+            cache=self.dit.empty_cache(batch, (latents.shape[-2], latents.shape[-1]), kept),
             latent=latents[:, -1],
             decoder=decoder,
             pose=torch.zeros(batch, 5),
