@@ -22,11 +22,14 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
     """One Luanti client in lockstep: exactly ``1 / fps`` seconds of game time a step, as fast as the machine allows.
 
     ``reset(seed=..., options=...)`` takes the options ``map_seed``, ``mapgen``, ``time_of_day`` (0..1, 0.5 is noon),
-    ``position`` (``(x, y, z)`` in metres; ``(x, z)``: on the ground there, or up to 12 m beside it where a tree or water
-    is in the way; None: a random spot on land), ``yaw`` and ``pitch`` (degrees),
-    ``spread`` (metres: how far random spots may lie from the origin along x and z) and ``fresh`` (True: a new copy of
-    the map). A new map_seed or mapgen starts a new world, which takes some seconds; otherwise the player is moved
-    within the same world, where what earlier episodes dug and built stays.
+    ``position`` (``(x, y, z)`` in metres; ``(x, z)``: on the ground there, or up to 12 m beside it where a tree or
+    water is in the way; None: a random spot on land), ``yaw`` and ``pitch`` (degrees), ``spread`` (metres: how far
+    random spots may lie from the origin along x and z) and ``fresh`` (True: a new copy of the map). A new map_seed or
+    mapgen starts a new world, which takes some seconds; otherwise the player is moved within the same world, where what
+    earlier episodes dug and built stays.
+
+    The same seed and actions in a fresh world repeat the same poses; of the pictures a few pixels differ, since threads
+    of the game bring distant land at their own pace (so register it with ``nondeterministic=True``).
 
     The ``inventory`` key opens the game's inventory, which takes the mouse until the key is pressed again.
     ``drop`` throws the whole stack, with ``sneak`` a single item.

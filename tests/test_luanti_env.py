@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
 from worldsim.actions import MINECRAFT
@@ -254,8 +255,11 @@ def test_folders_of_dead_owners_are_swept(tmp_path, monkeypatch):
 
 
 @needs_game
+@pytest.mark.filterwarnings("ignore:.*symmetric and normalized")
 def test_gymnasium_accepts_it():
     env = LuantiEnv(mapgen="flat", viewing_range=20, render_mode="rgb_array")
+    # Poses repeat, but threads of the game decide about the last digit of a few pixels.
+    env.spec = EnvSpec("Luanti-v0", "worldsim.envs.luanti_env:LuantiEnv", nondeterministic=True)
     try:
         check_env(env, skip_render_check=True)
     finally:
@@ -263,16 +267,13 @@ def test_gymnasium_accepts_it():
 
 
 @needs_game
-def test_realtime_keeps_to_the_wall_clock():
-    env = LuantiEnv(mapgen="flat", viewing_range=20, realtime=True)
-    try:
-        env.reset(seed=0)
-        start = time.monotonic()
-        for _ in range(20):
-            env.step({})
-        assert time.monotonic() - start >= 0.95
-    finally:
-        env.close()
+def test_realtime_keeps_to_the_wall_clock(env, monkeypatch):
+    monkeypatch.setattr(env, "_realtime", True)
+    env.reset(seed=7)
+    start = time.monotonic()
+    for _ in range(20):
+        env.step({})
+    assert time.monotonic() - start >= 0.95
 
 
 def test_missing_programs_are_named_with_their_packages(monkeypatch, tmp_path):
