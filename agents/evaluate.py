@@ -200,8 +200,10 @@ def action_use(
     """Validation loss with true and with shuffled actions: x0 error of single noised frames on a clean past."""
     losses: dict[str, list[float]] = {"true": [], "shuffled": []}
     r, size = world.chunk, clips.actions.shape[-1]
+    # As much of each clip as the network can see at once.
+    frames = 1 + min((clips.frames.shape[1] - 1) // r, world.dit.config.window) * r
     for at in range(0, len(clips.frames), rows):
-        latents = world.encode(clips.frames[at : at + rows])
+        latents = world.encode(clips.frames[at : at + rows, :frames])
         b, t = latents.shape[:2]
         eps = noise(range(at, at + b), [0] * b, tuple(latents.shape[1:]))
         previous = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
@@ -210,7 +212,7 @@ def action_use(
         judged = torch.arange(t // 2, t, 2)
         for name, source in (("true", clips.actions), ("shuffled", np.roll(clips.actions, 1, 0))):
             actions = np.zeros((b, t, r, size), np.float32)
-            actions[:, 1:] = source[at : at + b].reshape(b, t - 1, r, size)
+            actions[:, 1:] = source[at : at + b, : frames - 1].reshape(b, t - 1, r, size)
             for level in levels:
                 tau = torch.ones(b, t)
                 tau[:, judged] = level

@@ -49,7 +49,7 @@ def test_reports_are_complete_and_repeatable(tmp_path):
     store = EpisodeStore(tmp_path)
     for i in range(2):
         store.append(episode(frames=41, seed=i), f"e{i}")
-    world = tiny_world(height=32, width=32, window=12)
+    world = tiny_world(height=32, width=32, window=6)
     clips = draw_clips(store, "train", 4, 17, seed=3)
     report = horizons(world, clips, prefix=9, rows=3)
     assert report["chunks"] == 4 and all(len(report[k]) == 4 for k in ("model", "repeat", "shuffled", "tokenizer"))

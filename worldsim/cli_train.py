@@ -94,6 +94,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
     frames += (1 - frames) % world.chunk
     clips = draw_clips(store, config.split, config.clips, frames, config.seed)
+    folder = run_folder("eval", config)
     with Progress() as progress:
         tasks: dict[str, Any] = {}
 
@@ -103,11 +104,10 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             progress.update(tasks[name], completed=done)
 
         results = {
+            "action_use": action_use(world, clips),
             "horizons": horizons(world, clips, config.prefix, progress=show),
             "obedience": obedience(world, clips, config.prefix, progress=show),
-            "action_use": action_use(world, clips),
         }
-    folder = run_folder("eval", config)
     (folder / "eval.json").write_text(json.dumps(results, indent=1))
     curve, sign = results["horizons"], results["obedience"]
     print(f"{curve['clips']} clips of {curve['maps']} maps ({config.split}), {config.prefix} frames of past")

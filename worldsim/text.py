@@ -41,7 +41,7 @@ class TextEncoder:
             )
         if not (chosen / "config.json").is_file():
             raise FileNotFoundError(f"no text encoder in {chosen}")
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel, AutoTokenizer  # pyright: ignore[reportMissingImports] (an extra)
 
         self.tokenizer = AutoTokenizer.from_pretrained(str(chosen), local_files_only=True)
         # Safetensors only: other weight files are pickles.
