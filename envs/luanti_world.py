@@ -108,7 +108,8 @@ class WorldConfig:
         (client.parent / "mods.conf").write_text("load_mod_worldsim = true\n")
         (server / "init.lua").write_text((code / "server" / "init.lua").read_text())
         (server / "mod.conf").write_text("name = worldsim\ndepends = default\n")
-        world = {"gameid": "minetest", "backend": "sqlite3", "player_backend": "sqlite3", "auth_backend": "sqlite3"}
+        # The map lives in memory: it is thrown away with the game, and a database on disk would only cost time.
+        world = {"gameid": "minetest", "backend": "dummy", "player_backend": "dummy", "auth_backend": "sqlite3"}
         (folder / "world" / "world.mt").write_text(
             _lines({**world, "creative_mode": "false", "enable_damage": "false"})
         )
