@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from worldsim.actions import MINECRAFT
-from worldsim.agents.training import export_world
+from worldsim.agents.export import export_world
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.recording_format import recording_format
 from worldsim.datasets.starts import StartClips, save_starts
 from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.world import SamplingConfig
+from worldsim.world_config import SamplingConfig
 
 # What makes a poor beginning: night, a wall in front of one's nose, or a player under water.
 DARKEST = 60.0
@@ -51,7 +51,7 @@ def choose_starts(store: EpisodeStore, split: Split, count: int, frames: int = 3
     return StartClips(
         frames=np.stack([clip.frames for _, clip in chosen.values()]),
         actions=np.stack([clip.actions[:-1] for _, clip in chosen.values()]),
-        keys=MINECRAFT.keys,
+        keys=recording_format(store).spec.keys,
         provenance=[
             dict(clip.provenance) | {"episode": name, "first_frame": start, "text": clip.text}
             for (name, _), (start, clip) in chosen.items()
@@ -71,8 +71,9 @@ def ship(
     sampling: SamplingConfig | None = None,
 ) -> None:
     """Write ``out``: a world checkpoint and start clips from maps it was not trained on. Replaces what is there."""
-    world = export_world(run, tokenizer, latents, sampling)
-    clips = choose_starts(EpisodeStore(data), split, starts)
+    store = EpisodeStore(data)
+    world = export_world(run, tokenizer, latents, recording_format(store), sampling)
+    clips = choose_starts(store, split, starts)
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(world, aside)

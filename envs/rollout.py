@@ -81,20 +81,23 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
 
 
 def branch_futures(world: WorldModel, past: Beginning, branches: Sequence[NDArray[np.float32]]) -> Frames:
-    """Frames (B, K r, H, W, 3) of all branches, in one batch with shared noise.
+    """Frames (B, K r, H, W, 3) of all branches from one past, with the same noise.
 
-    The longest branch decides how far all go (whole chunks); the others do nothing after their last action.
+    The longest branch decides how far all go (whole chunks); the others do nothing after their last action. Branches
+    are stepped one by one: in a batch, matrix products round a row by where it stands, and equal actions would differ.
     """
     chunks = -(-max(map(len, branches)) // world.chunk)
-    actions = np.zeros((len(branches), chunks * world.chunk, world.spec.size), np.float32)
-    for row, branch in zip(actions, branches, strict=True):
-        row[: len(branch)] = branch
-    state = prefill(world, [past]).select([0] * len(branches))
-    shown = []
-    for k in range(chunks):
-        state, out = world.step(state, actions[:, k * world.chunk : (k + 1) * world.chunk], donate=True)
-        shown.append(out.frames)
-    return np.concatenate(shown, 1)
+    begin = prefill(world, [past])
+    futures = []
+    for branch in branches:
+        actions = np.zeros((chunks, 1, world.chunk, world.spec.size), np.float32)
+        actions.reshape(-1, world.spec.size)[: len(branch)] = branch
+        state, shown = begin.select([0]), []
+        for chunk in actions:
+            state, out = world.step(state, chunk, donate=True)
+            shown.append(out.frames[0])
+        futures.append(np.concatenate(shown))
+    return np.stack(futures)
 
 
 def divergence(futures: Frames) -> Divergence:

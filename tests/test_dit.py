@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.worlds import CHANNELS, tiny_dit
+from tests.tiny_world import CHANNELS, tiny_dit
 from worldsim.dit import DiTConfig
 from worldsim.patchify import SpacetimePatchifier
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
 from tests.test_latents import episode
-from tests.worlds import tiny_world
+from tests.tiny_world import tiny_world
 from worldsim.agents.evaluate import action_use, draw_clips, horizons, obedience
 from worldsim.agents.measures import growth_evidence, psnr, turn_evidence
 from worldsim.datasets.store import EpisodeStore

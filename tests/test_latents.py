@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worlds import tiny_tokenizer
+from tests.tiny_world import tiny_tokenizer
 from worldsim.datasets.episode import Episode
-from worldsim.datasets.latents import STILL_EVERY, LatentClips, body_motion, build_latents, episode_rows
+from worldsim.datasets.latent_cache import STILL_EVERY, LatentCache, body_motion, build_latents, episode_rows
+from worldsim.datasets.latents import LatentClips
 from worldsim.datasets.store import EpisodeStore, split_of
-from worldsim.world import advance_pose
+from worldsim.pose import advance_pose
 
 
-def episode(frames=41, seed=0):
+def episode(frames=41, seed=0, **about):
     rng = np.random.default_rng(seed)
     position = np.cumsum(rng.normal(size=(frames, 3)), 0).astype(np.float32)
     yaw = np.cumsum(rng.normal(size=frames) * 20).astype(np.float32)
@@ -23,7 +24,7 @@ def episode(frames=41, seed=0):
         rewards=np.zeros(frames, np.float32),
         terminated=np.arange(frames) == frames - 1,
         state={"position": position, "yaw": yaw, "pitch": np.zeros(frames, np.float32)},
-        provenance={"seed": 0, "split": split_of(0)},
+        provenance={"seed": 0, "split": split_of(0), **about},
     )
 
 
@@ -54,19 +55,66 @@ def test_clips_are_the_encoded_frames_and_begin_with_a_still(tmp_path):
 
     build_latents(store, "train", tmp_path / "latents", encode, 2)
     index = json.loads((tmp_path / "latents" / "index.json").read_text())
-    assert index["names"] == ["e0", "e1", "e2"] and index["lengths"] == [20, 20, 20]
+    assert index["names"] == ["e0", "e1", "e2"] and index["lengths"] == [21, 21, 21]
     clips = LatentClips(tmp_path / "latents", frames=8, batch=4, seed=1)
     first, again = clips(5), LatentClips(tmp_path / "latents", frames=8, batch=4, seed=1)(5)
     assert torch.equal(first.latents, again.latents) and torch.equal(first.actions, again.actions)
     # Every start is a still, and no clip crosses an episode.
-    assert all(s % STILL_EVERY == 0 and s // 20 == (s + 7) // 20 for s in clips.starts)
-    batch = clips.at(np.array([24]))
+    assert all(s % 21 % STILL_EVERY == 0 and s // 21 == (s + 7) // 21 for s in clips.starts)
+    batch = clips.at(np.array([25]))
     e = store.read("e1")
     with torch.no_grad():
         frames = torch.from_numpy(e.frames[8:23]).permute(0, 3, 1, 2)[None].float() / 255
         expected = tokenizer.encode(frames)
     torch.testing.assert_close(batch.latents, expected, atol=2e-2, rtol=1e-2)
     assert batch.actions[0, 1, :, 0].tolist() == [8, 9]
+
+
+def encode(chunks):
+    """Stands for a tokenizer: the mean of each 8x8 cell."""
+    return chunks.float().mean((2, 5)).unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8)).mean((-1, -3))[:, :, None]
+
+
+def test_a_grown_store_encodes_only_what_is_new(tmp_path):
+    store, seen = EpisodeStore(tmp_path / "store"), []
+
+    def watched(chunks):
+        seen.append(chunks.shape[1])
+        return encode(chunks)
+
+    store.append(episode(seed=1), "b")
+    build_latents(store, "train", tmp_path / "l", watched, 2, tokenizer="x")
+    before, once = LatentCache(tmp_path / "l").episode(0), len(seen)
+    store.append(episode(seed=2), "a")
+    build_latents(store, "train", tmp_path / "l", watched, 2, tokenizer="x")
+    cache = LatentCache(tmp_path / "l")
+    assert len(seen) == 2 * once and cache.index["names"] == ["a", "b"]
+    assert all(np.array_equal(before[name], value) for name, value in cache.episode(1).items())
+    build_latents(store, "train", tmp_path / "l", watched, 2, tokenizer="another")
+    assert len(seen) == 4 * once
+
+
+def test_pictures_are_clips_of_one_latent(tmp_path):
+    store = EpisodeStore(tmp_path / "store")
+    for i in range(3):
+        store.append(episode(frames=1, seed=i), f"e{i}")
+    build_latents(store, "train", tmp_path / "l", encode, 2)
+    clips = LatentClips(tmp_path / "l", frames=1, batch=2)
+    for i in range(3):
+        picture = torch.from_numpy(store.read(f"e{i}").frames)[None].expand(1, 2, -1, -1, -1)[None].float()
+        torch.testing.assert_close(clips.at(np.array([i])).latents, encode(picture[0][:, None]), atol=0.1, rtol=1e-2)
+
+
+def test_clips_know_what_was_not_recorded(tmp_path):
+    store = EpisodeStore(tmp_path / "store")
+    store.append(episode(), "a")
+    store.append(episode(actions="unknown"), "b")
+    plain = episode()
+    store.append(Episode(**{**vars(plain), "state": {}}), "c")
+    build_latents(store, "train", tmp_path / "l", encode, 2)
+    batch = LatentClips(tmp_path / "l", frames=4, batch=1).at(np.array([0, 21, 42]))
+    assert batch.known is not None and batch.known.tolist() == [True, False, True]
+    assert batch.posed is not None and batch.posed.tolist() == [True, True, False]
 
 
 def test_errors(tmp_path):

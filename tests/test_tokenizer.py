@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.worlds import tiny_tokenizer
+from tests.tiny_world import tiny_tokenizer
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 
 

@@ -1,10 +1,19 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.worlds import CHANNELS, tiny_dit, tiny_tokenizer
-from worldsim.train_dynamics import DynamicsTraining, LatentBatch, previous_of, train_dynamics
+from tests.tiny_world import CHANNELS, tiny_dit, tiny_tokenizer
+from worldsim.checkpoint import load_tensors
+from worldsim.train_dynamics import (
+    DynamicsTraining,
+    LatentBatch,
+    conditions,
+    head_loss,
+    previous_of,
+    train_dynamics,
+)
 from worldsim.train_tokenizer import TokenizerTraining, train_tokenizer
 from worldsim.training import Ema, learning_rate_factor
 
@@ -55,6 +64,36 @@ def test_shortcut_training_runs_and_stays_finite(tmp_path):
     assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
 
 
+def test_what_was_not_recorded_teaches_nothing():
+    batch = latents(0, batch=2)
+    unknown = replace(batch, known=torch.tensor([True, False]), posed=torch.tensor([False, True]))
+    training = DynamicsTraining(action_drop=0.5)
+    _, present, _ = conditions(unknown, training, torch.Generator().manual_seed(0))
+    assert not present[1].any() and not present[:, 0].any()
+    dit = tiny_dit()
+    t = batch.latents.shape[1]
+    out = dit(batch.latents, previous_of(batch.latents), torch.ones(2, t), torch.zeros(2, t), batch.actions, present)
+    before = head_loss(out, unknown, present, training)
+    # Actions of the one row and the motion of the other are only placeholders.
+    actions, motion = unknown.actions.clone(), unknown.motion.clone()
+    actions[1] += 7
+    motion[0] += 7
+    after = head_loss(out, replace(unknown, actions=actions, motion=motion), present, training)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(("frames", "mouse"), [(1, True), (6, False)])
+def test_pictures_and_games_without_a_mouse_train(tmp_path, frames, mouse):
+    def batches(index):
+        batch = latents(index, frames=frames)
+        return replace(batch, actions=batch.actions if mouse else batch.actions[..., :20], mouse=mouse)
+
+    config = replace(tiny_dit().config, camera=mouse)
+    training = DynamicsTraining(steps=3, warmup=1, compile=False, validate_every=3)
+    metrics = list(train_dynamics(config, training, batches, batches(-7), tmp_path))
+    assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
+
+
 def test_state_of_another_model_is_refused(tmp_path):
     train(tmp_path, 2)
     config = tiny_dit(window=6).config
@@ -80,6 +119,15 @@ def test_tokenizer_improves_on_its_linear_path(tmp_path):
     last = run[-1][1]
     assert last["validation/psnr"] > run[49][1]["validation/psnr"]
     assert (tmp_path / "tokenizer.safetensors").exists() and (tmp_path / "state.safetensors").exists()
+
+
+def test_tokenizer_starts_from_given_weights(tmp_path):
+    given = tiny_tokenizer(seed=3)
+    frames = torch.zeros(2, 4, 32, 32, 3, dtype=torch.uint8)
+    training = TokenizerTraining(steps=1, rate=0.0, ema=0.0, freeze_encoder=True)
+    list(train_tokenizer(given.config, training, lambda i: frames, frames, tmp_path, initial=given.state_dict()))
+    kept, _ = load_tensors(tmp_path / "tokenizer.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in given.state_dict().items())
 
 
 def test_schedule_and_average():

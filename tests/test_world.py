@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import worldsim
-from tests.worlds import tiny_world
+from tests.tiny_world import tiny_world
+from worldsim.pose import advance_pose
 from worldsim.state import WorldState
-from worldsim.world import WorldModel, advance_pose
+from worldsim.world import WorldModel
 
 
 def past(world, batch=2, chunks=3, seed=0):
@@ -41,7 +42,7 @@ def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     state = world.prefill(*past(world), seeds=[1, 2])
     before = state.select([0, 1])
     following, step = world.step(state, acts(world))
-    assert step.frames.shape == (2, 2, 32, 48, 3) and step.frames.dtype == np.uint8
+    assert step.frames.shape == (2, 2, 48, 80, 3) and step.frames.dtype == np.uint8
     assert step.reward.shape == (2,) and step.pose.shape == (2, 5) and (step.reward >= 0).all()
     assert same(state, before)
     assert following.steps.tolist() == [1, 1]
@@ -157,7 +158,7 @@ import hashlib, sys
 import numpy as np
 sys.path.insert(0, {root!r})
 from tests.test_world import past, play
-from tests.worlds import tiny_world
+from tests.tiny_world import tiny_world
 world = tiny_world(bf16={bf16})
 _, frames = play(world, world.prefill(*past(world), seeds=[1, 2]), 6)
 print(hashlib.sha256(frames.tobytes()).hexdigest())

@@ -1,4 +1,4 @@
-"""A tiny world with random weights, whose pictures do depend on its past, actions and noise; and start clips for it."""
+"""A tiny world with random weights, nothing left at zero so that every path matters; and start clips for it."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -11,35 +11,57 @@ from worldsim.datasets.starts import StartClips, save_starts
 from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.heads import MOTION
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.world import WorldConfig, WorldModel
+from worldsim.world import WorldModel
+from worldsim.world_config import SamplingConfig, WorldConfig
 
 HEIGHT, WIDTH = 48, 80
+CHANNELS, TEXT = 8, 12
 PROMPTS = ("walking in a forest", "standing in a desert")
 
 
-@lru_cache(maxsize=1)
-def tiny_world() -> WorldModel:
-    generator = torch.Generator().manual_seed(0)
-    tokenizer = VideoTokenizer(
-        TokenizerConfig(
-            channels=8, encoder_width=16, encoder_blocks=1, decoder_width=16, decoder_blocks=1, detail_width=8
-        )
-    )
-    dit = WorldDiT(
-        DiTConfig(channels=8, keys=len(MINECRAFT.keys), camera=True, chunk=2, width=32, heads=2, kv_heads=1, blocks=2,
-                  temporal_every=2, registers=1, window=8, text_size=8, modulation=8)
-    )  # fmt: skip
+def shaken(module: torch.nn.Module, seed: int, amount: float = 0.1) -> torch.nn.Module:
+    """Add noise to every parameter: layers that start at zero would hide mistakes."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for module in (tokenizer, dit):
-            for parameter in module.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.15)
-        # Unlikely to end an episode by itself.
+        for parameter in module.parameters():
+            parameter.add_(amount * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+def tiny_dit(window: int = 6, seed: int = 0) -> WorldDiT:
+    torch.manual_seed(seed)
+    config = DiTConfig(
+        channels=CHANNELS, keys=len(MINECRAFT.keys), camera=True, chunk=2, width=32, heads=4, kv_heads=2, blocks=4,
+        temporal_every=2, registers=2, window=window, text_size=TEXT, modulation=16,
+    )  # fmt: skip
+    return shaken(WorldDiT(config), seed).eval()  # pyright: ignore[reportReturnType]
+
+
+def tiny_tokenizer(seed: int = 0) -> VideoTokenizer:
+    torch.manual_seed(seed)
+    config = TokenizerConfig(
+        channels=CHANNELS, encoder_width=16, encoder_blocks=1, decoder_width=16, decoder_blocks=2, detail_width=8,
+        detail_blocks=1,
+    )  # fmt: skip
+    tokenizer = VideoTokenizer(config)
+    tokenizer.fit_linear(torch.rand(4, 2, 2, 3, 32, 32))
+    return shaken(tokenizer, seed, 0.05).eval()  # pyright: ignore[reportReturnType]
+
+
+@lru_cache
+def tiny_world(
+    height: int = HEIGHT, width: int = WIDTH, window: int = 8, seed: int = 0, bf16: bool = False, **sampling
+) -> WorldModel:
+    """A world that is unlikely to end an episode by itself, with two prompts."""
+    tokenizer, dit = tiny_tokenizer(seed), tiny_dit(window, seed)
+    with torch.no_grad():
         dit.heads.out.weight[MOTION] = 0
         dit.heads.out.bias[MOTION] = -20
-    tokenizer.fit_linear(torch.rand(8, 4, 2, 3, HEIGHT, WIDTH, generator=generator))
-    config = WorldConfig(height=HEIGHT, width=WIDTH, spec=MINECRAFT, prompts=PROMPTS)
-    embeddings = torch.randn(len(PROMPTS), 8, generator=generator)
-    return WorldModel(config, tokenizer, dit, prompt_embeddings=embeddings, bf16=False)
+    config = WorldConfig(
+        height=height, width=width, spec=MINECRAFT, sampling=SamplingConfig(**sampling), prompts=PROMPTS
+    )
+    embeddings = torch.randn(len(PROMPTS), TEXT, generator=torch.Generator().manual_seed(seed))
+    return WorldModel(config, tokenizer, dit, prompt_embeddings=embeddings, bf16=bf16)
 
 
 @lru_cache(maxsize=1)

@@ -30,6 +30,7 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         training=build(TokenizerTraining, config.training),
         batch=config.batch,
         chunks=config.chunks,
+        initial=None if config.initial is None else existing(config.initial),
         sample_every=config.sample_every,
         seed=config.seed,
     )
@@ -63,7 +64,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train export``."""
     from worldsim.agents.shipping import ship
-    from worldsim.world import SamplingConfig
+    from worldsim.world_config import SamplingConfig
 
     config = compose_config("train_export", overrides, flags, {"sampling": SamplingConfig})
     data = existing(required(config, "data", STORE))

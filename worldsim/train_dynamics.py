@@ -33,7 +33,8 @@ class LatentBatch:
 
     latents (B, T, C, H, W); actions (B, T, r, A): those that lead into each frame (frame 0's are not used);
     motion (B, T, 5): body-frame displacement in metres, turn in degrees during the chunk; terminated (B, T) 0 or 1;
-    text (B, X) sentence embeddings, or None.
+    text (B, X) sentence embeddings, or None; known (B,) whether the actions were recorded, posed (B,) whether the
+    motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees.
     """
 
     latents: Tensor
@@ -41,6 +42,9 @@ class LatentBatch:
     motion: Tensor
     terminated: Tensor
     text: Tensor | None = None
+    known: Tensor | None = None
+    posed: Tensor | None = None
+    mouse: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,13 @@ class ErrorBank:
         return self.errors[index] * scale
 
 
+def recorded(batch: LatentBatch) -> Tensor:
+    """Which frames (B, T) have a recorded action that leads into them: never the first of a clip."""
+    b, t = batch.latents.shape[:2]
+    known = torch.ones(b, dtype=torch.bool) if batch.known is None else batch.known
+    return known[:, None] & (torch.arange(t) > 0)
+
+
 def conditions(
     batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -110,9 +121,9 @@ def conditions(
     b, t = batch.latents.shape[:2]
     actions = batch.actions.clone()
     jitter = 1 + training.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator)
-    actions[..., -2:] = actions[..., -2:] * jitter
-    present = (torch.rand(b, 1, generator=generator) >= training.action_drop).repeat(1, t)
-    present[:, 0] = False
+    if batch.mouse:
+        actions[..., -2:] = actions[..., -2:] * jitter
+    present = (torch.rand(b, 1, generator=generator) >= training.action_drop).repeat(1, t) & recorded(batch)
     if batch.text is None:
         return actions, present, None
     kept = torch.rand(b, 1, generator=generator) >= training.text_drop
@@ -120,15 +131,22 @@ def conditions(
 
 
 def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor, training: DynamicsTraining) -> dict[str, Tensor]:
-    """Losses of the heads over frames that have a past; inverse dynamics only where the action was hidden."""
+    """Losses of the heads over frames that have a past, where the truth is known.
+
+    Inverse dynamics learns only where the action was hidden.
+    """
     scale = torch.tensor(MOTION_SCALE)
-    motion = F.smooth_l1_loss(out.heads.motion[:, 1:] / scale, batch.motion[:, 1:] / scale)
+    posed = torch.ones(len(present)) if batch.posed is None else batch.posed.float()
+    motion = F.smooth_l1_loss(out.heads.motion[:, 1:] / scale, batch.motion[:, 1:] / scale, reduction="none")
+    motion = (motion.mean((1, 2)) * posed).sum() / posed.sum().clamp_min(1)
     termination = F.binary_cross_entropy_with_logits(out.heads.termination[:, 1:], batch.terminated[:, 1:])
     mean_action = batch.actions[:, 1:].mean(2)
-    keys, mouse = out.heads.action[:, 1:, :-2], out.heads.action[:, 1:, -2:]
-    hidden = (~present[:, 1:]).float()
-    guess = F.binary_cross_entropy_with_logits(keys, mean_action[..., :-2], reduction="none").mean(-1)
-    guess = guess + F.smooth_l1_loss(mouse, mean_action[..., -2:] / 5, reduction="none").mean(-1)
+    keys = mean_action.shape[-1] - 2 * batch.mouse
+    guessed, hidden = out.heads.action[:, 1:], (recorded(batch) & ~present)[:, 1:].float()
+    guess = F.binary_cross_entropy_with_logits(guessed[..., :keys], mean_action[..., :keys], reduction="none").mean(-1)
+    if batch.mouse:
+        mouse = F.smooth_l1_loss(guessed[..., keys:], mean_action[..., keys:] / 5, reduction="none")
+        guess = guess + mouse.mean(-1)
     action = (guess * hidden).sum() / hidden.sum().clamp_min(1)
     return {"motion": motion, "termination": termination, "action": action}
 
@@ -176,7 +194,7 @@ def dynamics_loss(
         conditioning = (previous[:rows], actions[:rows], present[:rows], None if text is None else text[:rows])
         bootstrapped = shortcut_target(dit, noisy[:rows], tau[:rows], step[:rows], training.finest, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
-    images = float(torch.rand((), generator=generator)) < training.image_share
+    images = t == 1 or float(torch.rand((), generator=generator)) < training.image_share
     out = dit(noisy, previous, tau, step, actions, present & (not images), text, temporal=not images)
     per_frame = flow_loss(out.latents, target, tau)
     parts = {"flow": per_frame.mean()}
@@ -200,8 +218,7 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
     b, t = data.shape[:2]
     judged = torch.arange(t // 2, t, 2)
     noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
-    present = torch.ones(b, t, dtype=torch.bool)
-    present[:, 0] = False
+    present = recorded(batch)
     shuffled = batch.actions.roll(1, 0)
     metrics: dict[str, list[float]] = {"true": [], "shuffled": [], "repeat": []}
     motion = 0.0

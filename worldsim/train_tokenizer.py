@@ -4,7 +4,7 @@ B batch, T chunks, r frames per chunk.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldsim.checkpoint import save_tensors
+from worldsim.checkpoint import load_module, save_tensors
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.training import (
     Ema,
@@ -87,6 +87,7 @@ def train_tokenizer(
     validation: Tensor,
     folder: Path,
     seed: int = 0,
+    initial: Mapping[str, Tensor] | None = None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
 
@@ -97,12 +98,15 @@ def train_tokenizer(
         validation: uint8 frames (B, T * r, H, W, 3) of maps not trained on.
         folder: receives ``state.safetensors`` (to resume) and ``tokenizer.safetensors`` (averaged weights, to use).
         seed: of the initial weights and the latent noise.
+        initial: weights to start a new run from, its linear path included; a run that is resumed ignores them.
     """
     torch.manual_seed(seed)
     tokenizer = VideoTokenizer(tokenizer_config)
     r = tokenizer_config.chunk
     held_out = to_chunks(validation, r)
-    if not (folder / "state.safetensors").exists():
+    if initial is not None:
+        load_module(tokenizer, initial, "the tokenizer to start from")
+    elif not (folder / "state.safetensors").exists():
         tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(4)]))
     if training.freeze_encoder:
         for name, parameter in tokenizer.named_parameters():

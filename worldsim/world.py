@@ -5,7 +5,7 @@ B batch, F video frames, T latent frames, r frames per chunk, C channels, H W pi
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,47 +18,15 @@ from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.flow import time_steps, velocity_from_data
 from worldsim.noise import noise
+from worldsim.pose import advance_pose
 from worldsim.samplers import sample_euler
 from worldsim.state import WorldState
 from worldsim.text import TextEncoder
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.world_config import WorldConfig
 
 Frames = NDArray[np.uint8]
 FILES = ("tokenizer.safetensors", "dit.safetensors")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
-    """How ``step`` denoises.
-
-    steps: network evaluations per latent frame. shortcut: tell the network its step size (after shortcut training).
-    fold: write the cache in the last evaluation instead of one more. context_tau: signal level at which the past is
-    written to the cache. guidance: 1 plain; above 1 pushes away from the prediction without an action.
-    """
-
-    steps: int = 2
-    shortcut: bool = False
-    fold: bool = False
-    context_tau: float = 1.0
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if not 0 < self.context_tau <= 1:
-            raise ValueError(f"context_tau must be in (0, 1], got {self.context_tau}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldConfig:
-    """What a world is: its picture size in pixels, frame rate, actions and prompts."""
-
-    height: int = 80
-    width: int = 144
-    fps: int = 20
-    spec: ActionSpec
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,20 +43,6 @@ class Step:
     termination: NDArray[np.float32]
     pose: NDArray[np.float32]
     latents: Tensor
-
-
-def advance_pose(pose_B5: Tensor, motion_B5: Tensor) -> Tensor:
-    """Add a body-frame motion (forward, right, up, yaw, pitch) to poses; yaw in degrees, positive to the right.
-
-    At yaw 0 forward is +z and right is +x, as in Luanti; the step is walked along the mean heading.
-    """
-    heading = torch.deg2rad(pose_B5[:, 3] + motion_B5[:, 3] / 2)
-    forward, right, up = motion_B5[:, 0], motion_B5[:, 1], motion_B5[:, 2]
-    x = forward * heading.sin() + right * heading.cos()
-    z = forward * heading.cos() - right * heading.sin()
-    pitch = (pose_B5[:, 4] + motion_B5[:, 4]).clamp(-90, 90)
-    moved = torch.stack([pose_B5[:, 0] + x, pose_B5[:, 1] + up, pose_B5[:, 2] + z, pose_B5[:, 3] + motion_B5[:, 3]], 1)
-    return torch.cat([moved, pitch[:, None]], 1)
 
 
 def fast_bf16() -> bool:
@@ -358,12 +312,9 @@ class WorldModel:
         try:
             tokenizer = VideoTokenizer(TokenizerConfig(**tokenizer_json["tokenizer"]))
             dit = WorldDiT(DiTConfig(**dit_json["dit"]))
-            raw = dict(dit_json["world"])
-            spec = ActionSpec(keys=tuple(raw["spec"]["keys"]), camera=raw["spec"]["camera"])
-            sampling = SamplingConfig(**raw["sampling"])
+            config = WorldConfig.from_json(dit_json["world"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder} is not a world checkpoint: {error}") from error
-        config = WorldConfig(**raw | {"spec": spec, "sampling": sampling, "prompts": tuple(raw["prompts"])})
         load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
         prompts = dit_tensors.pop("prompts", None)
         load_module(dit, dit_tensors, str(folder / FILES[1]))

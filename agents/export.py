@@ -1,0 +1,66 @@
+"""From the results of training runs to a playable world."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldsim.checkpoint import load_module, load_tensors
+from worldsim.datasets.recording_format import RecordingFormat
+from worldsim.dit import DiTConfig, WorldDiT
+from worldsim.errors import UserError
+from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.world import WorldModel
+from worldsim.world_config import SamplingConfig, WorldConfig
+
+
+def load_tokenizer(path: Path) -> VideoTokenizer:
+    """Read ``tokenizer.safetensors``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no tokenizer.
+    """
+    tensors, metadata = load_tensors(path)
+    if "tokenizer" not in metadata:
+        raise UserError(f"{path} holds no tokenizer")
+    model = VideoTokenizer(TokenizerConfig(**metadata["tokenizer"]))
+    load_module(model, tensors, str(path))
+    return model.eval()
+
+
+def export_world(
+    folder: Path,
+    tokenizer: Path,
+    latents: Path,
+    recordings: RecordingFormat,
+    sampling: SamplingConfig | None = None,
+) -> Path:
+    """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``."""
+    tensors, metadata = load_tensors(folder / "dit.safetensors")
+    dit = WorldDiT(DiTConfig(**metadata["dit"]))
+    load_module(dit, tensors, str(folder / "dit.safetensors"))
+    prompts, vectors = common_prompts(latents)
+    config = WorldConfig(
+        height=recordings.height,
+        width=recordings.width,
+        fps=recordings.fps,
+        spec=recordings.spec,
+        sampling=sampling or SamplingConfig(),
+        prompts=prompts,
+    )
+    world = WorldModel(config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False)
+    world.save(folder / "world")
+    return folder / "world"
+
+
+def common_prompts(latents: Path, count: int = 64) -> tuple[tuple[str, ...], torch.Tensor | None]:
+    """The most common captions trained on and their embeddings (P, X), which ship with the world."""
+    if not (latents / "train" / "text.npy").is_file():
+        return (), None
+    texts = json.loads((latents / "train" / "index.json").read_text())["texts"]
+    vectors = np.load(latents / "train" / "text.npy")
+    chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
+    return tuple(chosen), torch.from_numpy(vectors[[texts.index(text) for text in chosen]])

@@ -1,0 +1,99 @@
+"""Following a training run: progress, metrics on disk and in TensorBoard, batches read ahead.
+
+A run is a folder: ``config.json``, ``state.safetensors`` (to resume), weights, ``metrics.jsonl``, ``tensorboard/``,
+``samples/``.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+Metrics = Iterator[tuple[int, dict[str, float]]]
+
+
+class RunLog:
+    """Appends metrics to ``metrics.jsonl`` and, where tensorboard is installed, to ``tensorboard/``."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = (folder / "metrics.jsonl").open("a")
+        self.board = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self.board = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row."""
+        self.file.write(json.dumps({"step": step, "time": round(time.time(), 1), **metrics}) + "\n")
+        self.file.flush()
+        if self.board is not None:
+            for name, value in metrics.items():
+                self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def follow(
+    run: Metrics,
+    folder: Path,
+    steps: int,
+    title: str,
+    sample: Callable[[int], None],
+    sample_every: int,
+    every: int = 10,
+) -> None:
+    """Drain a training generator: progress bar, log, sample videos; without a terminal, a line a minute."""
+    log = RunLog(folder)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+    printed = time.monotonic()
+    try:
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+            task = progress.add_task(title, total=steps, note="")
+            for step, metrics in run:
+                validated = {
+                    k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")
+                }
+                if validated:
+                    shown = "  ".join(f"{name} {value:.4g}" for name, value in validated.items())
+                    progress.console.print(f"{time.strftime('%H:%M:%S')} step {step}: {shown}", highlight=False)
+                if validated or step % every == 0:
+                    log.write(step, metrics)
+                    progress.update(task, completed=step, note=f"loss {metrics['loss']:.4f}")
+                if not progress.console.is_terminal and time.monotonic() - printed > 60:
+                    print(f"{time.strftime('%H:%M:%S')} step {step}/{steps} loss {metrics['loss']:.4f}", flush=True)
+                    printed = time.monotonic()
+                if step % sample_every == 0 or step == steps:
+                    sample(step)
+    finally:
+        log.close()
+
+
+def prefetched(batches: Callable[[int], T], pool: ThreadPoolExecutor) -> Callable[[int], T]:
+    """The same batches, each read while the one before is trained on."""
+    waiting: dict[int, Any] = {}
+
+    def get(index: int) -> T:
+        future = waiting.pop(index, None) or pool.submit(batches, index)
+        waiting.clear()
+        waiting[index + 1] = pool.submit(batches, index + 1)
+        return future.result()
+
+    return get
+
+
+def write_config(folder: Path, **parts: Any) -> None:
+    """Keep what the run was started with beside its results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(parts, indent=1, default=str))
