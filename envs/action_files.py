@@ -1,7 +1,8 @@
-"""Files of actions: a CSV with a column per action, one row per video frame (or per ``repeat`` frames).
+"""Actions from files: a script (``.script``, or its text in place of a file name; see ``action_script``), or a CSV.
 
-Columns are the names of keys (0 or 1), ``pitch`` and ``yaw`` (degrees per video frame; down and right are positive) and
-``repeat`` (how many frames the row lasts). Columns left out and empty cells are 0 (``repeat``: 1).
+A CSV has a column per action and one row per video frame (or per ``repeat`` frames). Columns are the names of keys
+(0 or 1), ``pitch`` and ``yaw`` (degrees per video frame; down and right are positive) and ``repeat`` (how many frames
+the row lasts). Columns left out and empty cells are 0 (``repeat``: 1).
 
     forward,yaw,repeat
     1,0,20
@@ -17,19 +18,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.actions import ActionSpec
+from worldsim.envs.action_script import Script, parse_script
+from worldsim.envs.script_player import script_actions
+from worldsim.envs.script_tokens import ScriptError
 from worldsim.errors import UserError
 
 LONGEST = 100_000
 
 
-def read_actions(path: str | os.PathLike[str], spec: ActionSpec) -> NDArray[np.float32]:
-    """Actions (N, A), one row per video frame.
+def read_actions(source: str | os.PathLike[str], spec: ActionSpec, *, fps: float = 20) -> NDArray[np.float32]:
+    """Actions (F, A), one row per video frame.
+
+    Args:
+        source: path of a CSV or a script file, or the text of a script.
+        spec: the game's actions.
+        fps: frames a second, for scripts that count in seconds.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: an unknown column, a value that is no number or not allowed, or no rows; says which line.
+        UserError: the file or the script has a mistake; says where.
     """
-    path = Path(path)
+    if is_script(source):
+        try:
+            return script_actions(read_script(source), spec, fps=fps)
+        except ScriptError as error:
+            raise ScriptError(error.where, error.reason, script_text(source)[1]) from None
+    return _read_csv(Path(source), spec)
+
+
+def read_script(source: str | os.PathLike[str]) -> Script:
+    """Read a script from a ``.script`` file, or from the text itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ScriptError: it has a mistake; tells line and column.
+        UserError: the file is no text.
+    """
+    text, name = script_text(source)
+    return parse_script(text, name)
+
+
+def script_text(source: str | os.PathLike[str]) -> tuple[str, str]:
+    """The text of a script and the name of its file ("" for a text given as it is)."""
+    if not str(source).endswith(".script"):
+        return str(source), ""
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such script: {path}")
+    try:
+        return path.read_text("utf-8-sig"), str(path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: {error}") from error
+
+
+def is_script(source: str | os.PathLike[str]) -> bool:
+    """Whether this names a script file or is the text of a script, rather than the path of a CSV."""
+    text = str(source)
+    if text.endswith(".script"):
+        return True
+    try:
+        return not (text.lower().endswith((".csv", ".txt", ".tsv")) or Path(text).is_file())
+    except OSError:  # Longer than a file's name can be.
+        return True
+
+
+def branch_name(source: str | os.PathLike[str], longest: int = 24) -> str:
+    """A short name for a branch: of its file, or the beginning of its script."""
+    text = str(source)
+    if text.endswith(".script") or not is_script(source):
+        return Path(text).stem
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
+def _read_csv(path: Path, spec: ActionSpec) -> NDArray[np.float32]:
     if not path.is_file():
         raise FileNotFoundError(f"no such file of actions: {path}")
     columns = {key: i for i, key in enumerate(spec.keys)}

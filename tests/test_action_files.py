@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from worldsim.actions import MINECRAFT
-from worldsim.envs.action_files import read_actions
+from worldsim.envs.action_files import branch_name, read_actions
 from worldsim.errors import UserError
 
 
@@ -47,3 +47,24 @@ def test_missing_and_binary_files_are_told(tmp_path: Path):
     (tmp_path / "c.csv").write_bytes(bytes(range(255)))
     with pytest.raises(UserError, match="not a CSV"):
         read_actions(tmp_path / "c.csv", MINECRAFT)
+
+
+def test_scripts_are_read_from_files_and_as_text(tmp_path: Path):
+    (tmp_path / "walk.script").write_text("forward 2 # ahead\nyaw +10 x 0.1s\n")
+    from_file = read_actions(tmp_path / "walk.script", MINECRAFT, fps=20)
+    np.testing.assert_array_equal(from_file, read_actions("forward 2; yaw +5/frame x 2", MINECRAFT))
+    assert from_file.shape == (4, MINECRAFT.size)
+    assert branch_name(tmp_path / "walk.script") == "walk" and branch_name(tmp_path / "a.csv") == "a"
+    assert branch_name("forward 2; " * 90) == "forward 2; forward 2;..."
+
+
+def test_mistakes_in_scripts_are_told_with_file_line_and_column(tmp_path: Path):
+    for text, message in [("forward\nfly 3", "line 2, column 1: unknown key"), ("yaw", "line 1, column 4: expected")]:
+        (tmp_path / "walk.script").write_text(text)
+        with pytest.raises(UserError, match=rf"walk\.script, {message}"):
+            read_actions(tmp_path / "walk.script", MINECRAFT)
+    with pytest.raises(FileNotFoundError, match="no such script"):
+        read_actions(tmp_path / "run.script", MINECRAFT)
+    (tmp_path / "b.script").write_bytes(bytes(range(255)))
+    with pytest.raises(UserError, match="not a text file"):
+        read_actions(tmp_path / "b.script", MINECRAFT)

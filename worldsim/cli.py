@@ -47,12 +47,12 @@ COMMANDS: dict[str, Command] = {
     "rollout": Command(
         "worldsim.cli_play:rollout",
         "rollout",
-        "counterfactual futures: one past, one noise, several files of actions; a video side by side and divergence",
+        "counterfactual futures: one past, one noise, several branches of actions; a video side by side and divergence",
         (
             WORLD,
             SEED,
             ("--prefix", {"help": "video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip"}),
-            ("--actions", {"action": "append", "help": "CSV of actions; repeat for every branch"}),
+            ("--actions", {"action": "append", "help": "CSV, .script file or script text; repeat for every branch"}),
             OUT,
         ),
     ),

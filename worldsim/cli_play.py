@@ -47,14 +47,14 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim rollout``."""
     config = compose_config("rollout", overrides, flags)
     prefix = str(required(config, "prefix", "--prefix 0"))
-    files = required(config, "actions", "--actions a.csv --actions b.csv")
+    files = required(config, "actions", "--actions a.csv --actions 'forward 20; yaw +3/frame x 20'")
     files = [files] if isinstance(files, str) else [str(file) for file in files]
-    from worldsim.envs.action_files import read_actions
+    from worldsim.envs.action_files import branch_name, read_actions
     from worldsim.envs.beginnings import resolve
     from worldsim.envs.rollout import branch_futures, find_prefix, write_rollout
 
     world, starts = resolve(config.world, None)
-    branches = [read_actions(file, world.spec) for file in files]
+    branches = [read_actions(file, world.spec, fps=world.config.fps) for file in files]
     if config.seconds is not None:
         longest = round(config.seconds * world.config.fps)
         if longest < 1:
@@ -63,7 +63,7 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
     futures = branch_futures(world, past, branches)
     folder = Path(config.out) if config.out else run_folder("rollout", config)
-    names = [f"{i + 1} {Path(file).stem}" for i, file in enumerate(files)]
+    names = [f"{i + 1} {branch_name(file)}" for i, file in enumerate(files)]
     summary = write_rollout(folder, past, futures, names, fps=world.config.fps, scale=config.scale)
     for branch in summary["branches"]:
         first = branch["first_different_frame"]
