@@ -1,4 +1,4 @@
-"""Measures on pictures: PSNR, and which way the scene turned or grew over a few frames. No learned parts.
+"""Measures on pictures: PSNR, and which way the camera turned or went over a few frames. No learned parts.
 
 Frames are uint8 (H, W, 3), or stacks of them with further leading axes.
 """
@@ -14,7 +14,8 @@ Frames = NDArray[np.uint8]
 WORLD_ROWS = 0.78
 # Side of the square around the middle that the crosshair may touch.
 CROSSHAIR = 11
-ZOOMS = (0.02, 0.035, 0.05, 0.07, 0.09, 0.12)
+FIELD_OF_VIEW = 72.0  # of the pictures' height, degrees
+WALLS = (3.0, 12.0)  # metres
 
 
 def psnr(predicted: Frames, target: Frames, axes: int = 3) -> NDArray[np.float64]:
@@ -56,22 +57,53 @@ def turn_evidence(frames: Sequence[Frames], reach: int = 28) -> float:
     return max(map(correlation, range(1, reach + 1))) - max(map(correlation, range(-reach, 0)))
 
 
-def growth_evidence(frames: Sequence[Frames]) -> float:
-    """Positive if the scene grew about the middle of the picture (walking forward), negative if it shrank.
+def walk_evidence(frames: Sequence[Frames], pitch: float = 0.0, *, metres: float = 0.4, eye: float = 1.625) -> float:
+    """Positive if the camera went forward over successive frames (the scene expanded), negative if it went back.
 
-    Best mean correlation of each frame, enlarged by one common factor, with the next, less the best when shrunk.
+    The scene is taken to be level ground with a wall at the end of it. Best mean correlation of each frame with the
+    next one, as a step forward would show it, less the best after a step back, over the distances of the wall.
+
+    Args:
+        frames: equally far apart in time.
+        pitch: of the camera, in degrees, positive down.
+        metres: length of a step between two frames.
+        eye: height of the camera above the ground in metres.
     """
     pictures = [texture(f) for f in frames]
-    rows, columns = pictures[0].shape
-    y, x = np.mgrid[:rows, :columns].astype(np.float32)
-    middle_y, middle_x = (frames[0].shape[0] - 1) / 2, (columns - 1) / 2
 
-    def correlation(zoom: float) -> float:
-        from_y = middle_y + (y - middle_y) / (1 + zoom)
-        from_x = middle_x + (x - middle_x) / (1 + zoom)
-        inside = (from_y >= 0) & (from_y <= rows - 1) & (from_x >= 0) & (from_x <= columns - 1)
-        at = [from_y[inside], from_x[inside]]
+    def correlation(wall: float, step: float) -> float:
+        y, x, seen = before_step(frames[0].shape[:2], len(pictures[0]), pitch, wall, step, eye)
         pairs = zip(pictures[:-1], pictures[1:], strict=True)
-        return float(np.mean([(map_coordinates(a, at, order=1) * b[inside]).mean() for a, b in pairs]))
+        return float(np.mean([(map_coordinates(a, [y, x], order=1) * b[seen]).mean() for a, b in pairs]))
 
-    return max(correlation(z) for z in ZOOMS) - max(correlation(-z) for z in ZOOMS)
+    return max(correlation(w, metres) for w in WALLS) - max(correlation(w, -metres) for w in WALLS)
+
+
+def before_step(
+    size: tuple[int, int], rows: int, pitch: float, wall: float, step: float, eye: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Where the points of a picture were in the picture before a step forward (metres; negative: back).
+
+    Pinhole camera of height and width ``size`` in pixels, of which the upper ``rows`` are used, over level ground
+    ``eye`` metres below, before a wall at ``wall`` metres.
+
+    Returns:
+        Rows and columns (P,) in the picture before, and the mask (rows, width) of the P pixels that were in it.
+    """
+    height, width = size
+    focal = height / 2 / np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
+    y, x = np.mgrid[:rows, :width].astype(np.float64)
+    right, down = (x - (width - 1) / 2) / focal, (y - (height - 1) / 2) / focal
+    cos, sin = np.cos(np.deg2rad(pitch)), np.sin(np.deg2rad(pitch))
+    # The rays, turned level: how far they go ahead and how far down.
+    ahead, below = cos - sin * down, sin + cos * down
+    ground = np.where(below > 1e-3, eye / np.maximum(below, 1e-3), np.inf)
+    depth = np.minimum(ground, wall / np.maximum(np.hypot(ahead, right), 1e-3))
+    ahead, below, right = depth * ahead + step, depth * below, depth * right
+    z = cos * ahead + sin * below
+    seen = z > 0.05
+    z = np.where(seen, z, 1.0)
+    column = right / z * focal + (width - 1) / 2
+    row = (cos * below - sin * ahead) / z * focal + (height - 1) / 2
+    seen &= (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= rows - 1)
+    return row[seen], column[seen], seen

@@ -116,7 +116,8 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         print(f"chunk {chunk + 1:3d}: PSNR {curve['model'][chunk]:.2f} dB, last frame {curve['repeat'][chunk]:.2f} dB")
     print(f"chunks above repeating the last frame: {curve['chunks_above_repeat']} of {curve['chunks']}")
     print(f"opposite turns move the picture in opposite, correct directions: {sign['camera_opposite_and_correct']:.1%}")
-    print(f"forward expands and back contracts it: {sign['forward_grows_back_shrinks']:.1%}")
+    walks = sign["forward_expands"], sign["back_contracts"], sign["forward_expands_back_contracts"]
+    print(f"forward expands it: {walks[0]:.1%}, back contracts it: {walks[1]:.1%}, both: {walks[2]:.1%}")
     print(f"loss under shuffled actions: {results['action_use']['ratio']:.2f} times that under the true ones")
     print(folder / "eval.json")
 
