@@ -1,11 +1,10 @@
-"""Record scripted play into an episode store: several engines side by side, resumable, safe to kill at any moment.
+"""Record play into an episode store: several engines side by side, resumable, safe to kill at any moment.
 
 The unit of work is a *world*: one map seed with a few episodes from different starting points. Everything about a world
 is a function of (seed, world number), so an interrupted collection continues where it stopped. Each world runs in its
 own process: an engine that crashes or hangs costs one attempt, nothing more.
 """
 
-import argparse
 import multiprocessing
 import os
 import signal
@@ -32,11 +31,13 @@ def collect(
     workers: int = 2,
     episode_frames: int = 1000,
     episodes_per_world: int = 6,
-    fps: int = 20,
+    fps: float = 20,
     policy: str = "mixture",
     frozen_limit: float = 0.25,
     attempts: int = 3,
     make_env: EnvFactory = make_luanti,
+    script: str = "",
+    prefix: str = "",
     progress: bool = True,
 ) -> CollectionReport:
     """Record episodes into the store at ``out``; what is there already is skipped.
@@ -50,10 +51,13 @@ def collect(
         episode_frames: frames of an episode.
         episodes_per_world: episodes from each map seed, each with its own starting point.
         fps: frames a second of game time.
-        policy: ``mixture`` or the name of one script.
+        policy: ``mixture``, the name of one of the scripted players, ``random``, ``noop`` or ``script``.
         frozen_limit: share of unchanged frames above which an episode is rejected and played again, differently.
         attempts: tries at a world whose engine crashes or hangs.
-        make_env: makes the engine; called in the worker process with a ``World`` and ``fps``.
+        make_env: a source, or a function that makes an engine; called in the worker process with a ``World`` and
+            ``fps``.
+        script: text of the action script, for ``policy="script"``.
+        prefix: of the episodes' names: collections that share a store need different ones.
         progress: show a progress bar.
 
     Raises:
@@ -76,6 +80,8 @@ def collect(
         episode_frames=episode_frames,
         policy=policy,
         frozen_limit=frozen_limit,
+        script=script,
+        prefix=prefix,
     )
     report = CollectionReport(skipped=sum(name in store for world in worlds for name in world.names))
     todo = [world for world in worlds if not all(name in store for name in world.names)]
@@ -93,7 +99,7 @@ def _collect_here(
     store: EpisodeStore,
     worlds: list[World],
     make_env: EnvFactory,
-    fps: int,
+    fps: float,
     attempts: int,
     report: CollectionReport,
     display: Display,
@@ -124,7 +130,7 @@ def _collect_beside(
     out: Path,
     worlds: list[World],
     make_env: EnvFactory,
-    fps: int,
+    fps: float,
     attempts: int,
     workers: int,
     report: CollectionReport,
@@ -166,7 +172,7 @@ def _collect_beside(
             _stop(one)
 
 
-def _launch(context: Any, out: Path, world: World, attempt: int, make_env: EnvFactory, fps: int) -> _Running:
+def _launch(context: Any, out: Path, world: World, attempt: int, make_env: EnvFactory, fps: float) -> _Running:
     mine, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=_work, args=(out, world, make_env, fps, theirs), name=world.name)
     worker.start()
@@ -211,7 +217,7 @@ def _fail(report: CollectionReport, display: Display, world: World, attempt: int
     return attempt + 1 < attempts
 
 
-def _work(out: Path, world: World, make_env: EnvFactory, fps: int, pipe: Connection) -> None:
+def _work(out: Path, world: World, make_env: EnvFactory, fps: float, pipe: Connection) -> None:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone decides.
     signal.signal(signal.SIGTERM, _leave)
@@ -231,18 +237,3 @@ def _work(out: Path, world: World, make_env: EnvFactory, fps: int, pipe: Connect
 
 def _leave(*_: object) -> None:
     raise SystemExit(1)
-
-
-def main() -> None:
-    """Entry point of ``python -m worldsim.agents.collect``."""
-    parser = argparse.ArgumentParser(description="Record scripted play of the real engine.")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--hours", type=float, required=True)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    print(collect(out=options.out, hours=options.hours, workers=options.workers, seed=options.seed).line())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The pictures of a Gymnasium environment: its observations where they are pictures, else what it renders."""
 
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -30,7 +30,7 @@ class EnvPictures:
         ValueError: neither its observations are pictures nor does it render any.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], kind: Literal["auto", "observation", "render"] = "auto"):
+    def __init__(self, env: gymnasium.Env[Any, Any], kind: str = "auto"):
         self.env = env
         self.observed = is_picture(env.observation_space) if kind == "auto" else kind == "observation"
         if self.observed and not is_picture(env.observation_space):

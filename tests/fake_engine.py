@@ -71,19 +71,19 @@ class FakeEngine(gymnasium.Env[Any, Any]):
         }
 
 
-def make_fake(world: World, fps: int) -> FakeEngine:
+def make_fake(world: World, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed)
 
 
-def make_frozen(world: World, fps: int) -> FakeEngine:
+def make_frozen(world: World, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed, frozen=True)
 
 
-def make_crashing(world: World, fps: int) -> FakeEngine:
+def make_crashing(world: World, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed, crash_at=90)
 
 
-def make_dying(world: World, fps: int) -> FakeEngine:
+def make_dying(world: World, fps: float) -> FakeEngine:
     """Takes its whole process with it, as a segmentation fault would."""
     import os
 

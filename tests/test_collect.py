@@ -88,7 +88,7 @@ def test_a_worker_that_dies_is_given_up_after_some_attempts(tmp_path: Path):
 def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
     engines: list[FakeEngine] = []
 
-    def make(world: World, fps: int) -> FakeEngine:
+    def make(world: World, fps: float) -> FakeEngine:
         engines.append(FakeEngine(world.map_seed, crash_at=5))
         return engines[-1]
 
