@@ -59,10 +59,13 @@ COMMANDS: dict[str, Command] = {
     "collect": Command(
         "worldsim.cli_data:run_collect",
         "collect",
-        "record scripted play of the real game into an episode store",
+        "record play into an episode store: of the real game, any Gymnasium environment, a learned world; by scripts, "
+        "at random, or by a person",
         (
             SEED,
             OUT,
+            ("--human", {"action": "store_true", "default": None, "help": "a person plays in a window"}),
+            ("--script", {"help": "action script: a .script file or its text"}),
             ("--hours", {"type": float, "help": "game time in all"}),
             ("--workers", {"type": int, "help": "engines side by side"}),
         ),
@@ -88,6 +91,38 @@ COMMANDS: dict[str, Command] = {
     "data summary": Command("worldsim.cli_data:summary", "data", "count a store's episodes, frames and maps by split"),
     "data list": Command("worldsim.cli_data:list_episodes", "data", "list a store's episodes, one a line"),
     "data verify": Command("worldsim.cli_data:verify", "data", "check every file of a store against its checksum"),
+    "data import": Command(
+        "worldsim.cli_import:run_import",
+        "data_import",
+        "import recordings: OpenAI VPT and BASALT, MineRL, Minari, LeRobot, videos with csv or jsonl, videos, images",
+        (("path", {"metavar": "SOURCE", "help": "a file or folder of recordings"}), OUT),
+    ),
+    "data check": Command(
+        "worldsim.cli_check:check",
+        "data_check",
+        "check a store: alignment, damage, frozen frames, impossible values, maps in two splits; exit code 1 on failure",
+    ),
+    "data repair": Command(
+        "worldsim.cli_check:repair",
+        "data_repair",
+        "salvage what is sound of a damaged store and say what was lost; nothing is destroyed",
+        (OUT,),
+    ),
+    "data card": Command(
+        "worldsim.cli_check:card", "data_card", "write the dataset card: totals, sources, licences, actions, gaps", (OUT,)
+    ),
+    "data audit": Command(
+        "worldsim.cli_audit:audit",
+        "data_audit",
+        "list what a checkpoint was trained on; exit code 1 when some of it was withdrawn",
+        (("checkpoint", {"nargs": "?", "metavar": "CHECKPOINT", "help": "a world's folder or name, or a run"}),),
+    ),
+    "data withdraw": Command(
+        "worldsim.cli_audit:withdraw_episode",
+        "data_withdraw",
+        "take an episode out of a store and name every checkpoint that was trained on it",
+        (("episode", {"nargs": "?", "metavar": "EPISODE", "help": "its name"}),),
+    ),
     "data sheet": Command("worldsim.cli_data:contact_sheet", "data", "a picture with frames of many episodes", (OUT,)),
     "bench": Command(
         "worldsim.cli_bench:bench",
@@ -97,7 +132,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "doctor": Command("worldsim.cli_doctor:doctor", None, "tell what is installed, what is missing, and what to do"),
 }
-GROUPS = {"train": "train a tokenizer or dynamics", "data": "look at an episode store"}
+GROUPS = {"train": "train a tokenizer or dynamics", "data": "import, check, repair and describe episodes"}
 
 
 def make_parser() -> argparse.ArgumentParser:
