@@ -278,7 +278,7 @@ def train_dynamics(
     first = 0
     if (folder / "state.safetensors").exists():
         first = load_training(folder / "state.safetensors", dit, ema, optimizers)
-    forward: Callable[..., DiTOutput] = torch.compile(dit) if training.compile else dit
+    forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
     bank = ErrorBank()
     saved = time.monotonic()
     for step in range(first, training.steps):
