@@ -16,15 +16,19 @@ from worldsim.datasets.episode import Episode
 if TYPE_CHECKING:
     from worldsim.agents.collect_world import World
 
-# Mean absolute difference of two pictures (of 255) under which the second counts as frozen.
-FROZEN_DIFFERENCE = 0.15
 SCRIPT_NAMES = tuple(SCRIPTS)
 
 
 class Tape:
-    """Frames, what is known about them, and the actions between them."""
+    """Frames, what is known about them, and the actions between them.
 
-    def __init__(self, first: Moment):
+    Args:
+        first: where the episode begins.
+        frozen_below: mean difference of two pictures (of 255) under which the second counts as frozen; 0: equal ones.
+    """
+
+    def __init__(self, first: Moment, frozen_below: float = 0.0):
+        self._frozen_below = frozen_below
         self.frames: list[NDArray[np.uint8]] = [first.frame]
         self.infos: list[Mapping[str, Any]] = [first.info]
         self.actions: list[NDArray[np.float32]] = []
@@ -37,7 +41,10 @@ class Tape:
 
     def add(self, moment: Moment, doing: str) -> None:
         """Add a moment, and what the player was doing on the way to it."""
-        still = float(np.abs(moment.frame.astype(np.int16) - self.frames[-1]).mean()) < FROZEN_DIFFERENCE
+        if self._frozen_below:
+            still = float(np.abs(moment.frame.astype(np.int16) - self.frames[-1]).mean()) < self._frozen_below
+        else:
+            still = np.array_equal(moment.frame, self.frames[-1])
         self.frozen += still
         self.stretch = self.stretch + 1 if still else 0
         self.frames.append(moment.frame)

@@ -16,6 +16,8 @@ from worldsim.agents.sources_engine import EngineStage, LuantiSource
 from worldsim.datasets.store import SPLIT_PERIOD, EpisodeStore, Split, split_of
 from worldsim.errors import UserError
 
+# Mean absolute difference of two pictures (of 255) under which an engine's second one counts as frozen.
+FROZEN_DIFFERENCE = 0.15
 # A stretch of so many frozen frames ends the attempt.
 FROZEN_STRETCH = 80
 FROZEN_ATTEMPTS = 4
@@ -146,7 +148,7 @@ def _play(stage: Stage, world: World, rng: np.random.Generator, report: Report) 
     """One attempt at an episode, given up when the picture stands still for too long."""
     policy = policy_for(world.policy, stage, world.script)
     here = stage.reset(rng)
-    tape = Tape(here)
+    tape = Tape(here, FROZEN_DIFFERENCE if stage.rejects_frozen else 0.0)
     policy.reset(rng, here.info)
     unreported = 0
     while len(tape.frames) < world.episode_frames and tape.ended == "cut":

@@ -76,10 +76,9 @@ def sample_minecraft(spec: ActionSpec, rng: np.random.Generator) -> Action:
         # Drawn in any case, so that the keys of a game do not shift later draws.
         wanted, which = rng.random() < CHANCES[choice[0]], rng.random()
         if wanted and keys:
-            # The first of a pair (forward, left, attack) is as likely as the others together.
-            first = which < 0.5 or len(keys) == 1
-            key = keys[0] if first else keys[1 + int((which - 0.5) * 2 * (len(keys) - 1))]
-            vector[spec.keys.index(key)] = 1
+            if keys == ["forward", "back"]:
+                which **= 2
+            vector[spec.keys.index(keys[int(which * len(keys))])] = 1
     if spec.camera and rng.random() < 0.6:
         vector[-2:] = rng.normal(0, (0.8, 3.0))
     return vector

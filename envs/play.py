@@ -148,7 +148,7 @@ class PlayWindow:
         latency = f"step p50 {self.times.percentile(50):.0f} ms, p95 {self.times.percentile(95):.0f} ms"
         self.window.text([f"{rate:.0f} frames/s   {latency}   {self.status}"], size=20, colour=WHITE)
         if self.help:
-            self.window.text(HELP, size=24, colour=WHITE, middle=True)
+            self.window.text(getattr(self.game, "help", HELP), size=24, colour=WHITE, middle=True)
         elif not self.captured:
             self.window.text(["Click to look around with the mouse. H: help"], size=22, colour=GREY, line=1)
         pygame.display.flip()
