@@ -16,8 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from worldsim.errors import UserError
 
 T = TypeVar("T")
-# Settings whose default is null and that are not text.
-NUMBERS: dict[str, type] = {"threads": int, "episodes": int, "seconds": float}
+# Settings that are lists or have names of their own.
+MIXED = ("actions", "env_kwargs")
+# Settings whose default is null and that are numbers.
+NUMBERS: dict[str, type] = {"threads": int, "episodes": int, "seconds": float, "fps": float}
 
 
 def compose_config(
@@ -97,7 +99,7 @@ def _check_types(usual: DictConfig, config: DictConfig) -> None:
     """A setting has the type of its default; those without one are numbers if ``NUMBERS`` says so, else text."""
     for key, default in usual.items():
         value = config[key]
-        if isinstance(default, DictConfig) or value is None or key == "actions":
+        if isinstance(default, DictConfig) or value is None or key in MIXED:
             continue
         wanted = NUMBERS.get(str(key), str) if default is None else type(default)
         if wanted is str and isinstance(value, int | float):
