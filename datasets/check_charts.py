@@ -1,0 +1,81 @@
+"""Charts and pictures for reports: inline SVG, and JPEG as data URIs, so that a report is one file."""
+
+import base64
+from collections.abc import Sequence
+from fractions import Fraction
+from html import escape
+from typing import cast
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+WIDTH, BAR, GAP, LABEL = 640, 18, 4, 130
+
+
+def jpeg(picture: Picture, quality: int = 4) -> bytes:
+    """A picture uint8 (H, W, 3) as JPEG; quality 2 (best) to 31, FFmpeg's scale."""
+    height, width = picture.shape[:2]
+    codec = cast(VideoCodecContext, av.CodecContext.create("mjpeg", "w"))
+    codec.width, codec.height, codec.pix_fmt = width, height, "yuvj444p"
+    codec.time_base = Fraction(1, 1)
+    codec.options = {"qmin": str(quality), "qmax": str(quality)}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(format="yuvj444p")
+    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
+
+
+def picture_uri(picture: Picture) -> str:
+    """A picture as a data URI for ``<img src=...>``."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
+
+
+def sheet(pictures: Sequence[Picture], columns: int = 8) -> Picture:
+    """Pictures (H, W, 3) in rows, each in a cell of the size of the largest."""
+    height, width = max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures)
+    rows = -(-len(pictures) // columns)
+    out = np.full((rows * height, min(columns, len(pictures)) * width, 3), 24, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * height, i % columns * width
+        out[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return out
+
+
+def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
+    """Horizontal bars: label, length (0 or more), and the text behind the bar."""
+    most = max((value for _, value, _ in rows), default=0) or 1
+    parts = []
+    for i, (name, value, text) in enumerate(rows):
+        y, length = i * (BAR + GAP), (WIDTH - LABEL - 90) * value / most
+        parts.append(
+            f'<text x="{LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{LABEL}" y="{y}" width="{max(length, 0.5):.1f}" height="{BAR}" rx="2"/>'
+            f'<text x="{LABEL + length + 6:.1f}" y="{y + 13}">{escape(text)}</text>'
+        )
+    return _svg(len(rows) * (BAR + GAP), "".join(parts), title)
+
+
+def columns(rows: Sequence[tuple[str, float]], title: str, *, marked: int | None = None, height: int = 150) -> str:
+    """Upright columns from a zero line: label and value, which may be negative; one may be marked."""
+    low = min(0.0, *(value for _, value in rows))
+    span = (max(0.0, *(value for _, value in rows)) - low) or 1.0
+    step = WIDTH / max(1, len(rows))
+    zero = height * (1 + low / span)
+    parts = [f'<line x1="0" x2="{WIDTH}" y1="{zero:.1f}" y2="{zero:.1f}"/>']
+    for i, (name, value) in enumerate(rows):
+        top, tall = zero - max(value, 0) / span * height, abs(value) / span * height
+        kind = ' class="marked"' if i == marked else ""
+        parts.append(
+            f'<rect{kind} x="{i * step + 2:.1f}" y="{top:.1f}" width="{step - 4:.1f}" height="{max(tall, 0.5):.1f}">'
+            f"<title>{escape(name)}: {value:g}</title></rect>"
+            f'<text x="{(i + 0.5) * step:.1f}" y="{height + 16}" text-anchor="middle">{escape(name)}</text>'
+        )
+    return _svg(height + 22, "".join(parts), title)
+
+
+def _svg(height: float, inside: str, title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{inside}</svg>"
+    )

@@ -1,0 +1,186 @@
+"""Who may use what: identities, licences and sources of episodes, and what a checkpoint was trained on.
+
+An episode's identity is the sha256 of its manifest, which holds the sha256 of every file. A checkpoint carries the
+identities of the episodes it was trained on in the metadata of its safetensors files, under ``trained_on``.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.errors import UserError
+
+RECORD_FORMAT = 1
+TRAINED_ON = "trained_on"
+# What every episode has to say of itself; ``seed`` besides, where the game has maps.
+REQUIRED = ("source", "licence", "consent", "engine", "engine_version", "policy", "policy_version", "keys", "fps",
+            "split", "created", "software")  # fmt: skip
+# Hexadecimal digits of an identity that a checkpoint keeps: no two of a billion episodes share 16.
+SHORT = 16
+ALTERNATIVES = "|"
+
+
+def identity(manifest: Mapping[str, Any]) -> str:
+    """An episode's identity: the sha256 of its manifest (as ``EpisodeStore.manifest`` gives it)."""
+    body = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def missing_fields(manifest: Mapping[str, Any]) -> list[str]:
+    """What an episode should say of itself and does not."""
+    about = manifest["provenance"]
+    return [name for name in REQUIRED if about.get(name) in (None, "", [])]
+
+
+def licence_of(manifest: Mapping[str, Any]) -> str:
+    """The licence of an episode, or ``unknown``."""
+    return str(manifest["provenance"].get("licence") or "unknown")
+
+
+def source_of(manifest: Mapping[str, Any]) -> str:
+    """Where an episode came from: its source, else its engine, else ``unknown``."""
+    about = manifest["provenance"]
+    return str(about.get("source") or about.get("engine") or "unknown")
+
+
+def select(
+    store: EpisodeStore, split: Split | None = None, *, licence: str | None = None, source: str | None = None
+) -> list[str]:
+    """Names of the episodes that a licence and a source allow.
+
+    Args:
+        store: where the episodes are.
+        split: train, validation or test; default: all.
+        licence, source: patterns such as ``CC-BY-*|CC0-1.0``: ``*`` and ``?`` stand for anything, ``|`` separates
+            alternatives, a pattern that begins with ``!`` excludes; case does not matter. Default: all.
+
+    Raises:
+        UserError: episodes are there, and none fits.
+    """
+    names = store.names(split)
+    fitting = [
+        name
+        for name in names
+        if _fits(licence_of(store.manifest(name)), licence) and _fits(source_of(store.manifest(name)), source)
+    ]
+    if names and not fitting:
+        there = {licence_of(store.manifest(n)) for n in names}, {source_of(store.manifest(n)) for n in names}
+        raise UserError(
+            f"no episode of {store.path} fits licence={licence or '*'} source={source or '*'}; "
+            f"licences: {'; '.join(sorted(there[0]))}; sources: {'; '.join(sorted(there[1]))}"
+        )
+    return fitting
+
+
+def _fits(value: str, patterns: str | None) -> bool:
+    if patterns is None:
+        return True
+    wanted = [p.strip().lower() for p in patterns.split(ALTERNATIVES) if p.strip()]
+    excluded = [p[1:] for p in wanted if p.startswith("!")]
+    included = [p for p in wanted if not p.startswith("!")] or ["*"]
+    value = value.lower()
+    return any(fnmatch.fnmatchcase(value, p) for p in included) and not any(
+        fnmatch.fnmatchcase(value, p) for p in excluded
+    )
+
+
+def training_record(
+    store: EpisodeStore, names: Sequence[str], *, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a checkpoint says of the episodes it was trained on: small, plain JSON.
+
+    Args:
+        store: where the episodes are.
+        names: of those that were used.
+        before: the record of the weights that training began with; what they saw stays on record.
+
+    Returns:
+        ``{"format": 1, "stores": [{"store", "digest", "frames", "hours", "licences", "sources", "episodes"}]}``:
+        ``digest`` is the sha256 of all identities, sorted; ``episodes`` has 16 digits of each by name; ``licences`` and
+        ``sources`` count episodes.
+
+    Raises:
+        ValueError: there is no episode, or ``before`` is not a record.
+    """
+    if not names:
+        raise ValueError("a training record needs at least one episode")
+    identities, hours, frames = {}, 0.0, 0
+    licences: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    for name in sorted(set(names)):
+        manifest = store.manifest(name)
+        identities[name] = identity(manifest)
+        frames += int(manifest["frames"])
+        hours += int(manifest["frames"]) / float(manifest["provenance"].get("fps") or 20) / 3600
+        licences[licence_of(manifest)] += 1
+        sources[source_of(manifest)] += 1
+    one = {
+        "store": str(store.path),
+        "digest": hashlib.sha256("".join(sorted(identities.values())).encode()).hexdigest(),
+        "frames": frames,
+        "hours": round(hours, 4),
+        "licences": dict(licences),
+        "sources": dict(sources),
+        "episodes": {name: value[:SHORT] for name, value in identities.items()},
+    }
+    earlier = [] if before is None else [s for s in stores_of(before) if s["digest"] != one["digest"]]
+    return {"format": RECORD_FORMAT, "stores": [*earlier, one]}
+
+
+def stores_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The stores that a training record names.
+
+    Raises:
+        ValueError: it is a record of another format.
+    """
+    if record.get("format") != RECORD_FORMAT or not isinstance(record.get("stores"), list):
+        raise ValueError(f"this version reads training records of format {RECORD_FORMAT}, got {record.get('format')!r}")
+    return record["stores"]
+
+
+def read_training_record(checkpoint: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """The training records of a checkpoint by file name; weights are not read.
+
+    Args:
+        checkpoint: a safetensors file, or a folder with some (a world, a run).
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: a file is damaged, or a record is of another format.
+        UserError: none of the files says what it was trained on.
+    """
+    path = Path(checkpoint)
+    files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
+    if not path.exists() or not files:
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    found = {}
+    for file in files:
+        record = read_metadata(file).get(TRAINED_ON)
+        if record is not None:
+            stores_of(record)
+            found[str(file.relative_to(path)) if path.is_dir() else file.name] = record
+    if not found:
+        raise UserError(f"{path} does not say what it was trained on: it was written before training records were kept")
+    return found
+
+
+def read_metadata(file: Path) -> dict[str, Any]:
+    """The JSON metadata of a safetensors file that this package wrote; its tensors are not read.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        with safe_open(file, "np") as opened:
+            about = json.loads((opened.metadata() or {}).get("json", "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
+    return about if isinstance(about, dict) else {}

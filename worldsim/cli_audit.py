@@ -1,0 +1,79 @@
+"""Commands that say what a checkpoint was trained on, and take episodes out."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import worldsim
+from worldsim.cli_check import open_store
+from worldsim.cli_config import compose_config, required
+from worldsim.datasets.governance import SHORT, identity, read_training_record, stores_of
+from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.withdrawal import checkpoints_that_saw, derived_from, seen_by, withdraw, withdrawals
+from worldsim.errors import UserError
+
+
+def audit(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+    """``worldsim data audit CHECKPOINT``: exit code 1 when an episode in it was withdrawn."""
+    config = compose_config("data_audit", overrides, flags)
+    path = Path(required(config, "checkpoint", "worldsim data audit runs/dynamics/world"))
+    shipped = worldsim.ASSETS / path
+    records = read_training_record(shipped if shipped.is_dir() and not path.exists() else path)
+    withdrawn = False
+    for file, record in records.items():
+        print(f"{file}:")
+        for one in stores_of(record):
+            withdrawn |= _print_store(one, Path(config.data or one["store"]))
+    return 1 if withdrawn else 0
+
+
+def _print_store(one: Mapping[str, Any], path: Path) -> bool:
+    """Print what was read from one store; returns whether some of it was withdrawn."""
+    episodes = one["episodes"]
+    print(f"  {one['store']}: {len(episodes)} episodes, {one['frames']:,} frames, {one['hours']:.2f} h, "
+          f"digest {one['digest'][:SHORT]}")  # fmt: skip
+    for title in ("licences", "sources"):
+        print(f"    {title}: " + "; ".join(f"{name} ({count})" for name, count in one[title].items()))
+    there = (path / "episodes").is_dir()
+    gone = {w.identity[:SHORT]: w for w, _ in seen_by({"format": 1, "stores": [one]}, withdrawals(path))}
+    by_name = {w.name: w for w in gone.values() if not w.identity}
+    store = EpisodeStore(path)
+    for name, short in episodes.items():
+        found = gone.get(short) or by_name.get(name)
+        words = f"WITHDRAWN {found.when}: {found.reason}" if found else _state(store, name, short) if there else ""
+        print(f"    {name}  {short}  {words}".rstrip())
+    if not there:
+        print(f"    {path} is not here: whether any of them was withdrawn is unknown (data=STORE says where it is)")
+    return bool(gone)
+
+
+def _state(store: EpisodeStore, name: str, short: str) -> str:
+    """Whether an episode is in the store as it was."""
+    try:
+        return "" if identity(store.manifest(name)).startswith(short) else "is another episode of that name now"
+    except FileNotFoundError:
+        return "is no longer in the store"
+    except ValueError:
+        return "is damaged in the store"
+
+
+def withdraw_episode(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim data withdraw``: takes an episode out and names every checkpoint that saw it."""
+    config = compose_config("data_withdraw", overrides, flags)
+    store = open_store(config)
+    name = required(config, "episode", "worldsim data withdraw data=data/luanti s0-w0000-e00 reason=...")
+    reason = required(config, "reason", "reason='the player asked for it'")
+    folders = [Path(folder) for folder in str(config.checkpoints or "").split(os.pathsep) if folder]
+    if missing := [folder for folder in folders if not folder.exists() and str(folder) != "runs"]:
+        raise UserError(f"there is no folder of checkpoints {missing[0]}")
+    names = [*derived_from(store, name), name]
+    done = [withdraw(store, one, reason, delete=config.delete) for one in names]
+    for withdrawal in done:
+        kept = "its manifest is kept, its arrays are deleted" if config.delete else "its files are kept"
+        print(f"{withdrawal.name} was moved to {withdrawal.folder}: {kept}")
+    saw = list(checkpoints_that_saw([*folders, worldsim.ASSETS], done))
+    for file, seen in saw:
+        print(f"{file} was trained on {', '.join(seen)}")
+    where = ", ".join(map(str, [*folders, "the shipped worlds"]))
+    print(f"{len(saw)} checkpoint files below {where} were trained on it")
