@@ -100,7 +100,7 @@ COMMANDS: dict[str, Command] = {
     "data check": Command(
         "worldsim.cli_check:check",
         "data_check",
-        "check a store: alignment, damage, frozen frames, impossible values, maps in two splits; exit code 1 on failure",
+        "check a store: alignment, damage, frozen frames, maps in two splits, ...; exit code 1 when something fails",
     ),
     "data repair": Command(
         "worldsim.cli_check:repair",
@@ -109,7 +109,7 @@ COMMANDS: dict[str, Command] = {
         (OUT,),
     ),
     "data card": Command(
-        "worldsim.cli_check:card", "data_card", "write the dataset card: totals, sources, licences, actions, gaps", (OUT,)
+        "worldsim.cli_check:card", "data_card", "write the dataset card: totals, licences, actions, gaps", (OUT,)
     ),
     "data audit": Command(
         "worldsim.cli_audit:audit",
@@ -181,10 +181,11 @@ class _HelpWithSettings(argparse.RawDescriptionHelpFormatter):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for a user's mistake, 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options, rest = make_parser().parse_known_args(arguments)
+    settings, words = _settings_apart(arguments)
+    options, rest = make_parser().parse_known_args(words)
     traceback = options.traceback
     try:
-        overrides = [_override(word) for word in rest]
+        overrides = [*settings, *(_override(word) for word in rest)]
         command = COMMANDS[options.command]
         flags = {flag.lstrip("-"): getattr(options, flag.lstrip("-")) for flag, _ in command.flags}
         module, function = command.function.split(":")
@@ -201,6 +202,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"worldsim: {_first_line(error)}", file=sys.stderr)
         return 2
+
+
+def _settings_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Settings (key=value) and all other words: argparse would take a setting for a command's own word."""
+    settings, words = [], []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        # What follows a flag may be its value.
+        setting = "=" in word and not word.startswith("-") and not before.startswith("-")
+        (settings if setting else words).append(word)
+    return settings, words
 
 
 def _override(word: str) -> str:
