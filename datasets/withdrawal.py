@@ -50,11 +50,13 @@ def withdraw(store: EpisodeStore, name: str, reason: str, *, delete: bool = Fals
     """
     if not reason.strip():
         raise ValueError("a withdrawal needs a reason")
-    folder, aside = store.path / "episodes" / name, store.path / "withdrawn"
-    if Path(name).name != name:
+    if name in ("", ".", "..") or Path(name).name != name:
         raise ValueError(f"{name!r} is not the name of an episode")
+    aside = store.path / "withdrawn"
     target = aside / name
-    if folder.is_dir():
+    # A repair may have moved it aside.
+    folder = next((f for part in ("episodes", "damaged") if (f := store.path / part / name).is_dir()), None)
+    if folder is not None:
         aside.mkdir(exist_ok=True)
         number = 1
         # The same name may have been recorded and withdrawn before.
