@@ -52,7 +52,8 @@ def export_world(
         prompts=prompts,
     )
     world = WorldModel(config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False)
-    world.save(folder / "world")
+    trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
+    world.save(folder / "world", {name: {"trained_on": record} for name, record in trained_on.items() if record})
     return folder / "world"
 
 

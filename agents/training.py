@@ -16,6 +16,7 @@ from worldsim.agents.export import export_world, load_tokenizer
 from worldsim.agents.run_log import follow, prefetched, write_config
 from worldsim.checkpoint import load_tensors
 from worldsim.datasets.clips import ClipSampler
+from worldsim.datasets.governance import training_record
 from worldsim.datasets.latent_cache import build_latents, is_current
 from worldsim.datasets.latents import LatentClips
 from worldsim.datasets.recording_format import recording_format
@@ -71,6 +72,8 @@ def run_tokenizer(
             out = [side_by_side(model, to_chunks(validation[i : i + 1], r)) for i in range(4)]
             write_video(folder / "samples" / f"{step:06d}.mp4", np.concatenate(out, 1))
 
+    weights, before = _start_from(initial, folder / "tokenizer.safetensors")
+    about = {"trained_on": training_record(store, clips.names, before=before)}
     with ThreadPoolExecutor(1) as pool:
         ahead = prefetched(lambda i: batch_of(clips, i), pool)
         run = train_tokenizer(
@@ -80,7 +83,8 @@ def run_tokenizer(
             validation,
             folder,
             seed,
-            None if initial is None else load_tensors(initial)[0],
+            weights,
+            about,
         )
         follow(run, folder, training.steps, "tokenizer", sample, sample_every)
 
@@ -171,12 +175,21 @@ def run_dynamics(
             export_world(folder, tokenizer, latents, recordings)
             write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
 
+    weights, before = _start_from(initial, folder / "dit.safetensors")
+    about = {"trained_on": training_record(EpisodeStore(data), clips.cache.index["names"], before=before)}
     with ThreadPoolExecutor(1) as pool:
-        weights = None
-        if initial is not None:
-            weights = {n: t for n, t in load_tensors(initial)[0].items() if n != "prompts"}
-        run = train_dynamics(config, training, prefetched(clips, pool), validation, folder, seed, weights)
+        run = train_dynamics(config, training, prefetched(clips, pool), validation, folder, seed, weights, about)
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
+
+
+def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, Any]:
+    """Weights to start from, and the record of what was trained on before, of a resumed run or of those weights."""
+    tensors, metadata = ({}, {}) if initial is None else load_tensors(initial)
+    # A finished world keeps its prompts beside the weights.
+    weights = {name: tensor for name, tensor in tensors.items() if name != "prompts"}
+    if resumed.is_file():
+        metadata = load_tensors(resumed)[1]
+    return weights or None, metadata.get("trained_on")
 
 
 def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:

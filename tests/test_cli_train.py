@@ -9,6 +9,7 @@ import pytest
 from worldsim import cli
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import read_metadata
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.world import WorldModel
 
@@ -54,6 +55,9 @@ def test_train_tokenizer_then_dynamics_then_evaluate(
     # Started again, a finished run has nothing left to do.
     assert cli.main(words) == 0
     assert WorldModel.load(tmp_path / "dyn" / "world").chunk == 2
+    for file in ("tokenizer.safetensors", "dit.safetensors"):
+        (trained_on,) = read_metadata(tmp_path / "dyn" / "world" / file)["trained_on"]["stores"]
+        assert trained_on["store"] == str(store) and len(trained_on["episodes"]) == 2
     capsys.readouterr()
     words = ["eval", f"data={store}", "world=dyn/world", "clips=4", "prefix=9", "chunks=3", "folder=eval"]
     assert cli.main(words) == 0

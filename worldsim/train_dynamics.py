@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -244,9 +245,9 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
     }
 
 
-def save_dit(path: Path, dit: WorldDiT) -> None:
-    """Write weights and configuration to one safetensors file."""
-    save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config)})
+def save_dit(path: Path, dit: WorldDiT, about: Mapping[str, Any] | None = None) -> None:
+    """Write weights, configuration and what else there is to say about them to one safetensors file."""
+    save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config), **(about or {})})
 
 
 def train_dynamics(
@@ -257,6 +258,7 @@ def train_dynamics(
     folder: Path,
     seed: int = 0,
     initial: Mapping[str, Tensor] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
 
@@ -268,6 +270,7 @@ def train_dynamics(
         folder: receives ``state.safetensors`` (to resume) and ``dit.safetensors`` (averaged weights, to use).
         seed: of the initial weights and of all noise.
         initial: weights to start a new run from, those of an earlier world say; a run that is resumed ignores them.
+        about: further metadata of ``dit.safetensors``: what it is trained on.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
@@ -303,7 +306,7 @@ def train_dynamics(
         if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
             save_training(folder / "state.safetensors", step + 1, dit, ema, optimizers)
             ema.swap(dit)
-            save_dit(folder / "dit.safetensors", dit)
+            save_dit(folder / "dit.safetensors", dit, about)
             ema.swap(dit)
             saved = time.monotonic()
         yield step + 1, metrics

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -75,9 +76,9 @@ def validate(tokenizer: VideoTokenizer, chunks: Tensor) -> dict[str, float]:
     }
 
 
-def save_tokenizer(path: Path, tokenizer: VideoTokenizer) -> None:
-    """Write weights and configuration to one safetensors file."""
-    save_tensors(path, tokenizer.state_dict(), {"tokenizer": asdict(tokenizer.config)})
+def save_tokenizer(path: Path, tokenizer: VideoTokenizer, about: Mapping[str, Any] | None = None) -> None:
+    """Write weights, configuration and what else there is to say about them to one safetensors file."""
+    save_tensors(path, tokenizer.state_dict(), {"tokenizer": asdict(tokenizer.config), **(about or {})})
 
 
 def train_tokenizer(
@@ -88,6 +89,7 @@ def train_tokenizer(
     folder: Path,
     seed: int = 0,
     initial: Mapping[str, Tensor] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
 
@@ -99,6 +101,7 @@ def train_tokenizer(
         folder: receives ``state.safetensors`` (to resume) and ``tokenizer.safetensors`` (averaged weights, to use).
         seed: of the initial weights and the latent noise.
         initial: weights to start a new run from, its linear path included; a run that is resumed ignores them.
+        about: further metadata of ``tokenizer.safetensors``: what it is trained on.
     """
     torch.manual_seed(seed)
     tokenizer = VideoTokenizer(tokenizer_config)
@@ -121,7 +124,7 @@ def train_tokenizer(
     def save(step: int) -> None:
         save_training(folder / "state.safetensors", step, tokenizer, ema, optimizers)
         ema.swap(tokenizer)
-        save_tokenizer(folder / "tokenizer.safetensors", tokenizer)
+        save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
         ema.swap(tokenizer)
 
     for step in range(first, training.steps):

@@ -4,9 +4,10 @@ B batch, F video frames, T latent frames, r frames per chunk, C channels, H W pi
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -288,15 +289,19 @@ class WorldModel:
                 x, previous, tau, torch.full_like(tau, size), actions, present, text, state.cache if cached else None
             )
 
-    def save(self, folder: str | Path) -> None:
-        """Write the world as a checkpoint folder (two safetensors files, weights in bf16)."""
+    def save(self, folder: str | Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Write the world as a checkpoint folder (two safetensors files, weights in bf16).
+
+        ``about``: further metadata by file, "tokenizer" and "dit": what they were trained on.
+        """
         half = {"tokenizer": self.tokenizer, "dit": self.dit}
         world = asdict(self.config)
         for name, module in half.items():
             tensors = {n: t.bfloat16() if t.ndim >= 2 else t.float() for n, t in module.state_dict().items()}
             if name == "dit":
                 tensors["prompts"] = self.prompt_embeddings.bfloat16()
-            save_tensors(Path(folder) / f"{name}.safetensors", tensors, {name: asdict(module.config), "world": world})
+            metadata = {name: asdict(module.config), "world": world, **(about or {}).get(name, {})}
+            save_tensors(Path(folder) / f"{name}.safetensors", tensors, metadata)
 
     @staticmethod
     def load(folder: str | Path, *, bf16: bool | None = None) -> "WorldModel":
