@@ -188,7 +188,7 @@ def _action_table(count: ActionCount) -> Iterator[str]:
 
 def _gaps(store: EpisodeStore, report: Report) -> Iterator[str]:
     for finding in report.findings:
-        yield f"- {finding.kind}: {finding.message}."
+        yield f"- {finding.message}."
     for count in report.actions:
         rare = [k for k, n in zip(count.keys, count.pressed, strict=True) if 0 < n < RARE * count.rows]
         if rare:

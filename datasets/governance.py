@@ -25,7 +25,8 @@ REQUIRED = ("source", "licence", "consent", "engine", "engine_version", "policy"
             "split", "created", "software")  # fmt: skip
 # Hexadecimal digits of an identity that a checkpoint keeps: no two of a billion episodes share 16.
 SHORT = 16
-ALTERNATIVES = "|"
+# Characters that stand for themselves in hydra's settings.
+ALTERNATIVES, EXCLUDES = "|", "-"
 
 
 def identity(manifest: Mapping[str, Any]) -> str:
@@ -60,7 +61,7 @@ def select(
         store: where the episodes are.
         split: train, validation or test; default: all.
         licence, source: patterns such as ``CC-BY-*|CC0-1.0``: ``*`` and ``?`` stand for anything, ``|`` separates
-            alternatives, a pattern that begins with ``!`` excludes; case does not matter. Default: all.
+            alternatives, a pattern that begins with ``-`` excludes; case does not matter. Default: all.
 
     Raises:
         UserError: episodes are there, and none fits.
@@ -84,8 +85,8 @@ def _fits(value: str, patterns: str | None) -> bool:
     if patterns is None:
         return True
     wanted = [p.strip().lower() for p in patterns.split(ALTERNATIVES) if p.strip()]
-    excluded = [p[1:] for p in wanted if p.startswith("!")]
-    included = [p for p in wanted if not p.startswith("!")] or ["*"]
+    excluded = [p[1:] for p in wanted if p.startswith(EXCLUDES)]
+    included = [p for p in wanted if not p.startswith(EXCLUDES)] or ["*"]
     value = value.lower()
     return any(fnmatch.fnmatchcase(value, p) for p in included) and not any(
         fnmatch.fnmatchcase(value, p) for p in excluded

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_check import ABOUT, turning_episode
+from tests.test_check import ABOUT, changed, turning_episode
 from tests.test_store import data_files, make_episode
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
@@ -72,8 +72,8 @@ def test_what_an_episode_does_not_say_is_named(tmp_path: Path):
         ({"licence": "CC0-1.0"}, ["e0"]),
         ({"licence": "cc*"}, ["e0", "e1"]),
         ({"licence": "cc0-1.0 | *permission*"}, ["e0", "e2"]),
-        ({"licence": "!*reserved*|!unknown"}, ["e0", "e1"]),
-        ({"licence": "cc*|!cc0*"}, ["e1"]),
+        ({"licence": "-*reserved*|-unknown"}, ["e0", "e1"]),
+        ({"licence": "cc*|-cc0*"}, ["e1"]),
         ({"licence": "unknown"}, ["e3"]),
         ({"source": "human"}, ["e2"]),
         ({"source": "luanti", "licence": "cc*"}, ["e0", "e1"]),
@@ -89,6 +89,21 @@ def test_a_filter_that_nothing_fits_names_what_there_is(tmp_path: Path):
     with pytest.raises(UserError, match=r"licence=GPL.*licences: CC-BY-SA-3\.0; CC0-1\.0.*sources: human; luanti"):
         select(store, licence="GPL*")
     assert select(EpisodeStore(tmp_path / "empty"), licence="GPL*") == []
+
+
+def test_commands_filter(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    store = filled(tmp_path)
+    store.append(changed(make_episode(20), provenance={**ABOUT, "split": None}), "e4")
+    assert cli.main(["data", "list", f"data={tmp_path}", "licence=CC*", "source=luanti|test"]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["e0", "e1", "e4"]
+    assert cli.main(["data", "summary", f"data={tmp_path}", "source=-human"]) == 0
+    totals = {
+        words[0]: words[1]
+        for line in capfd.readouterr().out.splitlines()
+        if (words := line.split())[2:3] == ["episodes"]
+    }
+    assert totals == {"train": "2", "validation": "1", "test": "0", "none": "1"}
+    assert cli.main(["data", "list", f"data={tmp_path}", "licence=GPL"]) == 2
 
 
 def test_a_training_record_is_small_plain_and_depends_on_the_episodes_alone(tmp_path: Path):

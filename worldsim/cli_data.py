@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.progress import track
 
 from worldsim.cli_config import compose_config, plain, required, run_folder
+from worldsim.datasets.governance import select
 from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
 from worldsim.errors import UserError
 
@@ -123,10 +124,12 @@ def _record_person(out: str, config: DictConfig) -> int:
 def summary(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data summary``."""
     store, config = _open(overrides, flags)
-    for split in [config.split] if config.split else SPLITS:
-        manifests = [store.manifest(name) for name in store.names(split)]
+    chosen = [store.manifest(name) for name in _chosen(store, config)]
+    outside = {str(m["provenance"].get("split") or "none") for m in chosen} - set(SPLITS)
+    for split in [config.split] if config.split else [*SPLITS, *sorted(outside)]:
+        manifests = [m for m in chosen if str(m["provenance"].get("split") or "none") == split]
         frames = sum(int(m["frames"]) for m in manifests)
-        maps = {m["provenance"]["seed"] for m in manifests}
+        maps = {m["provenance"]["seed"] for m in manifests if m["provenance"].get("seed") is not None}
         hours = sum(int(m["frames"]) / float(m["provenance"].get("fps", 20)) for m in manifests) / 3600
         print(f"{split:11} {len(manifests):5d} episodes {frames:8d} frames {hours:6.2f} h {len(maps):4d} maps")
         kinds = Counter(str(m["provenance"].get("mapgen", "?")) for m in manifests)
@@ -136,10 +139,10 @@ def summary(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 def list_episodes(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data list``."""
     store, config = _open(overrides, flags)
-    for name in store.names(config.split):
+    for name in _chosen(store, config):
         manifest = store.manifest(name)
         about = manifest["provenance"]
-        where = f"{about['split']:10}  map {about['seed']}"
+        where = f"{about.get('split') or 'no split':10}  map {about.get('seed', 'unknown')}"
         print(f"{name}  {manifest['frames']:5d} frames  {where}  {manifest.get('text', '')}")
 
 
@@ -163,7 +166,7 @@ def contact_sheet(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.envs.pictures import write_picture
 
     store, config = _open(overrides, flags)
-    names = store.names(config.split)
+    names = _chosen(store, config)
     if not names:
         raise UserError(f"there is no episode in {store.path}")
     rows = []
@@ -177,6 +180,13 @@ def contact_sheet(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     for i, column in enumerate(columns):
         sheet[: len(column), i * rows[0].shape[1] : (i + 1) * rows[0].shape[1]] = column
     print(write_picture(Path(config.out or "contact-sheet.png"), sheet))
+
+
+def _chosen(store: EpisodeStore, config: DictConfig) -> list[str]:
+    """The episodes that split, licence and source allow."""
+    if config.licence is None and config.source is None:
+        return store.names(config.split)
+    return select(store, config.split, licence=config.licence, source=config.source)
 
 
 def _open(overrides: Sequence[str], flags: Mapping[str, Any]) -> tuple[EpisodeStore, DictConfig]:
