@@ -12,6 +12,7 @@ What is known of them (Baker et al. 2022; the loader that OpenAI published besid
 - The cursor of an open inventory is missing from the picture: it is drawn where ``mouse.x, mouse.y`` say. Recorders
   5.7, 5.8 and 6.7 to 6.9 scaled mouse movement in a GUI differently; that is undone.
 - Escape closes a GUI: it becomes ``inventory`` while one is open.
+- Positions are mirrored in x, to the hand that episodes have: at yaw 0 forward is +z and right is +x.
 - Ticks without any input stay (VPT dropped them for imitation): a world goes on without its player.
 - The video may have a few frames more or fewer than the jsonl has lines; both begin together, the rest is cut. A last
   line that was torn off is dropped.
@@ -243,6 +244,9 @@ def _state(lines: Sequence[Line], lag: int) -> tuple[dict[str, NDArray[Any]], li
         if all(isinstance(line.get(f), int | float) for line in lines for f in fields):
             values = np.array([[line[f] for f in fields] for line in rows], kind)
             state[name] = values if len(fields) > 1 else values[:, 0]
+    # At yaw 0 an episode's player looks along +z with +x to the right; Minecraft's has -x there.
+    if "position" in state:
+        state["position"] *= np.array([-1, 1, 1], np.float32)
     # The selected slot counts from 0 in the file, from 1 in an episode.
     if "wield" in state:
         state["wield"] += 1

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.datasets.governance import withdrawals
 from worldsim.datasets.import_recording import Footage, Frame, Recording, cuts, piece
 from worldsim.datasets.resample import resample
 from worldsim.datasets.store import SPLITS, EpisodeStore, Split
+from worldsim.datasets.withdrawal import withdrawals
 from worldsim.errors import UserError
 
 # The frames of one episode are held in memory while it is written.

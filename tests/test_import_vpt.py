@@ -12,6 +12,7 @@ from worldsim.actions import MINECRAFT
 from worldsim.datasets.import_cursor import draw_cursor
 from worldsim.datasets.import_recording import Footage, piece
 from worldsim.datasets.import_vpt import KEYS, find_vpt, open_vpt, state_lag, vpt_actions
+from worldsim.datasets.latent_cache import body_motion
 from worldsim.datasets.video import write_video
 
 NAMES = {name: key for key, name in KEYS.items()}
@@ -83,13 +84,24 @@ def test_every_picture_follows_its_action(recorded: tuple[Path, np.ndarray]):
     about = episode.provenance
     assert about["fps"] == 20 and tuple(about["keys"]) == MINECRAFT.keys and about["source"] == "vpt"
     np.testing.assert_allclose(np.diff(episode.state["yaw"]), episode.actions[:-1, -1], atol=1e-4)
-    assert episode.state["position"].tolist()[3] == [8, 64, -3]
+    assert episode.state["position"].tolist()[3] == [-8, 64, -3]
     assert about["inventory_items"] == ["oak_log"] and episode.state["inventory"].tolist() == [[3]] * 30
 
 
 def test_the_camera_is_float_degrees_pitch_first():
     actions, _ = vpt_actions([line(mouse={"dx": 1.0, "dy": -2.0}), line()])
     np.testing.assert_allclose(actions[0, -2:], [-0.3, 0.15], rtol=1e-6)
+
+
+def test_walking_forward_is_forward_motion(tmp_path: Path):
+    """Minecraft: yaw 0 looks along +z, yaw 90 along -x."""
+    write_film(tmp_path / "a.mp4", np.zeros((5, 22), np.float32))
+    for yaw, step in ((0.0, (0, 0.2)), (90.0, (-0.2, 0)), (180.0, (0, -0.2)), (-90.0, (0.2, 0))):
+        lines = [line(t, yaw=yaw, xpos=5 + t * step[0], zpos=9 + t * step[1]) for t in range(5)]
+        write_lines(tmp_path / "a.jsonl", lines)
+        state = open_vpt(tmp_path / "a.mp4").state
+        motion = body_motion(state["position"], state["yaw"], state["pitch"])
+        np.testing.assert_allclose(motion[:, :3], np.tile([0.2, 0, 0], (4, 1)), atol=1e-5)
 
 
 def test_impossible_jumps_of_the_mouse_are_dropped():

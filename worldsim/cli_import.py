@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.cli_config import compose_config, required
 from worldsim.datasets.import_formats import detect_format, find_recordings
+from worldsim.datasets.import_pictures import IMAGE_FPS
 from worldsim.datasets.importers import ImportOptions, ImportReport, import_recordings
 from worldsim.datasets.store import EpisodeStore
 from worldsim.errors import UserError
@@ -30,6 +31,8 @@ def run_import(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     if not source.exists():
         raise FileNotFoundError(f"no such file or folder: {source}")
     rate = _number(config.rate, "rate")
+    if rate is None and kind == "images" and (names := store.names()):
+        rate = float(store.manifest(names[0])["provenance"].get("fps", IMAGE_FPS))
     spec = _spec(config["keys"], store, kind)
     recordings = find_recordings(source, kind, spec=spec, view=config.view or "", rate=rate)
     print(f"{len(recordings)} recordings in the format {kind}")
