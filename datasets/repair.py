@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from worldsim.datasets.check_chunks import ArrayChunks, ArrayLayout, DamagedArrayError
 from worldsim.datasets.check_episode import compare_files
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.episode_files import recorded_rows
 from worldsim.datasets.governance import identity
-from worldsim.datasets.store import FRAMES_PER_CHUNK, CorruptEpisodeError, EpisodeStore
+from worldsim.datasets.store import CorruptEpisodeError, EpisodeStore
 
 NEEDED = ("actions", "rewards", "terminated")
 # What an episode says of itself before the store adds anything; read one by one from a manifest that was cut.
@@ -232,7 +233,8 @@ def _open_frames(folder: Path, manifest: Mapping[str, Any]) -> ArrayChunks:
         if "frames" not in manifest or not written:
             raise
         width, height = manifest["size"]
-        layout = ArrayLayout((int(manifest["frames"]), height, width, 3), np.dtype(np.uint8), FRAMES_PER_CHUNK, 0)
+        shape, rows = (int(manifest["frames"]), height, width, 3), recorded_rows(manifest)
+        layout = ArrayLayout(shape, np.dtype(np.uint8), rows, 0)
         return ArrayChunks(where, layout, present=True)
 
 

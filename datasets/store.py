@@ -3,34 +3,39 @@
     STORE/episodes/NAME/manifest.json     sizes and sha256 of every file, text, events, provenance, and its own sha256
     STORE/episodes/NAME/arrays/...        a zarr v3 group: frames, actions, rewards, terminated, state/...
     STORE/unfinished/...                  episodes being written; never read
+    STORE/index.npz                       saves reading every manifest of a large store; made anew when it is old
 
 zarr alone is not enough: its default codecs read flipped bits silently, and a deleted shard reads as zeros.
 """
 
-import hashlib
-import json
 import os
 import re
 import shutil
+import socket
+import tempfile
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from worldsim.datasets.catalogue import EPISODES, Catalogue, Progress
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.episode_files import manifest_of, sync_path, sync_tree, write_arrays
+from worldsim.datasets.folder import open_folder
+from worldsim.datasets.index import EpisodeIndex
+from worldsim.datasets.manifest import FORMAT, CorruptEpisodeError, json_sha256, parse_manifest
+from worldsim.datasets.open_episode import OpenEpisode, verify_files
 
-FORMAT = 1
+__all__ = ["FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "split_of"]
+
 SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
-
-# A clip of 33 frames touches two chunks of 32; the whole episode is one shard, hence one file.
-FRAMES_PER_CHUNK = 32
-ZSTD_LEVEL = 1
 
 # Of every twelve consecutive map seeds one is for validation and one for test (8.3 % each).
 SPLIT_PERIOD = 12
@@ -39,34 +44,73 @@ _SPLIT_RESIDUES: dict[int, Split] = {1: "validation", 2: "test"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class CorruptEpisodeError(ValueError):
-    """Bytes on disk differ from what was committed."""
-
-
 def split_of(map_seed: int) -> Split:
     """The split that a map seed belongs to: a fixed function, so that no two collections can disagree."""
     return _SPLIT_RESIDUES.get(map_seed % SPLIT_PERIOD, "train")
 
 
 class EpisodeStore:
-    """A folder of episodes. Several writers and readers may use it at once.
+    """A folder of episodes. Several writers and readers may use it at once; a store may be shared by threads.
 
     Args:
-        path: the folder; created when the first episode is appended.
+        path: the folder, created when the first episode is appended, or an fsspec URL (``s3://bucket/luanti``).
+        verify: ``whole`` compares every file of an episode with its sha256 before its first frame is returned, once;
+            ``parts`` only what is read (chunks by CRC-32C). Default: whole on this machine, parts behind a URL.
+        snapshot: take the store's index file as it is instead of looking which episodes there are; for servers that
+            cannot list folders, and for large stores behind a URL.
+        memory: bytes that open episodes may take; the ones not used for longest are closed.
+
+    Raises:
+        UserError: the URL's protocol is unknown or needs a package that is missing.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-        self._episodes = self.path / "episodes"
-        self._unfinished = self.path / "unfinished"
-        self._manifests: dict[str, dict[str, Any]] = {}
-        self._open: dict[str, _OpenEpisode] = {}
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        verify: Literal["whole", "parts"] | None = None,
+        snapshot: bool = False,
+        memory: int = 512 << 20,
+    ):
+        self._options: dict[str, Any] = {"path": path, "verify": verify, "snapshot": snapshot, "memory": memory}
+        self._folder = open_folder(path)
+        self._whole = verify == "whole" or (verify is None and self._folder.local is not None)
+        self._memory = memory
+        self._catalogue = Catalogue(self._folder, snapshot=snapshot)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, Future[OpenEpisode]] = OrderedDict()
+        self._open_bytes = 0
+        # Digests of episodes compared with their manifests, so that one that was closed need not be again.
+        self._verified: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process (a data loader's worker) opens and verifies for itself."""
+        return self._options
+
+    def __setstate__(self, options: dict[str, Any]) -> None:
+        self.__init__(**options)
+
+    @property
+    def url(self) -> str:
+        """Where the store is, for messages."""
+        return self._folder.url
+
+    @property
+    def path(self) -> Path:
+        """The folder of a store on this machine.
+
+        Raises:
+            ValueError: the store is behind a URL.
+        """
+        if self._folder.local is None:
+            raise ValueError(f"{self.url} is not a folder of this machine")
+        return self._folder.local
 
     def __len__(self) -> int:
         return len(self.names())
 
     def __contains__(self, name: str) -> bool:
-        return (self._episodes / name / "manifest.json").is_file()
+        return name in self._catalogue
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
@@ -76,13 +120,14 @@ class EpisodeStore:
 
         Raises:
             ValueError: the split is unknown.
+            CorruptEpisodeError: a split is asked for, and a manifest that would tell cannot be read.
         """
         if split is not None and split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-        if not self._episodes.is_dir():
-            return []
-        names = sorted(entry.name for entry in os.scandir(self._episodes) if entry.is_dir())
-        return names if split is None else [n for n in names if self.manifest(n)["provenance"].get("split") == split]
+        if split is None:
+            return self._catalogue.names()
+        index = self.index()
+        return index.names_of(index.rows(split=split))
 
     def manifest(self, name: str) -> dict[str, Any]:
         """The manifest of an episode, its own checksum verified.
@@ -91,19 +136,21 @@ class EpisodeStore:
             FileNotFoundError: there is no such episode.
             CorruptEpisodeError: the manifest was altered.
         """
-        if name not in self._manifests:
-            path = self._episodes / name / "manifest.json"
-            if not path.is_file():
-                raise FileNotFoundError(f"no episode {name!r} in {self.path}")
-            self._manifests[name] = _read_manifest(path)
-        return self._manifests[name]
+        return self._catalogue.manifest(name)
+
+    def digest(self, name: str) -> str:
+        """sha256 of an episode's manifest, which holds those of all its files: it names the episode's content."""
+        return json_sha256(self.manifest(name))
 
     def frames_total(self, split: Split | None = None) -> int:
         """Number of frames in all episodes (of a split)."""
-        return sum(int(self.manifest(name)["frames"]) for name in self.names(split))
+        index = self.index()
+        return int(index.frames[index.rows(split=split)].sum(dtype=np.int64))
 
     def append(self, episode: Episode, name: str) -> None:
         """Commit an episode: it becomes visible whole, or not at all, whenever the writer dies.
+
+        Behind a URL, where nothing can be renamed, the manifest is written last: without it there is no episode.
 
         Raises:
             ValueError: the name is not a plain file name, or the episode's split contradicts an earlier one of its map.
@@ -112,55 +159,37 @@ class EpisodeStore:
         if not _NAME.fullmatch(name):
             raise ValueError(f"an episode's name is letters, digits, '.', '_' and '-', got {name!r}")
         if name in self:
-            raise FileExistsError(f"episode {name!r} is already in {self.path}")
+            raise FileExistsError(f"episode {name!r} is already in {self.url}")
         seed, split = episode.provenance.get("seed"), episode.provenance.get("split")
         if split is not None and split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         if isinstance(seed, int) and split is not None and split != split_of(seed):
             raise ValueError(f"map seed {seed} belongs to split {split_of(seed)!r}, not {split!r}")
-        self._episodes.mkdir(parents=True, exist_ok=True)
-        aside = self._unfinished / f"{name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-        aside.mkdir(parents=True)
-        try:
-            _write_arrays(episode, aside / "arrays")
-            _write_manifest(episode, name, aside)
-            _sync_tree(aside)
-            # rename() of a folder onto a non-empty one fails, so of two writers of one name the second one loses.
-            os.rename(aside, self._episodes / name)
-            _sync_path(self._episodes)
-        except OSError as error:
-            if name in self:
-                raise FileExistsError(f"episode {name!r} is already in {self.path}") from error
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        if self._folder.local is None:
+            self._upload(episode, name)
+        else:
+            self._append(episode, name, self._folder.local)
 
-    def read(self, name: str, start: int | None = None, stop: int | None = None) -> Episode:
+    def read(
+        self, name: str, start: int | None = None, stop: int | None = None, out: NDArray[np.uint8] | None = None
+    ) -> Episode:
         """Read an episode, or its frames ``start`` to ``stop`` (exclusive).
 
-        In a part, ``actions`` and ``rewards`` keep their last row: the transition that leaves the part.
+        In a part, ``actions`` and ``rewards`` keep their last row: the transition that leaves the part. ``out``, uint8
+        (F, H, W, 3), receives the pictures if given.
 
         Raises:
             FileNotFoundError: there is no such episode.
             CorruptEpisodeError: a file is missing, torn or altered.
             ValueError: the range is empty or outside the episode.
         """
-        manifest, opened = self.manifest(name), self._opened(name)
-        total = int(manifest["frames"])
-        first, last = 0 if start is None else start, total if stop is None else stop
-        if not 0 <= first < last <= total:
-            raise ValueError(f"frames {first}:{last} are outside episode {name!r} of {total} frames")
-        part = slice(first, last)
-        return Episode(
-            frames=cast("NDArray[np.uint8]", np.asarray(opened.frames[part])),
-            actions=opened.small["actions"][part].copy(),
-            rewards=opened.small["rewards"][part].copy(),
-            terminated=opened.small["terminated"][part].copy(),
-            state={k.removeprefix("state/"): v[part].copy() for k, v in opened.small.items() if k.startswith("state/")},
-            events=[e | {"frame": e["frame"] - first} for e in manifest["events"] if first <= e["frame"] < last],
-            text=manifest["text"],
-            provenance=dict(manifest["provenance"]),
-        )
+        opened = self._opened(name)
+        return opened.read(0 if start is None else start, opened.total if stop is None else stop, out)
+
+    def frame_size(self, name: str) -> tuple[int, int]:
+        """Width and height of an episode's frames in pixels."""
+        height, width = self._opened(name).frames.shape[1:3]
+        return width, height
 
     def verify(self, name: str) -> None:
         """Compare every file of an episode with its manifest, now.
@@ -168,117 +197,118 @@ class EpisodeStore:
         Raises:
             CorruptEpisodeError: a file is missing, torn, altered, or was added.
         """
-        folder, files = self._episodes / name, self.manifest(name)["files"]
-        found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {"manifest.json"}
-        for path in sorted(found ^ set(files)):
-            raise CorruptEpisodeError(f"episode {name!r}: {path} is {'missing' if path in files else 'not its own'}")
-        for path, expected in files.items():
-            file = folder / path
-            if file.stat().st_size != expected["size"] or _sha256(file) != expected["sha256"]:
-                raise CorruptEpisodeError(f"episode {name!r}: {path} differs from what was written")
+        verify_files(self._folder, f"{EPISODES}/{name}", self.manifest(name))
+
+    def index(self, progress: Progress = lambda done, total: None) -> EpisodeIndex:
+        """Name, length, split, source and licence of every episode.
+
+        It is kept from one opening of the store to the next, in ``STORE/index.npz``, and believed as long as the time
+        of the folder's last change says that no episode came or went; else the manifests of new episodes are read.
+
+        Args:
+            progress: called with the number of manifests read and of all that have to be.
+
+        Raises:
+            CorruptEpisodeError: a manifest cannot be read.
+            FileNotFoundError: a snapshot is asked for, and the store has no index; or a manifest is missing.
+        """
+        return self._catalogue.index(progress)
+
+    def write_index(self, progress: Progress = lambda done, total: None) -> EpisodeIndex:
+        """Read every manifest again and write the index file: for snapshots, and after changes made by other means."""
+        return self._catalogue.rebuild(progress)
 
     def discard_unfinished(self) -> int:
         """Delete what writers that are no longer alive on this machine left unfinished; returns how many."""
         removed = 0
-        for folder in self._unfinished.glob("*") if self._unfinished.is_dir() else ():
-            writer = folder.name.rsplit(".", 2)[-2]
-            if not Path("/proc", writer).exists():
+        unfinished = self.path / "unfinished" if self._folder.local else None
+        for folder in unfinished.glob("*") if unfinished and unfinished.is_dir() else ():
+            host, _, writer = folder.name.rsplit(".", 2)[-2].rpartition("-")
+            if host in ("", _host()) and not Path("/proc", writer).exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed
 
-    def _opened(self, name: str) -> "_OpenEpisode":
-        if name not in self._open:
-            self.verify(name)
-            self._open[name] = _OpenEpisode(self._episodes / name / "arrays", self.manifest(name)["arrays"])
-        return self._open[name]
+    def _append(self, episode: Episode, name: str, store: Path) -> None:
+        episodes = store / EPISODES
+        episodes.mkdir(parents=True, exist_ok=True)
+        aside = store / "unfinished" / f"{name}.{_host()}-{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        aside.mkdir(parents=True)
+        try:
+            write_arrays(episode, aside / "arrays")
+            (aside / "manifest.json").write_bytes(manifest_of(episode, name, aside))
+            sync_tree(aside)
+            # rename() of a folder onto a non-empty one fails, so of two writers of one name the second one loses.
+            os.rename(aside, episodes / name)
+            sync_path(episodes)
+        except OSError as error:
+            if name in self:
+                raise FileExistsError(f"episode {name!r} is already in {self.url}") from error
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _upload(self, episode: Episode, name: str) -> None:
+        from worldsim.datasets.remote import RemoteFolder
+
+        assert isinstance(self._folder, RemoteFolder)
+        # A folder of its own for every writer: of two writers of one name, none touches the other's files.
+        arrays, there = f"arrays.{uuid.uuid4().hex[:8]}", f"{EPISODES}/{name}"
+        with tempfile.TemporaryDirectory(prefix="worldsim-") as scratch:
+            write_arrays(episode, Path(scratch, arrays))
+            manifest = manifest_of(episode, name, Path(scratch), arrays)
+            try:
+                for file in parse_manifest(manifest, name)["files"]:
+                    self._folder.upload(Path(scratch, file), f"{there}/{file}")
+                self._folder.create(f"{there}/manifest.json", manifest)
+            except BaseException:
+                self._folder.remove(f"{there}/{arrays}")
+                raise
+
+    def _opened(self, name: str) -> OpenEpisode:
+        with self._lock:
+            future, mine = self._open.get(name), False
+            if future is None:
+                future, mine = Future(), True
+                self._open[name] = future
+            self._open.move_to_end(name)
+        if mine:
+            try:
+                opened = self._load(name)
+            except BaseException as error:
+                with self._lock:
+                    self._open.pop(name, None)
+                future.set_exception(error)
+                raise
+            future.set_result(opened)
+            with self._lock:
+                self._open_bytes += opened.nbytes
+                self._close_oldest()
+        return future.result()
+
+    def _load(self, name: str) -> OpenEpisode:
+        manifest = self.manifest(name)
+        if self._whole:
+            # What was verified is remembered by content and by the state of its largest file.
+            key = hash((json_sha256(manifest), *self._states(name, manifest)))
+            if key not in self._verified:
+                self.verify(name)
+                self._verified.add(key)
+        return OpenEpisode(self._folder, f"{EPISODES}/{name}", manifest)
+
+    def _states(self, name: str, manifest: dict[str, Any]) -> list[tuple[int | str, ...]]:
+        try:
+            return [self._folder.state(f"{EPISODES}/{name}/{f}") for f in manifest["files"] if "/frames/c/" in f]
+        except FileNotFoundError:
+            return []
+
+    def _close_oldest(self) -> None:
+        for name in list(self._open):
+            if self._open_bytes <= self._memory or len(self._open) == 1:
+                return
+            if self._open[name].done():
+                self._open_bytes -= self._open.pop(name).result().nbytes
 
 
-class _OpenEpisode:
-    """A verified episode: frames stay on disk, the small arrays (about 0.1 kB a frame) are kept in memory."""
-
-    def __init__(self, folder: Path, names: list[str]):
-        self.frames = cast("zarr.Array", zarr.open_array(store=folder / "frames", mode="r"))
-        self.small: dict[str, NDArray[Any]] = {
-            name: np.asarray(cast("zarr.Array", zarr.open_array(store=folder / name, mode="r"))[:])
-            for name in names
-            if name != "frames"
-        }
-
-
-def _write_arrays(episode: Episode, folder: Path) -> None:
-    group = zarr.create_group(store=folder, zarr_format=3)
-    for name, array in episode.arrays().items():
-        rows = FRAMES_PER_CHUNK if name == "frames" else len(episode)
-        target = group.create_array(
-            name=name,
-            shape=array.shape,
-            dtype=array.dtype,
-            chunks=(rows, *array.shape[1:]),
-            shards=(-(-len(episode) // rows) * rows, *array.shape[1:]),
-            compressors=(ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()),
-        )
-        target[:] = array
-
-
-def _write_manifest(episode: Episode, name: str, folder: Path) -> None:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    manifest = {
-        "format": FORMAT,
-        "name": name,
-        "frames": len(episode),
-        "size": [episode.frames.shape[2], episode.frames.shape[1]],
-        "text": episode.text,
-        "events": [dict(event) for event in episode.events],
-        "provenance": dict(episode.provenance),
-        "arrays": sorted(episode.arrays()),
-        "files": {str(p.relative_to(folder)): {"size": p.stat().st_size, "sha256": _sha256(p)} for p in files},
-    }
-    body = json.loads(json.dumps(manifest, default=_plain))
-    (folder / "manifest.json").write_text(json.dumps(body | {"sha256": _json_sha256(body)}, indent=1))
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(path.read_text())
-        checksum = manifest.pop("sha256")
-    except (ValueError, KeyError, AttributeError) as error:
-        raise CorruptEpisodeError(f"episode {path.parent.name!r}: its manifest cannot be read") from error
-    if checksum != _json_sha256(manifest) or manifest["name"] != path.parent.name:
-        raise CorruptEpisodeError(f"episode {path.parent.name!r}: its manifest was altered")
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"episode {path.parent.name!r} has format {manifest['format']}, this version reads {FORMAT}")
-    return manifest
-
-
-def _plain(value: Any) -> Any:
-    """Numpy scalars and arrays for JSON."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} cannot be stored in a manifest")
-
-
-def _json_sha256(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_tree(folder: Path) -> None:
-    """Flush files, then the folders that name them, so that the rename cannot overtake the contents."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        _sync_path(path)
-    _sync_path(folder)
-
-
-def _sync_path(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())

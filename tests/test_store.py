@@ -116,7 +116,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     store = EpisodeStore(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("worldsim.datasets.store._sync_tree", fail)
+        patch.setattr("worldsim.datasets.store.sync_tree", fail)
         with pytest.raises(OSError, match="disk full"):
             store.append(make_episode(), "a")
     assert store.names() == [] and not any((tmp_path / "unfinished").iterdir())
@@ -204,3 +204,14 @@ def test_mistakes_are_told(tmp_path: Path):
             rewards=np.zeros(3, np.float32),
             terminated=np.zeros(3, bool),
         )
+
+
+def test_a_store_of_the_first_version_is_read():
+    """The archive was written before chunks were listed in manifests and sized by their frames."""
+    store = EpisodeStore(f"zip://::{Path(__file__).with_name('format-1-store.zip')}", verify="whole")
+    episode, time = store.read("first"), np.arange(70)
+    assert store.names("train") == ["first"] and episode.frames.shape == (70, 8, 12, 3) and episode.actions[5, 0] == 1
+    np.testing.assert_array_equal(episode.frames[:, 0, 0, 0], np.where(time < 40, time, 0))
+    np.testing.assert_array_equal(episode.state["yaw"], time / 2)
+    assert store.read("first", 30, 45).terminated.sum() == 0 and episode.terminated[-1]
+    assert episode.events == [{"frame": 5, "kind": "dig", "node": "dirt"}] and not episode.rewards.any()

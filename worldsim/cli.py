@@ -123,12 +123,20 @@ COMMANDS: dict[str, Command] = {
         "take an episode out of a store and name every checkpoint that was trained on it",
         (("episode", {"nargs": "?", "metavar": "EPISODE", "help": "its name"}),),
     ),
+    "data index": Command(
+        "worldsim.cli_store:write_index", "data", "write a store's index anew, which snapshots and large stores open by"
+    ),
     "data sheet": Command("worldsim.cli_data:contact_sheet", "data", "a picture with frames of many episodes", (OUT,)),
     "bench": Command(
         "worldsim.cli_bench:bench",
         "bench",
         "measure step latency, frames/s, memory, and the share of this machine's matrix-product ceiling",
         (WORLD, ("--minutes", {"type": float, "help": "also run that long and watch the memory"})),
+    ),
+    "bench data": Command(
+        "worldsim.cli_bench_data:bench_data",
+        "bench_data",
+        "measure how fast random clips come out of a store, beside mp4 files decoded with PyAV",
     ),
     "doctor": Command("worldsim.cli_doctor:doctor", None, "tell what is installed, what is missing, and what to do"),
 }
@@ -149,6 +157,8 @@ def make_parser() -> argparse.ArgumentParser:
     groups: dict[str, Any] = {}
     for name, command in COMMANDS.items():
         *group, last = name.split()
+        if group and group[0] in COMMANDS:
+            group, last = [], name
         where = parsers
         if group:
             if group[0] not in groups:
@@ -182,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for a user's mistake, 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     settings, words = _settings_apart(arguments)
-    options, rest = make_parser().parse_known_args(words)
+    options, rest = make_parser().parse_known_args(_joined(words))
     traceback = options.traceback
     try:
         overrides = [*settings, *(_override(word) for word in rest)]
@@ -212,6 +222,14 @@ def _settings_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         setting = "=" in word and not word.startswith("-") and not before.startswith("-")
         (settings if setting else words).append(word)
     return settings, words
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """A command beside another (``bench data`` beside ``bench``) becomes one word, as argparse wants it."""
+    for i, pair in enumerate(zip(words, words[1:], strict=False)):
+        if pair[0] in COMMANDS and " ".join(pair) in COMMANDS:
+            return [*words[:i], " ".join(pair), *words[i + 2 :]]
+    return list(words)
 
 
 def _override(word: str) -> str:
