@@ -38,35 +38,36 @@ class MineRLSource:
 
     def __call__(self, world: "World", fps: float) -> Stage:
         """Start Minecraft."""
-        return MineRLStage(self.env, split_residue=world.map_seed % SPLIT_PERIOD)
+        try:
+            gym = importlib.import_module("gym")
+            importlib.import_module("minerl")
+        except ImportError as error:
+            raise UserError(f"source=minerl needs MineRL ({error}): pip install 'worldsim[minerl]'") from error
+        return MineRLStage(gym.make(self.env), self.env, split_residue=world.map_seed % SPLIT_PERIOD)
 
     def check(self, policy: str, script: str) -> float:
         """The packages must be there and the policy must fit; Minecraft itself takes minutes to start."""
         for package in ("minerl", "gym"):
             if importlib.util.find_spec(package) is None:
                 raise UserError(f"source=minerl needs the package {package} and Java 8: pip install 'worldsim[minerl]'")
-        policy_for(policy, MineRLStage, script)
-        return MineRLStage.fps
+        stage = MineRLStage(None, self.env)
+        policy_for(policy, stage, script)
+        return stage.fps
 
 
 class MineRLStage:
     """Minecraft, 20 frames a second, 640x360. It follows the old Gym interface: four values from ``step``.
 
     Args:
+        env: made by the old Gym.
         name: of the environment.
         split_residue: map seeds are drawn with this remainder, so that all of them are in one split.
     """
 
     spec, fps, chunk, poses, rejects_frozen = MINECRAFT, 20.0, 1, False, False
 
-    def __init__(self, name: str, split_residue: int = 0):
-        try:
-            gym = importlib.import_module("gym")
-            importlib.import_module("minerl")
-        except ImportError as error:
-            raise UserError(f"source=minerl needs MineRL ({error}): pip install 'worldsim[minerl]'") from error
-        self.name, self._residue, self._seed = name, split_residue, 0
-        self.env = gym.make(name)
+    def __init__(self, env: Any, name: str, split_residue: int = 0):
+        self.env, self.name, self._residue, self._seed = env, name, split_residue, 0
 
     def reset(self, rng: np.random.Generator) -> Moment:
         """Make a new map."""
@@ -94,13 +95,11 @@ class MineRLStage:
             )
         ]
 
-    @staticmethod
-    def sample(rng: np.random.Generator) -> NDArray[np.float32]:
+    def sample(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """A random action."""
         return sample_minecraft(MINECRAFT, rng)
 
-    @staticmethod
-    def idle() -> NDArray[np.float32]:
+    def idle(self) -> NDArray[np.float32]:
         """Nothing pressed."""
         return MINECRAFT.noop()
 

@@ -209,7 +209,7 @@ class SpaceCodec:
         return np.concatenate([part.sample(rng) for _, part in self._all()])
 
     def _all(self) -> list[tuple[tuple[str | int, ...], Part]]:
-        return self._parts + ([self._camera] if self._camera is not None else [])
+        return [*self._parts, *([self._camera] if self._camera is not None else [])]
 
     def _add(self, space: spaces.Space[Any], path: tuple[str | int, ...], meanings: list[str] | None) -> None:
         prefix = ".".join(map(str, path))

@@ -35,7 +35,7 @@ class RecordEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.codec = SpaceCodec(env.action_space, action_meanings(env))
         self._pictures = EnvPictures(env)
         named = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-        usual = {"fps": frames_per_second(env), "source": f"gym:{named}", "policy": "unknown"}
+        usual: dict[str, Any] = {"fps": frames_per_second(env), "source": f"gym:{named}", "policy": "unknown"}
         self.recorder = Recorder(store, self.codec.spec, **(usual | {"consent": "no person recorded"} | options))
         self._shown: NDArray[np.uint8] | None = None
 

@@ -47,7 +47,7 @@ class Counting(gymnasium.Env[Any, Any]):
         assert self.action_space.contains(action), action
         self.played.append(action)
         self.steps += 1
-        self.last = int(np.sum(np.abs(spaces.flatten(self.action_space, action))) * 10)
+        self.last = int(np.sum(np.abs(np.asarray(spaces.flatten(self.action_space, action)))) * 10)
         reward = float(self.steps % 3 == 0)
         info = {"lives": 3 - self.steps // 5, "note": "text", "late": 1}
         return self._obs(), reward, self.steps == self.end, self.steps == self.cut, info

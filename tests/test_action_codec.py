@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.action_codec import SpaceCodec
 
-MINERL = spaces.Dict(
-    {key: spaces.Discrete(2) for key in MINECRAFT.keys} | {"camera": spaces.Box(-180.0, 180.0, (2,), np.float32)}
-)
+CAMERA: dict[str, spaces.Space[Any]] = {"camera": spaces.Box(-180.0, 180.0, (2,), np.float32)}
+MINERL = spaces.Dict(CAMERA | {key: spaces.Discrete(2) for key in MINECRAFT.keys})
 SPACES: dict[str, spaces.Space[Any]] = {
     "discrete": spaces.Discrete(5),
     "shifted": spaces.Discrete(3, start=-1),
     "multidiscrete": spaces.MultiDiscrete([3, 2, 4]),
     "grid": spaces.MultiDiscrete(np.array([[2, 3], [4, 5]])),
     "multibinary": spaces.MultiBinary(6),
-    "box": spaces.Box(np.float32([-1, 0, -2, 3]), np.float32([1, 1, 5, 7])),
+    "box": spaces.Box(np.array([-1, 0, -2, 3], np.float32), np.array([1, 1, 5, 7], np.float32)),
     "whole": spaces.Box(0, 255, (2,), np.uint8),
     "minerl": MINERL,
     "tuple": spaces.Tuple((spaces.Discrete(3), spaces.Box(-1, 1, (2,)))),
@@ -74,7 +73,7 @@ def test_nothing_pressed_is_the_option_that_does_nothing():
     codec = SpaceCodec(spaces.Discrete(3), ["LEFT", "NOOP", "RIGHT"])
     assert codec.action(np.zeros(3)) == 1
     np.testing.assert_array_equal(codec.noop(), [0, 1, 0])
-    racing = SpaceCodec(spaces.Box(np.float32([-1, 0]), np.float32([1, 1])))
+    racing = SpaceCodec(spaces.Box(np.array([-1, 0], np.float32), np.array([1, 1], np.float32)))
     np.testing.assert_array_equal(racing.action(racing.noop()), [0, 0])
 
 

@@ -1,6 +1,7 @@
 """Action scripts: what they mean, that printing and parsing agree, and that a mistake is told with its place."""
 
 import re
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -198,3 +199,11 @@ def test_until_a_number_is_looked_at_before_each_frame():
     assert play("forward until light < 9; jump", infos) == [["jump"]]
     with pytest.raises(ScriptError, match="tells no number 'hunger'; it tells light"):
         play("forward until hunger < 9", infos)
+
+
+def test_the_example_of_the_guide():
+    text = "forward 20; yaw +15/frame x 6; attack until event dig; repeat 3"
+    infos = [{"events": [{"kind": "dig"}] if t % 30 == 29 else []} for t in range(200)]
+    held = play(text, infos)
+    # Each time round: 20 frames ahead, 6 turning, then strokes until the next event.
+    assert [len(list(group)) for key, group in groupby(held) if key == ["attack"]] == [3, 4, 4] and len(held) == 89

@@ -12,7 +12,6 @@ import pytest
 from gymnasium import spaces
 
 from tests.fake_engine import FakeEngine
-from tests.fake_gym import Counting
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT, ActionSpec
@@ -57,11 +56,12 @@ def key(kind: int, code: int) -> tuple[int, dict[str, Any]]:
 
 def test_a_person_plays_an_atari_like_game(tmp_path: Path):
     kwargs = {"meanings": ["NOOP", "FIRE", "LEFT", "RIGHT"]}
-    gymnasium.register("Tests/Joystick-v0", Counting, kwargs=kwargs)
+    gymnasium.register("Tests/Joystick-v0", "tests.fake_gym:Counting", kwargs=kwargs)
     hands = person(
         key(pygame.KEYDOWN, pygame.K_d),
         key(pygame.KEYUP, pygame.K_d),
         key(pygame.KEYDOWN, pygame.K_SPACE),
+        key(pygame.KEYUP, pygame.K_SPACE),
         key(pygame.KEYDOWN, pygame.K_r),
         key(pygame.KEYDOWN, pygame.K_a),
     )
@@ -79,7 +79,7 @@ def test_a_person_plays_an_atari_like_game(tmp_path: Path):
         assert about["played"] == "gym:Tests/Joystick-v0" and about["keys"] == ["noop", "fire", "left", "right"]
     played = np.concatenate([store.read(name).actions[:-1].argmax(1) for name in store])
     order = [action for i, action in enumerate(played) if i == 0 or action != played[i - 1]]
-    # Right, then nothing, then fire; then (in a new episode, with fire still held) left.
+    # Right, nothing, fire; then, in a new episode, left.
     assert [int(action) for action in order[:4]] == [0, 3, 0, 1] and 2 in order[4:], order
 
 
@@ -186,5 +186,5 @@ def test_hands_steer_both_ways_and_know_their_limits():
     with pytest.raises(UserError, match="a keyboard cannot play 10 actions"):
         Hands(many(10), exclusive=True)
     with pytest.raises(UserError, match="a keyboard cannot play"):
-        gymnasium.register("Tests/Many-v0", Counting, kwargs={"actions": spaces.Discrete(30)})
+        gymnasium.register("Tests/Many-v0", "tests.fake_gym:Counting", kwargs={"actions": spaces.Discrete(30)})
         record_person(GymSource(env="Tests/Many-v0"), "nowhere")

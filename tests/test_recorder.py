@@ -118,7 +118,7 @@ def test_wrong_actions_are_refused_and_what_was_added_stays(tmp_path: Path, acti
         with pytest.raises(ValueError):
             recorder.add(frame(2), action)
         with pytest.raises(ValueError, match="uint8"):
-            recorder.add(frame(2).astype(np.float32))
+            recorder.add(frame(2).astype(np.float32))  # pyright: ignore[reportArgumentType]
         with pytest.raises(ValueError, match="differs from the first"):
             recorder.add(frame(2), state={"x": 1})
     assert len(EpisodeStore(tmp_path).read(recorder.names[0])) == 1

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from tests.fake_engine import make_fake
-from tests.fake_gym import Counting, OldMineRL
+from tests.fake_gym import OldMineRL
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world, tiny_starts
 from worldsim import cli
 from worldsim.actions import MINECRAFT
@@ -23,7 +23,7 @@ from worldsim.agents.sources_gym import GymSource, GymStage
 from worldsim.agents.sources_minerl import MineRLSource
 from worldsim.agents.sources_world import WorldSource
 from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.store import EpisodeStore, Split, split_of
 from worldsim.errors import UserError
 
 SMALL: dict[str, Any] = {"workers": 0, "progress": False, "episodes_per_world": 2}
@@ -31,7 +31,7 @@ GAMES: dict[str, dict[str, Any]] = {
     "discrete": {"actions": spaces.Discrete(4), "meanings": ["NOOP", "FIRE", "LEFT", "RIGHT"]},
     "multidiscrete": {"actions": spaces.MultiDiscrete([3, 2])},
     "multibinary": {"actions": spaces.MultiBinary(4)},
-    "box": {"actions": spaces.Box(np.float32([-1, 0]), np.float32([1, 1]))},
+    "box": {"actions": spaces.Box(np.array([-1, 0], np.float32), np.array([1, 1], np.float32))},
     "rendered": {"observed": False},
     "ends": {"end": 7},
     "cut": {"cut": 7},
@@ -41,7 +41,7 @@ GAMES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", autouse=True)
 def games() -> None:
     for name, kwargs in GAMES.items():
-        gymnasium.register(f"Tests/{name}-v0", Counting, kwargs=kwargs)
+        gymnasium.register(f"Tests/{name}-v0", "tests.fake_gym:Counting", kwargs=kwargs)
 
 
 def record(out: Path, source: Any, *, policy: str | None = None, **options: Any) -> list[Episode]:
@@ -60,7 +60,9 @@ def test_any_gymnasium_environment_is_recorded_as_it_was_played(tmp_path: Path, 
     for episode in record(tmp_path, source, policy=policy):
         assert episode.frames.shape == (15, 20, 24, 3)
         np.testing.assert_array_equal(episode.frames[:, 0, 0, 0], range(15))
-        shown = [np.sum(np.abs(spaces.flatten(codec.space, codec.action(a)))) * 10 for a in episode.actions[:-1]]
+        shown = [
+            np.abs(np.asarray(spaces.flatten(codec.space, codec.action(a)))).sum() * 10 for a in episode.actions[:-1]
+        ]
         np.testing.assert_allclose(episode.frames[1:, 0, 0, 2], shown, atol=1)
         np.testing.assert_array_equal(episode.rewards[:-1], np.arange(1, 15) % 3 == 0)
         assert not episode.actions[-1].any() and not episode.terminated.any()
@@ -171,7 +173,8 @@ def test_dreams_belong_to_the_split_of_the_map_that_they_begin_on(tmp_path: Path
         rest = {"rewards": np.zeros(40, np.float32), "terminated": np.zeros(40, bool)}
         episode = Episode(frames=frames, actions=actions, text="walking at noon", provenance=provenance, **rest)
         store.append(episode, f"map{seed}")
-    for split, seed in (("train", 5), ("validation", 13)):
+    places: tuple[tuple[Split, int], ...] = (("train", 5), ("validation", 13))
+    for split, seed in places:
         source = WorldSource(world=world_folder, starts=str(store.path), split=split)
         [dream] = record(tmp_path / split, source, episodes=1, episode_frames=5, policy="still")
         about = dream.provenance
@@ -228,14 +231,15 @@ def test_mistakes_are_told_before_anything_starts(source: Any, policy: str, scri
 
 
 def test_different_collections_have_different_names():
-    plain = {"policy": "random", "script": "", "episode_frames": 100}
+    plain: dict[str, Any] = {"policy": "random", "script": "", "episode_frames": 100}
     sources = [GymSource(env="A-v0"), GymSource(env="B-v0"), GymSource(env="A-v0", kwargs={"x": 1}), WorldSource()]
     prefixes = [name_prefix(source, **plain) for source in sources]
     prefixes += [name_prefix(sources[0], **plain | {"policy": "noop"}), name_prefix(LuantiSource(), **plain)]
     assert len(set(prefixes)) == len(prefixes) and all(p[0].isalnum() for p in prefixes)
     assert name_prefix(LuantiSource(), policy="mixture", script="", episode_frames=1000) == ""
     assert isinstance(make_source("worldsim"), WorldSource)
-    for wrong in ({"kind": "doom"}, {"kind": "gym"}, {"kind": "worldsim", "split": "none"}):
+    mistakes: list[dict[str, Any]] = [{"kind": "doom"}, {"kind": "gym"}, {"kind": "worldsim", "split": "none"}]
+    for wrong in mistakes:
         with pytest.raises(UserError):
             make_source(**wrong)
 
