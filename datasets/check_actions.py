@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.action_codec import AXIS
+
 # Edges of the mouse histogram in degrees per frame, mirrored for the other direction: fine near zero, coarse far out.
 EDGES = (0.05, 0.15, 0.5, 1.5, 5.0, 15.0, 50.0)
 # The mouse stands still below this many degrees per frame.
@@ -96,7 +98,8 @@ def impossible_actions(actions: NDArray[np.float32], keys: tuple[str, ...], most
     missing = ~np.isfinite(actions)
     if missing.any():
         wrong.append(f"{int(missing.any(1).sum())} actions hold values that are not numbers{_first(missing)}")
-    down = actions[:, : len(keys)]
+    # A stick or a throttle may be anywhere between its bounds.
+    down = actions[:, [i for i, name in enumerate(keys) if not name.startswith(AXIS)]]
     between = np.isfinite(down) & (down != 0) & (down != 1)
     if between.any():
         wrong.append(f"{int(between.any(1).sum())} actions have keys other than 0 and 1{_first(between)}")

@@ -5,13 +5,14 @@
 which rows and which seconds are whose. Row t holds what was seen at t and the action that was chosen then: it leads to
 row t + 1. ``next.reward`` belongs to the same transition, ``next.done`` to the frame after it.
 
-An action's values keep their units and become ``axis.NAME``, with the names that the data set gives them; those of type
-bool become keys.
+An action's values become ``axis.NAME``, with the names that the data set gives them, divided by the largest magnitude
+in the whole data set (kept in ``provenance["axis_scales"]``), so that they lie in -1 to 1; those of type bool become
+keys.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.action_codec import AXIS
 from worldsim.datasets.import_recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.video import probe_video, read_picture, stream_video
 from worldsim.errors import UserError
@@ -29,6 +31,8 @@ INFO = "meta/info.json"
 _SLACK = 0.5
 
 Row = Mapping[str, Any]
+# By the name of an action's feature, the largest magnitude of each of its values.
+Scales = Mapping[str, NDArray[np.float32]]
 
 
 def find_lerobot(source: Path, view: str = "") -> list[Recording]:
@@ -45,32 +49,32 @@ def find_lerobot(source: Path, view: str = "") -> list[Recording]:
     version = str(info.get("codebase_version", ""))
     if not version.startswith(("v2.", "v3.")):
         raise UserError(f"{source / INFO}: version {version or 'unknown'} is not known; known are v2.0, v2.1 and v3.0")
-    camera = _camera(info, view)
+    camera, features = _camera(info, view), _action_features(info)
+    if not features:
+        raise UserError(f"{source / INFO} names no feature 'action'")
+    scales = {name: _largest(source, name) for name in features}
     rows = _episodes_v3(source) if version.startswith("v3.") else _episodes_v2(source)
     licence = _licence(source / "README.md")
     return [
         Recording(
             name=episode_name(f"{source.resolve().name}/{int(row['episode_index']):06d}"),
             origin=f"{source}, episode {int(row['episode_index'])}",
-            open=partial(_open, source, info, camera, row, licence),
+            open=partial(_open, source, info, camera, row, scales, licence),
             part=f"{source.resolve().name} {row['episode_index']} {row['length']} {camera}",
         )
         for row in rows
     ]
 
 
-def _open(source: Path, info: Row, camera: str, row: Row, licence: str) -> Footage:
+def _open(source: Path, info: Row, camera: str, row: Row, scales: Scales, licence: str) -> Footage:
     number, fps = int(row["episode_index"]), float(info["fps"])
-    names = [name for name in info["features"] if name == "action" or name.startswith("action.")]
-    if not names:
-        raise UserError(f"{source / INFO} names no feature 'action'")
     table = _table(source / _path(info["data_path"], info, row, "data"), number)
     length = len(table["frame_index"])
     if length != int(row["length"]):
         raise ValueError(f"{length} rows, but {row['length']} are promised")
     if list(table["frame_index"]) != list(range(length)):
         raise ValueError("its rows are not in order")
-    keys, columns = _actions(info["features"], names, table)
+    keys, columns, divided = _actions(info["features"], scales, table)
     columns[-1] = 0
     terminated = np.zeros(length, np.bool_)
     terminated[1:] = np.asarray(table.get("next.done", np.zeros(length)), np.bool_).reshape(length)[:-1]
@@ -96,6 +100,7 @@ def _open(source: Path, info: Row, camera: str, row: Row, licence: str) -> Foota
             "format": info["codebase_version"],
             "camera": camera,
             "keys": keys,
+            "axis_scales": divided,
             **({"licence": licence} if licence else {}),
             "fps": int(fps) if fps.is_integer() else fps,
         },
@@ -125,27 +130,49 @@ def _check_length(video: Path, start: float, length: int, fps: float) -> None:
         raise ValueError(f"{video.name} has {held} frames from {start:g} s on, {length} are needed")
 
 
-def _actions(features: Row, names: Sequence[str], table: Row) -> tuple[list[str], NDArray[np.float32]]:
-    """Names of the columns and the columns (F, A)."""
+def _actions(features: Row, scales: Scales, table: Row) -> tuple[list[str], NDArray[np.float32], dict[str, float]]:
+    """Names of the columns, the columns (F, A), and what the continuous ones were divided by."""
     keys: list[str] = []
-    columns = []
-    for name in names:
+    columns, divided = [], {}
+    for name, scale in scales.items():
         try:
             values = np.stack([np.ravel(np.asarray(cell)) for cell in table[name]])
-            columns.append(values.astype(np.float32))
+            numbers = values.astype(np.float32)
         except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f"its {name} is not a table of numbers: {error}") from error
         plain = name.removeprefix("action").removeprefix(".")
         given = _flat_names(features[name].get("names"))
-        ends = given if len(given) == values.shape[1] else [str(i) for i in range(values.shape[1])]
-        mark = "" if values.dtype == np.bool_ else "axis"
-        keys += [".".join(filter(None, (mark, plain, end))) for end in ends]
+        ends = given if len(given) == numbers.shape[1] else [str(i) for i in range(numbers.shape[1])]
+        mark = "" if values.dtype == np.bool_ else AXIS.rstrip(".")
+        own = [".".join(filter(None, (mark, plain, end))) for end in ends]
+        if mark:
+            numbers /= scale
+            divided |= dict(zip(own, scale.tolist(), strict=True))
+        keys += own
+        columns.append(numbers)
     if len(set(keys)) < len(keys):
         raise ValueError(f"its actions have equal names: {', '.join(keys)}")
     array = np.concatenate(columns, 1)
     if not np.isfinite(array).all():
         raise ValueError("its actions are not all finite")
-    return keys, array
+    return keys, array, divided
+
+
+def _largest(source: Path, name: str) -> NDArray[np.float32]:
+    """The largest magnitude of each of an action's values over all episodes; 1 where it is always 0."""
+    most: NDArray[Any] = np.zeros(1)
+    for path in sorted((source / "data").glob("*/*.parquet")):
+        try:
+            cells = _parquet().read_table(path, columns=[name]).column(name).to_pylist()
+            most = np.maximum(most, np.abs(np.stack([np.ravel(np.asarray(cell, np.float64)) for cell in cells])).max(0))
+        except (OSError, ValueError, TypeError, KeyError):
+            # What is wrong with a table is told when its episodes are opened.
+            continue
+    return np.where(np.isfinite(most) & (most > 0), most, 1.0).astype(np.float32)
+
+
+def _action_features(info: Row) -> list[str]:
+    return [name for name in info["features"] if name == "action" or name.startswith("action.")]
 
 
 def _flat_names(names: Any) -> list[str]:
