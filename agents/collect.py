@@ -38,6 +38,7 @@ def collect(
     make_env: EnvFactory = make_luanti,
     script: str = "",
     prefix: str = "",
+    ray: str | None = None,
     progress: bool = True,
 ) -> CollectionReport:
     """Record episodes into the store at ``out``; what is there already is skipped.
@@ -58,6 +59,7 @@ def collect(
             ``fps``.
         script: text of the action script, for ``policy="script"``.
         prefix: of the episodes' names: collections that share a store need different ones.
+        ray: record on a Ray cluster: ``local``, ``auto`` or an address; see ``worldsim.agents.collect_ray``.
         progress: show a progress bar.
 
     Raises:
@@ -87,7 +89,20 @@ def collect(
     todo = [world for world in worlds if not all(name in store for name in world.names)]
     start = time.monotonic()
     with Display(total, report, start, enabled=progress) as display:
-        if workers == 0:
+        if ray is not None:
+            from worldsim.agents.collect_ray import collect_ray
+
+            def fail(world: World, attempt: int, reason: str) -> bool:
+                return _fail(report, display, world, attempt, reason, attempts)
+
+            try:
+                collect_ray(
+                    out, todo, address=ray, workers=workers, make_env=make_env, fps=fps, silence=SILENCE_SECONDS,
+                    fail=fail, display=display,
+                )  # fmt: skip
+            except KeyboardInterrupt:
+                report.interrupted = True
+        elif workers == 0:
             _collect_here(store, todo, make_env, fps, attempts, report, display)
         else:
             _collect_beside(Path(out), todo, make_env, fps, attempts, workers, report, display)

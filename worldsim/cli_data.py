@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.progress import track
 
 from worldsim.cli_config import compose_config, plain, required, run_folder
+from worldsim.cli_store import open_store
 from worldsim.datasets.governance import select
 from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
 from worldsim.errors import UserError
@@ -25,6 +26,8 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     from worldsim.agents.collect import collect
     from worldsim.agents.sources_choice import name_prefix
 
+    # Both ray=auto and, as hydra would have it for a setting that is not there, +ray=auto.
+    overrides = [word.removeprefix("+") if word.startswith("+ray=") else word for word in overrides]
     config = compose_config("collect", overrides, flags)
     out = required(config, "out", "--out data/luanti")
     if config.human:
@@ -50,6 +53,7 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
         script=script,
         make_env=source,
         prefix=name_prefix(source, policy=policy, script=script, episode_frames=config.episode_frames),
+        ray=config.ray,
     )
     (folder / "report.json").write_text(json.dumps(vars(report), indent=1))
     print(report.line())
@@ -168,7 +172,7 @@ def contact_sheet(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     store, config = _open(overrides, flags)
     names = _chosen(store, config)
     if not names:
-        raise UserError(f"there is no episode in {store.path}")
+        raise UserError(f"there is no episode in {store.url}")
     rows = []
     for i in np.unique(np.linspace(0, len(names) - 1, config.episodes).astype(int)):
         total = int(store.manifest(names[i])["frames"])
@@ -191,7 +195,4 @@ def _chosen(store: EpisodeStore, config: DictConfig) -> list[str]:
 
 def _open(overrides: Sequence[str], flags: Mapping[str, Any]) -> tuple[EpisodeStore, DictConfig]:
     config = compose_config("data", overrides, flags)
-    path = Path(required(config, "data", "data=data/luanti"))
-    if not path.is_dir():
-        raise FileNotFoundError(f"no such store: {path}")
-    return EpisodeStore(path), config
+    return open_store(required(config, "data", "data=data/luanti")), config
