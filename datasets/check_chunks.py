@@ -5,80 +5,55 @@ the shard's index is lost (a file that was cut), because every chunk is a zstd f
 """
 
 import json
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
-# The first bytes of a zstd frame (RFC 8878, section 3.1.1).
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-CRC_BYTES = 4
-# A chunk that the writer left out because it holds nothing but the fill value.
-ABSENT = 2**64 - 1
-SUPPORTED = ["bytes", "zstd", "crc32c"]
+from worldsim.datasets.manifest import ARRAYS
+from worldsim.datasets.shard_reader import (
+    ABSENT,
+    CRC_BYTES,
+    ZSTD_MAGIC,
+    ShardedArray,
+    ShardError,
+    ShardLayout,
+)
 
 
 class DamagedArrayError(ValueError):
     """An array, or one chunk of it, is not what was written."""
 
 
-@dataclass(frozen=True)
-class ArrayLayout:
-    """What ``zarr.json`` says of an array that this package wrote: chunks of ``rows`` rows in one shard.
-
-    Attributes:
-        shape: of the array, rows first.
-        dtype: of its values.
-        rows: of a chunk.
-        fill: value of what was left out.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    rows: int
-    fill: Any
-
-    @property
-    def chunks(self) -> int:
-        """Number of chunks that hold the rows."""
-        return -(-self.shape[0] // self.rows)
-
-    def span(self, chunk: int) -> tuple[int, int]:
-        """First row of a chunk, and the one after its last."""
-        return chunk * self.rows, min((chunk + 1) * self.rows, self.shape[0])
-
-
-def read_layout(folder: Path) -> ArrayLayout:
+def read_layout(folder: Path) -> ShardLayout:
     """Read ``zarr.json`` of an array folder.
 
     Raises:
-        DamagedArrayError: it is missing, cannot be read, or is not of the layout that this package writes.
+        DamagedArrayError: it is missing, cannot be read, or is not of the layout that episodes are written in.
     """
     try:
         about = json.loads((folder / "zarr.json").read_text())
-        (sharding,) = about["codecs"]
-        inner = sharding["configuration"]
-        shape, chunk = tuple(map(int, about["shape"])), tuple(map(int, inner["chunk_shape"]))
-        shard = tuple(map(int, about["chunk_grid"]["configuration"]["chunk_shape"]))
-        layout = ArrayLayout(shape, np.dtype(about["data_type"]), chunk[0], about["fill_value"])
-        codecs = [codec["name"] for codec in inner["codecs"]]
-        fits = chunk[1:] == shape[1:] == shard[1:] and shape[0] <= shard[0] and shard[0] % chunk[0] == 0
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError) as error:
         raise DamagedArrayError(f"{folder.name}/zarr.json cannot be read") from error
-    if codecs != SUPPORTED or not fits or inner.get("index_location", "end") != "end":
+    layout = ShardLayout.parse(about) if isinstance(about, dict) else None
+    if layout is None or layout.shape[0] > layout.shard_rows:
         raise DamagedArrayError(f"{folder.name}/zarr.json describes another layout than that of episodes")
     return layout
 
 
-def shard_file(folder: Path, layout: ArrayLayout) -> Path:
+def shard_file(folder: Path, layout: ShardLayout) -> Path:
     """The one file that holds an array's chunks; absent when every value is the fill value."""
     return folder.joinpath("c", *["0"] * len(layout.shape))
+
+
+def arrays_folder(episode: Path, manifest: Mapping[str, Any]) -> Path:
+    """The folder of an episode's arrays; where the manifest does not tell, the only one that there is."""
+    if "files" not in manifest and not (episode / ARRAYS).is_dir():
+        return next(iter(sorted(episode.glob(f"{ARRAYS}.*"))), episode / ARRAYS)
+    return episode / manifest.get("folder", ARRAYS)
 
 
 class ArrayChunks:
@@ -88,23 +63,43 @@ class ArrayChunks:
         folder: of the array, with its ``zarr.json``.
         layout: to use instead of what ``zarr.json`` says, where that file is lost.
         present: whether the shard has to be there; without it, a shard that is not there is all fill value.
+        sums: CRC-32C of every chunk (None: left out) where the manifest tells them: a chunk that was found without
+            the index is then known by it.
+
+    Attributes:
+        indexed: whether the shard's index is sound.
 
     Raises:
         DamagedArrayError: the layout cannot be read, or the shard should be there and is not.
     """
 
-    def __init__(self, folder: Path, layout: ArrayLayout | None = None, *, present: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        layout: ShardLayout | None = None,
+        *,
+        present: bool = False,
+        sums: Sequence[int | None] | None = None,
+    ):
         self.folder = folder
         self.layout = layout or read_layout(folder)
         file = shard_file(folder, self.layout)
         if present and not file.is_file():
             raise DamagedArrayError(f"{folder.name} is missing")
-        self._file = file if file.is_file() else None
-        self.indexed = True
-        self._places = self._read_places()
+        name = file.relative_to(folder.parent).as_posix()
+        sizes = {name: file.stat().st_size} if file.is_file() else {}
+        known = {} if sums is None else {name: sums}
+        self._array = _Salvaged(self.layout, folder.name, sizes, _reader(folder.parent), known)
+        self._array.index()
+        self.indexed = not self._array.salvaged
 
     def __len__(self) -> int:
-        return self.layout.chunks
+        return -(-self.layout.shape[0] // self.layout.chunk_rows)
+
+    def span(self, chunk: int) -> tuple[int, int]:
+        """First row of a chunk, and the one after its last."""
+        rows = self.layout.chunk_rows
+        return chunk * rows, min((chunk + 1) * rows, self.layout.shape[0])
 
     def read(self, chunk: int) -> NDArray[Any]:
         """The rows of a chunk, its checksum compared.
@@ -112,16 +107,11 @@ class ArrayChunks:
         Raises:
             DamagedArrayError: the chunk is lost or altered.
         """
-        first, last = self.layout.span(chunk)
-        shape = (last - first, *self.layout.shape[1:])
-        place = self._places.get(chunk)
-        if place is None and self.indexed:
-            return np.full(shape, self.layout.fill, self.layout.dtype)
-        body = None if place is None else self._checked(*place)
-        if body is None:
-            raise DamagedArrayError(f"{self.folder.name}: rows {first} to {last - 1} are damaged")
-        whole = np.frombuffer(body, self.layout.dtype.newbyteorder("<")).astype(self.layout.dtype, copy=False)
-        return whole.reshape(self.layout.rows, *self.layout.shape[1:])[: last - first]
+        first, last = self.span(chunk)
+        try:
+            return self._array.read(first, last)
+        except ShardError as error:
+            raise DamagedArrayError(f"{self.folder.name}: rows {first} to {last - 1} are damaged") from error
 
     def read_all(self) -> NDArray[Any]:
         """Every row.
@@ -129,7 +119,7 @@ class ArrayChunks:
         Raises:
             DamagedArrayError: a chunk is lost or altered.
         """
-        return np.concatenate([self.read(chunk) for chunk in range(len(self))])
+        return self.read_rows(0, self.layout.shape[0])
 
     def read_rows(self, start: int, stop: int) -> NDArray[Any]:
         """Rows ``start`` to ``stop`` (exclusive), from the chunks that hold them.
@@ -137,9 +127,12 @@ class ArrayChunks:
         Raises:
             DamagedArrayError: one of those chunks is lost or altered.
         """
-        first, last = start // self.layout.rows, -(-stop // self.layout.rows)
-        joined = np.concatenate([self.read(chunk) for chunk in range(first, last)])
-        return joined[start - first * self.layout.rows : stop - first * self.layout.rows]
+        try:
+            return self._array.read(start, stop)
+        except ShardError as error:
+            for chunk in range(start // self.layout.chunk_rows, -(-stop // self.layout.chunk_rows)):
+                self.read(chunk)
+            raise DamagedArrayError(f"{self.folder.name}: {error}") from error
 
     def sound(self) -> Iterator[bool]:
         """Whether each chunk is what was written; they are decompressed one after the other."""
@@ -151,48 +144,58 @@ class ArrayChunks:
             else:
                 yield True
 
-    def _read_places(self) -> dict[int, tuple[int, int]]:
-        """Where each chunk lies in the shard: (first byte, one after its last)."""
-        if self._file is None:
-            return {}
-        count = -(-self.layout.shape[0] // self.layout.rows)
-        size, index = self._file.stat().st_size, 16 * count
-        with self._file.open("rb") as file:
-            file.seek(max(0, size - index - CRC_BYTES))
-            tail = file.read()
-        if len(tail) == index + CRC_BYTES and _crc(tail[:-CRC_BYTES]) == tail[-CRC_BYTES:]:
-            rows = np.frombuffer(tail[:-CRC_BYTES], "<u8").reshape(count, 2).tolist()
-            return {chunk: (at, at + length) for chunk, (at, length) in enumerate(rows) if at != ABSENT}
-        self.indexed = False
-        return dict(enumerate(_chunks_without_index(self._file.read_bytes())))
 
-    def _checked(self, start: int, stop: int) -> bytes | None:
-        """The decompressed bytes of a chunk; None if they are not what was written."""
-        assert self._file is not None
-        with self._file.open("rb") as file:
+def _reader(root: Path) -> Any:
+    def read_range(path: str, start: int, stop: int) -> bytes:
+        with (root / path).open("rb") as file:
             file.seek(start)
-            packed = file.read(stop - start)
-        if len(packed) != stop - start or _crc(packed[:-CRC_BYTES]) != packed[-CRC_BYTES:]:
-            return None
+            return file.read(stop - start)
+
+    return read_range
+
+
+class _Salvaged(ShardedArray):
+    """An array whose index is put together from the chunks themselves where it is lost."""
+
+    salvaged = False
+
+    def _load_index(self, shard: int) -> NDArray[np.uint64] | None:
         try:
-            body = bytes(Zstd().decode(packed[:-CRC_BYTES]))
-        except (RuntimeError, ValueError):
-            return None
-        wanted = self.layout.rows * math.prod(self.layout.shape[1:]) * self.layout.dtype.itemsize
-        return body if len(body) == wanted else None
+            return super()._load_index(shard)
+        except ShardError:
+            self.salvaged = True
+        file, count = self.file(shard), self.layout.shard_rows // self.layout.chunk_rows
+        content = self._read_range(file, 0, self._sizes[file])
+        # A chunk that was not found lies behind the end of the file, where nothing can be read.
+        index = np.full((count, 2), (len(content), CRC_BYTES + 1), np.uint64)
+        sums = self._sums.get(file)
+        for number, (at, length) in enumerate(_chunks_without_index(content, resume=sums is not None)):
+            if sums is None:
+                index[number : number + 1] = at, length
+            else:
+                crc = int.from_bytes(content[at + length - CRC_BYTES : at + length], "little")
+                index[[i for i, known in enumerate(sums) if known == crc]] = at, length
+        index[[i for i, known in enumerate(sums or ()) if known is None]] = ABSENT, ABSENT
+        return index
 
 
-def _chunks_without_index(content: bytes) -> Iterator[tuple[int, int]]:
-    """Chunks in the order in which they were written, up to the first that is not sound.
+def _chunks_without_index(content: bytes, *, resume: bool) -> Iterator[tuple[int, int]]:
+    """Offset and length of the sound chunks of a shard, in the order in which they were written.
 
-    Behind a damaged chunk nothing tells how many there were, so those that follow could be any.
+    Behind a damaged chunk nothing tells how many there were, so those that follow could be any: they are looked for
+    only with ``resume``.
     """
     at = 0
-    while (end := _frame_end(content, at)) is not None:
-        if _crc(content[at:end]) != content[end : end + CRC_BYTES]:
+    while at >= 0:
+        end = _frame_end(content, at)
+        if end is not None and _crc(content[at:end]) == content[end : end + CRC_BYTES]:
+            yield at, end + CRC_BYTES - at
+            at = end + CRC_BYTES
+            if content.startswith(ZSTD_MAGIC, at):
+                continue
+        if not resume:
             return
-        yield at, end + CRC_BYTES
-        at = end + CRC_BYTES
+        at = content.find(ZSTD_MAGIC, at + 1)
 
 
 def _frame_end(content: bytes, at: int) -> int | None:

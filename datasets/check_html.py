@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.check import Report
 from worldsim.datasets.check_actions import AXES, ActionCount, mouse_edges
 from worldsim.datasets.check_charts import bars, columns, picture_uri, sheet
-from worldsim.datasets.check_chunks import ArrayChunks, DamagedArrayError
+from worldsim.datasets.check_chunks import ArrayChunks, DamagedArrayError, arrays_folder
 from worldsim.datasets.check_judge import Alignment
 from worldsim.datasets.check_pictures import thumbnail
 
@@ -169,7 +169,8 @@ def _shared(report: Report) -> Iterator[tuple[str, str]]:
 
 def _frames(report: Report, name: str, numbers: Iterable[int]) -> list[NDArray[np.uint8]]:
     try:
-        frames = ArrayChunks(report.store / "episodes" / name / "arrays" / "frames")
+        manifest = next(look.manifest for look in report.looks if look.name == name)
+        frames = ArrayChunks(arrays_folder(report.store / "episodes" / name, manifest) / "frames")
         return [thumbnail(frames.read_rows(t, t + 1)[0]) for t in numbers if t < frames.layout.shape[0]]
     except DamagedArrayError:
         return []

@@ -28,14 +28,14 @@ SEED_NAMES = ("seed", "map_seed", "world_seed", "level_seed")
 def picture_hashes(frames: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Perceptual hashes uint64 (N, 4) of frames uint8 (N, H, W, 3), and which (N,) have enough in them to tell."""
     grey = frames[:, : max(1, round(frames.shape[1] * WORLD_ROWS))]
-    grey = (grey[..., 0].astype(np.uint16) + grey[..., 1] + grey[..., 2]).astype(np.float32) / 3
+    grey = (grey[..., 0].astype(np.uint16) + grey[..., 1] + grey[..., 2]) / np.float32(3)
     small = _shrink(_shrink(grey, 1), 2)
-    waves = dctn(small, axes=(1, 2), norm="ortho", workers=1)[:, :KEPT, 1 : KEPT + 1].reshape(len(frames), -1)
+    waves = np.asarray(dctn(small, axes=(1, 2), norm="ortho"))[:, :KEPT, 1 : KEPT + 1].reshape(len(frames), -1)
     bits = np.packbits(waves > 0, axis=1)
     return bits.view(np.uint64), np.abs(waves).mean(1) > PLAIN
 
 
-def _shrink(grey: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def _shrink(grey: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
     """Average an axis into ``SIDE`` parts of equal size; a shorter one is repeated first."""
     if grey.shape[axis] < SIDE:
         grey = grey.repeat(-(-SIDE // grey.shape[axis]), axis)

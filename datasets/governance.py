@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.manifest import json_sha256
+from worldsim.datasets.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
 
 RECORD_FORMAT = 1
@@ -31,8 +33,7 @@ ALTERNATIVES, EXCLUDES = "|", "-"
 
 def identity(manifest: Mapping[str, Any]) -> str:
     """An episode's identity: the sha256 of its manifest (as ``EpisodeStore.manifest`` gives it)."""
-    body = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return json_sha256({key: value for key, value in manifest.items() if key != "sha256"})
 
 
 def missing_fields(manifest: Mapping[str, Any]) -> list[str]:
@@ -66,19 +67,19 @@ def select(
     Raises:
         UserError: episodes are there, and none fits.
     """
-    names = store.names(split)
-    fitting = [
-        name
-        for name in names
-        if _fits(licence_of(store.manifest(name)), licence) and _fits(source_of(store.manifest(name)), source)
-    ]
-    if names and not fitting:
-        there = {licence_of(store.manifest(n)) for n in names}, {source_of(store.manifest(n)) for n in names}
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    index = store.index()
+    rows = everything = index.rows(split=split)
+    for label, patterns in (("licence", licence), ("source", source)):
+        fits = np.array([_fits(value, patterns) for value in index.labels[label]], bool)
+        rows = rows[fits[index.codes[label][rows]]]
+    if len(everything) and not len(rows):
+        there = (f"{label}s: {'; '.join(sorted(index.labels[label]))}" for label in ("licence", "source"))
         raise UserError(
-            f"no episode of {store.path} fits licence={licence or '*'} source={source or '*'}; "
-            f"licences: {'; '.join(sorted(there[0]))}; sources: {'; '.join(sorted(there[1]))}"
+            f"no episode of {store.url} fits licence={licence or '*'} source={source or '*'}; {'; '.join(there)}"
         )
-    return fitting
+    return index.names_of(rows)
 
 
 def _fits(value: str, patterns: str | None) -> bool:
@@ -124,7 +125,7 @@ def training_record(
         licences[licence_of(manifest)] += 1
         sources[source_of(manifest)] += 1
     one = {
-        "store": str(store.path),
+        "store": store.url,
         "digest": hashlib.sha256("".join(sorted(identities.values())).encode()).hexdigest(),
         "frames": frames,
         "hours": round(hours, 4),

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.check_chunks import ArrayChunks, ArrayLayout, DamagedArrayError
+from worldsim.datasets.check_chunks import ArrayChunks, DamagedArrayError, arrays_folder
 from worldsim.datasets.check_episode import compare_files
 from worldsim.datasets.episode import Episode
-from worldsim.datasets.episode_files import recorded_rows
+from worldsim.datasets.episode_files import recorded_rows, sync_path, sync_tree
 from worldsim.datasets.governance import identity
+from worldsim.datasets.shard_reader import ShardLayout
 from worldsim.datasets.store import CorruptEpisodeError, EpisodeStore
 
 NEEDED = ("actions", "rewards", "terminated")
@@ -97,7 +98,7 @@ def repair(
             if out is not None and name not in out:
                 copy_episode(folder / name, out)
         else:
-            _salvage_into(out or store, folder / name, usual, report, keep_incomplete, shortest)
+            _salvage_into(store if out is None else out, folder / name, usual, report, keep_incomplete, shortest)
             if out is None:
                 report.aside.append(str(_move_aside(store, name).relative_to(store.path)))
         if progress is not None:
@@ -115,10 +116,9 @@ def copy_episode(folder: Path, out: EpisodeStore) -> None:
         manifest = json.loads((aside / "manifest.json").read_text())
         if wrong := compare_files(aside, manifest, hash_files=True):
             raise CorruptEpisodeError(f"episode {folder.name!r}: {wrong[0]} after copying")
-        for path in [*aside.rglob("*"), aside]:
-            _flush(path)
+        sync_tree(aside)
         aside.rename(out.path / "episodes" / folder.name)
-        _flush(out.path / "episodes")
+        sync_path(out.path / "episodes")
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -182,7 +182,7 @@ def salvage(
         "manifest": trust,
         "lost": [f"{loss.what}: {loss.why}" for loss in losses],
     }
-    if not frames.indexed:
+    if not frames.indexed and not _numbered(manifest):
         # Chunks that hold nothing but black are not written, and without the index nothing tells where they were.
         about["frames"] = "the shard's index was lost: chunks are numbered in the order found"
     parts = []
@@ -224,25 +224,30 @@ def _plausible(left: Mapping[str, Any]) -> dict[str, Any]:
 
 def _open_frames(folder: Path, manifest: Mapping[str, Any]) -> ArrayChunks:
     """The frames, also where their ``zarr.json`` is lost but the manifest tells their shape."""
-    where = folder / "arrays" / "frames"
-    written = any(path.startswith("arrays/frames/c/") for path in manifest.get("files", {}))
+    where, files = arrays_folder(folder, manifest) / "frames", manifest.get("files", {})
+    written = [about for path, about in files.items() if "/frames/c/" in path]
+    sums = written[0].get("crc32c") if written else None
     try:
         # Without a manifest, a shard that is not there may be lost as well as all black.
-        return ArrayChunks(where, present=written or "files" not in manifest)
+        return ArrayChunks(where, present=bool(written) or "files" not in manifest, sums=sums)
     except DamagedArrayError:
-        if "frames" not in manifest or not written:
+        if not written:
             raise
-        width, height = manifest["size"]
-        shape, rows = (int(manifest["frames"]), height, width, 3), recorded_rows(manifest)
-        layout = ArrayLayout(shape, np.dtype(np.uint8), rows, 0)
-        return ArrayChunks(where, layout, present=True)
+        (width, height), frames, rows = manifest["size"], int(manifest["frames"]), recorded_rows(manifest)
+        layout = ShardLayout((frames, height, width, 3), np.dtype(np.uint8), rows, -(-frames // rows) * rows, 0)
+        return ArrayChunks(where, layout, present=True, sums=sums)
+
+
+def _numbered(manifest: Mapping[str, Any]) -> bool:
+    """Whether the manifest tells each chunk of frames by its checksum."""
+    return any("crc32c" in about for about in manifest.get("files", {}).values())
 
 
 def _sound_arrays(
     folder: Path, manifest: Mapping[str, Any], frames: int, losses: list[Loss]
 ) -> dict[str, NDArray[Any]]:
     """All arrays but the frames that can be read, each with a row for every frame."""
-    root = folder / "arrays"
+    root = arrays_folder(folder, manifest)
     found = [str(p.parent.relative_to(root)) for p in root.rglob("zarr.json") if p.parent not in (root, root / "state")]
     names = manifest.get("arrays") or sorted(found)
     files, small = manifest.get("files"), {}
@@ -250,7 +255,7 @@ def _sound_arrays(
         if name == "frames":
             continue
         try:
-            shard = any(path.startswith(f"arrays/{name}/c/") for path in files) if files else name == "actions"
+            shard = any(f"/{name}/c/" in path for path in files) if files else name == "actions"
             array = ArrayChunks(root / name, present=shard).read_all()
             if len(array) != frames:
                 raise DamagedArrayError(f"{name} has {len(array)} rows for {frames} frames")
@@ -307,7 +312,7 @@ def _sound_runs(frames: ArrayChunks, losses: list[Loss], name: str, shortest: in
     """First frame and one after the last of every run of sound chunks; the others are losses."""
     runs: list[tuple[int, int]] = []
     for chunk, sound in enumerate(frames.sound()):
-        first, last = frames.layout.span(chunk)
+        first, last = frames.span(chunk)
         if not sound:
             losses.append(Loss(name, f"frames {first} to {last - 1}", "their chunk is damaged"))
         elif runs and runs[-1][1] == first:
@@ -354,11 +359,3 @@ def _move_aside(store: EpisodeStore, name: str) -> Path:
         target = folder / f"{name}.{number}"
     (store.path / "episodes" / name).rename(target)
     return target
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -55,7 +55,7 @@ def test_every_flipped_byte_costs_its_own_chunk_and_no_other(tmp_path: Path):
         # A damaged index is made up for by the chunks' own headers.
         assert sound.count(False) == (1 if at < index else 0)
         for number in np.flatnonzero(sound):
-            first, last = chunks.layout.span(int(number))
+            first, last = chunks.span(int(number))
             np.testing.assert_array_equal(chunks.read(int(number)), episode.frames[first:last])
 
 

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -160,7 +160,7 @@ def write_on_and_on(out: str, first: int) -> None:
         (Path(out) / "committed" / f"e{number:06d}").touch()
 
 
-def writers(*jobs: tuple[object, ...]) -> list[BaseProcess]:
+def writers(*jobs: tuple[object, ...]) -> Sequence[BaseProcess]:
     """Processes from one server that has imported everything, so that each starts at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.test_faults"])

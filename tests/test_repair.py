@@ -73,6 +73,15 @@ def test_a_damaged_chunk_costs_its_frames_and_no_others(tmp_path: Path):
     assert len(out) == 4
 
 
+def test_the_old_store_is_only_read_even_while_the_new_one_is_empty(tmp_path: Path):
+    store = filled(tmp_path / "a")
+    for name in ("e0", "e1", "e2"):
+        damage_second_chunk(store, name)
+    before = snapshot(tmp_path / "a")
+    repair(EpisodeStore(tmp_path / "a"), out := EpisodeStore(tmp_path / "b"))
+    assert snapshot(tmp_path / "a") == before and len(out) == 6
+
+
 def test_in_place_what_is_damaged_is_moved_aside_as_it_was(tmp_path: Path):
     store = filled(tmp_path)
     damage_second_chunk(store, "e1")
@@ -178,7 +187,22 @@ def test_lost_descriptions_and_a_lost_index_are_made_up_for(tmp_path: Path):
     for seed in (1, 2):
         part = out.read(f"e{seed}.f000000-000100")
         np.testing.assert_array_equal(part.frames, make_episode(100, seed=seed).frames)
+    assert "frames" not in out.read("e2.f000000-000100").provenance["salvaged"]
+    # Without the manifest's checksums nothing tells one chunk from another but their order.
+    (store.path / "episodes" / "e2" / "manifest.json").unlink()
+    repair(EpisodeStore(tmp_path / "a"), out := EpisodeStore(tmp_path / "c"))
     assert "numbered in the order found" in out.read("e2.f000000-000100").provenance["salvaged"]["frames"]
+
+
+def test_with_the_manifests_checksums_a_lost_index_and_a_damaged_chunk_cost_that_chunk_alone(tmp_path: Path):
+    store = filled(tmp_path / "a")
+    damage_second_chunk(store, "e1")
+    file = shard(store, "e1")
+    file.write_bytes(file.read_bytes()[:-1])
+    report = repair(EpisodeStore(tmp_path / "a"), out := EpisodeStore(tmp_path / "b"))
+    assert report.parts == {"e1": ["e1.f000000-000032", "e1.f000064-000100"]}
+    kept = out.read("e1.f000064-000100")
+    np.testing.assert_array_equal(kept.frames, make_episode(100, seed=1).frames[64:])
 
 
 def test_a_lost_shard_is_never_read_as_zeros(tmp_path: Path):
