@@ -141,7 +141,7 @@ class _Axes:
 class _Camera:
     """Pitch and yaw in degrees a frame, as they are."""
 
-    names = ("pitch", "yaw")
+    names: tuple[str, ...] = ("pitch", "yaw")
 
     def __init__(self, space: spaces.Box):
         self.space = space

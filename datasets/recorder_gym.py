@@ -36,7 +36,8 @@ class RecordEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._pictures = EnvPictures(env)
         named = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         usual: dict[str, Any] = {"fps": frames_per_second(env), "source": f"gym:{named}", "policy": "unknown"}
-        self.recorder = Recorder(store, self.codec.spec, **(usual | {"consent": "no person recorded"} | options))
+        chosen: dict[str, Any] = {**usual, "consent": "no person recorded", **options}
+        self.recorder = Recorder(store, self.codec.spec, **chosen)
         self._shown: NDArray[np.uint8] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
