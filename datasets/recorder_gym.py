@@ -36,7 +36,7 @@ class RecordEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._pictures = EnvPictures(env)
         named = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         usual: dict[str, Any] = {"fps": frames_per_second(env), "source": f"gym:{named}", "policy": "unknown"}
-        chosen: dict[str, Any] = {**usual, "consent": "no person recorded", **options}
+        chosen: dict[str, Any] = {**usual, "consent": "not stated", **options}
         self.recorder = Recorder(store, self.codec.spec, **chosen)
         self._shown: NDArray[np.uint8] | None = None
 

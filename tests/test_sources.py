@@ -234,7 +234,10 @@ def test_different_collections_have_different_names():
     plain: dict[str, Any] = {"policy": "random", "script": "", "episode_frames": 100}
     sources = [GymSource(env="A-v0"), GymSource(env="B-v0"), GymSource(env="A-v0", kwargs={"x": 1}), WorldSource()]
     prefixes = [name_prefix(source, **plain) for source in sources]
-    prefixes += [name_prefix(sources[0], **plain | {"policy": "noop"}), name_prefix(LuantiSource(), **plain)]
+    prefixes += [
+        name_prefix(sources[0], policy="noop", script="", episode_frames=100),
+        name_prefix(LuantiSource(), **plain),
+    ]
     assert len(set(prefixes)) == len(prefixes) and all(p[0].isalnum() for p in prefixes)
     assert name_prefix(LuantiSource(), policy="mixture", script="", episode_frames=1000) == ""
     assert isinstance(make_source("worldsim"), WorldSource)
