@@ -13,7 +13,7 @@ from rich.progress import track
 
 from worldsim.cli_config import compose_config, plain, required, run_folder
 from worldsim.cli_store import open_store
-from worldsim.datasets.governance import select
+from worldsim.datasets.governance import select, source_of
 from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
 from worldsim.errors import UserError
 
@@ -136,7 +136,7 @@ def summary(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         maps = {m["provenance"]["seed"] for m in manifests if m["provenance"].get("seed") is not None}
         hours = sum(int(m["frames"]) / float(m["provenance"].get("fps", 20)) for m in manifests) / 3600
         print(f"{split:11} {len(manifests):5d} episodes {frames:8d} frames {hours:6.2f} h {len(maps):4d} maps")
-        kinds = Counter(str(m["provenance"].get("mapgen", "?")) for m in manifests)
+        kinds = Counter(str(m["provenance"].get("mapgen") or source_of(m)) for m in manifests)
         print(" " * 11, ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()))
 
 
