@@ -9,7 +9,8 @@ import pytest
 from tests.test_store import assert_equal, make_episode
 from worldsim import cli
 from worldsim.datasets.check_chunks import read_layout, shard_file
-from worldsim.datasets.repair import read_what_is_left, repair
+from worldsim.datasets.repair import repair
+from worldsim.datasets.salvage import read_what_is_left
 from worldsim.datasets.store import CorruptEpisodeError, EpisodeStore
 
 KEYS = [f"key{i}" for i in range(20)]
@@ -58,7 +59,7 @@ def test_a_damaged_chunk_costs_its_frames_and_no_others(tmp_path: Path):
     report = repair(EpisodeStore(tmp_path / "a"), out := EpisodeStore(tmp_path / "b"))
     assert snapshot(tmp_path / "a") == before
     assert report.parts == {"e1": ["e1.f000000-000032", "e1.f000064-000100"]}
-    assert [(loss.what, loss.why) for loss in report.losses] == [("frames 32 to 63", "their chunk is damaged")]
+    assert [(loss.what, loss.why) for loss in report.losses] == [("frames 32 to 63", "damaged or missing")]
     whole = make_episode(100, seed=1, keys=KEYS)
     for name, first, last in (("e1.f000000-000032", 0, 32), ("e1.f000064-000100", 64, 100)):
         part = out.read(name)
@@ -246,7 +247,7 @@ def test_the_command_says_what_it_did(
     damage_second_chunk(filled(tmp_path / "a"), "e1")
     assert cli.main(["data", "repair", "data=a", "out=b", "folder=run"]) == 0
     out = capfd.readouterr().out
-    assert "e1: kept e1.f000000-000032, e1.f000064-000100" in out and "frames 32 to 63: their chunk is damaged" in out
+    assert "e1: kept e1.f000000-000032, e1.f000064-000100" in out and "frames 32 to 63: damaged or missing" in out
     assert "2 episodes are whole, 1 were damaged and left in a" in out
     assert json.loads(Path("run/report.json").read_text())["whole"] == 2
     assert cli.main(["data", "repair", "data=a", "out=a"]) == 2 and cli.main(["data", "repair", "data=nowhere"]) == 2
