@@ -82,6 +82,18 @@ COMMANDS: dict[str, Command] = {
         "make a playable world of a dynamics run, a tokenizer and start clips",
         (OUT,),
     ),
+    "train captioner": Command(
+        "worldsim.cli_caption:train_captioner",
+        "train_captioner",
+        "train a captioner that reads a world's latents, and say how well it reads maps it never saw",
+        (SEED,),
+    ),
+    "expand": Command(
+        "worldsim.cli_caption:expand",
+        "expand",
+        "turn a short prompt into the style of captions",
+        (("prompt", {"nargs": "?", "metavar": "PROMPT", "help": "a few words"}), SEED),
+    ),
     "eval": Command(
         "worldsim.cli_train:evaluate",
         "eval",
@@ -122,6 +134,12 @@ COMMANDS: dict[str, Command] = {
         "data_withdraw",
         "take an episode out of a store and name every checkpoint that was trained on it",
         (("episode", {"nargs": "?", "metavar": "EPISODE", "help": "its name"}),),
+    ),
+    "data caption": Command(
+        "worldsim.cli_caption:caption",
+        "data_caption",
+        "caption clips: by rules from state and actions, by a learned captioner, by a vision-language model",
+        (SEED,),
     ),
     "data index": Command(
         "worldsim.cli_store:write_index", "data", "write a store's index anew, which snapshots and large stores open by"
