@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from worldsim.agents.collect_tape import Tape
 from worldsim.agents.collect_world import World, plan_worlds
-from worldsim.agents.hands import Hands
 from worldsim.agents.sources import Moment, Source, Stage
 from worldsim.agents.sources_engine import EngineStage, LuantiSource
 from worldsim.agents.sources_gym import GymStage
 from worldsim.datasets.recorder import STARTED_BY_PLAYER
 from worldsim.datasets.store import EpisodeStore
+from worldsim.envs.hands import Hands
 from worldsim.envs.play import PlayWindow
 
 Frames = NDArray[np.uint8]

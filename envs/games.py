@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.starts import StartClips
 from worldsim.envs.beginnings import choose, last_frames, prefill
+from worldsim.envs.controls import HELP
+from worldsim.envs.hands import Hands
 from worldsim.state import WorldState
 from worldsim.world import WorldModel
 
@@ -47,11 +49,18 @@ class Game(Protocol):
 
 
 class WorldGame:
-    """A learned world."""
+    """A learned world. One of another game than Minecraft is played by what the same keys mean there.
+
+    Raises:
+        UserError: a keyboard cannot play it.
+    """
 
     def __init__(self, world: WorldModel, starts: StartClips, options: dict[str, Any] | None = None):
         self.world, self.starts, self.options = world, starts, options
-        self.spec, self.chunk, self.fps = world.spec, world.chunk, float(world.config.fps)
+        self._hands = None if world.spec == MINECRAFT else Hands(world.spec)
+        self.spec = world.spec if self._hands is None else self._hands.spec
+        self.help = HELP if self._hands is None else self._hands.help
+        self.chunk, self.fps = world.chunk, float(world.config.fps)
         self.width, self.height = world.config.width, world.config.height
         self.title = "WorldSim"
         self._state: WorldState | None = None
@@ -65,6 +74,8 @@ class WorldGame:
     def advance(self, actions: NDArray[np.float32]) -> Frames:
         """Generate the next chunk."""
         assert self._state is not None, "reset comes first"
+        if self._hands is not None:
+            actions = np.stack([self._hands(action) for action in actions])
         self._state, out = self.world.step(self._state, actions[None], donate=True)
         return out.frames[0]
 

@@ -17,10 +17,10 @@ from worldsim import cli
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.agents.collect_human import RecordedGame, record_person
 from worldsim.agents.collect_world import World
-from worldsim.agents.hands import Hands
 from worldsim.agents.sources_engine import EngineStage
 from worldsim.agents.sources_gym import GymSource
 from worldsim.datasets.store import EpisodeStore
+from worldsim.envs.hands import Hands
 from worldsim.errors import UserError
 
 

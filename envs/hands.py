@@ -26,13 +26,15 @@ class Hands:
 
     Args:
         spec: the game's actions.
-        exclusive: the game takes exactly one of its keys at a time.
+        exclusive: the game takes exactly one of its keys at a time; None: guessed, by whether one of them is ``noop``.
 
     Raises:
         UserError: a person's keyboard cannot play it.
     """
 
-    def __init__(self, spec: ActionSpec, *, exclusive: bool):
+    def __init__(self, spec: ActionSpec, *, exclusive: bool | None = None):
+        if exclusive is None:
+            exclusive = not spec.camera and bool({"noop", "nop"} & set(spec.keys))
         self.target = spec
         self.spec = ActionSpec(keys=MINECRAFT.keys, camera=spec.camera)
         words = [_joystick(key) for key in spec.keys]
