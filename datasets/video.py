@@ -137,7 +137,7 @@ def read_picture(source: str | os.PathLike[str] | bytes) -> Frames:
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise FileNotFoundError(f"no such picture: {name}")
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name) as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name, "r") as container:
             if not container.streams.video:
                 raise ValueError(f"{name} is not a picture")
             stream = container.streams.video[0]

@@ -1,6 +1,7 @@
 """Another size or rate: actions stay between the frames they lay between."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ from worldsim.datasets.import_recording import Footage, piece
 from worldsim.datasets.resample import join_actions, kept_frames, resample
 
 
-def footage_of(frames: int = 24, fps: float = 20, **changes: object) -> Footage:
+def footage_of(frames: int = 24, fps: float = 20, **changes: Any) -> Footage:
     actions = random_actions(frames)
     pictures = film(actions)
 
     def play() -> Iterator[np.ndarray]:
         return iter(pictures)
 
-    options: dict = {
+    options: dict[str, Any] = {
         "frames": play,
         "actions": actions,
         "rewards": np.append(np.ones(frames - 1, np.float32), np.float32(0)),

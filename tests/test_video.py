@@ -5,7 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldsim.datasets.video import VideoWriter, read_video, write_video
+from worldsim.datasets.video import (
+    VideoWriter,
+    probe_video,
+    read_picture,
+    read_video,
+    scale_picture,
+    stream_video,
+    verify_video,
+    write_video,
+)
+from worldsim.envs.pictures import write_picture
 
 
 def moving_square(frames: int = 12, height: int = 48, width: int = 80) -> np.ndarray:
@@ -36,6 +46,37 @@ def test_reading_can_scale(tmp_path: Path):
     assert read_video(tmp_path / "a.mp4", size=(40, 24)).shape == (12, 24, 40, 3)
 
 
+def test_a_probe_counts_frames_and_tells_their_times_without_decoding(tmp_path: Path):
+    write_video(tmp_path / "a.mp4", moving_square(), fps=30)
+    info = probe_video(tmp_path / "a.mp4")
+    assert (info.width, info.height, info.frames, info.fps, info.steady) == (80, 48, 12, 30, True)
+    np.testing.assert_allclose(info.times, np.arange(12) / 30, atol=1e-3)
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 11])
+def test_a_stream_can_begin_anywhere(tmp_path: Path, first: int):
+    write_video(tmp_path / "a.mp4", moving_square())
+    whole = read_video(tmp_path / "a.mp4")
+    start = float(probe_video(tmp_path / "a.mp4").times[first])
+    np.testing.assert_array_equal(np.stack(list(stream_video(tmp_path / "a.mp4", start=start))), whole[first:])
+
+
+def test_pictures_are_read_from_files_and_bytes_and_scaled_by_area(tmp_path: Path):
+    picture = moving_square(1)[0]
+    write_picture(tmp_path / "a.png", picture)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), picture)
+    np.testing.assert_array_equal(read_picture((tmp_path / "a.png").read_bytes()), picture)
+    assert scale_picture(picture, (80, 48)) is picture
+    half = scale_picture(picture, (40, 24))
+    means = picture.reshape(24, 2, 40, 2, 3).mean((1, 3))
+    assert half.shape == (24, 40, 3) and np.abs(half - means).max() < 4
+    assert scale_picture(picture, (160, 24)).shape == (24, 160, 3)
+    with pytest.raises(FileNotFoundError, match="no such picture"):
+        read_picture(tmp_path / "b.png")
+    with pytest.raises(ValueError, match="a picture is not"):
+        read_picture(b"text")
+
+
 def test_same_frames_give_the_same_file(tmp_path: Path):
     write_video(tmp_path / "a.mp4", moving_square())
     write_video(tmp_path / "b.mp4", moving_square())
@@ -50,6 +91,8 @@ def test_a_truncated_video_is_an_error(tmp_path: Path, kept: float):
     (tmp_path / "a.mp4").write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(ValueError, match=r"a\.mp4"):
         read_video(tmp_path / "a.mp4")
+    with pytest.raises(ValueError, match=r"a\.mp4"):
+        verify_video(tmp_path / "a.mp4")
 
 
 def test_what_is_no_video_is_an_error(tmp_path: Path):
