@@ -193,17 +193,20 @@ def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Te
 
 
 def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:
-    """Recorded left, dreamt from a prefix with the recorded actions right; rows below each other: (F, H, 2 W, 3)."""
+    """Recorded left, dreamt from a prefix with the recorded actions right; rows below each other: (F, H, 2 W, 3).
+
+    Of shorter clips, the first half is the prefix; of single pictures, both sides are the same.
+    """
     latents = batch.latents[:rows]
     recorded, _ = world.decode(latents)
-    chunk = world.chunk
-    clip = recorded[:, :prefix].reshape(rows, -1, *recorded.shape[3:])[:, chunk - 1 :]
+    chunk, prefix = world.chunk, min(prefix, -(-latents.shape[1] // 2))
+    clip = recorded[:, :prefix].reshape(len(latents), -1, *recorded.shape[3:])[:, chunk - 1 :]
     actions = batch.actions[:rows].numpy()
-    state = world.prefill(clip, actions[:, 1:prefix].reshape(rows, -1, actions.shape[-1]), list(range(rows)))
+    past = actions[:, 1:prefix].reshape(len(latents), -1, actions.shape[-1])
+    state = world.prefill(clip, past, list(range(len(latents))))
     dreamt = [recorded[:, t] for t in range(prefix)]
     for t in range(prefix, latents.shape[1]):
         state, step = world.step(state, actions[:, t], donate=True)
         dreamt.append(step.frames)
     both = np.concatenate([recorded, np.stack(dreamt, 1)], -2)
-    video = both.reshape(rows, -1, *both.shape[3:])
-    return np.concatenate(list(video), 1)
+    return np.concatenate(list(both.reshape(len(latents), -1, *both.shape[3:])), 1)

@@ -1,6 +1,7 @@
 """The commands of a whole road on a tiny store: train a tokenizer, train dynamics, evaluate what came out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,20 @@ def test_train_tokenizer_then_dynamics_then_evaluate(
     results = json.loads((tmp_path / "eval" / "eval.json").read_text())
     assert len(results["horizons"]["model"]) == 3 and results["action_use"]["ratio"] > 0
     assert "PSNR" in capsys.readouterr().out
+
+
+def test_pictures_train_a_world(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    pictures = EpisodeStore(tmp_path / "pictures")
+    for name in EpisodeStore(store).names():
+        clip = EpisodeStore(store).read(name, 0, 1)
+        pictures.append(replace(clip, provenance={**clip.provenance, "actions": "unknown"}), name)
+    words = ["train", "tokenizer", "data=pictures", "folder=tok", "training.steps=2", "batch=2", *TINY]
+    assert cli.main(words) == 0
+    words = ["train", "dynamics", "data=pictures", "tokenizer=tok/tokenizer.safetensors", "folder=dyn", "model=tiny"]
+    words += ["training.steps=2", "training.compile=false", "batch=2", "frames=1"]
+    assert cli.main(words) == 0
+    assert (tmp_path / "dyn" / "samples" / "000002.mp4").exists()
 
 
 def test_data_commands(
