@@ -133,12 +133,21 @@ def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixtur
 def test_ctrl_c_ends_with_130_and_without_a_traceback(world: str, folder: Path):
     command = [sys.executable, "-m", "worldsim.cli", "play", "--headless", "--world", world, "seconds=3000"]
     running = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A background job's children ignore Ctrl-C, and so would this one where the tests are such a job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not list(folder.glob("runs/*/.play.*")):
-        assert running.poll() is None, "the command ended by itself"
-        time.sleep(0.1)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
+    try:
+        while not list(folder.glob("runs/*/.play.*")):
+            assert running.poll() is None, "the command ended by itself"
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=30)
+    finally:
+        running.kill()
     assert running.returncode == 130 and "Traceback" not in errors
     assert [p.name for p in folder.glob("runs/*/*")] == ["config.yaml"]
