@@ -18,6 +18,7 @@ from worldsim.errors import UserError
 
 LOCAL = "local"
 POLL_SECONDS = 0.5
+STARTS = 4
 # Tells whether another attempt at a world is due, after the given one failed for the given reason.
 Fail = Callable[[World, int, str], bool]
 
@@ -62,7 +63,7 @@ def collect_ray(
     """
     shared = str(out) if "://" in str(out) else os.path.abspath(out)
     store = EpisodeStore(shared)
-    with _cluster(address, workers) as ray:
+    with connected(address, workers) as ray:
         slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
         mailbox = ray.remote(num_cpus=0, max_restarts=-1)(_Mailbox).remote()
         # A retry is counted and told, so Ray's own are off.
@@ -195,8 +196,12 @@ def _outcome(ray: Any, task: Any, one: _Running, ledger: _Ledger) -> str:
 
 
 @contextmanager
-def _cluster(address: str, workers: int) -> Iterator[Any]:
-    """The ``ray`` module, connected; what was connected before stays so."""
+def connected(address: str, workers: int) -> Iterator[Any]:
+    """The ``ray`` module, connected to a cluster; what was connected before stays so.
+
+    Raises:
+        UserError: Ray is not installed, or there is no such cluster.
+    """
     try:
         import ray
     except ImportError as error:
@@ -204,14 +209,19 @@ def _cluster(address: str, workers: int) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    try:
-        if address == LOCAL:
-            ray.init(num_cpus=max(1, workers), include_dashboard=False, log_to_driver=False)
-        else:
-            ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"no Ray cluster at {address}: {reason}") from error
+    local = {"num_cpus": max(1, workers), "include_dashboard": False}
+    options: dict[str, Any] = local if address == LOCAL else {"address": address}
+    # A busy machine may need longer than the half minute that Ray gives itself to start.
+    for attempt in range(STARTS):
+        try:
+            ray.init(log_to_driver=False, **options)
+            break
+        except Exception as error:
+            # Ray raises plain exceptions here.
+            ray.shutdown()
+            if address != LOCAL or attempt + 1 == STARTS:
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise UserError(f"no Ray cluster at {address}: {reason}") from error
     try:
         yield ray
     finally:

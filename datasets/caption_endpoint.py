@@ -72,6 +72,7 @@ class Endpoint:
             EndpointError: there is none, after all attempts.
         """
         body = {"model": self.model, "messages": list(messages), "seed": seed, "max_tokens": tokens, "temperature": 0.7}
+        reason = "no attempt was made"
         for attempt in range(self._attempts):
             try:
                 return _text(self._post(body))

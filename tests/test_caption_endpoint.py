@@ -51,7 +51,7 @@ def url() -> Iterator[str]:
 def decoded(picture: str) -> np.ndarray:
     head, content = picture.split(",", 1)
     assert head == "data:image/png;base64"
-    with av.open(io.BytesIO(base64.b64decode(content))) as container:
+    with av.open(io.BytesIO(base64.b64decode(content)), "r") as container:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
 

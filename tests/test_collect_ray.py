@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from tests.fake_engine import FakeEngine, make_crashing, make_fake
+from worldsim import cli
 from worldsim.agents.collect import collect
+from worldsim.agents.collect_ray import connected
 from worldsim.agents.collect_world import World
 from worldsim.datasets.store import EpisodeStore
 from worldsim.errors import UserError
@@ -22,10 +24,8 @@ SMALL: dict[str, Any] = {"episode_frames": 40, "episodes_per_world": 2, "progres
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    # Workers import what the tests import.
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with connected("local", 3):
+        yield
 
 
 class Killer:
@@ -73,9 +73,8 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path):
 
 
 def test_an_engine_that_always_crashes_is_given_up(tmp_path: Path):
-    report = collect(
-        out=tmp_path, episodes=2, ray="local", attempts=2, make_env=make_crashing, **SMALL | {"episode_frames": 100}
-    )
+    options = SMALL | {"episode_frames": 100, "make_env": make_crashing}
+    report = collect(out=tmp_path, episodes=2, ray="local", attempts=2, **options)
     assert report.episodes == 0 and len(report.failures) == 2 and len(report.abandoned) == 1
     assert "RuntimeError: the engine crashed" in report.failures[0]
 
@@ -88,6 +87,13 @@ def test_workers_may_write_behind_a_url(tmp_path: Path):
     assert report.episodes == 3 and not report.failures
     store = EpisodeStore(url)
     assert len(store) == 3 and store.read(store.names()[0]).frames.shape == (40, 16, 24, 3)
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    words = ["source=gym", "env=CartPole-v1", "licence=MIT", "episodes=2", "episodes_per_world=1", "episode_frames=12"]
+    assert cli.main(["collect", "+ray=local", "--out", "cart", "folder=run", *words]) == 0
+    assert "2 episodes" in capsys.readouterr().out and len(EpisodeStore("cart")) == 2
 
 
 def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -102,8 +102,8 @@ def test_a_web_server_is_enough_for_reading(local: EpisodeStore):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             url = f"http://127.0.0.1:{server.server_address[1]}"
-            for options in ({}, {"snapshot": True}):
-                there = EpisodeStore(url, **options)
+            for snapshot in (False, True):
+                there = EpisodeStore(url, snapshot=snapshot)
                 assert there.names("train") == local.names("train")
                 assert_equal(there.read("e2", 5, 30), local.read("e2", 5, 30))
             there.verify("e0")
