@@ -108,7 +108,12 @@ def test_stopping_the_collector_loses_no_committed_episode_and_leaves_no_worker(
     )
     script = tmp_path / "collector.py"
     script.write_text(code)
-    collector = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
+    collector = subprocess.Popen(
+        [sys.executable, str(script)],
+        start_new_session=True,
+        # Where the tests are a background job, Ctrl-C would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     store, deadline = EpisodeStore(tmp_path / "out"), time.monotonic() + 60
     while len(store) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -134,7 +139,7 @@ def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path):
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
         "from tests.fake_engine import make_fake\nimport worldsim.agents.collect as module\n"
         "if __name__ == '__main__':\n"
-        "    module.SILENCE_SECONDS = 3.0\n"
+        "    module.SILENCE_SECONDS = 8.0\n"
         f"    report = module.collect(out={str(tmp_path / 'out')!r}, episodes=4, workers=1, episode_frames=12_000,"
         " frozen_limit=0.9, progress=False, make_env=make_fake)\n"
         "    sys.exit(len(report.failures))\n"
@@ -144,7 +149,7 @@ def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path):
     collector = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
     time.sleep(1.5)
     os.killpg(collector.pid, signal.SIGSTOP)
-    time.sleep(6)
+    time.sleep(11)
     os.killpg(collector.pid, signal.SIGCONT)
     assert collector.wait(timeout=60) == 0
 
