@@ -63,7 +63,8 @@ def test_keys_and_mouse_become_actions():
 
 def test_a_world_of_a_joystick_game_is_played_by_its_own_keys():
     spec = ActionSpec(keys=("noop", "fire", "right", "left"), camera=False)
-    dit = shaken(WorldDiT(replace(tiny_dit().config, keys=4, camera=False)), 0).eval()
+    dit = WorldDiT(replace(tiny_dit().config, keys=4, camera=False)).eval()
+    shaken(dit, 0)
     world = WorldModel(WorldConfig(height=HEIGHT, width=WIDTH, spec=spec), tiny_tokenizer(), dit, bf16=False)
     starts = replace(tiny_starts(), actions=np.zeros((4, 4, 4), np.float32), keys=spec.keys)
     game, again = WorldGame(world, starts), WorldGame(world, starts)
@@ -72,6 +73,7 @@ def test_a_world_of_a_joystick_game_is_played_by_its_own_keys():
     game.reset(seed=0)
     shown = game.advance(controls.take(2))
     again.reset(seed=0)
+    assert again._state is not None
     _, expected = world.step(again._state, np.tile(spec.vector({"right": 1}), (1, 2, 1)))
     np.testing.assert_array_equal(shown, expected.frames[0])
     assert any("right" in line for line in game.help)
