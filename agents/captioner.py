@@ -26,6 +26,8 @@ from worldsim.tokenizer import VideoTokenizer
 
 # What is told apart; activities at the beginning and at the end of the clip.
 ATTRIBUTES = ("place", "time", "light", "first", "last", "camera")
+# Latent frames apart, and latent cells aside and down, at which pictures are compared to tell how they move.
+GAPS, ASIDE, DOWN = (1, 2, 4), (-3, -2, -1, 0, 1, 2, 3), (-1, 0, 1)
 # Latents (T, C, h, w) of frames uint8 (F, H, W, 3).
 Encode = Callable[[NDArray[np.uint8]], Tensor]
 Progress = Callable[[int, int], None]
@@ -68,7 +70,7 @@ class ClipClassifier(nn.Module):
         self.inside = nn.Conv2d(2 * config.channels, w, 3, stride=2, padding=1)
         self.mix = nn.Conv2d(w, w, 3, padding=1)
         self.drop = nn.Dropout(config.dropout)
-        self.hidden = nn.Linear(4 * w, w)
+        self.hidden = nn.Linear(4 * w + 4 * len(GAPS) * len(ASIDE) * len(DOWN), w)
         self.heads = nn.ModuleDict({name: nn.Linear(w, size) for name, size in sizes.items()})
 
     def forward(self, latents_BTCHW: Tensor) -> dict[str, Tensor]:
@@ -79,9 +81,33 @@ class ClipClassifier(nn.Module):
         x = F.silu(self.mix(F.silu(self.inside(x.flatten(0, 1)))))
         x = x.mean((2, 3)).unflatten(0, (batch, -1))
         half = max(1, x.shape[1] // 2)
-        pooled = torch.cat([x[:, :half].mean(1), x[:, -half:].mean(1), x.mean(1), x.amax(1)], 1)
+        moved = [apparent_motion(latents_BTCHW[:, : half + 1]), apparent_motion(latents_BTCHW[:, -half - 1 :])]
+        pooled = torch.cat([x[:, :half].mean(1), x[:, -half:].mean(1), x.mean(1), x.amax(1), *moved], 1)
         h = self.drop(F.silu(self.hidden(self.drop(pooled))))
         return {name: head(h) for name, head in self.heads.items()}
+
+
+def apparent_motion(latents_BTCHW: Tensor) -> Tensor:
+    """How alike latents are to earlier ones shifted by some cells, for the left and the right half: (B, features).
+
+    A camera that turns shifts both halves to one side; walking moves them apart. What does not fit gives 0.
+    """
+    z = F.normalize(latents_BTCHW - latents_BTCHW.mean((-2, -1), keepdim=True), dim=2)
+    height, width = z.shape[-2:]
+    features = []
+    for gap in GAPS:
+        before, after = z[:, :-gap], z[:, gap:]
+        for down in DOWN:
+            for aside in ASIDE:
+                if gap >= z.shape[1] or abs(aside) >= width or abs(down) >= height:
+                    features += [z.new_zeros(len(z))] * 2
+                    continue
+                a = before[..., max(0, -down) : height - max(0, down), max(0, -aside) : width - max(0, aside)]
+                b = after[..., max(0, down) : height - max(0, -down), max(0, aside) : width - max(0, -aside)]
+                alike = (a * b).sum(2)
+                middle = alike.shape[-1] // 2
+                features += [alike[..., : max(1, middle)].mean((1, 2, 3)), alike[..., middle:].mean((1, 2, 3))]
+    return torch.stack(features, 1)
 
 
 class LearnedCaptioner:

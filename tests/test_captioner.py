@@ -8,10 +8,14 @@ import torch
 from tests.test_clip_facts import make_clip
 from tests.tiny_world import tiny_tokenizer
 from worldsim.agents.captioner import (
+    ASIDE,
     ATTRIBUTES,
+    DOWN,
+    GAPS,
     CaptionerConfig,
     ClipClassifier,
     Examples,
+    apparent_motion,
     attributes,
     encoder,
     evaluate_captioner,
@@ -70,6 +74,19 @@ def test_an_unknown_class_of_other_maps_counts_as_wrong():
     held_out.labels["place"][:] = [" in a cave"] * 20
     captioner = train_captioner(train, nothing, CaptionerConfig(**{**vars(SMALL), "epochs": 1}))
     assert evaluate_captioner(captioner, train, held_out)["place"]["accuracy"] == 0.0
+
+
+def test_apparent_motion_is_greatest_at_the_shift_that_happened():
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(1, 1, 8, 9, 40, generator=generator)
+    for shift in (-2, 0, 1):
+        moving = torch.cat([wide[..., 10 - shift * t : 28 - shift * t] for t in range(3)], 1)
+        features = apparent_motion(moving).reshape(len(GAPS), len(DOWN), len(ASIDE), 2)
+        for half in (0, 1):
+            best = int(features[0, ..., half].flatten().argmax())
+            assert (DOWN[best // len(ASIDE)], ASIDE[best % len(ASIDE)]) == (0, shift)
+        # Four latent frames apart there is nothing in a clip of three.
+        assert not features[GAPS.index(4)].any()
 
 
 @pytest.mark.parametrize(("length", "height", "width"), [(2, 4, 6), (5, 6, 10), (9, 3, 3)])
