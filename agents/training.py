@@ -23,11 +23,12 @@ from worldsim.datasets.recording_format import recording_format
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.datasets.video import write_video
 from worldsim.dit import DiTConfig
+from worldsim.precision import fast_precision
 from worldsim.text import TextEncoder, default_encoder
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
-from worldsim.world import WorldModel, fast_bf16
+from worldsim.world import WorldModel
 
 # Batches that the linear path is fitted on are drawn far from those trained on.
 APART = 1_000_000_000
@@ -108,7 +109,7 @@ def cache_latents(data: Path, tokenizer: Path, folder: Path, splits: Sequence[Sp
 
     @torch.inference_mode()
     def encode(chunks: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
+        with fast_precision():
             return model.encode_chunks(chunks.permute(0, 1, 2, 5, 3, 4).float() / 255)
 
     for split in splits:

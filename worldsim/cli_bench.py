@@ -16,7 +16,8 @@ from rich.progress import track
 from worldsim.cli_config import compose_config, run_folder
 from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
-from worldsim.world import WorldModel, fast_bf16
+from worldsim.precision import fast_bf16
+from worldsim.world import WorldModel
 
 WARM_UP = 8
 

@@ -17,6 +17,7 @@ from worldsim.checkpoint import load_module, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.flow import data_from_velocity, flow_loss, interpolate, sample_shortcut, sample_tau, velocity_from_data
 from worldsim.heads import MOTION_SCALE
+from worldsim.precision import fast_precision
 from worldsim.training import (
     Ema,
     finite,
@@ -50,12 +51,13 @@ class LatentBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsTraining:
-    """How to train. Weights of the heads' losses are relative to the flow loss."""
+    """How to train. Heads' weights are relative to the flow loss; ``cooldown`` is a share of all steps."""
 
     steps: int = 20_000
     rate: float = 8e-4
     matrix_rate: float = 2e-3
     warmup: int = 200
+    cooldown: float = 0.3
     ema: float = 0.999
     action_drop: float = 0.1
     text_drop: float = 0.2
@@ -228,7 +230,7 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
         tau[:, judged] = level
         noisy = interpolate(data, noise, tau)
         for name, actions in (("true", batch.actions), ("shuffled", shuffled)):
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_precision():
                 out = dit(noisy, previous_of(data), tau, torch.zeros(b, t), actions, present)
             metrics[name].append(float((out.latents - data)[:, judged].square().mean()))
             if name == "true" and level == levels[-1]:
@@ -286,8 +288,8 @@ def train_dynamics(
     saved = time.monotonic()
     for step in range(first, training.steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        with torch.autocast("cpu", torch.bfloat16):
+        set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps, training.cooldown))
+        with fast_precision():
             loss, parts = dynamics_loss(
                 forward, batches(step), training, generator, bank, step >= training.shortcut_from
             )

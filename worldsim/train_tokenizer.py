@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from worldsim.checkpoint import load_module, save_tensors
+from worldsim.precision import fast_precision
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.training import (
     Ema,
@@ -131,7 +132,7 @@ def train_tokenizer(
         chunks = to_chunks(batches(step), r)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_precision():
             latents = tokenizer.encode_chunks(chunks)
             noise = torch.randn(latents.shape, generator=generator)
             amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.checkpoint import load_tensors, save_tensors
+from worldsim.muon import Muon
 
 
 def learning_rate_factor(step: int, warmup: int, steps: int, cooldown: float = 0.3) -> float:
@@ -41,7 +42,7 @@ class Ema:
 
 
 def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the hidden matrices under the prefix ``matrices``, AdamW for the rest."""
+    """Muon for the hidden matrices under the prefix ``matrices``, AdamW for the rest."""
     muon, adam, plain = [], [], []
     for name, parameter in module.named_parameters():
         if name.startswith(matrices) and parameter.ndim == 2 and "modulation" not in name:
@@ -51,7 +52,7 @@ def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate:
     groups = [{"params": adam, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)]
     if muon:
-        optimizers.append(torch.optim.Muon(muon, lr=matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(muon, rate=matrix_rate))
     return optimizers
 
 

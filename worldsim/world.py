@@ -20,6 +20,7 @@ from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.flow import time_steps, velocity_from_data
 from worldsim.noise import noise
 from worldsim.pose import advance_pose
+from worldsim.precision import fast_bf16
 from worldsim.samplers import sample_euler
 from worldsim.state import WorldState
 from worldsim.text import TextEncoder
@@ -44,13 +45,6 @@ class Step:
     termination: NDArray[np.float32]
     pose: NDArray[np.float32]
     latents: Tensor
-
-
-def fast_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices faster than fp32 ones."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16 " in flags
 
 
 class WorldModel:
