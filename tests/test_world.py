@@ -7,6 +7,7 @@ import torch
 
 import worldsim
 from tests.tiny_world import tiny_world
+from worldsim.heads import MOTION
 from worldsim.pose import advance_pose
 from worldsim.state import WorldState
 from worldsim.world import WorldModel
@@ -48,6 +49,20 @@ def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     assert following.steps.tolist() == [1, 1]
     again, repeated = world.step(state, acts(world))
     assert np.array_equal(step.frames, repeated.frames) and same(following, again)
+
+
+@pytest.mark.parametrize("sampling", [{}, {"steps": 3, "fold": True}])
+def test_features_are_what_the_heads_read(sampling):
+    world = tiny_world(**sampling)
+    state = world.prefill(*past(world), seeds=[1, 2])
+    width = world.dit.config.width
+    assert state.features.shape == (2, 2 * width) and bool(state.features.any())
+    following, step = world.step(state, acts(world))
+    assert step.features.dtype == np.float32 and np.array_equal(step.features, following.features.numpy())
+    heads = world.dit.heads
+    with torch.inference_mode():
+        termination = heads.out(heads.trunk(following.features))[:, MOTION].sigmoid()
+    np.testing.assert_allclose(termination.numpy(), step.termination, rtol=1e-4)
 
 
 def test_donated_step_gives_the_same():

@@ -11,11 +11,15 @@ MOTION_SCALE = (0.5, 0.5, 0.5, 10.0, 10.0)
 
 @dataclass(frozen=True)
 class HeadOutputs:
-    """Per latent frame: ego-motion (B, T, 5), termination logit (B, T), action logits and mouse (B, T, A)."""
+    """Per latent frame: ego-motion (B, T, 5), termination logit (B, T), action logits and mouse (B, T, A).
+
+    pooled: what all heads read (B, T, 2 D): the registers' mean, then the picture tokens' mean.
+    """
 
     motion: Tensor
     termination: Tensor
     action: Tensor
+    pooled: Tensor
 
 
 class Heads(nn.Module):
@@ -35,6 +39,7 @@ class Heads(nn.Module):
         """Features with the registers first."""
         registers = features_BTND[:, :, : self.registers].mean(2)
         picture = features_BTND[:, :, self.registers :].mean(2)
-        out = self.out(self.trunk(torch.cat([registers, picture], -1))).float()
+        pooled = torch.cat([registers, picture], -1)
+        out = self.out(self.trunk(pooled)).float()
         motion, termination, action = out.split(self.sizes, -1)
-        return HeadOutputs(motion * self.scale, termination.squeeze(-1), action)
+        return HeadOutputs(motion * self.scale, termination.squeeze(-1), action, pooled)

@@ -1,6 +1,6 @@
 """Everything the next latent frame depends on, as one value that can be forked by row, saved and loaded.
 
-B batch, C channels, h w latent grid, X sentence embedding.
+B batch, C channels, h w latent grid, X sentence embedding, D width of the network.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from worldsim.checkpoint import load_tensors, save_tensors
 from worldsim.dit import KVCache
 
-FORMAT = "worldsim-state-1"
+FORMAT = "worldsim-state-2"
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class WorldState:
         pose: learned x, y, z (metres), yaw, pitch (degrees) relative to the start (B, 5).
         furthest: furthest horizontal distance from the start so far, metres (B,).
         text: sentence embedding (B, X), zeros where there is none.
+        features: what the network's heads read of the last latent frame (B, 2 D).
         seeds: noise seed of each row (B,).
         steps: steps taken since the prefix (B,).
     """
@@ -37,6 +38,7 @@ class WorldState:
     pose: Tensor
     furthest: Tensor
     text: Tensor
+    features: Tensor
     seeds: Tensor
     steps: Tensor
 
@@ -102,4 +104,4 @@ class WorldState:
         return WorldState.from_tensors(tensors)
 
 
-_PLAIN = ("latent", "pose", "furthest", "text", "seeds", "steps")
+_PLAIN = ("latent", "pose", "furthest", "text", "features", "seeds", "steps")

@@ -1,6 +1,7 @@
 """The playable world: a tokenizer and a diffusion Transformer behind ``prefill`` and ``step``.
 
-B batch, F video frames, T latent frames, r frames per chunk, C channels, H W pixels, h w latent grid, A action size.
+B batch, F video frames, T latent frames, r frames per chunk, C channels, H W pixels, h w latent grid, A action size,
+D width of the network.
 """
 
 import contextlib
@@ -37,7 +38,7 @@ class Step:
 
     frames: uint8 (B, r, H, W, 3). reward: metres by which the furthest distance from the start grew (B,).
     termination: probability (B,). pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
-    latents: (B, C, h, w).
+    latents: (B, C, h, w). features: what the heads read, the registers' mean and the picture's mean (B, 2 D).
     """
 
     frames: Frames
@@ -45,6 +46,7 @@ class Step:
     termination: NDArray[np.float32]
     pose: NDArray[np.float32]
     latents: Tensor
+    features: NDArray[np.float32]
 
 
 class WorldModel:
@@ -179,6 +181,7 @@ class WorldModel:
             pose=torch.zeros(batch, 5),
             furthest=torch.zeros(batch),
             text=torch.zeros(batch, self.dit.config.text_size) if prompts is None else self.embed(prompts, batch),
+            features=torch.zeros(batch, 2 * self.dit.config.width),
             seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
             steps=torch.zeros(batch, dtype=torch.long),
         )  # fmt: skip
@@ -193,7 +196,7 @@ class WorldModel:
         )  # fmt: skip
         for t in range(latents.shape[1]):
             state.cache.write([k[:, t : t + 1] for k in out.keys], [v[:, t : t + 1] for v in out.values])
-        return state
+        return replace(state, features=out.heads.pooled[:, -1].float())
 
     @torch.inference_mode()
     def step(
@@ -241,6 +244,7 @@ class WorldModel:
         pose = advance_pose(state.pose, out.heads.motion[:, 0])
         distance = pose[:, [0, 2]].norm(dim=1)
         furthest = torch.maximum(state.furthest, distance)
+        features = out.heads.pooled[:, 0].float()
         following = replace(
             state,
             cache=cache,
@@ -248,14 +252,16 @@ class WorldModel:
             decoder=decoder,
             pose=pose,
             furthest=furthest,
+            features=features,
             steps=state.steps + 1,
         )
         shown = Step(
             frames=chunks[:, 0],
             reward=(furthest - state.furthest).numpy(),
             termination=out.heads.termination[:, 0].sigmoid().numpy(),
-            pose=pose.numpy(),
+            pose=pose.numpy().copy(),
             latents=latent[:, 0],
+            features=features.numpy().copy(),
         )
         return following, shown
 
