@@ -65,6 +65,7 @@ MISTAKES = [
     ["data", "list", "data=nowhere"],
     ["collect"],
     ["bench", "steps=1"],
+    ["bench", "train", "batch=0"],
     ["doctor", "x=1"],
 ]
 
@@ -76,7 +77,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     write_video(folder / "cut.mp4", np.random.default_rng(0).integers(0, 255, (9, 48, 80, 3), np.uint8))
     content = (folder / "cut.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
-    if words[0] in ("rollout", "bench") or (words[0] == "play" and "--world" not in words):
+    if words[0] == "rollout" or words[:2] == ["bench", "steps=1"] or (words[0] == "play" and "--world" not in words):
         words = [*words, f"world={world}"]
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert cli.main(words) == 2
@@ -118,6 +119,17 @@ def test_rollout(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     assert [b["first_different_frame"] for b in summary["branches"]] == [None, 1, None]
     assert summary["branches"][2]["mean_abs_difference"] == 0
     assert "equal to the first branch" in capsys.readouterr().out
+
+
+def test_bench_train(folder: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["bench", "train", "model=tiny", "batch=1", "frames=4", "steps=1", "training.compile=false"]
+    assert cli.main(words) == 0
+    results = json.loads(next((folder / "runs").glob("bench-train-*/bench.json")).read_text())
+    # Forward and backward are six operations a weight and token; two blocks have at least 4 D^2 + 3 D 192 weights each.
+    tokens = 4 * (45 + 1)
+    assert results["step_gflop"] * 1e9 > 6 * tokens * 2 * (4 * 64 * 64 + 3 * 64 * 192)
+    assert results["latent_frames_per_step"] == 4 and 0 < results["optimizer_share"] < 1
+    assert "optimizer" in capsys.readouterr().out
 
 
 def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -156,6 +156,11 @@ COMMANDS: dict[str, Command] = {
         "bench_data",
         "measure how fast random clips come out of a store, beside mp4 files decoded with PyAV",
     ),
+    "bench train": Command(
+        "worldsim.cli_bench_train:bench_train",
+        "bench_train",
+        "measure a training step of the dynamics: FLOP/s beside this machine's matrix-product ceiling, and its parts",
+    ),
     "doctor": Command("worldsim.cli_doctor:doctor", None, "tell what is installed, what is missing, and what to do"),
 }
 GROUPS = {"train": "train a tokenizer or dynamics", "data": "import, check, repair and describe episodes"}

@@ -4,7 +4,7 @@ B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A act
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -247,6 +247,36 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
     }
 
 
+def training_step(
+    forward: Callable[..., DiTOutput],
+    dit: WorldDiT,
+    optimizers: Sequence[torch.optim.Optimizer],
+    ema: Ema,
+    batch: LatentBatch,
+    training: DynamicsTraining,
+    step: int,
+    seed: int,
+    bank: ErrorBank,
+) -> dict[str, float]:
+    """Learn from one batch; ``forward`` is ``dit``, or what it was compiled to. All noise follows (seed, step).
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps, training.cooldown))
+    with fast_precision():
+        loss, parts = dynamics_loss(forward, batch, training, generator, bank, step >= training.shortcut_from)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    ema.update(dit, step)
+    metrics = {"loss": finite(loss, step), "gradient_norm": float(norm)}
+    return metrics | {name: float(part.detach()) for name, part in parts.items()}
+
+
 def save_dit(path: Path, dit: WorldDiT, about: Mapping[str, Any] | None = None) -> None:
     """Write weights, configuration and what else there is to say about them to one safetensors file."""
     save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config), **(about or {})})
@@ -287,20 +317,7 @@ def train_dynamics(
     bank = ErrorBank()
     saved = time.monotonic()
     for step in range(first, training.steps):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps, training.cooldown))
-        with fast_precision():
-            loss, parts = dynamics_loss(
-                forward, batches(step), training, generator, bank, step >= training.shortcut_from
-            )
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        ema.update(dit, step)
-        metrics = {"loss": finite(loss, step), "gradient_norm": float(norm)}
-        metrics |= {name: float(part.detach()) for name, part in parts.items()}
+        metrics = training_step(forward, dit, optimizers, ema, batches(step), training, step, seed, bank)
         if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
             ema.swap(dit)
             metrics |= {f"validation/{k}": v for k, v in validate(dit, validation).items()}

@@ -1,0 +1,111 @@
+"""Measures how fast dynamics train on this machine, beside the machine's own matrix products."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from worldsim.actions import MINECRAFT
+from worldsim.cli_bench import machine, matrix_ceiling, resident_mb
+from worldsim.cli_config import build, compose_config, plain, run_folder
+from worldsim.cli_train import use_threads
+from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.errors import UserError
+from worldsim.precision import fast_bf16
+from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.train_dynamics import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss, training_step
+from worldsim.training import Ema, split_optimizers
+
+UNTIMED = 2
+
+
+def bench_train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim bench train``."""
+    config = compose_config("bench_train", overrides, flags, {"training": DynamicsTraining})
+    if min(config.batch, config.frames, config.steps) < 1:
+        raise UserError("batch, frames and steps must be at least 1")
+    use_threads(config.threads)
+    tokenizer, training = TokenizerConfig(), build(DynamicsTraining, config.training)
+    grid = VideoTokenizer(tokenizer).latent_grid(config.height, config.width)
+    sizes = DiTConfig(
+        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **plain(config.model)
+    )
+    dit = WorldDiT(sizes)
+    batch = random_batch(config.batch, config.frames, sizes, grid)
+    flops = step_flops(dit, batch, training)
+    seconds, optimizing = time_steps(dit, batch, training, config.steps)
+    ceiling = matrix_ceiling(torch.bfloat16 if fast_bf16() else torch.float32)
+    results = {
+        "machine": machine(),
+        "parameters": sum(p.numel() for p in dit.parameters()),
+        "latent_frames_per_step": config.batch * config.frames,
+        "step_seconds": seconds,
+        "latent_frames_per_second": config.batch * config.frames / seconds,
+        "optimizer_share": optimizing / seconds,
+        "step_gflop": flops / 1e9,
+        "gflops": flops / seconds / 1e9,
+        "matrix_gflops": ceiling / 1e9,
+        "share_of_matrix_ceiling": flops / seconds / ceiling,
+        "resident_mb": resident_mb(),
+    }
+    folder = run_folder("bench-train", config)
+    (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(
+        f"{results['parameters'] / 1e6:.1f} M parameters, {config.batch} clips of {config.frames} latent frames: "
+        f"{seconds:.2f} s a step, {results['latent_frames_per_second']:.1f} latent frames/s"
+    )
+    print(
+        f"{flops / 1e9:.0f} GFLOP a step, forward and backward: {results['gflops']:.0f} GFLOP/s, "
+        f"{results['share_of_matrix_ceiling']:.0%} of the {ceiling / 1e9:.0f} GFLOP/s of large matrix products here"
+    )
+    print(
+        f"optimizer and averaging: {results['optimizer_share']:.0%} of a step; {results['resident_mb']:.0f} MB resident"
+    )
+    print(folder / "bench.json")
+
+
+def random_batch(batch: int, frames: int, sizes: DiTConfig, grid: tuple[int, int]) -> LatentBatch:
+    """Noise of a batch's shape: how long a step takes does not depend on what it learns."""
+    return LatentBatch(
+        latents=torch.randn(batch, frames, sizes.channels, *grid),
+        actions=torch.rand(batch, frames, sizes.chunk, sizes.actions),
+        motion=torch.randn(batch, frames, 5),
+        terminated=torch.zeros(batch, frames),
+        text=torch.randn(batch, sizes.text_size),
+    )
+
+
+def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining) -> float:
+    """Operations of one step's matrix products, forward and backward, counted by PyTorch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        shortcut = training.shortcut_from == 0
+        loss, _ = dynamics_loss(dit, batch, training, torch.Generator().manual_seed(0), ErrorBank(), shortcut)
+        loss.backward()
+    dit.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops())
+
+
+def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, steps: int) -> tuple[float, float]:
+    """Median seconds of a whole step, and of its optimizer and averaging alone."""
+    forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
+    optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
+    ema, bank = Ema(dit, training.ema), ErrorBank()
+    whole, optimizing = [], []
+    for step in range(UNTIMED + steps):
+        begun = time.perf_counter()
+        training_step(forward, dit, optimizers, ema, batch, training, step, 0, bank)
+        whole.append(time.perf_counter() - begun)
+        for parameter in dit.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        begun = time.perf_counter()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        ema.update(dit, step)
+        optimizing.append(time.perf_counter() - begun)
+    return statistics.median(whole[UNTIMED:]), statistics.median(optimizing[UNTIMED:])
