@@ -23,12 +23,19 @@ MIXTURE: dict[str, float] = {
     "dig": 0.08,
     "place": 0.06,
     "pillar": 0.02,
+    "chop": 0.04,
 }
 # Seconds that a script is kept: most are cut short at any point, the others are pointless when cut.
 DEFAULT_SECONDS = (1.0, 6.0)
-SECONDS = {"return_trip": (8.0, 16.0), "pillar": (8.0, 12.0), "dig": (4.0, 8.0), "look_back": (3.0, 8.0)}
+SECONDS = {
+    "return_trip": (8.0, 16.0),
+    "pillar": (8.0, 12.0),
+    "dig": (4.0, 8.0),
+    "look_back": (3.0, 8.0),
+    "chop": (5.0, 12.0),
+}
 # Scripts that may look steeply up or down, and that push against things on purpose.
-STEEP = {"dig", "place", "pillar"}
+STEEP = {"dig", "place", "pillar", "chop"}
 PUSHING = {"dig"}
 # A picture that stays the same for so many frames is dull: do something else.
 DULL_FRAMES = 15
@@ -159,7 +166,9 @@ class Mixture(Scripted):
         """The action vector (A,) of this frame."""
         if self._left <= 0:
             rng = self.body.rng
-            self.switch(str(rng.choice(self._names, p=self._chances)))
+            name = str(rng.choice(self._names, p=self._chances))
+            # Captions say that a tree is cut: not where there is none.
+            self.switch(name if name != "chop" or len(self.body.trunks) else "explore")
             self._left = int(self._fps * rng.uniform(*SECONDS.get(self.name, DEFAULT_SECONDS)))
         self._left -= 1
         return super().act(obs, info)

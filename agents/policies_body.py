@@ -14,6 +14,7 @@ Info = Mapping[str, Any]
 Action = NDArray[np.float32]
 
 PITCH_LIMIT = 35.0
+EYE = 1.625  # metres above the feet
 WALKING = ("forward", "back", "left", "right")
 # Frames over which a walking player must have moved STUCK_METRES, else it is stuck.
 STUCK_FRAMES = 16
@@ -96,6 +97,13 @@ class Body:
             self.dry = self.position
 
     @property
+    def trunks(self) -> NDArray[np.float64]:
+        """Pieces of trunks that can be seen, nearest first (n, 3), as far as the engine tells."""
+        nearby = self.info.get("nearby")
+        found = nearby.get("trunks", ()) if isinstance(nearby, Mapping) else ()
+        return np.asarray(found, np.float64).reshape(-1, 3)
+
+    @property
     def speed(self) -> float:
         """Horizontal speed in metres a second."""
         return float(np.hypot(self.velocity[0], self.velocity[2]))
@@ -135,6 +143,10 @@ class Body:
     def bearing(self, target: NDArray[np.float64]) -> float:
         """Yaw in degrees at which one looks towards a position (x, y, z)."""
         return math.degrees(math.atan2(target[0] - self.position[0], target[2] - self.position[2]))
+
+    def decline(self, target: NDArray[np.float64]) -> float:
+        """Pitch in degrees at which one looks at a position (x, y, z)."""
+        return math.degrees(math.atan2(self.position[1] + EYE - target[1], self.distance(target)))
 
     # --- limbs
 

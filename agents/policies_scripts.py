@@ -178,6 +178,23 @@ def dig(me: Body) -> Iterator[Action]:
             yield me.act("back", camera=me.glance())
 
 
+def chop(me: Body) -> Iterator[Action]:
+    """Walk up to a trunk that can be seen and cut it piece by piece with the axe; without one, walk on to find one."""
+    while True:
+        yield me.act(TOOLS[1])
+        if not len(me.trunks):
+            heading = me.yaw + float(me.rng.normal(0, 60))
+            for _ in me.frames(20, 50):
+                yield me.act("forward", *_hop(me), camera=me.aim(heading, 0.0, 5.0))
+            continue
+        yield from _approach(me, me.trunks[0], 2.2)
+        for _ in me.frames(60, 90):
+            if not len(me.trunks) or me.distance(me.trunks[0]) > 4:
+                break
+            trunk = me.trunks[0]
+            yield me.act("attack", camera=me.aim(me.bearing(trunk), me.decline(trunk), 6.0))
+
+
 def place(me: Body) -> Iterator[Action]:
     """Place blocks on the ground ahead while stepping back or sideways."""
     while True:
@@ -275,7 +292,5 @@ def _approach(me: Body, target: np.ndarray, within: float) -> Iterator[Action]:
         yield me.act("forward", *_hop(me), camera=me.aim(me.bearing(target), 8.0, 7.0))
 
 
-SCRIPTS: dict[str, Script] = {
-    script.__name__: script
-    for script in (explore, walk, single, spin, look_back, gaze, still, return_trip, climb, dig, place, pillar, swim)
-}
+_ALL = explore, walk, single, spin, look_back, gaze, still, return_trip, climb, dig, place, pillar, swim, chop
+SCRIPTS: dict[str, Script] = {script.__name__: script for script in _ALL}

@@ -37,6 +37,7 @@ STATE: dict[str, Any] = {
     "wield": np.int16,
     "light": np.int16,
     "on_ground": np.bool_,
+    "tree_angle": np.float32,
 }
 
 

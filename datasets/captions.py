@@ -18,6 +18,7 @@ PHRASES = {
     "place": "placing blocks",
     "pillar": "building a pillar",
     "swim": "swimming",
+    "chop": "cutting a tree",
 }
 _TIMES = (
     (0.21, "at night"),

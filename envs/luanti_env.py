@@ -129,7 +129,10 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
             (x, y up, z; metres), ``yaw`` and ``pitch`` (degrees, Minecraft's signs), ``keys`` (what the game's own
             controls were between the previous and this frame), ``action`` (vector (A,) that was really executed
             between them), ``events``, ``inventory``, ``wield`` (slot 1..9), ``node_feet``, ``node_head``,
-            ``on_ground``, ``light``, ``nearby``, ``biome`` (of the start), ``virtual_time`` (s).
+            ``on_ground``, ``light``, ``nearby`` (the closest ``tree``, and the pieces of ``trunks`` that can be seen
+            within 10 m, as the server saw them at most 0.2 s ago), ``tree_angle`` (degrees from the middle of the view
+            to the middle of the piece of trunk that it comes closest to, of those within 8 m; 180 without one),
+            ``biome`` (of the start), ``virtual_time`` (s).
 
         Raises:
             RuntimeError: before the first reset, or when the game died.

@@ -17,6 +17,9 @@ from worldsim.envs.luanti_process import LuantiProcess
 from worldsim.envs.luanti_world import WorldConfig
 
 MAX_PITCH = 89.5  # Luanti's limit, degrees
+EYE = 1.625  # metres above the feet
+# A trunk further from the eye than this does not count as looked at, metres.
+TREE_METRES = 8.0
 FRAME_SECONDS = 60.0
 ARRIVE_FRAMES = 6000
 # Counted in frames rather than seconds: whoever drives us may be suspended meanwhile.
@@ -104,9 +107,22 @@ class LuantiSession:
             "on_ground": row.on_ground,
             "light": row.light,
             "nearby": dict(self._log.nearby),
+            "tree_angle": self._tree_angle(row),
             "biome": self._log.started.get("biome", ""),
             "virtual_time": row.time_us / 1e6,
         }
+
+    def _tree_angle(self, row: Row) -> float:
+        """Degrees from the middle of the view to the middle of the closest visible piece of trunk; 180 without one."""
+        trunks = np.asarray(self._log.nearby.get("trunks", ()), np.float64).reshape(-1, 3)
+        away = trunks - (row.position + (0.0, EYE, 0.0))
+        distance = np.linalg.norm(away, axis=1)
+        near = (distance > 0) & (distance < TREE_METRES)
+        if not near.any():
+            return 180.0
+        yaw, pitch = np.deg2rad(self.yaw), np.deg2rad(self.pitch)
+        ahead = np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
+        return float(np.rad2deg(np.arccos(np.clip((away[near] @ ahead) / distance[near], -1, 1)).min()))
 
     def arrive(self, request: dict[str, Any]) -> None:
         """Have the player put to a start, and step idly until everything around is there and drawn."""

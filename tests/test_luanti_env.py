@@ -13,6 +13,8 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
 from worldsim.actions import MINECRAFT
+from worldsim.agents.policies import make_policy
+from worldsim.datasets.task_facts import pieces_of_wood
 from worldsim.envs import luanti_process
 from worldsim.envs.luanti_env import LuantiEnv
 from worldsim.envs.luanti_process import find_programs
@@ -148,6 +150,28 @@ def test_dig_and_place_are_reported_as_events(env):
         placed += [event for event in info["events"] if event["kind"] == "place"]
     assert placed and placed[0]["node"] == "default:cobble"
     assert info["inventory"]["default:cobble"] == 99 - len(placed)
+
+
+@needs_game
+def test_a_trunk_is_seen_where_it_stands_and_cut_by_who_goes_there():
+    game = LuantiEnv(map_seed=12, mapgen="v6", viewing_range=30)
+    try:
+        obs, info = game.reset(seed=3, options={"spread": 4000})
+        assert info["nearby"]["trunks"] and info["tree_angle"] > 90
+        policy = make_policy("chop")
+        policy.reset(np.random.default_rng(3), info)
+        angles, dug = [], []
+        for _ in range(110):
+            obs, *_, info = game.step(policy.act(obs, info))
+            angles.append(info["tree_angle"])
+            dug += [event["node"] for event in info["events"] if event["kind"] == "dig"]
+        assert min(angles) < 3 and pieces_of_wood([{"kind": "dig", "node": node} for node in dug]) >= 2
+        # It looks away, and the angle is that between the two directions.
+        before = info["tree_angle"]
+        away = [game.step({"camera": (0.0, 9.0)})[-1]["tree_angle"] for _ in range(8)][-1]
+        assert away > before + 30 or away == 180
+    finally:
+        game.close()
 
 
 @needs_game

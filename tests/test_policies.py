@@ -170,3 +170,42 @@ def test_a_player_in_a_pit_builds_its_way_out():
 
     _, pose = play(make_policy("explore"), 700, env=Pit(0))
     assert pose["pitch"].max() > 60
+
+
+class Tree(FakeEngine):
+    """A trunk of three pieces at x = z = 0; attacking while looking at a piece from near takes it away."""
+
+    trunk: list[tuple[float, float, float]]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.trunk = [(0.0, 10.0, 0.0), (0.0, 11.0, 0.0), (0.0, 12.0, 0.0)]
+        super().reset(seed=seed, options=options)
+        self.position[:] = (3.0, 10.0, -7.0)
+        return self._picture(), self._info(MINECRAFT.noop())
+
+    def _info(self, executed: Any) -> dict[str, Any]:
+        if executed[MINECRAFT.keys.index("attack")]:
+            x, y, z = self.position
+            for piece in list(self.trunk):
+                away = np.array(piece) - (x, y + 1.625, z)
+                yaw = wrap_degrees(np.degrees(np.arctan2(away[0], away[2])) - self.yaw)
+                pitch = np.degrees(np.arctan2(-away[1], np.hypot(away[0], away[2]))) - self.pitch
+                if np.linalg.norm(away) < 4 and abs(yaw) < 5 and abs(pitch) < 5:
+                    self.trunk.remove(piece)
+        nearby = {"tree": self.trunk[:1], "trunks": self.trunk} if self.trunk else {}
+        return super()._info(executed) | {"nearby": nearby}
+
+
+def test_chop_walks_to_a_trunk_and_cuts_all_of_it():
+    env = Tree(0)
+    play(make_policy("chop"), 300, env=env)
+    assert not env.trunk
+
+
+def test_the_mixture_cuts_trees_only_where_there_are_some():
+    for env, wanted in ((Tree(0), {"chop"}), (FakeEngine(0), {"explore"})):
+        policy = Mixture({"chop": 1.0})
+        obs, info = env.reset(seed=0)
+        policy.reset(np.random.default_rng(0), info)
+        policy.act(obs, info)
+        assert {policy.name} == wanted

@@ -6,6 +6,8 @@ local TOOLS = {"default:pick_diamond", "default:axe_diamond", "default:shovel_di
 	"default:cobble 99", "default:wood 99", "default:torch 99", "default:glass 99", "default:sword_diamond"}
 local REACH = tonumber(minetest.settings:get("worldsim_reach")) or 48
 local TRIES = 60
+-- Trunks that are told with whether they can be seen: so many at most, within so many metres of the eye.
+local SIGHT, MOST_TRUNKS = 10, 16
 local last_id, job, sprinting, last_items, steps = 0, nil, nil, nil, 0
 
 local function say(kind, value)
@@ -132,17 +134,48 @@ local function poll(player)
 	end
 end
 
+-- Whether nothing that one cannot walk through stands between the eye and the middle of a node.
+local function visible(eye, at)
+	for pointed in minetest.raycast(eye, at, false, false) do
+		if vector.equals(pointed.under, at) then
+			return true
+		end
+		local def = minetest.registered_nodes[minetest.get_node(pointed.under).name]
+		if not def or def.walkable then
+			return false
+		end
+	end
+	return true
+end
+
 local function nearby(player)
 	local p = vector.round(player:get_pos())
-	local found, best, closest = minetest.find_nodes_in_area(vector.offset(p, -12, -2, -12),
-		vector.offset(p, 12, 5, 12), {"group:tree"}), nil, 1e9
+	local eye = vector.offset(player:get_pos(), 0, player:get_properties().eye_height, 0)
+	local found, best, closest, near = minetest.find_nodes_in_area(vector.offset(p, -12, -2, -12),
+		vector.offset(p, 12, 5, 12), {"group:tree"}), nil, 1e9, {}
 	for _, at in ipairs(found) do
 		local distance = vector.distance(at, p)
 		if distance < closest then
 			best, closest = at, distance
 		end
+		distance = vector.distance(at, eye)
+		if distance < SIGHT then
+			near[#near + 1] = {distance, at}
+		end
 	end
-	say("N", best and {tree = {{best.x, best.y, best.z}}} or {none = true})
+	table.sort(near, function(a, b) return a[1] < b[1] end)
+	local trunks = {}
+	for i = 1, math.min(#near, MOST_TRUNKS) do
+		local at = near[i][2]
+		if visible(eye, at) then
+			trunks[#trunks + 1] = {at.x, at.y, at.z}
+		end
+	end
+	if best then
+		say("N", {tree = {{best.x, best.y, best.z}}, trunks = #trunks > 0 and trunks or nil})
+	else
+		say("N", {none = true})
+	end
 end
 
 local function report_items(player)
@@ -182,7 +215,7 @@ minetest.register_globalstep(function()
 		player:set_physics_override({speed = fast and SPRINT or 1})
 	end
 	report_items(player)
-	if steps % 10 == 0 then
+	if steps % 4 == 0 then
 		nearby(player)
 	end
 end)
