@@ -16,7 +16,7 @@ from typing import Any
 
 from worldsim.agents.collect_report import CollectionReport, Display, Message
 from worldsim.agents.collect_world import EnvFactory, World, make_luanti, plan_worlds, record_world
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store import EpisodeStore, Split
 
 # A world that says nothing for this long is stopped and tried again.
 SILENCE_SECONDS = 240.0
@@ -38,6 +38,7 @@ def collect(
     make_env: EnvFactory = make_luanti,
     script: str = "",
     prefix: str = "",
+    maps: Split | None = None,
     ray: str | None = None,
     progress: bool = True,
 ) -> CollectionReport:
@@ -59,6 +60,7 @@ def collect(
             ``fps``.
         script: text of the action script, for ``policy="script"``.
         prefix: of the episodes' names: collections that share a store need different ones.
+        maps: only maps of that split.
         ray: record on a Ray cluster: ``local``, ``auto`` or an address; see ``worldsim.agents.collect_ray``.
         progress: show a progress bar.
 
@@ -84,6 +86,7 @@ def collect(
         frozen_limit=frozen_limit,
         script=script,
         prefix=prefix,
+        maps=maps,
     )
     report = CollectionReport(skipped=sum(name in store for world in worlds for name in world.names))
     todo = [world for world in worlds if not all(name in store for name in world.names)]

@@ -1,5 +1,6 @@
 """Plan and record one world: one map seed, a few episodes from different starting points."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def plan_worlds(
     frozen_limit: float,
     script: str = "",
     prefix: str = "",
+    maps: Split | None = None,
 ) -> list[World]:
     """The worlds of a collection. A longer collection with the same seed begins with the same worlds.
 
@@ -79,10 +81,12 @@ def plan_worlds(
         frozen_limit: share of unchanged frames above which an engine's episode is rejected.
         script: text of the action script, for ``policy="script"``.
         prefix: of the episodes' names, so that different collections can share a store.
+        maps: only worlds whose maps are of this split; they are the same ones as without it.
     """
+    wanted = (n for n in itertools.count() if maps is None or split_of(n) == maps)
     worlds = []
-    for number in range(math.ceil(episodes / episodes_per_world)):
-        count = min(episodes_per_world, episodes - number * episodes_per_world)
+    for place, number in enumerate(itertools.islice(wanted, math.ceil(episodes / episodes_per_world))):
+        count = min(episodes_per_world, episodes - place * episodes_per_world)
         # Residues in turn, so that every twelve worlds hold one for validation and one for test.
         block = int(np.random.default_rng((seed, number)).integers(2**31 // SPLIT_PERIOD - 1))
         worlds.append(

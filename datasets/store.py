@@ -34,8 +34,8 @@ from worldsim.datasets.open_episode import OpenEpisode, verify_files
 
 __all__ = ["FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "split_of"]
 
-SPLITS = ("train", "validation", "test")
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 # Of every twelve consecutive map seeds one is for validation and one for test (8.3 % each).
 SPLIT_PERIOD = 12

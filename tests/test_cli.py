@@ -64,6 +64,7 @@ MISTAKES = [
     ["data", "summary"],
     ["data", "list", "data=nowhere"],
     ["collect"],
+    ["collect", "out=store", "maps=some"],
     ["bench", "steps=1"],
     ["bench", "train", "batch=0"],
     ["doctor", "x=1"],

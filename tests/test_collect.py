@@ -177,6 +177,8 @@ def test_a_plan_gives_each_split_its_own_map_seeds_and_grows_by_appending():
     assert len(seeds["train"]) >= 40 and 5 <= len(seeds["validation"]) <= 8 and 5 <= len(seeds["test"]) <= 8
     assert sum(len(w.names) for w in worlds) == 454
     assert plan_worlds(episodes=72, **options) == worlds[:12]
+    tests = [w for w in worlds if w.split == "test"]
+    assert plan_worlds(episodes=6 * len(tests), maps="test", **options) == tests
     assert {w.mapgen for w in worlds if w.split == "test"} == {w.mapgen for w in worlds}
 
 

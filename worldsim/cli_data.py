@@ -14,7 +14,7 @@ from rich.progress import track
 from worldsim.cli_config import compose_config, plain, required, run_folder
 from worldsim.cli_store import open_store
 from worldsim.datasets.governance import select, source_of
-from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
+from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore, Split
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
         script=script,
         make_env=source,
         prefix=name_prefix(source, policy=policy, script=script, episode_frames=config.episode_frames),
+        maps=_maps(config.maps),
         ray=config.ray,
     )
     (folder / "report.json").write_text(json.dumps(vars(report), indent=1))
@@ -62,6 +63,13 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     if report.episodes + report.skipped == 0:
         raise UserError(report.failures[-1] if report.failures else "nothing was collected")
     return 0
+
+
+def _maps(split: str | None) -> Split | None:
+    chosen: dict[str | None, Split | None] = {None: None, **{name: name for name in SPLITS}}
+    if split not in chosen:
+        raise UserError(f"maps must be one of {', '.join(SPLITS)}, got {split!r}")
+    return chosen[split]
 
 
 def _source(config: DictConfig) -> "Source":
