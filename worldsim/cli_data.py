@@ -37,7 +37,7 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     policy = config.policy or ("script" if script else source.policy)
     if script and policy != "script":
         raise UserError(f"give a script or a policy, not both: policy={policy}")
-    fps = source.check(policy, script)
+    fps, maps = source.check(policy, script), _maps(config.maps)
     _tell_splits(source)
     folder = run_folder("collect", config)
     report = collect(
@@ -53,7 +53,7 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
         script=script,
         make_env=source,
         prefix=name_prefix(source, policy=policy, script=script, episode_frames=config.episode_frames),
-        maps=_maps(config.maps),
+        maps=maps,
         ray=config.ray,
     )
     (folder / "report.json").write_text(json.dumps(vars(report), indent=1))
