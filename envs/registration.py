@@ -19,6 +19,13 @@ def register_envs() -> None:
         vector_entry_point="worldsim.envs.world_vector_env:WorldSimVectorEnv",
         max_episode_steps=MAX_EPISODE_STEPS,
     )
+    gymnasium.register(
+        id="WorldSim-Luanti-v0",
+        entry_point="worldsim.envs.engine_env:EngineEnv",
+        max_episode_steps=MAX_EPISODE_STEPS,
+        # Poses repeat, but threads of the game decide about the last digit of a few pixels.
+        nondeterministic=True,
+    )
 
 
 register_envs()

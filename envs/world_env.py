@@ -19,6 +19,7 @@ from worldsim.datasets.starts import StartClips
 from worldsim.envs.action_spaces import make_actions, single
 from worldsim.envs.beginnings import choose, last_frames, prefill, resolve
 from worldsim.envs.snapshot import Snapshot
+from worldsim.envs.tasks import DreamTask, TaskLike
 from worldsim.errors import UserError
 from worldsim.state import WorldState
 from worldsim.world import WorldModel
@@ -34,12 +35,14 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
 
     Observation: the last frame of the chunk, uint8 (H, W, 3). ``info["frames"]``: every frame of the chunk, uint8
     (r, H, W, 3). ``info["pose"]``: x, y, z (metres), yaw, pitch (degrees) relative to the start, as the world's own
-    motion head estimates them, float32 (5,). Reward: metres by which the furthest horizontal distance from the start
-    grew, from the same estimate. An action is held for all r frames of the chunk; the camera turns by its degrees in
-    each of them.
+    motion head estimates them, float32 (5,). Reward, without a task: metres by which the furthest horizontal distance
+    from the start grew, from the same estimate. An action is held for all r frames of the chunk; the camera turns by
+    its degrees in each of them.
 
     Args:
         world: a shipped world's name, a checkpoint folder, or a loaded model.
+        task: gives reward and ends episodes: a name of ``worldsim.tasks``, a function of ``StepInformation`` to reward
+            and end, ``"goal: TEXT"``, or None for the world's own reward.
         render_mode: "rgb_array", "human" (a window) or None.
         action_space: "multidiscrete", or "minerl" for MineRL's Dict.
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
@@ -52,6 +55,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         self,
         world: str | os.PathLike[str] | WorldModel = "minecraft",
         *,
+        task: TaskLike = None,
         render_mode: str | None = None,
         action_space: str = "multidiscrete",
         starts: str | os.PathLike[str] | StartClips | None = None,
@@ -62,6 +66,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         if max_episode_steps is not None and max_episode_steps < 1:
             raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.world, self.starts = resolve(world, starts)
+        self.task = DreamTask(self.world, task)
         self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
         self.metadata = self.metadata | {"render_fps": self.world.config.fps / self.world.chunk}
         self.actions = make_actions(self.world.spec, action_space)
@@ -101,15 +106,17 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         if self._ended:
             raise ResetNeeded("the episode is over: call reset() or restore() before step()")
         held = np.repeat(self.actions.vectors(single(action))[:, None], self.world.chunk, axis=1)
+        before = self.task.facts(state)
         # The state is this environment's alone: snapshots are copies.
         self._state, out = self.world.step(state, held, donate=True)
         self._frames = out.frames[0]
         self._elapsed += 1
-        terminated = bool(out.termination[0] > TERMINATION_THRESHOLD)
+        rewards, ends = self.task.judge(before, self._state, out, held)
+        terminated = bool(ends[0] or out.termination[0] > TERMINATION_THRESHOLD)
         truncated = self.max_episode_steps is not None and self._elapsed >= self.max_episode_steps
         self._ended = terminated or truncated
         self._show()
-        return self._frames[-1].copy(), float(out.reward[0]), terminated, truncated, self._info(self._state)
+        return self._frames[-1].copy(), float(rewards[0]), terminated, truncated, self._info(self._state)
 
     def snapshot(self) -> Snapshot:
         """The present moment, to be restored here, in another environment of the same world, or from a file."""

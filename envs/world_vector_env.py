@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.starts import StartClips
 from worldsim.envs.action_spaces import make_actions
 from worldsim.envs.beginnings import Beginning, choose, last_frames, prefill, resolve
+from worldsim.envs.tasks import DreamTask, TaskLike
 from worldsim.envs.world_env import TERMINATION_THRESHOLD, frame_space
 from worldsim.errors import UserError
 from worldsim.state import WorldState
@@ -32,6 +33,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
     Args:
         num_envs: number of rows N.
         world: a shipped world's name, a checkpoint folder, or a loaded model.
+        task: gives reward and ends episodes, as for ``WorldSimEnv``.
         render_mode: "rgb_array" or None.
         action_space: "multidiscrete", or "minerl" for MineRL's Dict.
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
@@ -45,6 +47,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         num_envs: int = 1,
         world: str | os.PathLike[str] | WorldModel = "minecraft",
         *,
+        task: TaskLike = None,
         render_mode: str | None = None,
         action_space: str = "multidiscrete",
         starts: str | os.PathLike[str] | StartClips | None = None,
@@ -59,6 +62,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.num_envs = num_envs
         self.world, self.starts = resolve(world, starts)
+        self.task = DreamTask(self.world, task)
         self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         fps = self.world.config.fps / self.world.chunk
@@ -127,11 +131,12 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         if len(vectors) != self.num_envs:
             raise UserError(f"{len(vectors)} actions for {self.num_envs} environments")
         held = np.repeat(vectors[:, None], self.world.chunk, axis=1)
+        before = self.task.facts(self._state)
         self._state, out = self.world.step(self._state, held, donate=True)
         self._frames = out.frames
         self._elapsed += 1
-        rewards = out.reward.astype(np.float64)
-        terminations = out.termination > TERMINATION_THRESHOLD
+        judged, ends = self.task.judge(before, self._state, out, held)
+        rewards, terminations = judged.astype(np.float64), ends | (out.termination > TERMINATION_THRESHOLD)
         truncations = np.zeros(self.num_envs, np.bool_)
         if self.max_episode_steps is not None:
             truncations = self._elapsed >= self.max_episode_steps

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from worldsim.actions import ActionSpec
 from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.fact_heads import FactHeads, load_fact_heads
 from worldsim.flow import time_steps, velocity_from_data
 from worldsim.noise import noise
 from worldsim.pose import advance_pose
@@ -59,6 +60,7 @@ class WorldModel:
         dit: WorldDiT,
         *,
         prompt_embeddings: Tensor | None = None,
+        fact_heads: FactHeads | None = None,
         bf16: bool | None = None,
     ) -> None:
         if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
@@ -70,7 +72,10 @@ class WorldModel:
             prompt_embeddings = torch.zeros(0, dit.config.text_size)
         if prompt_embeddings.shape != (len(config.prompts), dit.config.text_size):
             raise ValueError(f"{len(config.prompts)} prompts, but embeddings {tuple(prompt_embeddings.shape)}")
+        if fact_heads is not None and fact_heads.config.features != 2 * dit.config.width:
+            raise ValueError(f"task heads read {fact_heads.config.features} features, not {2 * dit.config.width}")
         self.prompt_embeddings = prompt_embeddings
+        self.fact_heads = fact_heads
         self.config = config
         self.bf16 = fast_bf16() if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
@@ -118,7 +123,10 @@ class WorldModel:
     def with_sampling(self, **changes: float | bool) -> "WorldModel":
         """The same weights, sampled otherwise (see SamplingConfig)."""
         config = replace(self.config, sampling=replace(self.config.sampling, **changes))
-        return WorldModel(config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, bf16=self.bf16)
+        return WorldModel(
+            config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
+            bf16=self.bf16,
+        )  # fmt: skip
 
     def _precision(self) -> contextlib.AbstractContextManager:
         return torch.autocast("cpu", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
@@ -323,6 +331,6 @@ class WorldModel:
         load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
         prompts = dit_tensors.pop("prompts", None)
         load_module(dit, dit_tensors, str(folder / FILES[1]))
-        return WorldModel(
-            config, tokenizer, dit, prompt_embeddings=None if prompts is None else prompts.float(), bf16=bf16
-        )
+        embeddings = None if prompts is None else prompts.float()
+        heads = load_fact_heads(folder)
+        return WorldModel(config, tokenizer, dit, prompt_embeddings=embeddings, fact_heads=heads, bf16=bf16)
