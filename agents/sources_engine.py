@@ -78,8 +78,12 @@ class EngineStage:
 
     def reset(self, rng: np.random.Generator) -> Moment:
         """Begin somewhere on the map, at some time of day."""
-        self._start_seed, self._options = int(rng.integers(2**31)), start_options(rng)
-        obs, info = self.env.reset(seed=self._start_seed, options=self._options)
+        return self.begin(int(rng.integers(2**31)), start_options(rng))
+
+    def begin(self, seed: int, options: Mapping[str, Any]) -> Moment:
+        """Begin where a seed and the engine's options say, as provenance tells them of a recorded episode."""
+        self._start_seed, self._options = seed, dict(options)
+        obs, info = self.env.reset(seed=seed, options=self._options)
         return Moment(frame=obs, info=info, action=MINECRAFT.noop())
 
     def advance(self, actions: NDArray[np.float32]) -> list[Moment]:

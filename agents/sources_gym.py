@@ -100,8 +100,12 @@ class GymStage:
 
     def reset(self, rng: np.random.Generator) -> Moment:
         """Begin an episode from a seed of its own."""
-        self._seed = int(rng.integers(2**31 // SPLIT_PERIOD - 1)) * SPLIT_PERIOD + self._residue
-        obs, info = self.env.reset(seed=self._seed)
+        return self.begin(int(rng.integers(2**31 // SPLIT_PERIOD - 1)) * SPLIT_PERIOD + self._residue)
+
+    def begin(self, seed: int) -> Moment:
+        """Begin from a given seed, as provenance tells it of a recorded episode."""
+        self._seed = seed
+        obs, info = self.env.reset(seed=seed)
         return Moment(frame=self.pictures(obs), info=info, action=self.spec.noop())
 
     def advance(self, actions: NDArray[np.float32]) -> list[Moment]:
