@@ -143,10 +143,12 @@ def run_dynamics(
     initial: Path | None = None,
     sample_every: int = 1000,
     seed: int = 0,
+    device: str = "cpu",
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
+    ``device``: "cpu" or "cuda".
     """
     cache_latents(data, tokenizer, latents)
     coder = load_tokenizer(tokenizer)
@@ -179,7 +181,9 @@ def run_dynamics(
     weights, before = _start_from(initial, folder / "dit.safetensors")
     about = {"trained_on": training_record(EpisodeStore(data), clips.cache.index["names"], before=before)}
     with ThreadPoolExecutor(1) as pool:
-        run = train_dynamics(config, training, prefetched(clips, pool), validation, folder, seed, weights, about)
+        run = train_dynamics(
+            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device
+        )
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 
 

@@ -60,6 +60,7 @@ MISTAKES = [
     ["train", "dynamics", "training.rat=1"],
     ["train", "dynamics", "training.steps=many"],
     ["train", "dynamics", "model=huge"],
+    ["train", "dynamics", "data=.", "tokenizer=cut.mp4", "device=abacus"],
     ["eval", "data=nowhere"],
     ["data", "summary"],
     ["data", "list", "data=nowhere"],

@@ -138,3 +138,27 @@ def test_config_and_length_errors():
         DiTConfig(channels=4, keys=1, camera=True, chunk=2, width=30, heads=4)
     with pytest.raises(ValueError, match="latent frames at once"):
         tiny_dit(window=3)(*inputs(5))
+
+
+def test_activations_computed_again_give_the_same_gradients():
+    dit, given = tiny_dit(window=6), inputs(5)
+    gradients = []
+    for recompute in (False, True):
+        dit.recompute = recompute
+        dit.zero_grad()
+        dit(*given).latents.square().mean().backward()
+        gradients.append({name: p.grad.clone() for name, p in dit.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 20
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient)
+
+
+def test_computes_where_its_weights_are():
+    """Any tensor made on the CPU amid the others would be an error on the device without memory, as it is on a GPU."""
+    dit = tiny_dit(window=6).to("meta")
+    given = [x.to("meta") for x in inputs(5)]
+    assert dit(*given).latents.device.type == "meta"
+    cache = dit.empty_cache(2, (4, 6))
+    cache = type(cache)(*(t.to("meta") for t in (cache.keys, cache.values, cache.count)))
+    out = dit(*(x[:, :1] for x in given), cache=cache)
+    assert out.heads.motion.device.type == "meta" and out.keys[0].device.type == "meta"

@@ -34,8 +34,14 @@ def rotate(x: Tensor, turn: Turn) -> Tensor:
 def attend(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax attention with grouped queries over any leading axes; ``mask`` is added to the scores.
 
-    Written out: on CPUs the fused kernel's backward pass is slower than these products.
+    Written out on CPUs, where the fused kernel's backward pass is slower than these products.
     """
+    if q_BHSE.is_cuda:
+        lead = q_BHSE.shape[:-3]
+        q, k, v = (x.reshape(-1, *x.shape[-3:]) for x in (q_BHSE, k_BKSE, v_BKSE))
+        if mask is not None:
+            mask = mask.to(q.dtype).expand(*lead, *mask.shape[-3:]).reshape(-1, *mask.shape[-3:])
+        return F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=True).reshape(q_BHSE.shape)
     kv_heads, (heads, length) = k_BKSE.shape[-3], q_BHSE.shape[-3:-1]
     # Queries that share a key head stand below each other: the keys need not be repeated.
     q = q_BHSE.unflatten(-3, (kv_heads, heads // kv_heads)).flatten(-3, -2)

@@ -43,7 +43,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         if i >= WARM_UP:
             steps.append(middle - begun)
             decodes.append(time.perf_counter() - middle)
-    ceiling = matrix_ceiling(torch.bfloat16 if world.bf16 else torch.float32)
+    ceiling = matrix_ceiling(torch.bfloat16 if world.bf16 else torch.float32, torch.device("cpu"))
     seconds = statistics.mean(steps)
     flops = step_flops(world, config.batch)
     results: dict[str, Any] = {
@@ -89,13 +89,22 @@ def _lines(results: Mapping[str, Any], world: WorldModel) -> list[str]:
     return lines
 
 
-def matrix_ceiling(dtype: torch.dtype, size: int = 2048, seconds: float = 1.5) -> float:
+def synchronise(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told; a CPU is never ahead."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matrix_ceiling(dtype: torch.dtype, device: torch.device, seconds: float = 1.5) -> float:
     """Floating-point operations per second in a large matrix product."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    size = 2048 if device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     torch.matmul(a, b)
+    synchronise(device)
     count, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < seconds:
         torch.matmul(a, b)
+        synchronise(device)
         count += 1
     return 2 * size**3 * count / (time.perf_counter() - begun)
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from worldsim.actions import MINECRAFT
-from worldsim.cli_bench import machine, matrix_ceiling, resident_mb
+from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
 from worldsim.cli_config import build, compose_config, plain, run_folder
-from worldsim.cli_train import use_threads
+from worldsim.cli_train import device_of, use_threads
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
@@ -33,11 +33,13 @@ def bench_train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     sizes = DiTConfig(
         channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **plain(config.model)
     )
-    dit = WorldDiT(sizes)
-    batch = random_batch(config.batch, config.frames, sizes, grid)
+    device = torch.device(device_of(config.device))
+    dit = WorldDiT(sizes).to(device)
+    dit.recompute = training.recompute
+    batch = random_batch(config.batch, config.frames, sizes, grid).to(device)
     flops = step_flops(dit, batch, training)
     seconds, optimizing = time_steps(dit, batch, training, config.steps)
-    ceiling = matrix_ceiling(torch.bfloat16 if fast_bf16() else torch.float32)
+    ceiling = matrix_ceiling(torch.bfloat16 if device.type != "cpu" or fast_bf16() else torch.float32, device)
     results = {
         "machine": machine(),
         "parameters": sum(p.numel() for p in dit.parameters()),
@@ -83,8 +85,8 @@ def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining) ->
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        shortcut = training.shortcut_from == 0
-        loss, _ = dynamics_loss(dit, batch, training, torch.Generator().manual_seed(0), ErrorBank(), shortcut)
+        generator, shortcut = torch.Generator(batch.latents.device), training.shortcut_from == 0
+        loss, _ = dynamics_loss(dit, batch, training, generator, ErrorBank(), shortcut)
         loss.backward()
     dit.zero_grad(set_to_none=True)
     return float(counter.get_total_flops())
@@ -99,6 +101,7 @@ def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, st
     for step in range(UNTIMED + steps):
         begun = time.perf_counter()
         training_step(forward, dit, optimizers, ema, batch, training, step, 0, bank)
+        synchronise(batch.latents.device)
         whole.append(time.perf_counter() - begun)
         for parameter in dit.parameters():
             parameter.grad = torch.zeros_like(parameter)
@@ -107,5 +110,6 @@ def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, st
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         ema.update(dit, step)
+        synchronise(batch.latents.device)
         optimizing.append(time.perf_counter() - begun)
     return statistics.median(whole[UNTIMED:]), statistics.median(optimizing[UNTIMED:])

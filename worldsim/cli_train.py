@@ -9,6 +9,7 @@ import torch
 from rich.progress import Progress
 
 from worldsim.cli_config import build, compose_config, plain, required, run_folder
+from worldsim.errors import UserError
 
 STORE = "data=data/luanti"
 
@@ -58,6 +59,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         initial=None if config.initial is None else existing(config.initial),
         sample_every=config.sample_every,
         seed=config.seed,
+        device=device_of(config.device),
     )
 
 
@@ -131,6 +133,19 @@ def existing(path: str) -> Path:
     if not Path(path).exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     return Path(path)
+
+
+def device_of(name: str | None) -> str:
+    """The device to train on: the one named, else a GPU if there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
+        raise UserError(f"device {name!r} is not to be had here: cpu, or cuda where PyTorch finds a GPU")
+    return name
 
 
 def use_threads(threads: int | None) -> None:

@@ -5,14 +5,19 @@ L temporal layers, S cache slots, K key/value heads, E head width, A action size
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from worldsim.attention import SpatialAttention, SwiGLU, TemporalAttention, Turn, turns
 from worldsim.conditioning import ActionCodec, Conditioning
 from worldsim.heads import HeadOutputs, Heads
 from worldsim.patchify import SpacetimePatchifier
+
+# Keys and values.
+Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,31 @@ class Block(nn.Module):
         self.feed_forward = SwiGLU(w, config.hidden)
         self.norms = nn.ModuleList(nn.RMSNorm(w, elementwise_affine=False) for _ in range(self.parts // 3))
 
+    def forward(
+        self,
+        x_BTND: Tensor,
+        modulation_BTM: Tensor,
+        spatial_turns: Turn,
+        temporal_view: tuple[Turn, Turn, Tensor] | None,
+        past: Pair | None,
+    ) -> tuple[Tensor, Pair | None]:
+        """One layer; returns also this call's keys and values (B, T, N + R, K, E) where it looks across frames.
+
+        ``past``: keys and values (B, S, N + R, K, E) that come before this call's.
+        """
+        x, fresh = x_BTND, None
+        m = self.modulation(modulation_BTM)[:, :, None].chunk(self.parts, -1)
+        h = self.modulated(x, self.norms[0], m[0], m[1])
+        x = x + m[2] * self.spatial(h.flatten(0, 1), spatial_turns).unflatten(0, h.shape[:2])
+        if self.temporal is not None and temporal_view is not None:
+            h = self.modulated(x, self.norms[2], m[6], m[7])
+            q, k, v = self.temporal.project(h)
+            fresh = (k, v)
+            if past is not None:
+                k, v = (torch.cat([old.to(new.dtype), new], 1) for old, new in zip(past, fresh, strict=True))
+            x = x + m[8] * self.temporal.attend(q, k, v, *temporal_view)
+        return x + m[5] * self.feed_forward(self.modulated(x, self.norms[1], m[3], m[4])), fresh
+
     def modulated(self, x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
         """RMS-normalised x, scaled and shifted per frame."""
         return norm(x_BTND) * (1 + scale) + shift
@@ -137,6 +167,8 @@ class WorldDiT(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
+        # Activations inside blocks: kept for the gradient, or computed again (saves memory in training).
+        self.recompute = False
         w = config.width
         self.patchifier = SpacetimePatchifier(channels=config.channels, patch=config.patch)
         size = self.patchifier.token_size
@@ -198,10 +230,11 @@ class WorldDiT(nn.Module):
         if frames > (self.config.window + 1 if cache is None else 1):
             raise ValueError(f"{frames} latent frames at once: at most window + 1 without a cache, 1 with one")
         grid = self.patchifier.grid(*noisy_BTCHW.shape[-2:])
-        count = torch.zeros(len(noisy_BTCHW), dtype=torch.long) if cache is None else cache.count
+        device = noisy_BTCHW.device
+        count = torch.zeros(len(noisy_BTCHW), dtype=torch.long, device=device) if cache is None else cache.count
         started = (count > 0) if started_B is None else started_B
         condition, action = self.conditioning(tau_BT, step_BT, actions_BTrA, present_BT, text_BX)
-        first = torch.arange(frames) == 0
+        first = torch.arange(frames, device=device) == 0
         has_past = (~first[None] | started[:, None]) if temporal else torch.zeros_like(present_BT)
         clean = self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
@@ -216,20 +249,17 @@ class WorldDiT(nn.Module):
         values: list[Tensor] = []
         for block in self.blocks:
             assert isinstance(block, Block)
-            m = block.modulation(modulation)[:, :, None].chunk(block.parts, -1)
-            h = block.modulated(x, block.norms[0], m[0], m[1])
-            x = x + m[2] * block.spatial(h.flatten(0, 1), spatial_turns).unflatten(0, h.shape[:2])
-            if block.temporal is not None and temporal_view is not None:
-                h = block.modulated(x, block.norms[2], m[6], m[7])
-                q, k, v = block.temporal.project(h)
-                keys.append(k)
-                values.append(v)
-                if cache is not None:
-                    layer = len(keys) - 1
-                    k = torch.cat([cache.keys[:, layer].to(k.dtype), k], 1)
-                    v = torch.cat([cache.values[:, layer].to(v.dtype), v], 1)
-                x = x + m[8] * block.temporal.attend(q, k, v, *temporal_view)
-            x = x + m[5] * block.feed_forward(block.modulated(x, block.norms[1], m[3], m[4]))
+            past = None
+            if cache is not None and block.temporal is not None:
+                past = (cache.keys[:, len(keys)], cache.values[:, len(keys)])
+            arguments = (x, modulation, spatial_turns, temporal_view, past)
+            if self.recompute and torch.is_grad_enabled():
+                x, fresh = cast("tuple[Tensor, Pair | None]", checkpoint(block, *arguments, use_reentrant=False))
+            else:
+                x, fresh = block(*arguments)
+            if fresh is not None:
+                keys.append(fresh[0])
+                values.append(fresh[1])
         shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
         features = self.final_norm(x)
         out = self.out((features * (1 + scale) + shift)[:, :, self.config.registers :])
@@ -239,11 +269,13 @@ class WorldDiT(nn.Module):
         """Rotary turns (R + N, E / 2): half of each head turns with the row, half with the column; registers do not."""
         rows, columns = grid
         half = self.config.width // self.config.heads // 2
-        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        (cos_y, sin_y), (cos_x, sin_x) = (turns(a.flatten(), half, 100.0) for a in (y, x))
+        device = self.registers.device
+        cells = torch.arange(rows * columns, device=device)
+        y, x = cells // columns, cells % columns
+        (cos_y, sin_y), (cos_x, sin_x) = (turns(a, half, 100.0) for a in (y, x))
         cos, sin = torch.cat([cos_y, cos_x], -1), torch.cat([sin_y, sin_x], -1)
         still = (self.config.registers, cos.shape[-1])
-        return torch.cat([torch.ones(still), cos]), torch.cat([torch.zeros(still), sin])
+        return torch.cat([cos.new_ones(still), cos]), torch.cat([sin.new_zeros(still), sin])
 
     def temporal_view(self, frames: int, count: Tensor, cache: KVCache | None) -> tuple[Turn, Turn, Tensor]:
         """Turns of queries and keys and the additive mask of causal temporal attention.
@@ -253,19 +285,19 @@ class WorldDiT(nn.Module):
         """
         c = self.config
         head = c.width // c.heads
-        q_position = torch.arange(frames)
-        own = torch.arange(frames)[None]
+        q_position = torch.arange(frames, device=count.device)
+        own = q_position[None]
         if cache is None:
             k_position, valid = own, torch.ones_like(own, dtype=torch.bool)
         else:
             held = cache.positions()
             k_position = torch.cat([held - count[:, None], own.expand(len(held), -1)], 1)
-            valid = torch.cat([held >= 0, torch.ones(len(held), frames, dtype=torch.bool)], 1)
-        absolute_first = -count[:, None] if cache is not None else torch.zeros(1, 1, dtype=torch.long)
+            valid = torch.cat([held >= 0, torch.ones_like(own, dtype=torch.bool).expand(len(held), -1)], 1)
+        absolute_first = -count[:, None] if cache is not None else torch.zeros_like(own[:, :1])
         distance = q_position[None, :, None] - k_position[:, None, :]
         sink = (k_position == absolute_first)[:, None, :]
         visible = (distance >= 0) & ((distance <= c.window) | sink) & valid[:, None, :]
-        mask = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        mask = torch.zeros_like(visible, dtype=torch.float32).masked_fill_(~visible, float("-inf"))
         k_cos, k_sin = turns(k_position.clamp_min(-c.window - 1), head, 1000.0)
         # Room for tokens and heads, which share positions and mask.
         return (

@@ -41,8 +41,10 @@ def flow_loss(predicted: Tensor, data: Tensor, tau: Tensor) -> Tensor:
 
 def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 0.1) -> Tensor:
     """Signal levels drawn independently per frame: uniform, and exactly 0 with probability ``pure_noise``."""
-    tau = torch.rand(shape, generator=generator)
-    return torch.where(torch.rand(shape, generator=generator) < pure_noise, torch.zeros_like(tau), tau)
+    tau = torch.rand(shape, generator=generator, device=generator.device)
+    return torch.where(
+        torch.rand(shape, generator=generator, device=generator.device) < pure_noise, torch.zeros_like(tau), tau
+    )
 
 
 def sample_shortcut(shape: tuple[int, ...], finest: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -52,9 +54,9 @@ def sample_shortcut(shape: tuple[int, ...], finest: int, generator: torch.Genera
         tau and d, both of ``shape``; tau is a multiple of d in [0, 1 - d].
     """
     levels = finest.bit_length() - 1
-    j = torch.randint(0, levels, shape, generator=generator)
+    j = torch.randint(0, levels, shape, generator=generator, device=generator.device)
     count = 2**j
-    k = (torch.rand(shape, generator=generator) * count).floor()
+    k = (torch.rand(shape, generator=generator, device=generator.device) * count).floor()
     return k / count, 1.0 / count
 
 

@@ -55,7 +55,7 @@ class Muon(torch.optim.Optimizer):
                     alike[parameter.shape].append(parameter)
             for shape, parameters in alike.items():
                 updates = torch.stack([self._momentum(p, group["momentum"]) for p in parameters])
-                updates = orthogonalised(updates.bfloat16() if fast_bf16() else updates).float()
+                updates = orthogonalised(updates.bfloat16() if updates.is_cuda or fast_bf16() else updates).float()
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)

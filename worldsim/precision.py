@@ -1,4 +1,4 @@
-"""Which number format a CPU multiplies matrices fastest in: bf16 only where it has instructions for it."""
+"""Which number format a machine multiplies matrices fastest in: bf16 on a CPU only where it has instructions for it."""
 
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ def fast_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16 " in flags
 
 
-def fast_precision() -> torch.autocast:
-    """A context in which matrix products run in bf16 where that pays, else as they are."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16())
+def fast_precision(device: torch.device | str = "cpu") -> torch.autocast:
+    """A context in which matrix products run in bf16 where that pays (on any GPU), else as they are."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or fast_bf16())

@@ -5,7 +5,7 @@ B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A act
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,20 @@ class LatentBatch:
     posed: Tensor | None = None
     mouse: bool = True
 
+    def to(self, device: torch.device) -> "LatentBatch":
+        """The same batch on a device."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsTraining:
-    """How to train. Heads' weights are relative to the flow loss; ``cooldown`` is a share of all steps."""
+    """How to train. Heads' weights are relative to the flow loss; ``cooldown`` is a share of all steps.
+
+    ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
+    whose activations do not fit the device.
+    """
 
     steps: int = 20_000
     rate: float = 8e-4
@@ -74,6 +84,7 @@ class DynamicsTraining:
     save_minutes: float = 4.0
     validate_every: int = 250
     compile: bool = True
+    recompute: bool = False
 
 
 def previous_of(latents_BTCHW: Tensor) -> Tensor:
@@ -95,7 +106,7 @@ class ErrorBank:
     def add(self, errors_ACHW: Tensor) -> None:
         """Keep the newest errors, overwriting the oldest."""
         if self.errors is None or self.errors.shape[1:] != errors_ACHW.shape[1:]:
-            self.errors, self.filled = torch.zeros(self.capacity, *errors_ACHW.shape[1:]), 0
+            self.errors, self.filled = errors_ACHW.new_zeros(self.capacity, *errors_ACHW.shape[1:]), 0
         for error in errors_ACHW:
             self.errors[self.filled % self.capacity] = error
             self.filled += 1
@@ -104,32 +115,34 @@ class ErrorBank:
         """Random errors (B, T, C, H, W), scaled by +-(0 to 1), zero with probability 1 - ``probability`` per row."""
         if self.errors is None or self.filled < self.capacity or self.errors.shape[1:] != shape[2:]:
             return None
-        index = torch.randint(0, self.capacity, shape[:2], generator=generator)
-        scale = torch.rand(shape[0], 1, 1, 1, 1, generator=generator)
-        scale = scale * (torch.rand(scale.shape, generator=generator) < probability)
+        device = generator.device
+        index = torch.randint(0, self.capacity, shape[:2], generator=generator, device=device)
+        scale = torch.rand(shape[0], 1, 1, 1, 1, generator=generator, device=device)
+        scale = scale * (torch.rand(scale.shape, generator=generator, device=device) < probability)
         return self.errors[index] * scale
 
 
 def recorded(batch: LatentBatch) -> Tensor:
     """Which frames (B, T) have a recorded action that leads into them: never the first of a clip."""
-    b, t = batch.latents.shape[:2]
-    known = torch.ones(b, dtype=torch.bool) if batch.known is None else batch.known
-    return known[:, None] & (torch.arange(t) > 0)
+    (b, t), device = batch.latents.shape[:2], batch.latents.device
+    known = torch.ones(b, dtype=torch.bool, device=device) if batch.known is None else batch.known
+    return known[:, None] & (torch.arange(t, device=device) > 0)
 
 
 def conditions(
     batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Jittered actions, the mask of frames that keep theirs, and text, zeros where dropped."""
-    b, t = batch.latents.shape[:2]
+    (b, t), device = batch.latents.shape[:2], generator.device
     actions = batch.actions.clone()
-    jitter = 1 + training.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator)
+    jitter = 1 + training.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator, device=device)
     if batch.mouse:
         actions[..., -2:] = actions[..., -2:] * jitter
-    present = (torch.rand(b, 1, generator=generator) >= training.action_drop).repeat(1, t) & recorded(batch)
+    kept = torch.rand(b, 1, generator=generator, device=device) >= training.action_drop
+    present = kept.repeat(1, t) & recorded(batch)
     if batch.text is None:
         return actions, present, None
-    kept = torch.rand(b, 1, generator=generator) >= training.text_drop
+    kept = torch.rand(b, 1, generator=generator, device=device) >= training.text_drop
     return actions, present, batch.text * kept
 
 
@@ -138,8 +151,8 @@ def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor, training: Dyn
 
     Inverse dynamics learns only where the action was hidden.
     """
-    scale = torch.tensor(MOTION_SCALE)
-    posed = torch.ones(len(present)) if batch.posed is None else batch.posed.float()
+    scale = batch.motion.new_tensor(MOTION_SCALE)
+    posed = batch.motion.new_ones(len(present)) if batch.posed is None else batch.posed.float()
     motion = F.smooth_l1_loss(out.heads.motion[:, 1:] / scale, batch.motion[:, 1:] / scale, reduction="none")
     motion = (motion.mean((1, 2)) * posed).sum() / posed.sum().clamp_min(1)
     termination = F.binary_cross_entropy_with_logits(out.heads.termination[:, 1:], batch.terminated[:, 1:])
@@ -178,14 +191,13 @@ def dynamics_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step's loss and its parts. Random numbers come from ``generator`` alone."""
     data = batch.latents
-    b, t = data.shape[:2]
+    (b, t), device = data.shape[:2], generator.device
     actions, present, text = conditions(batch, training, generator)
     tau = sample_tau((b, t), generator)
-    step = torch.zeros(b, t)
-    noise = torch.randn(data.shape, generator=generator)
-    corrupted = data + training.context_noise * torch.rand(b, 1, 1, 1, 1, generator=generator) * torch.randn(
-        data.shape, generator=generator
-    )
+    step = torch.zeros_like(tau)
+    noise = torch.randn(data.shape, generator=generator, device=device)
+    amount = training.context_noise * torch.rand(b, 1, 1, 1, 1, generator=generator, device=device)
+    corrupted = data + amount * torch.randn(data.shape, generator=generator, device=device)
     errors = bank.draw(tuple(data.shape), training.error_injection, generator)
     previous = previous_of(corrupted if errors is None else corrupted + errors)
     rows = int(b * training.shortcut_share) if shortcut else 0
@@ -197,7 +209,7 @@ def dynamics_loss(
         conditioning = (previous[:rows], actions[:rows], present[:rows], None if text is None else text[:rows])
         bootstrapped = shortcut_target(dit, noisy[:rows], tau[:rows], step[:rows], training.finest, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
-    images = t == 1 or float(torch.rand((), generator=generator)) < training.image_share
+    images = t == 1 or float(torch.rand((), generator=generator, device=device)) < training.image_share
     out = dit(noisy, previous, tau, step, actions, present & (not images), text, temporal=not images)
     per_frame = flow_loss(out.latents, target, tau)
     parts = {"flow": per_frame.mean()}
@@ -219,19 +231,19 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
     """
     data = batch.latents
     b, t = data.shape[:2]
-    judged = torch.arange(t // 2, t, 2)
-    noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0))
+    judged = torch.arange(t // 2, t, 2, device=data.device)
+    noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
     present = recorded(batch)
     shuffled = batch.actions.roll(1, 0)
     metrics: dict[str, list[float]] = {"true": [], "shuffled": [], "repeat": []}
     motion = 0.0
     for level in levels:
-        tau = torch.ones(b, t)
+        tau = data.new_ones(b, t)
         tau[:, judged] = level
         noisy = interpolate(data, noise, tau)
         for name, actions in (("true", batch.actions), ("shuffled", shuffled)):
-            with fast_precision():
-                out = dit(noisy, previous_of(data), tau, torch.zeros(b, t), actions, present)
+            with fast_precision(data.device):
+                out = dit(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present)
             metrics[name].append(float((out.latents - data)[:, judged].square().mean()))
             if name == "true" and level == levels[-1]:
                 motion = float((out.heads.motion - batch.motion)[:, judged, :2].norm(dim=-1).mean())
@@ -263,9 +275,9 @@ def training_step(
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    generator = torch.Generator(batch.latents.device).manual_seed(seed * 1_000_003 + step)
     set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps, training.cooldown))
-    with fast_precision():
+    with fast_precision(batch.latents.device):
         loss, parts = dynamics_loss(forward, batch, training, generator, bank, step >= training.shortcut_from)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
@@ -291,6 +303,7 @@ def train_dynamics(
     seed: int = 0,
     initial: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
+    device: str = "cpu",
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
 
@@ -303,11 +316,15 @@ def train_dynamics(
         seed: of the initial weights and of all noise.
         initial: weights to start a new run from, those of an earlier world say; a run that is resumed ignores them.
         about: further metadata of ``dit.safetensors``: what it is trained on.
+        device: that computes. Noise differs between kinds of devices; a run is resumed exactly on its own.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
     if initial is not None:
         load_module(dit, initial, "the world to start from")
+    dit.to(device)
+    dit.recompute = training.recompute
+    validation = validation.to(torch.device(device))
     optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
     ema = Ema(dit, training.ema)
     first = 0
@@ -317,7 +334,8 @@ def train_dynamics(
     bank = ErrorBank()
     saved = time.monotonic()
     for step in range(first, training.steps):
-        metrics = training_step(forward, dit, optimizers, ema, batches(step), training, step, seed, bank)
+        batch = batches(step).to(torch.device(device))
+        metrics = training_step(forward, dit, optimizers, ema, batch, training, step, seed, bank)
         if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
             ema.swap(dit)
             metrics |= {f"validation/{k}": v for k, v in validate(dit, validation).items()}
