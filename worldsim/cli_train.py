@@ -46,6 +46,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     data = existing(required(config, "data", STORE))
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
     config.latents = config.latents or f"{data}-latents"
+    device = device_of(config.device)
     use_threads(config.threads)
     run_dynamics(
         data=data,
@@ -59,7 +60,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         initial=None if config.initial is None else existing(config.initial),
         sample_every=config.sample_every,
         seed=config.seed,
-        device=device_of(config.device),
+        device=device,
     )
 
 
