@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import worldsim
-from tests.tiny_world import tiny_world
+from tests.tiny_world import ROUNDING, tiny_world
 from worldsim.heads import MOTION
 from worldsim.pose import advance_pose
 from worldsim.state import WorldState
@@ -108,6 +108,22 @@ def test_seed_changes_the_dream_and_rows_are_independent():
     assert joined.batch == 2
 
 
+@pytest.mark.parametrize("sampling", [{}, {"steps": 3, "fold": True}, {"guidance": 1.5}])
+def test_rows_dream_what_they_dream_alone(sampling):
+    world = tiny_world(**sampling)
+    frames, actions = past(world, 5)
+    together = world.prefill(frames, actions, seeds=range(5))
+    alone = [world.prefill(frames[i : i + 1], actions[i : i + 1], seeds=[i]) for i in range(5)]
+    for step in range(3):
+        chunk = acts(world, 5, seed=step)
+        together, shown = world.step(together, chunk)
+        for i in range(5):
+            alone[i], one = world.step(alone[i], chunk[i : i + 1])
+            assert np.abs(one.frames[0].astype(int) - shown.frames[i]).max() <= (ROUNDING > 0)
+            for name, tensor in together.select([i]).tensors().items():
+                torch.testing.assert_close(alone[i].tensors()[name], tensor, rtol=ROUNDING, atol=ROUNDING)
+
+
 def test_long_rollout_stays_finite_and_the_cache_does_not_grow():
     world = tiny_world(window=3)
     state = world.prefill(*past(world, 1, chunks=7), seeds=[3])
@@ -173,7 +189,7 @@ import hashlib, sys
 import numpy as np
 sys.path.insert(0, {root!r})
 from tests.test_world import past, play
-from tests.tiny_world import tiny_world
+from tests.tiny_world import ROUNDING, tiny_world
 world = tiny_world(bf16={bf16})
 _, frames = play(world, world.prefill(*past(world), seeds=[1, 2]), 6)
 print(hashlib.sha256(frames.tobytes()).hexdigest())

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldsim.rowwise import RowLinear
+
 
 def symlog(x: Tensor) -> Tensor:
     """sign(x) ln(1 + |x|): keeps unusual mouse speeds within reach of the usual ones."""
@@ -31,8 +33,8 @@ class ActionCodec(nn.Module):
         super().__init__()
         self.keys, self.camera, self.chunk = keys, camera, chunk
         features = keys + (2 * (2 + 2 * 4) if camera else 0)
-        self.embed = nn.Linear(features, width)
-        self.pool = nn.Linear(chunk * width, width)
+        self.embed = RowLinear(features, width)
+        self.pool = RowLinear(chunk * width, width)
         self.null = nn.Parameter(torch.randn(width) * 0.02)
 
     def features(self, actions: Tensor) -> Tensor:
@@ -57,8 +59,8 @@ class Conditioning(nn.Module):
     def __init__(self, width: int, codec: ActionCodec, text_size: int) -> None:
         super().__init__()
         self.codec = codec
-        self.level = nn.Sequential(nn.Linear(2 * 8 + 2, width), nn.SiLU(), nn.Linear(width, width))
-        self.text = nn.Linear(text_size, width)
+        self.level = nn.Sequential(RowLinear(2 * 8 + 2, width), nn.SiLU(), RowLinear(width, width))
+        self.text = RowLinear(text_size, width)
         self.no_text = nn.Parameter(torch.zeros(width))
 
     def forward(

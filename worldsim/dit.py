@@ -15,6 +15,7 @@ from worldsim.attention import SpatialAttention, SwiGLU, TemporalAttention, Turn
 from worldsim.conditioning import ActionCodec, Conditioning
 from worldsim.heads import HeadOutputs, Heads
 from worldsim.patchify import SpacetimePatchifier
+from worldsim.rowwise import RowLinear
 
 # Keys and values.
 Pair = tuple[Tensor, Tensor]
@@ -123,7 +124,7 @@ class Block(nn.Module):
         super().__init__()
         w = config.width
         self.parts = 9 if temporal else 6
-        self.modulation = nn.Linear(config.modulation, self.parts * w)
+        self.modulation = RowLinear(config.modulation, self.parts * w)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         self.spatial = SpatialAttention(w, config.heads)
@@ -177,9 +178,9 @@ class WorldDiT(nn.Module):
         self.start = nn.Parameter(torch.randn(w) * 0.02)
         self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
         self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
-        self.modulation_in = nn.Sequential(nn.SiLU(), nn.Linear(w, config.modulation), nn.SiLU())
+        self.modulation_in = nn.Sequential(nn.SiLU(), RowLinear(w, config.modulation), nn.SiLU())
         self.blocks = nn.ModuleList(Block(config, i in config.temporal_blocks) for i in range(config.blocks))
-        self.final_modulation = nn.Linear(config.modulation, 2 * w)
+        self.final_modulation = RowLinear(config.modulation, 2 * w)
         self.final_norm = nn.RMSNorm(w, elementwise_affine=False)
         self.out = nn.Linear(w, size)
         self.heads = Heads(w, config.registers, config.actions)
@@ -262,7 +263,9 @@ class WorldDiT(nn.Module):
                 values.append(fresh[1])
         shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
         features = self.final_norm(x)
-        out = self.out((features * (1 + scale) + shift)[:, :, self.config.registers :])
+        picture = (features * (1 + scale) + shift)[:, :, self.config.registers :]
+        # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
+        out = self.out(picture.contiguous())
         return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
 
     def spatial_turns(self, grid: tuple[int, int]) -> Turn:

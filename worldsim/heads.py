@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worldsim.rowwise import RowLinear
+
 MOTION = 5  # forward, right, up in metres; yaw, pitch in degrees; in the body's frame before the chunk
 MOTION_SCALE = (0.5, 0.5, 0.5, 10.0, 10.0)
 
@@ -31,8 +33,8 @@ class Heads(nn.Module):
         super().__init__()
         self.registers = registers
         self.sizes = (MOTION, 1, actions)
-        self.trunk = nn.Sequential(nn.RMSNorm(2 * width), nn.Linear(2 * width, width), nn.SiLU())
-        self.out = nn.Linear(width, sum(self.sizes))
+        self.trunk = nn.Sequential(nn.RMSNorm(2 * width), RowLinear(2 * width, width), nn.SiLU())
+        self.out = RowLinear(width, sum(self.sizes))
         self.register_buffer("scale", torch.tensor(MOTION_SCALE), persistent=False)
 
     def forward(self, features_BTND: Tensor) -> HeadOutputs:

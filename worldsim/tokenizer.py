@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from worldsim.rowwise import RowConv2d
+
 SPATIAL = 8  # pixels per latent cell, along each axis
 
 
@@ -40,8 +42,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.shift = shift
         self.norm = nn.GroupNorm(1, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.first = RowConv2d(width, width, 3, padding=1)
+        self.second = RowConv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # pyright: ignore[reportArgumentType]
 
@@ -74,18 +76,18 @@ class VideoTokenizer(nn.Module):
         self.register_buffer("mean", torch.zeros(patch_size))
         self.register_buffer("scale", torch.ones(c.channels))
         quarter = c.chunk * 3 * 16
-        self.encode_in = nn.Conv2d(quarter * 4, c.encoder_width, 1)
+        self.encode_in = RowConv2d(quarter * 4, c.encoder_width, 1)
         self.encode_blocks = nn.ModuleList(ResidualBlock(c.encoder_width) for _ in range(c.encoder_blocks))
-        self.encode_out = nn.Conv2d(c.encoder_width, c.channels, 1)
-        self.decode_in = nn.Conv2d(c.channels, c.decoder_width, 3, padding=1)
+        self.encode_out = RowConv2d(c.encoder_width, c.channels, 1)
+        self.decode_in = RowConv2d(c.channels, c.decoder_width, 3, padding=1)
         self.decode_blocks = nn.ModuleList(
             ResidualBlock(c.decoder_width, c.decoder_width // 4) for _ in range(c.decoder_blocks)
         )
-        self.decode_up = nn.Conv2d(c.decoder_width, c.detail_width * 4, 1)
+        self.decode_up = RowConv2d(c.decoder_width, c.detail_width * 4, 1)
         self.detail_blocks = nn.ModuleList(
             ResidualBlock(c.detail_width, c.detail_width // 4) for _ in range(c.detail_blocks)
         )
-        self.decode_out = nn.Conv2d(c.detail_width, quarter, 3, padding=1)
+        self.decode_out = RowConv2d(c.detail_width, quarter, 3, padding=1)
         for layer in (self.encode_out, self.decode_out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]

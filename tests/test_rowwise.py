@@ -1,0 +1,41 @@
+"""Small layers answer a row alike, however many rows stand beside it: to the bit where that was measured."""
+
+import pytest
+import torch
+
+from tests.tiny_world import ROUNDING
+from worldsim.rowwise import RowConv2d, RowLinear
+
+
+def test_row_linear_is_a_linear_layer_whose_rows_are_alike():
+    torch.manual_seed(0)
+    layer, plain = RowLinear(64, 96), torch.nn.Linear(64, 96)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(16, 1, 64)
+    with torch.inference_mode():
+        together = layer(x)
+        torch.testing.assert_close(together, plain(x))
+        for rows in (1, 2, 3, 5):
+            torch.testing.assert_close(layer(x[:rows]), together[:rows], rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_row_linear_has_a_linear_layers_gradient():
+    layer = RowLinear(3, 2)
+    layer(torch.ones(2, 3)).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, torch.full((2, 3), 2.0))
+    torch.testing.assert_close(layer.bias.grad, torch.full((2,), 2.0))
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_row_conv_is_a_convolution_whose_rows_are_alike(kernel: int):
+    torch.manual_seed(0)
+    layer = RowConv2d(8, 16, kernel, padding=kernel // 2)
+    layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    plain = torch.nn.Conv2d(8, 16, kernel, padding=kernel // 2)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(16, 8, 6, 10).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        together = layer(x)
+        torch.testing.assert_close(together, plain(x))
+        for rows in (1, 2, 3):
+            torch.testing.assert_close(layer(x[:rows]), together[:rows], rtol=ROUNDING, atol=ROUNDING)

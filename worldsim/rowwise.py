@@ -1,0 +1,39 @@
+"""Layers whose answer to one row of a batch does not depend, to the bit, on how many rows there are.
+
+A row of sixteen worlds then dreams what the same world dreams alone. The libraries beneath choose their algorithms by
+the size of the batch, and algorithms round differently; the big products, with many tokens a row, were measured to be
+alike (MKL, AVX2), which leaves the small ones. N pictures, C channels, H W grid.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# MKL multiplies fewer than 4 rows by other kernels.
+FEWEST_ROWS = 8
+# One picture of at most so many values, PyTorch convolves by its own code instead of oneDNN's (use_mkldnn in
+# aten/src/ATen/native/Convolution.cpp).
+SMALL_PICTURE = 20480
+
+
+class RowLinear(nn.Linear):
+    """``nn.Linear`` over vectors (one per world rather than one per token): few rows are filled up with zeros."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        missing = FEWEST_ROWS - input.shape[:-1].numel()
+        if missing <= 0:
+            return super().forward(input)
+        rows = F.pad(input.reshape(-1, self.in_features), (0, 0, 0, missing))
+        return super().forward(rows)[:-missing].unflatten(0, input.shape[:-1])
+
+
+class RowConv2d(nn.Conv2d):
+    """``nn.Conv2d`` over channels-last pictures."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        if self.kernel_size == (1, 1):
+            return F.linear(input.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+        if len(input) == 1 and input.numel() <= SMALL_PICTURE:
+            return super().forward(input.expand(2, -1, -1, -1))[:1]
+        return super().forward(input)
