@@ -42,7 +42,7 @@ def collect(
     ray: str | None = None,
     progress: bool = True,
 ) -> CollectionReport:
-    """Record episodes into the store at ``out``; what is there already is skipped.
+    """Record episodes into the store at ``out``; what is there already, or was withdrawn from it, is skipped.
 
     Args:
         out: folder of the episode store.
@@ -88,8 +88,11 @@ def collect(
         prefix=prefix,
         maps=maps,
     )
-    report = CollectionReport(skipped=sum(name in store for world in worlds for name in world.names))
-    todo = [world for world in worlds if not all(name in store for name in world.names)]
+    names = [name for world in worlds for name in world.names]
+    there = {name for name in names if name in store}
+    gone = {name for name in names if name not in there and store.withdrawn(name)}
+    report = CollectionReport(skipped=len(there), withdrawn=len(gone))
+    todo = [world for world in worlds if not (there | gone).issuperset(world.names)]
     start = time.monotonic()
     with Display(total, report, start, enabled=progress) as display:
         if ray is not None:

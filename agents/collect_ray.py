@@ -96,7 +96,7 @@ class _Ledger:
 
     def __init__(self, store: EpisodeStore, worlds: list[World], display: Display):
         self._store, self._display = store, display
-        self._missing = {name for world in worlds for name in world.names if name not in store}
+        self._missing = {name for world in worlds for name in world.names if not store.taken(name)}
 
     def take(self, message: Message) -> None:
         """A worker's message."""

@@ -18,6 +18,7 @@ class CollectionReport:
         frames: frames committed by this call.
         episodes: episodes committed by this call.
         skipped: episodes that were there already.
+        withdrawn: episodes that were recorded before and withdrawn since: they stay away.
         frozen_episodes: attempts at an episode rejected or cut short because the picture stood still.
         frozen_frames: frames, among those committed, whose picture equals the one before.
         failures: worlds' failed attempts (crashes and hangs), as one line each.
@@ -29,6 +30,7 @@ class CollectionReport:
     frames: int = 0
     episodes: int = 0
     skipped: int = 0
+    withdrawn: int = 0
     frozen_episodes: int = 0
     frozen_frames: int = 0
     failures: list[str] = field(default_factory=list)
@@ -39,8 +41,9 @@ class CollectionReport:
     def line(self) -> str:
         """One line for people."""
         frozen = 100 * self.frozen_frames / max(1, self.frames)
+        withdrawn = f", {self.withdrawn} were withdrawn and stay away" if self.withdrawn else ""
         return (
-            f"{self.frames} frames in {self.episodes} episodes ({self.skipped} were there already), "
+            f"{self.frames} frames in {self.episodes} episodes ({self.skipped} were there already{withdrawn}), "
             f"{self.frames / max(1e-9, self.seconds):.1f} frames/s, frozen {frozen:.1f} %, "
             f"{self.frozen_episodes} frozen attempts, {len(self.failures)} failures, "
             f"{len(self.abandoned)} worlds abandoned"
@@ -64,7 +67,7 @@ class Display:
             console=self.console,
             disable=not (enabled and self.console.is_terminal),
         )
-        self._task = self._bar.add_task("collecting", total=total, completed=report.skipped)
+        self._task = self._bar.add_task("collecting", total=total, completed=report.skipped + report.withdrawn)
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -88,7 +91,7 @@ class Display:
 
     def refresh(self) -> None:
         """Redraw."""
-        done = self.report.skipped + self.report.episodes
+        done = self.report.skipped + self.report.withdrawn + self.report.episodes
         rate = self.steps / max(1e-9, time.monotonic() - self.start)
         text = f"{self.report.frames} frames, {rate:.0f} frames/s"
         self._bar.update(self._task, completed=done, description=text)

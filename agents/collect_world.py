@@ -122,7 +122,7 @@ def record_world(store: EpisodeStore, world: World, *, make_env: EnvFactory, fps
     try:
         for number, name in enumerate(world.names):
             for attempt in range(FROZEN_ATTEMPTS):
-                if name in store:
+                if store.taken(name):
                     break
                 rng = np.random.default_rng((world.seed, world.number, number, attempt))
                 tape = _play(stage, world, rng, report)

@@ -3,6 +3,7 @@
     STORE/episodes/NAME/manifest.json     sizes and sha256 of every file, text, events, provenance, and its own sha256
     STORE/episodes/NAME/arrays/...        a zarr v3 group: frames, actions, rewards, terminated, state/...
     STORE/unfinished/...                  episodes being written; never read
+    STORE/withdrawn/NAME/...              episodes that were taken out (worldsim.datasets.withdrawal); never read
     STORE/index.npz                       saves reading every manifest of a large store; made anew when it is old
 
 zarr alone is not enough: its default codecs read flipped bits silently, and a deleted shard reads as zeros.
@@ -32,7 +33,9 @@ from worldsim.datasets.index import EpisodeIndex
 from worldsim.datasets.manifest import FORMAT, CorruptEpisodeError, json_sha256, parse_manifest
 from worldsim.datasets.open_episode import OpenEpisode, verify_files
 
-__all__ = ["FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "split_of"]
+__all__ = [
+    "FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "WithdrawnEpisodeError", "split_of",
+]  # fmt: skip
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -41,12 +44,19 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SPLIT_PERIOD = 12
 _SPLIT_RESIDUES: dict[int, Split] = {1: "validation", 2: "test"}
 
+# Where withdrawn episodes lie, and the file that says why.
+WITHDRAWN, REASON_FILE = "withdrawn", "withdrawn.json"
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def split_of(map_seed: int) -> Split:
     """The split that a map seed belongs to: a fixed function, so that no two collections can disagree."""
     return _SPLIT_RESIDUES.get(map_seed % SPLIT_PERIOD, "train")
+
+
+class WithdrawnEpisodeError(ValueError):
+    """An episode of that name was taken out of the store; it does not come back."""
 
 
 class EpisodeStore:
@@ -115,6 +125,15 @@ class EpisodeStore:
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
+    def withdrawn(self, name: str) -> bool:
+        """Whether an episode of that name was taken out, and none may be appended under it."""
+        files = (f"{WITHDRAWN}/{name}/{file}" for file in ("manifest.json", REASON_FILE))
+        return any(self._folder.exists(file) for file in files)
+
+    def taken(self, name: str) -> bool:
+        """Whether nothing is left to record under that name: an episode is there, or was withdrawn."""
+        return name in self or self.withdrawn(name)
+
     def names(self, split: Split | None = None) -> list[str]:
         """Sorted names of the committed episodes, of one split if given.
 
@@ -155,11 +174,14 @@ class EpisodeStore:
         Raises:
             ValueError: the name is not a plain file name, or the episode's split contradicts an earlier one of its map.
             FileExistsError: an episode of that name is there already.
+            WithdrawnEpisodeError: one was, and was withdrawn: whoever records it again must not bring it back.
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"an episode's name is letters, digits, '.', '_' and '-', got {name!r}")
         if name in self:
             raise FileExistsError(f"episode {name!r} is already in {self.url}")
+        if self.withdrawn(name):
+            raise WithdrawnEpisodeError(f"episode {name!r} was withdrawn from {self.url}: its name is not used again")
         seed, split = episode.provenance.get("seed"), episode.provenance.get("split")
         if split is not None and split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.datasets.governance import SHORT, TRAINED_ON, identity, read_metadata, stores_of
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store import REASON_FILE, WITHDRAWN, EpisodeStore
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def withdraw(store: EpisodeStore, name: str, reason: str, *, delete: bool = Fals
     """Take an episode out of a store: no reader sees it again, and its manifest stays as evidence.
 
     The folder is moved to ``STORE/withdrawn/NAME`` by one rename; being there is what counts. Then
-    ``withdrawn.json`` with the reason is added, and the arrays are deleted if asked.
+    ``withdrawn.json`` with the reason is added, and the arrays are deleted if asked. The store takes no other episode
+    of that name, so a collection or an import that is run again does not bring it back.
 
     Args:
         store: where the episode is.
@@ -52,21 +53,21 @@ def withdraw(store: EpisodeStore, name: str, reason: str, *, delete: bool = Fals
         raise ValueError("a withdrawal needs a reason")
     if name in ("", ".", "..") or Path(name).name != name:
         raise ValueError(f"{name!r} is not the name of an episode")
-    aside = store.path / "withdrawn"
+    aside = store.path / WITHDRAWN
     target = aside / name
     # A repair may have moved it aside.
     folder = next((f for part in ("episodes", "damaged") if (f := store.path / part / name).is_dir()), None)
     if folder is not None:
         aside.mkdir(exist_ok=True)
         number = 1
-        # The same name may have been recorded and withdrawn before.
+        # A repair may have left two of one name, and older versions recorded withdrawn ones anew.
         while target.exists():
             number += 1
             target = aside / f"{name}.{number}"
         folder.rename(target)
     elif not target.is_dir():
         raise FileNotFoundError(f"no episode {name!r} in {store.path}")
-    note = target / "withdrawn.json"
+    note = target / REASON_FILE
     if not note.is_file():
         about = {"name": name, "reason": reason.strip(), "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         written = note.with_suffix(".tmp")
@@ -79,12 +80,12 @@ def withdraw(store: EpisodeStore, name: str, reason: str, *, delete: bool = Fals
 
 def withdrawals(store: str | os.PathLike[str]) -> list[Withdrawal]:
     """Everything that was withdrawn from a store."""
-    folder = Path(store) / "withdrawn"
+    folder = Path(store) / WITHDRAWN
     return [_read_withdrawal(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
 
 def _read_withdrawal(folder: Path) -> Withdrawal:
-    manifest, note = _json(folder / "manifest.json"), _json(folder / "withdrawn.json")
+    manifest, note = _json(folder / "manifest.json"), _json(folder / REASON_FILE)
     name = str(note.get("name") or manifest.get("name") or folder.name)
     return Withdrawal(
         name,

@@ -15,6 +15,7 @@ from worldsim.actions import MINECRAFT
 from worldsim.agents.collect import collect
 from worldsim.agents.collect_world import World, plan_worlds
 from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.withdrawal import withdraw
 
 ENGINE_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/games"))
 SMALL: dict[str, Any] = {"episode_frames": 60, "episodes_per_world": 2, "progress": False, "make_env": make_fake}
@@ -54,6 +55,22 @@ def test_a_second_call_only_adds_what_is_missing(tmp_path: Path):
     after = EpisodeStore(tmp_path)
     assert (report.skipped, report.episodes, len(after)) == (3, 2, 5)
     assert all(after.manifest(name)["files"] == files for name, files in before.items())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_withdrawn_episode_is_not_recorded_anew(tmp_path: Path, workers: int):
+    collect(out=tmp_path, episodes=3, workers=0, **SMALL)
+    first, second, third = EpisodeStore(tmp_path)
+    withdraw(EpisodeStore(tmp_path), second, "the player asked for it")
+    report = collect(out=tmp_path, episodes=5, workers=workers, **SMALL)
+    # A world that lacks nothing else is not played; one that does records only what it lacks.
+    assert (report.skipped, report.withdrawn, report.episodes, report.failures) == (2, 1, 2, [])
+    assert "1 were withdrawn and stay away" in report.line()
+    store = EpisodeStore(tmp_path)
+    assert second not in store and {first, third} < set(store) and len(store) == 4
+    shutil.rmtree(tmp_path / "episodes" / first)
+    again = collect(out=tmp_path, episodes=5, workers=workers, **SMALL)
+    assert (again.episodes, again.failures) == (1, []) and second not in EpisodeStore(tmp_path)
 
 
 def test_workers_record_what_one_process_records(tmp_path: Path):

@@ -23,7 +23,7 @@ from worldsim.datasets.governance import (
     training_record,
 )
 from worldsim.datasets.repair import repair
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store import EpisodeStore, WithdrawnEpisodeError
 from worldsim.datasets.withdrawal import checkpoints_that_saw, withdraw, withdrawals
 from worldsim.errors import UserError
 from worldsim.world import WorldModel
@@ -161,12 +161,27 @@ def test_a_withdrawn_episode_is_gone_from_the_store_and_kept_aside(tmp_path: Pat
     assert again == done and not (done.folder / "arrays").exists() and (done.folder / "manifest.json").is_file()
 
 
-def test_an_episode_recorded_again_under_a_withdrawn_name_is_another_one(tmp_path: Path):
+def test_a_withdrawn_name_is_not_used_again(tmp_path: Path):
+    store = filled(tmp_path / "store")
+    withdraw(store, "e1", "asked for", delete=True)
+    for opened in (store, EpisodeStore(store.path)):
+        assert opened.withdrawn("e1") and opened.taken("e1") and not opened.withdrawn("e0") and not opened.taken("e9")
+        with pytest.raises(WithdrawnEpisodeError, match="'e1' was withdrawn"):
+            opened.append(make_episode(20, seed=13, **ABOUT), "e1")
+    # Killed between the move and the note, it is withdrawn all the same.
+    (store.path / "withdrawn" / "e1" / "withdrawn.json").unlink()
+    assert store.withdrawn("e1") and not any((store.path / "unfinished").glob("*"))
+
+
+def test_an_episode_that_came_back_under_a_withdrawn_name_is_another_one(tmp_path: Path):
     store = filled(tmp_path / "store")
     old = training_record(store, ["e1"])
     first = withdraw(store, "e1", "asked for")
+    # As stores of older versions may be, which recorded it anew.
+    other = EpisodeStore(tmp_path / "other")
+    other.append(make_episode(20, seed=13, **ABOUT), "e1")
+    (other.path / "episodes" / "e1").rename(store.path / "episodes" / "e1")
     store = EpisodeStore(store.path)
-    store.append(make_episode(20, seed=13, **ABOUT), "e1")
     trained(tmp_path / "runs" / "new", training_record(store, ["e1"]))
     trained(tmp_path / "runs" / "old", old)
     assert [p.parent.name for p, _ in checkpoints_that_saw([tmp_path / "runs"], [first])] == ["old"]

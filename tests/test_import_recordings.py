@@ -115,6 +115,10 @@ def test_withdrawn_episodes_stay_away(tmp_path: Path):
     withdraw(store, "a", "the player asked for it")
     report = import_recordings(EpisodeStore(tmp_path), [recording("a"), recording("b", seed=1)])
     assert report.there == 2 and store.names() == ["b"]
+    # Another recording of that name is told from it, and has to take another name.
+    other = import_recordings(EpisodeStore(tmp_path), [recording("a", seed=2)])
+    assert "'a' was withdrawn" in other.broken[0][1] and store.names() == ["b"]
+    assert import_recordings(store, [recording("a", seed=2)], ImportOptions(prefix="new-")).imported == 1
 
 
 def test_a_broken_recording_is_named_and_left_out_whole(tmp_path: Path):

@@ -60,7 +60,7 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     print(report.line())
     if report.interrupted:
         return 130
-    if report.episodes + report.skipped == 0:
+    if report.episodes + report.skipped + report.withdrawn == 0:
         raise UserError(report.failures[-1] if report.failures else "nothing was collected")
     return 0
 
