@@ -21,6 +21,7 @@ from worldsim.datasets.caption_style import describe
 from worldsim.datasets.clip_facts import ClipFacts, clip_facts
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.tokenizer import VideoTokenizer
 
@@ -216,6 +217,7 @@ def make_examples(
     frames: int,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
+    only: EpisodeFilter = ALL,
 ) -> Examples:
     """Latents and labels of random clips of some splits, as many of each split.
 
@@ -223,7 +225,7 @@ def make_examples(
         ValueError: a split has no episode that is long enough.
     """
     latents, labels, episodes = list[Tensor](), {name: list[str]() for name in ATTRIBUTES}, set[str]()
-    samplers = [ClipSampler(store, split, frames=frames, batch=1, seed=seed) for split in splits]
+    samplers = [ClipSampler(store, split, frames=frames, batch=1, seed=seed, only=only) for split in splits]
     for number in range(clips):
         sampler = samplers[number % len(samplers)]
         clip_number = int(sampler.draw(number)[0])

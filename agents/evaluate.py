@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from worldsim.agents.measures import psnr, turn_evidence, walk_evidence
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.flow import interpolate
 from worldsim.noise import noise
@@ -36,9 +37,11 @@ class Clips:
     pitch: NDArray[np.float32]
 
 
-def draw_clips(store: EpisodeStore, split: Split, count: int, frames: int, seed: int = 0) -> Clips:
+def draw_clips(
+    store: EpisodeStore, split: Split, count: int, frames: int, seed: int = 0, only: EpisodeFilter = ALL
+) -> Clips:
     """Clips drawn uniformly over a split: ``count`` of them, the same for the same seed."""
-    sampler = ClipSampler(store, split, frames=frames, batch=count, seed=seed)
+    sampler = ClipSampler(store, split, frames=frames, batch=count, seed=seed, only=only)
     episodes = [sampler.read(int(i)) for i in sampler.draw(0)]
     return Clips(
         frames=np.stack([e.frames for e in episodes]),

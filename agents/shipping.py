@@ -8,6 +8,7 @@ import numpy as np
 from worldsim.agents.export import export_world
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.datasets.recording_format import recording_format
 from worldsim.datasets.starts import StartClips, save_starts
 from worldsim.datasets.store import EpisodeStore, Split
@@ -28,13 +29,15 @@ def is_good_start(clip: Episode) -> bool:
     return dry and float(last.mean()) > DARKEST and float(np.abs(np.diff(rows, axis=1)).mean() + rows.std()) > PLAINEST
 
 
-def choose_starts(store: EpisodeStore, split: Split, count: int, frames: int = 33, seed: int = 0) -> StartClips:
+def choose_starts(
+    store: EpisodeStore, split: Split, count: int, frames: int = 33, seed: int = 0, only: EpisodeFilter = ALL
+) -> StartClips:
     """Draw clips at random, at most one in ten seconds of an episode, keeping the good ones.
 
     Raises:
         ValueError: the split has too few good clips.
     """
-    sampler = ClipSampler(store, split, frames=frames, batch=1, seed=seed)
+    sampler = ClipSampler(store, split, frames=frames, batch=1, seed=seed, only=only)
     chosen: dict[tuple[str, int], tuple[int, Episode]] = {}
     for index in range(60 * count):
         name, start = sampler.locate(int(sampler.draw(index)[0]))
@@ -51,7 +54,7 @@ def choose_starts(store: EpisodeStore, split: Split, count: int, frames: int = 3
     return StartClips(
         frames=np.stack([clip.frames for _, clip in chosen.values()]),
         actions=np.stack([clip.actions[:-1] for _, clip in chosen.values()]),
-        keys=recording_format(store).spec.keys,
+        keys=recording_format(store, only.names(store)).spec.keys,
         provenance=[
             dict(clip.provenance) | {"episode": name, "first_frame": start, "text": clip.text}
             for (name, _), (start, clip) in chosen.items()
@@ -69,11 +72,12 @@ def ship(
     starts: int = 32,
     split: Split = "test",
     sampling: SamplingConfig | None = None,
+    only: EpisodeFilter = ALL,
 ) -> None:
     """Write ``out``: a world checkpoint and start clips from maps it was not trained on. Replaces what is there."""
     store = EpisodeStore(data)
-    world = export_world(run, tokenizer, latents, recording_format(store), sampling)
-    clips = choose_starts(store, split, starts)
+    world = export_world(run, tokenizer, latents, recording_format(store, only.names(store)), sampling)
+    clips = choose_starts(store, split, starts, only=only)
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(world, aside)

@@ -16,7 +16,7 @@ from worldsim.agents.export import export_world, load_tokenizer
 from worldsim.agents.run_log import follow, prefetched, write_config
 from worldsim.checkpoint import load_tensors
 from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.governance import training_record
+from worldsim.datasets.governance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.latent_cache import build_latents, is_current
 from worldsim.datasets.latents import LatentClips
 from worldsim.datasets.recording_format import recording_format
@@ -45,19 +45,21 @@ def run_tokenizer(
     initial: Path | None = None,
     sample_every: int = 500,
     seed: int = 0,
+    only: EpisodeFilter = ALL,
 ) -> None:
     """Train a tokenizer on the clips of a store; resumes when ``folder`` holds a run.
 
     Shorter episodes shorten the clips, down to single pictures. ``initial``: a ``tokenizer.safetensors`` to start from.
+    ``only``: the episodes that may be used, for validation too.
 
     Raises:
         ValueError: the store has no training or validation episodes.
     """
     store, r = EpisodeStore(data), tokenizer.chunk
-    longest = max((int(store.manifest(name)["frames"]) for name in store.names("train")), default=0)
+    longest = int(store.index().frames[only.rows(store, "train")].max(initial=0))
     frames = max(1, min(chunks * r, longest // r * r))
-    clips = ClipSampler(store, "train", frames=frames, batch=batch, seed=seed)
-    held_out = ClipSampler(store, "validation", frames=frames, batch=16, seed=12345)
+    clips = ClipSampler(store, "train", frames=frames, batch=batch, seed=seed, only=only)
+    held_out = ClipSampler(store, "validation", frames=frames, batch=16, seed=12345, only=only)
 
     def batch_of(sampler: ClipSampler, index: int) -> torch.Tensor:
         taken = torch.from_numpy(sampler[index]["frames"])
@@ -98,7 +100,13 @@ def side_by_side(model: VideoTokenizer, chunks: torch.Tensor) -> NDArray[np.uint
     return (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def cache_latents(data: Path, tokenizer: Path, folder: Path, splits: Sequence[Split] = ("train", "validation")) -> None:
+def cache_latents(
+    data: Path,
+    tokenizer: Path,
+    folder: Path,
+    splits: Sequence[Split] = ("train", "validation"),
+    only: EpisodeFilter = ALL,
+) -> None:
     """Encode the splits of a store into ``folder/SPLIT``, where that is not done already.
 
     Under the precision that a world plays with: a prefix is then encoded as the latents trained on were.
@@ -113,8 +121,8 @@ def cache_latents(data: Path, tokenizer: Path, folder: Path, splits: Sequence[Sp
             return model.encode_chunks(chunks.permute(0, 1, 2, 5, 3, 4).float() / 255)
 
     for split in splits:
-        names = store.names(split)
-        if is_current(folder / split, names, digest):
+        names = only.names(store, split)
+        if is_current(folder / split, store, names, digest):
             continue
         with Progress() as progress:
             task = progress.add_task(f"latents {split}", total=len(names))
@@ -127,6 +135,7 @@ def cache_latents(data: Path, tokenizer: Path, folder: Path, splits: Sequence[Sp
                 lambda done, total: progress.update(task, completed=done),  # noqa: B023
                 embed,
                 digest,
+                names,
             )
 
 
@@ -144,15 +153,17 @@ def run_dynamics(
     sample_every: int = 1000,
     seed: int = 0,
     device: str = "cpu",
+    only: EpisodeFilter = ALL,
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     ``device``: "cpu" or "cuda".
+    ``only``: the episodes that may be used, for validation too.
     """
-    cache_latents(data, tokenizer, latents)
-    coder = load_tokenizer(tokenizer)
-    recordings = recording_format(EpisodeStore(data))
+    store, coder = EpisodeStore(data), load_tokenizer(tokenizer)
+    recordings = recording_format(store, only.names(store))
+    cache_latents(data, tokenizer, latents, only=only)
     config = DiTConfig(
         channels=coder.config.channels,
         keys=len(recordings.spec.keys),
@@ -179,7 +190,7 @@ def run_dynamics(
             write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
 
     weights, before = _start_from(initial, folder / "dit.safetensors")
-    about = {"trained_on": training_record(EpisodeStore(data), clips.cache.index["names"], before=before)}
+    about = {"trained_on": training_record(store, clips.names, before=before)}
     with ThreadPoolExecutor(1) as pool:
         run = train_dynamics(
             config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.captions import clip_caption
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.datasets.store import EpisodeStore, Split
 
 # Caption of a clip, given the clip, the name of its episode, its first frame there, and a seed for the phrasing.
@@ -46,8 +47,10 @@ class ClipSampler:
         seed: of the draws.
         threads: that read and decompress the clips of a batch; default: one per core, four at most.
         caption: makes the text of a clip.
+        only: the episodes to draw from, by licence and source.
 
     Raises:
+        UserError: no episode of the split has such a licence and source.
         ValueError: no episode of the split is long enough.
         CorruptEpisodeError: a manifest cannot be read.
     """
@@ -62,6 +65,7 @@ class ClipSampler:
         seed: int = 0,
         threads: int | None = None,
         caption: CaptionSource = short_caption,
+        only: EpisodeFilter = ALL,
     ):
         if frames < 1 or batch < 1:
             raise ValueError(f"frames and batch must be at least 1, got {frames} and {batch}")
@@ -69,7 +73,7 @@ class ClipSampler:
         self.threads = min(4, os.cpu_count() or 1) if threads is None else max(1, threads)
         self.caption = caption
         self._index = store.index()
-        rows = self._index.rows(split=split)
+        rows = only.rows(store, split)
         self._rows = rows[self._index.frames[rows] >= frames]
         self._ends = np.cumsum(self._index.frames[self._rows] - (frames - 1), dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None

@@ -10,10 +10,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from worldsim.datasets.manifest import json_sha256
@@ -53,33 +55,51 @@ def source_of(manifest: Mapping[str, Any]) -> str:
     return str(about.get("source") or about.get("engine") or "unknown")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpisodeFilter:
+    """Which episodes of a store may be used, by licence and source.
+
+    Patterns such as ``CC-BY-*|CC0-1.0``: ``*`` and ``?`` stand for anything, ``|`` separates alternatives, a pattern
+    that begins with ``-`` excludes; case does not matter. None allows all.
+    """
+
+    licence: str | None = None
+    source: str | None = None
+
+    def rows(self, store: EpisodeStore, split: Split | None = None) -> NDArray[np.int64]:
+        """Rows of the store's index that fit, of one split if given.
+
+        Raises:
+            UserError: episodes are there, and none fits.
+        """
+        if split is not None and split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+        index = store.index()
+        rows = everything = index.rows(split=split)
+        for label, patterns in (("licence", self.licence), ("source", self.source)):
+            fits = np.array([_fits(value, patterns) for value in index.labels[label]], bool)
+            rows = rows[fits[index.codes[label][rows]]]
+        if len(everything) and not len(rows):
+            there = (f"{label}s: {'; '.join(sorted(index.labels[label]))}" for label in ("licence", "source"))
+            raise UserError(
+                f"no {split or ''} episode of {store.url} fits licence={self.licence or '*'} "
+                f"source={self.source or '*'}; {'; '.join(there)}"
+            )
+        return rows
+
+    def names(self, store: EpisodeStore, split: Split | None = None) -> list[str]:
+        """Sorted names of the episodes that fit. Raises UserError: episodes are there, and none fits."""
+        return store.index().names_of(self.rows(store, split))
+
+
+ALL = EpisodeFilter()
+
+
 def select(
     store: EpisodeStore, split: Split | None = None, *, licence: str | None = None, source: str | None = None
 ) -> list[str]:
-    """Names of the episodes that a licence and a source allow.
-
-    Args:
-        store: where the episodes are.
-        split: train, validation or test; default: all.
-        licence, source: patterns such as ``CC-BY-*|CC0-1.0``: ``*`` and ``?`` stand for anything, ``|`` separates
-            alternatives, a pattern that begins with ``-`` excludes; case does not matter. Default: all.
-
-    Raises:
-        UserError: episodes are there, and none fits.
-    """
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    index = store.index()
-    rows = everything = index.rows(split=split)
-    for label, patterns in (("licence", licence), ("source", source)):
-        fits = np.array([_fits(value, patterns) for value in index.labels[label]], bool)
-        rows = rows[fits[index.codes[label][rows]]]
-    if len(everything) and not len(rows):
-        there = (f"{label}s: {'; '.join(sorted(index.labels[label]))}" for label in ("licence", "source"))
-        raise UserError(
-            f"no episode of {store.url} fits licence={licence or '*'} source={source or '*'}; {'; '.join(there)}"
-        )
-    return index.names_of(rows)
+    """Names of the episodes that a licence and a source allow: ``EpisodeFilter(...).names(store, split)``."""
+    return EpisodeFilter(licence=licence, source=source).names(store, split)
 
 
 def _fits(value: str, patterns: str | None) -> bool:

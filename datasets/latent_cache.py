@@ -6,13 +6,13 @@ A folder of .npy arrays, one row per latent frame, episodes one after another: `
 ``actions`` (L, r, A) that lead into each, ``motion`` (L, 5), ``terminated`` (L,); ``stills`` float16, the latent of a
 standing picture for every ``STILL_EVERY``-th row of an episode; ``text`` (episodes, X) where captions were
 embedded; and
-``index.json``: what was encoded, by which tokenizer.
+``index.json``: what was encoded (names and digests of episodes), by which tokenizer.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,10 @@ class LatentCache:
         return out | {"stills": self.arrays["stills"][still : still + -(-length // STILL_EVERY)]}
 
 
-def is_current(folder: Path, names: list[str], tokenizer: str) -> bool:
-    """Whether ``folder`` holds exactly these episodes as this tokenizer (by its digest) encodes them."""
-    if not (folder / "index.json").is_file():
-        return False
-    index = json.loads((folder / "index.json").read_text())
-    return index["names"] == names and index.get("tokenizer") == tokenizer
+def is_current(folder: Path, store: EpisodeStore, names: Iterable[str], tokenizer: str) -> bool:
+    """Whether ``folder`` holds exactly these episodes, as they are now and as this tokenizer encodes them."""
+    cache, kept = _reusable(folder, store, tokenizer)
+    return cache is not None and set(names) == kept.keys() and len(kept) == len(cache.lengths)
 
 
 def build_latents(
@@ -119,10 +117,11 @@ def build_latents(
     progress: Callable[[int, int], None] = lambda done, total: None,
     embed: Embed | None = None,
     tokenizer: str = "",
+    wanted: Iterable[str] | None = None,
 ) -> None:
     """Encode a split of a store into ``folder``, written aside and renamed when whole.
 
-    Episodes that the folder holds already, encoded by the same tokenizer, are taken over.
+    What the folder holds already, encoded by the same tokenizer, is taken over, as far as it is in the store as it was.
 
     Args:
         store: where the episodes are.
@@ -133,14 +132,15 @@ def build_latents(
         progress: called with episodes done and in all.
         embed: maps captions to sentence embeddings.
         tokenizer: digest of the tokenizer behind ``encode``.
+        wanted: names of the episodes to encode; default: the whole split.
 
     Raises:
-        ValueError: the split has no episodes.
+        ValueError: there are no episodes to encode.
     """
-    names = store.names(split)
+    names = store.names(split) if wanted is None else sorted(wanted)
     if not names:
         raise ValueError(f"no {split} episodes in {store.path}")
-    before = _reusable(folder, tokenizer)
+    cache, kept = _reusable(folder, store, tokenizer)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -148,8 +148,8 @@ def build_latents(
         lengths, flags, texts = [], {"known": [], "posed": []}, []
         with _Writer(aside) as writer:
             for done, name in enumerate(names):
-                known = before[1].get(name)
-                arrays = _encoded(store, name, encode, chunk) if known is None else before[0].episode(known)
+                known = cache is not None and name in kept
+                arrays = cache.episode(kept[name]) if known else _encoded(store, name, encode, chunk)
                 writer.add(arrays)
                 lengths.append(len(arrays["latents"]))
                 manifest = store.manifest(name)
@@ -161,7 +161,8 @@ def build_latents(
             unique = sorted(set(texts))
             vectors = embed(unique).numpy().astype(np.float32)
             np.save(aside / "text.npy", vectors[[unique.index(t) for t in texts]])
-        index = {"names": names, "lengths": lengths, "chunk": chunk, "texts": texts, "tokenizer": tokenizer, **flags}
+        about = {"digests": [store.digest(name) for name in names], "chunk": chunk, "tokenizer": tokenizer}
+        index = {"names": names, "lengths": lengths, "texts": texts, **about, **flags}
         (aside / "index.json").write_text(json.dumps(index))
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(aside, folder)
@@ -169,14 +170,18 @@ def build_latents(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _reusable(folder: Path, tokenizer: str) -> tuple[Any, dict[str, int]]:
-    """The present cache and the rows of its episodes, if the same tokenizer made it."""
+def _reusable(folder: Path, store: EpisodeStore, tokenizer: str) -> tuple[LatentCache | None, dict[str, int]]:
+    """The present cache if the same tokenizer made it, and the rows of its episodes that are in the store as they were.
+
+    A cache that does not say what its episodes held (older versions' did not) is made anew.
+    """
     if not (folder / "index.json").is_file():
         return None, {}
     cache = LatentCache(folder)
-    if cache.index.get("tokenizer") != tokenizer:
+    if cache.index.get("tokenizer") != tokenizer or "digests" not in cache.index:
         return None, {}
-    return cache, {name: row for row, name in enumerate(cache.index["names"])}
+    rows = enumerate(zip(cache.index["names"], cache.index["digests"], strict=True))
+    return cache, {name: row for row, (name, digest) in rows if name in store and store.digest(name) == digest}
 
 
 def _encoded(store: EpisodeStore, name: str, encode: Encode, chunk: int) -> dict[str, NDArray]:

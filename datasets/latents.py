@@ -13,7 +13,8 @@ from worldsim.train_dynamics import LatentBatch
 class LatentClips:
     """Random clips of T latent frames from a latent cache; batch i depends on (seed, i) alone.
 
-    A clip begins where a still was encoded, and with that still, as a prefix does at play.
+    A clip begins where a still was encoded, and with that still, as a prefix does at play. ``names`` are the episodes
+    that are long enough.
 
     Raises:
         FileNotFoundError: the folder holds no latents.
@@ -25,7 +26,10 @@ class LatentClips:
         self.frames, self.batch, self.seed, self.mouse = frames, batch, seed, mouse
         spans = zip(self.cache.begins, self.cache.lengths, strict=True)
         self.starts = np.concatenate([np.arange(b, b + n - frames + 1, STILL_EVERY) for b, n in spans])
-        if not len(self.starts):
+        self.names = [
+            n for n, length in zip(self.cache.index["names"], self.cache.lengths, strict=True) if length >= frames
+        ]
+        if not self.names:
             raise ValueError(f"no episode in {folder} has {frames} latent frames")
 
     def __call__(self, index: int) -> LatentBatch:

@@ -1,5 +1,6 @@
 """What all episodes of a store have in common, and what a model of them must know: actions, picture size, rate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worldsim.actions import MINECRAFT, ActionSpec
@@ -16,14 +17,14 @@ class RecordingFormat:
     fps: int
 
 
-def recording_format(store: EpisodeStore) -> RecordingFormat:
-    """The format that the episodes of a store share.
+def recording_format(store: EpisodeStore, names: Sequence[str] | None = None) -> RecordingFormat:
+    """The format that episodes of a store share, all of them unless some are named.
 
     Raises:
         ValueError: there is no episode, they differ, or one does not say what its actions are.
     """
     found: dict[tuple, str] = {}
-    for name in store.names():
+    for name in store.names() if names is None else names:
         manifest = store.manifest(name)
         about = manifest["provenance"]
         keys = tuple(about["keys"]) if "keys" in about else None
@@ -33,7 +34,10 @@ def recording_format(store: EpisodeStore) -> RecordingFormat:
     if len(found) > 1:
         (first, a), (second, b), *_ = found.items()
         what = next(w for w, x, y in zip(("actions", "picture sizes", "rates"), first, second, strict=True) if x != y)
-        raise ValueError(f"episodes {a} and {b} of {store.path} differ in their {what}: import them into a common form")
+        raise ValueError(
+            f"episodes {a} and {b} of {store.path} differ in their {what}: choose with source=, or import them into a "
+            "common form"
+        )
     (keys, (width, height), fps), name = next(iter(found.items()))
     size = store.read(name, 0, 1).actions.shape[1]
     if keys is None:

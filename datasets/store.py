@@ -34,7 +34,8 @@ from worldsim.datasets.manifest import FORMAT, CorruptEpisodeError, json_sha256,
 from worldsim.datasets.open_episode import OpenEpisode, verify_files
 
 __all__ = [
-    "FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "WithdrawnEpisodeError", "split_of",
+    "FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "WithdrawnEpisodeError",
+    "split_of",
 ]  # fmt: skip
 
 Split = Literal["train", "validation", "test"]

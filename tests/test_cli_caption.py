@@ -102,7 +102,7 @@ def test_prompts_by_rules(capsys: pytest.CaptureFixture[str]):
         (["data", "caption", "data=STORE", "maker=learned"], "captioner is missing"),
         (["data", "caption", "data=STORE", "maker=endpoint"], "url is missing"),
         (["data", "caption", "data=STORE", "frames=1"], "frames must be at least 2"),
-        (["data", "caption", "data=STORE", "split=dev"], "no dev episode"),
+        (["data", "caption", "data=STORE", "split=dev"], "unknown split 'dev'"),
         (["expand"], "prompt is missing"),
         (["expand", "x", "maker=learned"], "unknown maker"),
         (["train", "captioner", "data=STORE", "clips=0"], "clips and held_out"),

@@ -81,6 +81,39 @@ def test_pictures_train_a_world(store: Path, tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "dyn" / "samples" / "000002.mp4").exists()
 
 
+def test_a_store_of_several_games_trains_on_those_that_are_chosen(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    both, one = EpisodeStore("both"), EpisodeStore(store)
+    for name in one.names():
+        clip, free = one.read(name), {"licence": "CC0-1.0", "source": "mine"}
+        both.append(replace(clip, text="walking", provenance={**clip.provenance, **free}), name)
+        other = {"licence": "proprietary", "source": "gym:Other-v0", "keys": ["a", "b"]}
+        clip = replace(clip, actions=clip.actions[:, :2], text="jumping", provenance={**clip.provenance, **other})
+        both.append(clip, f"other-{name}")
+    tokenizer = ["train", "tokenizer", "data=both", "folder=tok", "training.steps=2", "batch=2", "chunks=4", *TINY]
+    dynamics = ["train", "dynamics", "data=both", "tokenizer=tok/tokenizer.safetensors", "model=tiny"]
+    dynamics += ["training.steps=2", "training.compile=false", "batch=2", "frames=8", "folder=dyn"]
+    assert cli.main([*tokenizer, "licence=CC0*"]) == 0
+    assert cli.main(dynamics) == 2
+    assert "differ in their actions: choose with source=" in capfd.readouterr().err
+    assert cli.main([*dynamics, "source=mine"]) == 0
+    chosen = one.names("train")
+    assert WorldModel.load(tmp_path / "dyn/world").config.prompts in ((), ("walking",))
+    for file in ("tokenizer.safetensors", "dit.safetensors"):
+        (trained_on,) = read_metadata(tmp_path / "dyn" / "world" / file)["trained_on"]["stores"]
+        assert sorted(trained_on["episodes"]) == chosen and trained_on["licences"] == {"CC0-1.0": 2}
+    assert not list(tmp_path.glob("both-latents")) and len(list(tmp_path.glob("both-latents-*"))) == 1
+    assert cli.main([*dynamics[:-1], "folder=two", "source=-mine"]) == 0
+    (trained_on,) = read_metadata(tmp_path / "two" / "dit.safetensors")["trained_on"]["stores"]
+    assert sorted(trained_on["episodes"]) == [f"other-{name}" for name in chosen]
+    captioner = ["train", "captioner", "data=both", "clips=2", "held_out=2", "training.frames=12"]
+    for words in (tokenizer, dynamics, captioner, ["eval", "data=both", "world=dyn/world"]):
+        assert cli.main([*words, "licence=CC-BY-*"]) == 2
+        assert "fits licence=CC-BY-*" in capfd.readouterr().err
+
+
 def test_data_commands(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

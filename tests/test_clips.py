@@ -6,7 +6,9 @@ import pytest
 from tests.test_store import make_episode
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import EpisodeFilter
 from worldsim.datasets.store import EpisodeStore
+from worldsim.errors import UserError
 
 
 @pytest.fixture
@@ -42,6 +44,17 @@ def test_every_position_of_every_long_enough_episode_of_the_split_is_a_clip_once
     sampler = ClipSampler(store, "train", frames=20)
     places = [sampler.locate(clip) for clip in range(len(sampler))]
     assert places == [("a", start) for start in range(31)] + [("b", start) for start in range(14)]
+
+
+def test_only_episodes_that_fit_are_drawn(tmp_path: Path):
+    store = EpisodeStore(tmp_path)
+    for name, seed, licence in (("a", 0, "CC0-1.0"), ("b", 12, "CC-BY-4.0"), ("c", 24, "CC0-1.0"), ("v", 1, "MIT")):
+        store.append(make_episode(30, seed=seed, licence=licence), name)
+    sampler = ClipSampler(store, "train", frames=20, batch=40, only=EpisodeFilter(licence="CC0*"))
+    assert sampler.names == ["a", "c"] and len(sampler) == 22
+    assert {sampler.locate(int(clip))[0] for clip in sampler.draw(0)} == {"a", "c"}
+    with pytest.raises(UserError, match=r"no validation episode .* fits licence=CC0"):
+        ClipSampler(store, "validation", frames=20, only=EpisodeFilter(licence="CC0*"))
 
 
 def test_draws_are_uniform_over_positions(store: EpisodeStore):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,9 +7,17 @@ import torch
 
 from tests.tiny_world import tiny_tokenizer
 from worldsim.datasets.episode import Episode
-from worldsim.datasets.latent_cache import STILL_EVERY, LatentCache, body_motion, build_latents, episode_rows
+from worldsim.datasets.latent_cache import (
+    STILL_EVERY,
+    LatentCache,
+    body_motion,
+    build_latents,
+    episode_rows,
+    is_current,
+)
 from worldsim.datasets.latents import LatentClips
 from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.withdrawal import withdraw
 from worldsim.pose import advance_pose
 
 
@@ -92,6 +101,28 @@ def test_a_grown_store_encodes_only_what_is_new(tmp_path):
     assert all(np.array_equal(before[name], value) for name, value in cache.episode(1).items())
     build_latents(store, "train", tmp_path / "l", watched, 2, tokenizer="another")
     assert len(seen) == 4 * once
+
+
+def test_the_cache_follows_the_store(tmp_path):
+    store = EpisodeStore(tmp_path / "store")
+    for i, name in enumerate("abc"):
+        store.append(episode(seed=i), name)
+    folder = tmp_path / "l"
+    build_latents(store, "train", folder, encode, 2, tokenizer="x", wanted=["a", "b"])
+    assert is_current(folder, store, ["a", "b"], "x") and not is_current(folder, store, ["a", "b"], "y")
+    assert not is_current(folder, store, ["a"], "x") and not is_current(folder, store, ["a", "b", "c"], "x")
+    build_latents(store, "train", folder, encode, 2, tokenizer="x")
+    assert LatentClips(folder, frames=4, batch=1).names == ["a", "b", "c"]
+    # An episode that was withdrawn goes, one that was replaced is encoded anew.
+    withdraw(store, "a", "the player asked for it")
+    shutil.rmtree(store.path / "episodes" / "b")
+    store = EpisodeStore(store.path)
+    store.append(episode(seed=9), "b")
+    assert not is_current(folder, store, ["b", "c"], "x")
+    before = LatentCache(folder).episode(1)["latents"].copy()
+    build_latents(store, "train", folder, encode, 2, tokenizer="x")
+    cache = LatentCache(folder)
+    assert cache.index["names"] == ["b", "c"] and not np.array_equal(cache.episode(0)["latents"], before)
 
 
 def test_pictures_are_clips_of_one_latent(tmp_path):

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 import worldsim
 from worldsim.cli_config import build, compose_config, required, run_folder
-from worldsim.cli_store import open_store
+from worldsim.cli_store import filter_of, open_store
 from worldsim.datasets.caption_endpoint import Endpoint, EndpointCaptioner, EndpointExpander
 from worldsim.datasets.caption_file import CaptionWriter
 from worldsim.datasets.captioner import Captioner, Expander, RuleCaptioner
@@ -67,7 +67,7 @@ def train_captioner(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             task = bar.add_task(what, total=clips)
             return learned.make_examples(
                 store, splits, encode, clips=clips, frames=settings.frames, seed=config.seed,
-                progress=lambda done, total: bar.update(task, completed=done),
+                progress=lambda done, total: bar.update(task, completed=done), only=filter_of(config),
             )  # fmt: skip
 
         train = examples(["train"], config.clips, "encoding clips to train on")
@@ -129,7 +129,7 @@ def _spans(store: EpisodeStore, config: DictConfig) -> list[tuple[str, int, int]
     """Each episode cut into clips of equal length; a rest shorter than half of one belongs to the last."""
     spans = []
     index = store.index()
-    for row in index.rows(split=config.split).tolist():
+    for row in filter_of(config).rows(store, config.split).tolist():
         name, total = index.name(row), int(index.frames[row])
         starts = list(range(0, max(1, total - config.frames // 2), config.frames))
         spans += [(name, a, b) for a, b in zip(starts, [*starts[1:], total], strict=True)]

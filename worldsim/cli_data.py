@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from rich.progress import track
 
 from worldsim.cli_config import compose_config, plain, required, run_folder
-from worldsim.cli_store import open_store
-from worldsim.datasets.governance import select, source_of
+from worldsim.cli_store import filter_of, open_store
+from worldsim.datasets.governance import ALL, source_of
 from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore, Split
 from worldsim.errors import UserError
 
@@ -196,9 +196,8 @@ def contact_sheet(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def _chosen(store: EpisodeStore, config: DictConfig) -> list[str]:
     """The episodes that split, licence and source allow."""
-    if config.licence is None and config.source is None:
-        return store.names(config.split)
-    return select(store, config.split, licence=config.licence, source=config.source)
+    only = filter_of(config)
+    return store.names(config.split) if only == ALL else only.names(store, config.split)
 
 
 def _open(overrides: Sequence[str], flags: Mapping[str, Any]) -> tuple[EpisodeStore, DictConfig]:

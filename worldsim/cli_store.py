@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from rich.progress import Progress
 
 from worldsim.cli_config import compose_config, required
+from worldsim.datasets.governance import EpisodeFilter
 from worldsim.datasets.store import EpisodeStore
 
 
@@ -19,6 +21,11 @@ def open_store(where: str, **options: Any) -> EpisodeStore:
     if "://" not in where and not Path(where).is_dir():
         raise FileNotFoundError(f"no such store: {where}")
     return EpisodeStore(where, **options)
+
+
+def filter_of(config: DictConfig) -> EpisodeFilter:
+    """The settings ``licence`` and ``source``."""
+    return EpisodeFilter(licence=config.licence, source=config.source)
 
 
 def write_index(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:

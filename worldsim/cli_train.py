@@ -1,5 +1,6 @@
 """Commands that train and evaluate worlds."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from rich.progress import Progress
 
 from worldsim.cli_config import build, compose_config, plain, required, run_folder
+from worldsim.cli_store import filter_of
+from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.errors import UserError
 
 STORE = "data=data/luanti"
@@ -34,6 +37,7 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         initial=None if config.initial is None else existing(config.initial),
         sample_every=config.sample_every,
         seed=config.seed,
+        only=filter_of(config),
     )
 
 
@@ -45,8 +49,8 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
     data = existing(required(config, "data", STORE))
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
-    config.latents = config.latents or f"{data}-latents"
     device = device_of(config.device)
+    config.latents = config.latents or latents_of(data, filter_of(config))
     use_threads(config.threads)
     run_dynamics(
         data=data,
@@ -61,6 +65,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         sample_every=config.sample_every,
         seed=config.seed,
         device=device,
+        only=filter_of(config),
     )
 
 
@@ -75,12 +80,13 @@ def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     ship(
         run=existing(required(config, "run", "run=runs/dynamics")),
         tokenizer=existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors")),
-        latents=Path(config.latents or f"{data}-latents"),
+        latents=Path(config.latents or latents_of(data, filter_of(config))),
         data=data,
         out=out,
         starts=config.starts,
         split=config.split,
         sampling=build(SamplingConfig, config.sampling),
+        only=filter_of(config),
     )
     print(out)
 
@@ -97,7 +103,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     frames = config.prefix + config.chunks * world.chunk
     # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
     frames += (1 - frames) % world.chunk
-    clips = draw_clips(store, config.split, config.clips, frames, config.seed)
+    clips = draw_clips(store, config.split, config.clips, frames, config.seed, filter_of(config))
     folder = run_folder("eval", config)
     with Progress() as progress:
         tasks: dict[str, Any] = {}
@@ -147,6 +153,13 @@ def device_of(name: str | None) -> str:
     if name != "cpu" and not (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
         raise UserError(f"device {name!r} is not to be had here: cpu, or cuda where PyTorch finds a GPU")
     return name
+
+
+def latents_of(data: Path, only: EpisodeFilter) -> str:
+    """Where the latents of a store are kept unless told otherwise: each choice of episodes has a folder of its own."""
+    if only == ALL:
+        return f"{data}-latents"
+    return f"{data}-latents-{hashlib.sha256(repr(only).encode()).hexdigest()[:8]}"
 
 
 def use_threads(threads: int | None) -> None:
