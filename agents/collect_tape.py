@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from worldsim.agents.policies_scripts import SCRIPTS
 from worldsim.agents.sources import Moment, Stage
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.stillness import difference
 
 if TYPE_CHECKING:
     from worldsim.agents.collect_world import World
@@ -42,7 +43,7 @@ class Tape:
     def add(self, moment: Moment, doing: str) -> None:
         """Add a moment, and what the player was doing on the way to it."""
         if self._frozen_below:
-            still = float(np.abs(moment.frame.astype(np.int16) - self.frames[-1]).mean()) < self._frozen_below
+            still = bool(difference(moment.frame, self.frames[-1]) < self._frozen_below)
         else:
             still = np.array_equal(moment.frame, self.frames[-1])
         self.frozen += still

@@ -14,11 +14,10 @@ from worldsim.agents.collect_tape import Tape
 from worldsim.agents.policies import Policy
 from worldsim.agents.sources import Moment, Stage, policy_for
 from worldsim.agents.sources_engine import EngineStage, LuantiSource
+from worldsim.datasets.stillness import FROZEN_DIFFERENCE
 from worldsim.datasets.store import SPLIT_PERIOD, EpisodeStore, Split, split_of
 from worldsim.errors import UserError
 
-# Mean absolute difference of two pictures (of 255) under which an engine's second one counts as frozen.
-FROZEN_DIFFERENCE = 0.15
 # A stretch of so many frozen frames ends the attempt.
 FROZEN_STRETCH = 80
 FROZEN_ATTEMPTS = 4

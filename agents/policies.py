@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from worldsim.agents.policies_body import PITCH_LIMIT, Action, Body, Info
 from worldsim.agents.policies_scripts import SCRIPTS, Script, climb_out, swim, turn_away
+from worldsim.datasets.stillness import FROZEN_DIFFERENCE, difference
 
 # Share of time that the mixture gives to each script.
 MIXTURE: dict[str, float] = {
@@ -39,7 +40,6 @@ STEEP = {"dig", "place", "pillar", "chop"}
 PUSHING = {"dig"}
 # A picture that stays the same for so many frames is dull: do something else.
 DULL_FRAMES = 15
-DULL_DIFFERENCE = 0.15
 # So many troubles within TROUBLE_FRAMES and TROUBLE_METRES mean a pit.
 PIT_TROUBLES, TROUBLE_FRAMES, TROUBLE_METRES = 3, 300, 2.5
 
@@ -77,7 +77,7 @@ class Scripted:
         self._reflex: Iterator[Action] | None = None
         self._steep_reflex = False
         self._troubles: list[tuple[int, NDArray[np.float64]]] = []
-        self._last: NDArray[np.int16] | None = None
+        self._last: NDArray[np.uint8] | None = None
         self._dull = 0
 
     def act(self, obs: NDArray[np.uint8], info: Info) -> Action:
@@ -103,10 +103,9 @@ class Scripted:
 
     def _watch(self, obs: NDArray[np.uint8]) -> None:
         """Count for how many frames the picture has been the same."""
-        seen = obs.astype(np.int16)
-        same = self._last is not None and float(np.abs(seen - self._last).mean()) < DULL_DIFFERENCE
+        same = self._last is not None and bool(difference(obs, self._last) < FROZEN_DIFFERENCE)
         self._dull = self._dull + 1 if same else 0
-        self._last = seen
+        self._last = obs.copy()
 
     def _choose_reflex(self) -> Iterator[Action] | None:
         body = self.body

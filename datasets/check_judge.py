@@ -11,6 +11,7 @@ from worldsim.datasets.check_maps import EpisodeHashes, SharedMap, seed_key, sha
 from worldsim.datasets.check_motion import Lag, find_lag
 from worldsim.datasets.check_pictures import PAIRS
 from worldsim.datasets.governance import missing_fields
+from worldsim.datasets.stillness import FROZEN_DIFFERENCE
 
 Severity = Literal["failure", "warning", "note"]
 # Names of episodes in a message.
@@ -36,7 +37,7 @@ class CheckLimits:
 
     confidence: float = 0.95
     correlation: float = 0.2
-    frozen_difference: float = 0.15
+    frozen_difference: float = FROZEN_DIFFERENCE
     repeated_share: float = 0.05
     frozen_share: float = 0.5
     frozen_seconds: float = 10.0

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.check_maps import WORDS, picture_hashes
 from worldsim.datasets.check_motion import MotionWindow, motion_window, shifts
+from worldsim.datasets.stillness import difference
 
 # Frames looked at in one go: two chunks of the store.
 WINDOW = 64
@@ -82,7 +83,7 @@ def look_at_pictures(
     hashed: list[NDArray[np.int64]] = []
     turn = np.abs(actions[:, -2:]).max(1) if camera else np.zeros(len(actions), np.float32)
     for start, frames, first_pair in _joined(windows):
-        still = _differences(frames) < frozen_difference
+        still = difference(frames[:-1], frames[1:]) < frozen_difference
         equal = still & np.array([np.array_equal(a, b) for a, b in zip(frames[:-1], frames[1:], strict=True)], bool)
         at = start + np.arange(len(still))
         surely = turn[at] > SURELY_TURNING
@@ -120,13 +121,6 @@ def _joined(windows: Iterable[tuple[int, Frames]]) -> Iterator[tuple[int, Frames
         else:
             yield start, frames, 0
         last = (start + len(frames), frames[-1:])
-
-
-def _differences(frames: Frames) -> NDArray[np.float64]:
-    """Mean absolute difference of successive frames."""
-    a, b = frames[:-1], frames[1:]
-    # Unsigned: the larger less the smaller, without widening the pictures.
-    return (np.maximum(a, b) - np.minimum(a, b)).mean((1, 2, 3))
 
 
 def _add_motion(seen: PictureCount, frames: Frames, actions: NDArray[np.float32]) -> None:
