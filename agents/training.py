@@ -23,13 +23,16 @@ from worldsim.datasets.recording_format import recording_format
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.datasets.video import write_video
 from worldsim.dit import DiTConfig
+from worldsim.errors import UserError
 from worldsim.precision import fast_precision
 from worldsim.text import TextEncoder, default_encoder
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 from worldsim.world import WorldModel
 
+# Sides of pictures: 8 pixels a latent cell, 2x2 cells a token.
+SIDE = 2 * SPATIAL
 # Batches that the linear path is fitted on are drawn far from those trained on.
 APART = 1_000_000_000
 
@@ -56,10 +59,12 @@ def run_tokenizer(
         ValueError: the store has no training or validation episodes.
     """
     store, r = EpisodeStore(data), tokenizer.chunk
+    check_splits(store, only)
     longest = int(store.index().frames[only.rows(store, "train")].max(initial=0))
     frames = max(1, min(chunks * r, longest // r * r))
     clips = ClipSampler(store, "train", frames=frames, batch=batch, seed=seed, only=only)
     held_out = ClipSampler(store, "validation", frames=frames, batch=16, seed=12345, only=only)
+    check_size(*store.frame_size(clips.names[0]))
 
     def batch_of(sampler: ClipSampler, index: int) -> torch.Tensor:
         taken = torch.from_numpy(sampler[index]["frames"])
@@ -90,6 +95,34 @@ def run_tokenizer(
             about,
         )
         follow(run, folder, training.steps, "tokenizer", sample, sample_every)
+
+
+def check_splits(store: EpisodeStore, only: EpisodeFilter) -> None:
+    """Whether there is something to train on, and something held out to judge it by.
+
+    Raises:
+        UserError: a split is empty.
+    """
+    for split in ("train", "validation"):
+        if not len(only.rows(store, split)):
+            raise UserError(
+                f"{store.url} has no {split} episodes: by default the map's seed or the recording's name decides the "
+                f"split; record or import some with split={split}"
+            )
+
+
+def check_size(width: int, height: int) -> None:
+    """Whether pictures of this size can be trained on.
+
+    Raises:
+        UserError: a side is no multiple of ``SIDE`` pixels, with the nearest size that is.
+    """
+    if width % SIDE or height % SIDE:
+        fits = "x".join(str(max(SIDE, round(side / SIDE) * SIDE)) for side in (width, height))
+        raise UserError(
+            f"pictures of {width}x{height} cannot be trained on: sides are multiples of {SIDE} pixels; scale them, "
+            f"'worldsim data import STORE --out SCALED resize={fits}' (the default world has 144x80)"
+        )
 
 
 @torch.inference_mode()
@@ -163,6 +196,8 @@ def run_dynamics(
     """
     store, coder = EpisodeStore(data), load_tokenizer(tokenizer)
     recordings = recording_format(store, only.names(store))
+    check_splits(store, only)
+    check_size(recordings.width, recordings.height)
     cache_latents(data, tokenizer, latents, only=only)
     config = DiTConfig(
         channels=coder.config.channels,

@@ -9,11 +9,12 @@ from worldsim.datasets.import_minari import data_folder, find_minari
 from worldsim.datasets.import_minerl import ARRAYS, find_minerl
 from worldsim.datasets.import_pictures import IMAGE_FPS, IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_images, find_videos
 from worldsim.datasets.import_recording import Recording, files_below
+from worldsim.datasets.import_store import find_store, is_store
 from worldsim.datasets.import_table import find_table, table_of
 from worldsim.datasets.import_vpt import find_vpt, is_index, is_vpt
 from worldsim.errors import UserError
 
-FORMATS = ("vpt", "minerl", "minari", "lerobot", "table", "video", "images")
+FORMATS = ("vpt", "minerl", "minari", "lerobot", "table", "video", "images", "store")
 
 
 def detect_format(source: Path) -> str:
@@ -28,6 +29,8 @@ def detect_format(source: Path) -> str:
     if source.is_file() and source.suffix == ".json" and is_index(source):
         return "vpt"
     if source.is_dir():
+        if is_store(source):
+            return "store"
         if (source / INFO).is_file():
             return "lerobot"
         if data_folder(source) is not None:
@@ -68,6 +71,7 @@ def find_recordings(
         "lerobot": lambda: find_lerobot(source, view),
         "table": lambda: find_table(source, spec),
         "video": lambda: find_videos(source, spec or MINECRAFT),
+        "store": lambda: find_store(source),
         "images": lambda: find_images(source, spec or MINECRAFT, rate or IMAGE_FPS),
     }
     if kind not in finders:

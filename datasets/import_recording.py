@@ -65,6 +65,7 @@ class Recording:
         group: recordings of one group get the same split; default: its name.
         files: that tell it from another recording of the same name.
         part: which part of these files it is.
+        fixed: the split, where it was decided before.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Recording:
     group: str = ""
     files: tuple[Path, ...] = ()
     part: str = ""
+    fixed: Split | None = None
 
     def identity(self) -> str:
         """A digest of what the recording is: sizes, beginnings and ends of its files."""
@@ -89,7 +91,7 @@ class Recording:
     @property
     def split(self) -> Split:
         """Train, validation or test: a fixed function of the group's name, with the shares of ``split_of``."""
-        return split_of_recording(self.group or self.name)
+        return self.fixed or split_of_recording(self.group or self.name)
 
 
 def episode_name(text: str) -> str:

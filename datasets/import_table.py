@@ -119,7 +119,10 @@ def read_rows(table: Path) -> Rows:
     Raises:
         UserError: a mistake; says in which line.
     """
-    text = table.read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table.name} is not UTF-8 text (byte {error.start})") from error
     rows = []
     for line, row in _csv_rows(table, text) if table.suffix == ".csv" else _json_rows(table, text):
         rows.append({name: _number(f"{table.name}, line {line}: {name}", value) for name, value in row.items()})

@@ -94,7 +94,7 @@ def find_vpt(source: Path) -> list[Recording]:
                 open=partial(open_vpt, video),
                 # A sitting is recorded in files of five minutes, NAME-DATE-TIME: one world, hence one split.
                 group=re.sub(r"-\d{6}$", "", video.stem),
-                files=(video,),
+                files=tuple(path for path in (video, video.with_suffix(".jsonl")) if path.is_file()),
             )
         )
     return found

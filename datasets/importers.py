@@ -20,6 +20,9 @@ from worldsim.errors import UserError
 # The frames of one episode are held in memory while it is written.
 EPISODE_BYTES = 2**30
 
+# What reading a foreign file may raise: besides what importers say themselves, whatever a field of another type causes.
+BROKEN = (ValueError, OSError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+
 # What happens, for a progress bar: ("recording", origin), ("frames", n), ("done", "imported" | "there" | "broken").
 Listener = Callable[[tuple[str, Any]], None]
 
@@ -105,7 +108,7 @@ def import_recordings(
             done = _import_one(store, recording, options, taken, report, listen)
         except _CannotWriteError as error:
             raise error.reason from error
-        except (ValueError, OSError) as error:
+        except BROKEN as error:
             report.broken.append((recording.origin, _first_line(error)))
             done = "broken"
         report.imported += done == "imported"
@@ -250,4 +253,6 @@ def _parts_of(name: str) -> int:
 def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: {error.filename}"
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    told = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    expected = isinstance(error, ValueError | OSError)
+    return told if expected else f"not as its format says ({type(error).__name__}: {told})"

@@ -148,8 +148,8 @@ def build_latents(
         lengths, flags, texts = [], {"known": [], "posed": []}, []
         with _Writer(aside) as writer:
             for done, name in enumerate(names):
-                known = cache is not None and name in kept
-                arrays = cache.episode(kept[name]) if known else _encoded(store, name, encode, chunk)
+                taken = cache is not None and name in kept
+                arrays = cache.episode(kept[name]) if taken else _encoded(store, name, encode, chunk)
                 writer.add(arrays)
                 lengths.append(len(arrays["latents"]))
                 manifest = store.manifest(name)

@@ -1,23 +1,15 @@
 """The whole road of each format: import, check, sample, train a tiny tokenizer and tiny dynamics for a few steps."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests import test_import_lerobot, test_import_minari, test_import_minerl, test_import_table, test_import_vpt
 from tests.import_film import film, random_actions, write_film
-from tests.tiny_world import tiny_dit, tiny_tokenizer
+from tests.tiny_training import walk
 from worldsim import cli
-from worldsim.actions import ActionSpec
-from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.recording_format import recording_format
-from worldsim.datasets.store import EpisodeStore
 from worldsim.envs.pictures import write_picture
-from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamics
-from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
 FRAMES = 40
 
@@ -49,35 +41,6 @@ def write_source(kind: str, folder: Path, seed: int, monkeypatch: pytest.MonkeyP
     return folder
 
 
-def train(clips: ClipSampler, length: int, spec: ActionSpec, folder: Path) -> list[float]:
-    """Two steps of a tiny tokenizer, then two of tiny dynamics on its latents; their losses."""
-    coder = tiny_tokenizer()
-    chunk = coder.config.chunk
-
-    def pictures(index: int) -> torch.Tensor:
-        return torch.from_numpy(clips[abs(index)]["frames"]).repeat_interleave(chunk if length == 1 else 1, 1)
-
-    def latents(index: int) -> LatentBatch:
-        batch = clips[abs(index)]
-        frames = torch.from_numpy(batch["frames"]).repeat_interleave(chunk if length == 1 else 1, 1)
-        encoded = coder.encode_chunks(to_chunks(frames, chunk)).detach()
-        # The action that leads into a frame is in the row before it; nothing leads into the first one.
-        actions = torch.zeros(frames.shape[0], frames.shape[1], spec.size)
-        actions[:, 1:] = torch.from_numpy(batch["actions"])[:, : frames.shape[1] - 1]
-        nothing = torch.zeros(*encoded.shape[:2])
-        motion = nothing[..., None].expand(-1, -1, 5)
-        return LatentBatch(encoded, actions.unflatten(1, (-1, chunk)), motion, nothing, mouse=spec.camera)
-
-    tokenizer = TokenizerTraining(steps=2, warmup=1, validate_every=2)
-    dynamics = DynamicsTraining(steps=2, warmup=1, validate_every=2, compile=False)
-    config = replace(tiny_dit().config, keys=len(spec.keys), camera=spec.camera)
-    runs = (
-        train_tokenizer(coder.config, tokenizer, pictures, pictures(0), folder / "tok"),
-        train_dynamics(config, dynamics, latents, latents(0), folder / "dyn"),
-    )
-    return [metrics["loss"] for run in runs for _, metrics in run]
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["vpt", "minerl", "minari", "lerobot", "table", "video", "images"])
 def test_the_whole_road(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -86,11 +49,5 @@ def test_the_whole_road(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     words = [str(source), "--out", "store", "split=train", "licence=CC0-1.0", "consent=no person recorded"]
     assert cli.main(["data", "import", *words]) == 0
     assert f"in the format {kind}" in capsys.readouterr().out
-    store = EpisodeStore("store")
-    assert cli.main(["data", "check", "data=store"]) == 0, capsys.readouterr().out
-    length = 1 if kind == "images" else 8
-    clips, form = ClipSampler(store, "train", frames=length, batch=2), recording_format(store)
-    batch = clips[0]
-    assert batch["frames"].shape == (2, length, 32, 64, 3) and (form.width, form.height) == (64, 32)
-    assert batch["actions"].shape == (2, length, form.spec.size)
-    assert np.isfinite(train(clips, length, form.spec, tmp_path)).all()
+    form = walk(tmp_path / "store", tmp_path, length=1 if kind == "images" else 8)
+    assert (form.width, form.height) == (64, 32)

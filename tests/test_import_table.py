@@ -11,6 +11,7 @@ from tests.import_film import assert_aligned, write_film
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.import_recording import piece
 from worldsim.datasets.import_table import find_table
+from worldsim.errors import UserError
 
 KEYS = ("left", "right", "fire")
 
@@ -118,6 +119,14 @@ def test_mistakes_are_told(tmp_path: Path, suffix: str, text: str, message: str)
     (tmp_path / f"a.{suffix}").write_text(text)
     with pytest.raises(ValueError, match=message):
         open_one(tmp_path / "a.mp4")
+
+
+def test_a_table_in_another_encoding_is_told(tmp_path: Path):
+    write_recording(tmp_path, "a", actions_of(6, 0))
+    (tmp_path / "a.csv").write_bytes("vorwärts,yaw\n".encode("latin-1") + b"1,0\n" * 6)
+    [found] = find_table(tmp_path)
+    with pytest.raises(UserError, match=r"a.csv is not UTF-8 text \(byte 4\)"):
+        found.open()
 
 
 def test_a_video_without_a_table_is_told(tmp_path: Path):

@@ -12,7 +12,9 @@ from worldsim.actions import MINECRAFT
 from worldsim.datasets.import_cursor import draw_cursor
 from worldsim.datasets.import_recording import Footage, piece
 from worldsim.datasets.import_vpt import KEYS, find_vpt, open_vpt, state_lag, vpt_actions
+from worldsim.datasets.importers import import_recordings
 from worldsim.datasets.latent_cache import body_motion
+from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.video import write_video
 
 NAMES = {name: key for key, name in KEYS.items()}
@@ -237,6 +239,32 @@ def test_a_torn_last_line_is_dropped_and_any_other_is_named(tmp_path: Path):
     video.with_suffix(".jsonl").unlink()
     with pytest.raises(FileNotFoundError, match=r"\.jsonl beside it"):
         open_vpt(video)
+
+
+FIELDS = (*line(), "mouse.dx", "mouse.buttons", "mouse.newButtons", "mouse.x", "keyboard.keys")
+JUNK = (None, "text", [], {}, [[1]], -1, 1e400, True)
+
+
+@pytest.mark.parametrize(
+    "field", [*line(), "mouse.dx", "mouse.buttons", "mouse.newButtons", "mouse.x", "keyboard.keys"]
+)
+def test_whatever_stands_in_a_field_a_recording_is_read_or_told_to_be_broken(
+    recorded: tuple[Path, np.ndarray], tmp_path: Path, field: str
+):
+    video = tmp_path / recorded[0].name
+    video.symlink_to(recorded[0])
+    outer, _, inner = field.partition(".")
+    for number, junk in enumerate(JUNK):
+        lines = lines_of(recorded[1])
+        target = lines[7][outer] if inner else lines[7]
+        target[inner or outer] = junk
+        write_lines(video.with_suffix(".jsonl"), lines)
+        store = EpisodeStore(tmp_path / f"store{number}")
+        report = import_recordings(store, find_vpt(tmp_path))
+        assert report.imported + len(report.broken) == 1 and len(store) == report.imported
+        if report.imported:
+            actions = store.read(store.names()[0]).actions
+            assert np.isfinite(actions).all() and set(np.unique(actions[:, :-2])) <= {0, 1}
 
 
 def test_mined_blocks_are_events(tmp_path: Path):

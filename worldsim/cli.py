@@ -106,7 +106,8 @@ COMMANDS: dict[str, Command] = {
     "data import": Command(
         "worldsim.cli_import:run_import",
         "data_import",
-        "import recordings: OpenAI VPT and BASALT, MineRL, Minari, LeRobot, videos with csv or jsonl, videos, images",
+        "import recordings: OpenAI VPT and BASALT, MineRL, Minari, LeRobot, videos with csv or jsonl, videos, images, "
+        "other stores",
         (("path", {"metavar": "SOURCE", "help": "a file or folder of recordings"}), OUT),
     ),
     "data check": Command(

@@ -30,6 +30,8 @@ def run_import(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     kind = detect_format(source) if config.format == "auto" else config.format
     if not source.exists():
         raise FileNotFoundError(f"no such file or folder: {source}")
+    if source.resolve() == store.path.resolve():
+        raise UserError(f"{source} cannot be imported into itself: give another --out")
     rate = _number(config.rate, "rate")
     if rate is None and kind == "images" and (names := store.names()):
         rate = float(store.manifest(names[0])["provenance"].get("fps", IMAGE_FPS))

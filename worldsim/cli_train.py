@@ -77,7 +77,7 @@ def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("train_export", overrides, flags, {"sampling": SamplingConfig})
     data = existing(required(config, "data", STORE))
     out = Path(required(config, "out", "out=worlds/mine"))
-    ship(
+    clips = ship(
         run=existing(required(config, "run", "run=runs/dynamics")),
         tokenizer=existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors")),
         latents=Path(config.latents or latents_of(data, filter_of(config))),
@@ -88,7 +88,7 @@ def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         sampling=build(SamplingConfig, config.sampling),
         only=filter_of(config),
     )
-    print(out)
+    print(f"{clips} start clips: {out}")
 
 
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
