@@ -51,8 +51,8 @@ def open_episode(store: EpisodeStore, name: str) -> Footage:
     size = whole.actions.shape[1]
     if size - len(about["keys"]) not in (0, 2):
         raise ValueError(f"it names {len(about['keys'])} keys for {size} action values")
-    about["copied"] = {"store": store.url, "episode": name, "identity": identity(manifest)[:SHORT]}
-    about["copied"]["created"] = about.get("created")
+    which = {"store": store.url, "episode": name, "identity": identity(manifest)[:SHORT]}
+    about["copied"] = which | {"created": about.get("created")}
     return Footage(
         frames=lambda: iter(whole.frames),
         actions=whole.actions,

@@ -148,8 +148,10 @@ def build_latents(
         lengths, flags, texts = [], {"known": [], "posed": []}, []
         with _Writer(aside) as writer:
             for done, name in enumerate(names):
-                taken = cache is not None and name in kept
-                arrays = cache.episode(kept[name]) if taken else _encoded(store, name, encode, chunk)
+                if cache is not None and name in kept:
+                    arrays = cache.episode(kept[name])
+                else:
+                    arrays = _encoded(store, name, encode, chunk)
                 writer.add(arrays)
                 lengths.append(len(arrays["latents"]))
                 manifest = store.manifest(name)
