@@ -3,7 +3,8 @@
 r video frames per step (1 for engines), H W pixels, A action vector.
 """
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -125,12 +126,17 @@ class Source(Protocol):
 
 
 def policy_for(name: str, stage: Stage, script: str = "") -> Policy:
-    """Who plays on a stage: ``random`` (sticky), ``noop``, ``script``, or one of the scripted players.
+    """Who plays on a stage: ``random`` (sticky), ``noop``, ``script``, a scripted player, or one of your own.
+
+    ``package.module:Name`` is a class of yours: a ``Policy``, made with the game's actions (``ActionSpec``) and its
+    frames a second.
 
     Raises:
         UserError: the policy is unknown, or needs what the source does not tell.
         ScriptError: the script does not fit the game.
     """
+    if ":" in name:
+        return _own_policy(name)(stage.spec, stage.fps)
     if name == "script":
         if not script:
             raise UserError("policy=script needs a script: script=walk.script, or --script 'forward 20; yaw +90 x 10'")
@@ -149,3 +155,11 @@ def policy_for(name: str, stage: Stage, script: str = "") -> Policy:
             f"use {', '.join(PLAIN_POLICIES)} here"
         )
     return policy
+
+
+def _own_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"policy {name!r} is not to be had: {error}") from error

@@ -26,6 +26,11 @@ def register_envs() -> None:
         # Poses repeat, but threads of the game decide about the last digit of a few pixels.
         nondeterministic=True,
     )
+    gymnasium.register(
+        id="WorldSim-PongEngine-v0",
+        entry_point="worldsim.envs.pong_engine:PongEngine",
+        max_episode_steps=MAX_EPISODE_STEPS,
+    )
 
 
 register_envs()
