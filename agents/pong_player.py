@@ -8,10 +8,10 @@ from worldsim.agents.policies_body import Action, Info
 from worldsim.errors import UserError
 
 # Share of time of each way to play, and the steps that one is kept for.
-WAYS = {"follow": 0.6, "random": 0.25, "hold": 0.15}
+WAYS = {"follow": 0.8, "random": 0.12, "hold": 0.08}
 STEPS = (8, 60)
-# Half of the paddle is 4 pixels: aiming so far off its middle sends the ball off at every angle, or misses it.
-AIM = 5.0
+# Half of the paddle is 4 pixels: aiming so far off its middle sends the ball off at every angle, and misses at times.
+AIM = 4.5
 # The paddle coasts: within so many pixels of the aim it is left alone.
 NEAR = 3.0
 KEYS = ("noop", "up", "down")
