@@ -164,19 +164,19 @@ class VideoTokenizer(nn.Module):
         return frames.flatten(1, 2)[:, self.config.chunk - 1 :]
 
     @torch.no_grad()
-    def fit_linear(self, chunks_BTRCHW: Tensor) -> None:
+    def fit_linear(self, chunks_BTRCHW: Tensor, std: float = 1.0) -> None:
         """Fit the linear path to chunks (B, T, r, 3, H, W) in 0..1: principal components, half whitened.
 
         Fully whitened components would make noise of fine texture count as much as brightness; raw ones would drown
-        texture at every noise level. Dividing by the square root of the deviation stands between.
+        texture at every noise level. Dividing by the square root of the deviation stands between. ``std`` is the root
+        of the latents' mean variance: 1 is the scale of the noise that they are mixed with.
         """
         x = rearrange(chunks_BTRCHW, "b t r c (h p) (w q) -> (b t h w) (r c p q)", p=SPATIAL, q=SPATIAL).double()
         mean = x.mean(0)
         values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
         order = values.argsort(descending=True)[: self.config.channels]
         root = values[order].clamp_min(1e-12).pow(0.25)
-        # Mean variance of a latent is one: the scale of the noise it is mixed with.
-        scale = root * (values[order] / root**2).mean().sqrt()
+        scale = root * (values[order] / root**2).mean().sqrt() / std
         self.mean.copy_(mean.float())
         self.components.copy_(vectors[:, order].float())
         self.scale.copy_(scale.float())

@@ -29,13 +29,20 @@ from worldsim.training import (
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerTraining:
-    """How to train: steps, learning rate, noise on latents (so that the decoder forgives a sampler's errors)."""
+    """How to train: steps, learning rate, noise on latents (so that the decoder forgives a sampler's errors).
+
+    rare_weight: for small things on a still ground, a ball say: 0 counts all pixels alike, 1 gives half of the
+    weight to pixels by how far they are from the batch's mean picture. latent_std: the deviation of latents that the
+    linear path is scaled to; with most of the picture still, a smaller one keeps what moves within reach of the noise.
+    """
 
     steps: int = 4000
     rate: float = 6e-4
     warmup: int = 100
     latent_noise: float = 0.1
     edge_weight: float = 0.5
+    rare_weight: float = 0.0
+    latent_std: float = 1.0
     ema: float = 0.998
     save_minutes: float = 4.0
     validate_every: int = 200
@@ -47,10 +54,19 @@ def to_chunks(frames: Tensor, chunk: int) -> Tensor:
     return rearrange(frames, "b (t r) h w c -> b t r c h w", r=chunk).float() / 255
 
 
-def reconstruction_loss(predicted: Tensor, target: Tensor, edge_weight: float) -> Tensor:
+def rarity(target: Tensor) -> Tensor:
+    """How far each pixel of (B, T, r, 3, H, W) is from the mean picture, averaged over colours, with mean 1."""
+    away = (target - target.mean((0, 1, 2), keepdim=True)).abs().mean(-3, keepdim=True)
+    return away / away.mean().clamp_min(1e-6)
+
+
+def reconstruction_loss(predicted: Tensor, target: Tensor, edge_weight: float, rare_weight: float = 0.0) -> Tensor:
     """L1 plus a scaled L2 (which PSNR measures) plus L1 of horizontal and vertical differences (edges)."""
     error = predicted - target
-    loss = error.abs().mean() + 10.0 * error.square().mean()
+    each = error.abs() + 10.0 * error.square()
+    if rare_weight:
+        each = each * (1 + rare_weight * rarity(target)) / (1 + rare_weight)
+    loss = each.mean()
     if edge_weight:
         loss = loss + edge_weight * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
     return loss
@@ -111,7 +127,7 @@ def train_tokenizer(
     if initial is not None:
         load_module(tokenizer, initial, "the tokenizer to start from")
     elif not (folder / "state.safetensors").exists():
-        tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(4)]))
+        tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(4)]), training.latent_std)
     if training.freeze_encoder:
         for name, parameter in tokenizer.named_parameters():
             parameter.requires_grad_(not name.startswith("encode"))
@@ -137,7 +153,7 @@ def train_tokenizer(
             noise = torch.randn(latents.shape, generator=generator)
             amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
             out, _ = tokenizer.decode_chunks(latents + amount * noise)
-        loss = reconstruction_loss(out.float(), chunks, training.edge_weight)
+        loss = reconstruction_loss(out.float(), chunks, training.edge_weight, training.rare_weight)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
         for optimizer in optimizers:
