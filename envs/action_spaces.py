@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from worldsim.actions import ActionSpec, camera_bin_centres
 from worldsim.errors import UserError
 
-ActionSpaceName = Literal["multidiscrete", "minerl"]
+ActionSpaceName = Literal["multidiscrete", "minerl", "discrete"]
 Vectors = NDArray[np.float32]
 
 # Keys that exclude each other share one choice: none, first, second, ... Keys named nowhere here (drop, inventory) open
@@ -114,16 +114,48 @@ class DictActions:
         return self.spec.mapping(vector)
 
 
-Actions = MultiDiscreteActions | DictActions
+class DiscreteActions:
+    """One of the game's keys at a time, in the game's own order, as Atari's joystick is played."""
+
+    def __init__(self, spec: ActionSpec):
+        if spec.camera or not spec.keys:
+            raise UserError("action_space='discrete' is for games of keys alone: this one has a camera, or no keys")
+        self.spec = spec
+        self.space: spaces.Discrete = spaces.Discrete(len(spec.keys))
+
+    def vectors(self, actions: ArrayLike) -> Vectors:
+        """Actions (B,) to action vectors (B, A).
+
+        Raises:
+            UserError: not whole numbers, the wrong shape, or outside the space.
+        """
+        array = np.asarray(actions)
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            raise UserError(f"an action must be one whole number, got {array.dtype} of shape {array.shape[1:]}")
+        if (array < 0).any() or (array >= self.space.n).any():
+            raise UserError(f"actions must be from 0 to below {self.space.n}, got {array.tolist()}")
+        return np.eye(int(self.space.n), dtype=np.float32)[array]
+
+    def nearest(self, vector: ArrayLike) -> np.int64:
+        """The action whose key is pressed most in a vector (A,)."""
+        return np.int64(np.asarray(vector).argmax())
+
+
+Actions = MultiDiscreteActions | DictActions | DiscreteActions
+
+
+SPACES = {"multidiscrete": MultiDiscreteActions, "minerl": DictActions, "discrete": DiscreteActions}
 
 
 def make_actions(spec: ActionSpec, name: str) -> Actions:
-    """The action space called ``name``: "multidiscrete" or "minerl"."""
-    if name == "multidiscrete":
-        return MultiDiscreteActions(spec)
-    if name == "minerl":
-        return DictActions(spec)
-    raise UserError(f"action_space must be 'multidiscrete' or 'minerl', got {name!r}")
+    """The action space called ``name``: "multidiscrete", "minerl" or "discrete".
+
+    Raises:
+        UserError: there is no such action space, or the game cannot be played with it.
+    """
+    if name not in SPACES:
+        raise UserError(f"action_space must be 'multidiscrete', 'minerl' or 'discrete', got {name!r}")
+    return SPACES[name](spec)
 
 
 def single(action: Any) -> Any:

@@ -63,15 +63,18 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
     one of the opponent's. Terminated at 21 points. ``info``: see ``positions``.
 
     Args:
+        task: "points", the only one: takes the place that the learned world's has.
         render_mode: "rgb_array" or None.
 
     Raises:
-        UserError: ``ale-py`` is not installed, or the render mode is unknown.
+        UserError: ``ale-py`` is not installed, or the task or render mode is unknown.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012 - as Gymnasium declares it
 
-    def __init__(self, render_mode: str | None = None):
+    def __init__(self, task: str = "points", *, render_mode: str | None = None):
+        if task != "points":
+            raise UserError(f"the emulator of Pong knows one task, 'points', not {task!r}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         try:
@@ -114,19 +117,19 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
         """
         if self._frame is None:
             raise ResetNeeded("there is no episode yet: call reset() first")
-        if not self.action_space.contains(action) and int(action) not in range(len(ACTIONS)):
+        if not self.action_space.contains(action):
             raise UserError(f"an action must be 0, 1 or 2, got {action!r}")
         picture, reward, terminated, _, _ = self._console.step(self._codes[int(action)])
         self._frame = court(picture)
         return self._frame.copy(), float(reward), bool(terminated), False, self._info()
 
-    def snapshot(self) -> PongMoment:
-        """A clone of the console."""
+    def clone_state(self, include_rng: bool = True) -> PongMoment:
+        """A clone of the console, by the name that ALE's own environments have for it."""
         if self._frame is None:
             raise ResetNeeded("there is no episode yet: call reset() first")
-        return PongMoment(self._console.ale.cloneState(include_rng=True), self._frame.copy())
+        return PongMoment(self._console.ale.cloneState(include_rng=include_rng), self._frame.copy())
 
-    def restore(self, moment: PongMoment) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    def restore_state(self, moment: PongMoment) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Go back to a moment of this or another emulator; the same actions then show the same pictures."""
         self._console.ale.restoreState(moment.state)
         self._frame = moment.frame.copy()

@@ -34,6 +34,7 @@ class TokenizerTraining:
     rare_weight: for small things on a still ground, a ball say: 0 counts all pixels alike, 1 gives half of the
     weight to pixels by how far they are from the batch's mean picture. latent_std: the deviation of latents that the
     linear path is scaled to; with most of the picture still, a smaller one keeps what moves within reach of the noise.
+    fit_batches: batches that the linear path is fitted to: small things have to be in them in every place.
     """
 
     steps: int = 4000
@@ -43,6 +44,7 @@ class TokenizerTraining:
     edge_weight: float = 0.5
     rare_weight: float = 0.0
     latent_std: float = 1.0
+    fit_batches: int = 4
     ema: float = 0.998
     save_minutes: float = 4.0
     validate_every: int = 200
@@ -127,7 +129,7 @@ def train_tokenizer(
     if initial is not None:
         load_module(tokenizer, initial, "the tokenizer to start from")
     elif not (folder / "state.safetensors").exists():
-        tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(4)]), training.latent_std)
+        tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(training.fit_batches)]), training.latent_std)
     if training.freeze_encoder:
         for name, parameter in tokenizer.named_parameters():
             parameter.requires_grad_(not name.startswith("encode"))
