@@ -23,6 +23,7 @@ def make_source(
     env_kwargs: Mapping[str, Any] | None = None,
     frames: str = "auto",
     fps: float | None = None,
+    size: str | None = None,
     licence: str | None = None,
     text: str | None = None,
     world: str = "minecraft",
@@ -44,7 +45,7 @@ def make_source(
             raise UserError("env is missing: give, for example, env=ALE/Breakout-v5")
         given = {"licence": licence, "text": text}
         options = {name: value for name, value in given.items() if value is not None}
-        return GymSource(env=env, kwargs=dict(env_kwargs or {}), frames=frames, fps=fps, **options)
+        return GymSource(env=env, kwargs=dict(env_kwargs or {}), frames=frames, fps=fps, size=size, **options)
     if kind == "worldsim":
         # Imported here: it brings the network, which no other source needs.
         from worldsim.agents.sources_world import WorldSource, check_split
@@ -61,6 +62,9 @@ def name_prefix(source: Source, *, policy: str, script: str, episode_frames: int
     if isinstance(source, LuantiSource) and policy not in ("random", "noop", "script"):
         return ""
     settings = asdict(source)  # pyright: ignore[reportArgumentType] (every source is a dataclass)
+    if settings.get("size", "") is None:
+        # Names of collections made before there was such a setting.
+        del settings["size"]
     chosen = {"source": settings, "policy": policy, "script": script, "frames": episode_frames}
     text = json.dumps(chosen, sort_keys=True, default=str)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", source.name).strip("-").lower()

@@ -44,12 +44,16 @@ def episode_facts(episode: Episode, chunk: int) -> tuple[Facts, frozenset[str]]:
     if "in_water" in state:
         known.add("wet")
         wet = state["in_water"][at].astype(np.float32)
+    if episode.provenance.get("engine") == "gymnasium":
+        known |= {"won", "lost"}
     facts = Facts(
         position=position.astype(np.float32),
         furthest=np.maximum.accumulate(_horizontal(position)).astype(np.float32),
         sees_tree=sees,
         wood=_wood(episode.events, moments, chunk),
         wet=wet,
+        won=_points(episode.rewards, moments, chunk),
+        lost=_points(-episode.rewards, moments, chunk),
     )
     return facts, frozenset(known)
 
@@ -82,6 +86,8 @@ class FactsFollower:
             "sees_tree": float(info.get("tree_angle", 180.0) < TREE_DEGREES),
             "wood": wood,
             "wet": wet,
+            "won": 0,
+            "lost": 0,
         }
         arrays = {name: np.array([value], np.float32) for name, value in numbers.items()}
         return Facts(position=position[None].astype(np.float32), **arrays)
@@ -89,6 +95,13 @@ class FactsFollower:
 
 def _horizontal(position: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.hypot(position[:, 0], position[:, 2])
+
+
+def _points(rewards: NDArray[np.float32], moments: int, chunk: int) -> NDArray[np.float32]:
+    """Rewards above 0, counted; reward f belongs to the way from frame f to f + 1."""
+    points = np.zeros(moments, np.float32)
+    points[1:] = (rewards[: (moments - 1) * chunk] > 0).reshape(-1, chunk).sum(1)
+    return points
 
 
 def _wood(events: Sequence[Mapping[str, Any]], moments: int, chunk: int) -> NDArray[np.float32]:

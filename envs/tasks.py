@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from worldsim.errors import UserError
-from worldsim.facts import Facts
+from worldsim.facts import LEARNED, Facts
 from worldsim.state import WorldState
 from worldsim.tasks import Ends, Rewards, find_task
 from worldsim.world import Step, WorldModel
@@ -27,7 +27,7 @@ class StepInformation:
         frames: uint8 (r, H, W, 3), the frames of the step.
         action: float32 (r, A), what was done in each of them.
         pose: x, y, z (metres), yaw, pitch (degrees) relative to the start, float32 (5,).
-        before: facts before the step: x, y, z, furthest, sees_tree, wood, wet (see ``worldsim.facts``).
+        before: facts before the step: x, y, z, furthest, sees_tree, wood, wet, won, lost (see ``worldsim.facts``).
         after: the same after it.
         seconds: how long the step took in the world.
     """
@@ -143,7 +143,7 @@ def world_facts(world: WorldModel, state: WorldState) -> Facts:
     """Facts (B,) as a world estimates them; what it has no heads for is 0."""
     read = {} if world.fact_heads is None else world.fact_heads.probabilities(state.features)
     nothing = np.zeros(state.batch, np.float32)
-    learned = {name: read[name].numpy() if name in read else nothing for name in ("sees_tree", "wood", "wet")}
+    learned = {name: read[name].numpy() if name in read else nothing for name in LEARNED}
     return Facts(position=state.pose[:, :3].numpy().copy(), furthest=state.furthest.numpy().copy(), **learned)
 
 

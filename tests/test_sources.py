@@ -14,7 +14,7 @@ from tests.fake_engine import make_fake
 from tests.fake_gym import OldMineRL
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world, tiny_starts
 from worldsim import cli
-from worldsim.actions import MINECRAFT
+from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.agents.collect import collect
 from worldsim.agents.policies_random import StickyRandom, sample_minecraft
 from worldsim.agents.sources_choice import make_source, name_prefix
@@ -215,6 +215,9 @@ def test_without_the_extra_minerl_is_a_clear_error():
         (GymSource(env="Nowhere-v0"), "random", "", "doesn't exist"),
         (GymSource(env="Tests/discrete-v0"), "mixture", "", "use random, noop, script"),
         (GymSource(env="Tests/discrete-v0"), "clever", "", "unknown policy 'clever'"),
+        (GymSource(env="Tests/discrete-v0"), "tests.nowhere:Player", "", "tests.nowhere"),
+        (GymSource(env="Tests/discrete-v0"), "tests.fake_gym:Nobody", "", "Nobody"),
+        (GymSource(env="Tests/discrete-v0", size="33x40"), "random", "", "even numbers"),
         (GymSource(env="Tests/discrete-v0"), "script", "", "needs a script"),
         (GymSource(env="Tests/discrete-v0"), "script", "fly 3", "line 1, column 1: unknown key 'fly'"),
         (GymSource(env="Tests/discrete-v0"), "script", "yaw 3", "no camera"),
@@ -228,6 +231,41 @@ def test_without_the_extra_minerl_is_a_clear_error():
 def test_mistakes_are_told_before_anything_starts(source: Any, policy: str, script: str, message: str):
     with pytest.raises(UserError, match=message):
         source.check(policy, script)
+
+
+class Repeater:
+    """A policy of someone's own: the first key, always."""
+
+    name = "repeater"
+
+    def __init__(self, spec: ActionSpec, fps: float):
+        self.spec = spec
+
+    def reset(self, rng: np.random.Generator, info: Any) -> None:
+        """Nothing to begin."""
+
+    def act(self, obs: Any, info: Any) -> Any:
+        """The first key."""
+        return np.eye(self.spec.size, dtype=np.float32)[0]
+
+
+def test_a_player_of_ones_own_is_recorded_in_the_size_that_was_asked_for(tmp_path: Path):
+    source = GymSource(env="Tests/discrete-v0", size="48x32", policy="tests.test_sources:Repeater")
+    collect(
+        out=tmp_path,
+        make_env=source,
+        episodes=1,
+        episode_frames=6,
+        workers=0,
+        policy=source.policy,
+        fps=30,
+        progress=False,
+    )
+    store = EpisodeStore(tmp_path)
+    episode = store.read(store.names()[0])
+    assert episode.frames.shape[1:] == (32, 48, 3)
+    assert (episode.actions[:-1, 0] == 1).all() and (episode.actions[:, 1:] == 0).all()
+    assert episode.provenance["scaled_to"] == "48x32"
 
 
 def test_different_collections_have_different_names():

@@ -86,6 +86,20 @@ def test_a_task_rewards_the_step_that_did_it():
     assert rewards.sum() == facts.position[-1, 1] - facts.position[0, 1]
 
 
+def test_points_of_a_game_belong_to_the_chunk_that_won_or_lost_them():
+    rewards = np.zeros(FRAMES, np.float32)
+    rewards[[4, 5, 19]] = 1, -1, -1  # on the ways to frames 5, 6 and 20
+    episode = Episode(**{**vars(recorded(infos())), "rewards": rewards, "provenance": {"engine": "gymnasium"}})
+    facts, known = episode_facts(episode, 1)
+    assert known >= {"won", "lost"}
+    assert np.flatnonzero(facts.won).tolist() == [5] and np.flatnonzero(facts.lost).tolist() == [6, 20]
+    points, ends = TASKS["points"].judge(facts.rows(slice(None, -1)), facts.rows(slice(1, None)), 0.1)
+    np.testing.assert_array_equal(points, rewards[:-1])
+    assert not ends.any()
+    in_pairs, _ = episode_facts(episode, 2)
+    assert np.flatnonzero(in_pairs.won).tolist() == [3] and np.flatnonzero(in_pairs.lost).tolist() == [3, 10]
+
+
 def test_unknown_truth_is_said_to_be_unknown():
     whole = recorded(infos())
     bare = Episode(**{**vars(whole), "state": {}, "provenance": {}})

@@ -106,7 +106,7 @@ def test_a_function_is_told_the_step_and_its_verdict_holds():
     assert play(env) == [(7.0, False), (7.0, True)]
     step = told[1]
     assert step.frames.shape == (2, 48, 80, 3) and step.action.shape == (2, env.world.spec.size)
-    assert step.before == told[0].after and set(step.after) == {"x", "y", "z", "furthest", "sees_tree", "wood", "wet"}
+    assert step.before == told[0].after and set(step.after) == {"x", "y", "z", "furthest", *LEARNED}
     assert step.seconds == pytest.approx(0.1)
     with pytest.raises(UserError, match="no finite number"):
         play(WorldSimEnv(world(), task=lambda step: (float("nan"), False), starts=tiny_starts()))

@@ -85,6 +85,7 @@ def _source(config: DictConfig) -> "Source":
         env_kwargs=None if config.env_kwargs is None else plain(config.env_kwargs),
         frames=config.frames,
         fps=config.fps,
+        size=config.size,
         licence=config.licence,
         text=config.text,
         world=config.world,

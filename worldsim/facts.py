@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float32]
 # What heads learn to read from a world's features; position and distance follow from its motion head.
-LEARNED = ("sees_tree", "wood", "wet")
+LEARNED = ("sees_tree", "wood", "wet", "won", "lost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class Facts:
         sees_tree: a trunk is near and close to the middle of the view (B,).
         wood: pieces of trunk that were cut in the chunk that led here (B,).
         wet: the feet are in water (B,).
+        won: points that the game itself gave in the chunk that led here (B,).
+        lost: points that it took, or gave to the opponent (B,).
     """
 
     position: Numbers
@@ -31,12 +33,14 @@ class Facts:
     sees_tree: Numbers
     wood: Numbers
     wet: Numbers
+    won: Numbers
+    lost: Numbers
 
     def __len__(self) -> int:
         return len(self.furthest)
 
     def row(self, index: int) -> Mapping[str, float]:
-        """The facts of one row as numbers: x, y, z, furthest, sees_tree, wood, wet."""
+        """The facts of one row as numbers: x, y, z, furthest, sees_tree, wood, wet, won, lost."""
         place = dict(zip("xyz", self.position[index].tolist(), strict=True))
         return place | {f.name: float(getattr(self, f.name)[index]) for f in fields(self) if f.name != "position"}
 

@@ -1,4 +1,4 @@
-"""Tasks of Minecraft-like worlds: reward and end of a step, from the facts before and after it.
+"""Tasks of Minecraft-like worlds and of games that count points: reward and end of a step, from the facts before and after it.
 
 One definition serves the engine, recorded episodes and the learned world. B rows.
 """
@@ -59,6 +59,12 @@ def _survive(before: Facts, after: Facts, seconds: float) -> tuple[Rewards, Ends
     return np.where(wet, 0.0, seconds).astype(np.float32), wet
 
 
+def _points(before: Facts, after: Facts, seconds: float) -> tuple[Rewards, Ends]:
+    # Points are rare: a sum of small probabilities would drown them.
+    won, lost = after.won > LIKELY, after.lost > LIKELY
+    return won.astype(np.float32) - lost.astype(np.float32), np.zeros(len(after), np.bool_)
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -78,6 +84,10 @@ TASKS: dict[str, Task] = {
         Task(
             name="survive", needs=("wet",), judge=_survive,
             help="the seconds of a run, which ends when the player gets into water",
+        ),
+        Task(
+            name="points", needs=("won", "lost"), judge=_points,
+            help="1 for each point that the game gives, -1 for each that it takes: any game with rewards of its own",
         ),
     )
 }  # fmt: skip

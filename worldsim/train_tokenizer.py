@@ -129,7 +129,9 @@ def train_tokenizer(
     if initial is not None:
         load_module(tokenizer, initial, "the tokenizer to start from")
     elif not (folder / "state.safetensors").exists():
-        tokenizer.fit_linear(torch.cat([to_chunks(batches(-1 - i), r) for i in range(training.fit_batches)]), training.latent_std)
+        tokenizer.fit_linear(
+            torch.cat([to_chunks(batches(-1 - i), r) for i in range(training.fit_batches)]), training.latent_std
+        )
     if training.freeze_encoder:
         for name, parameter in tokenizer.named_parameters():
             parameter.requires_grad_(not name.startswith("encode"))
