@@ -99,7 +99,7 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """A new game, some seconds after its beginning: ``seed`` decides how it was played until then."""
         super().reset(seed=seed)
-        self._console.reset(seed=int(self.np_random.integers(2**31)))
+        picture, _ = self._console.reset(seed=int(self.np_random.integers(2**31)))
         action = 0
         for _ in range(int(self.np_random.integers(*WARM_UP))):
             if self.np_random.random() < 0.2:

@@ -54,7 +54,8 @@ def read(frames: NDArray[np.uint8]) -> Sight:
 
 def _spot(share: Numbers) -> tuple[Numbers, Numbers]:
     count, height, width = share.shape
-    padded = np.pad(share, ((0, 0), (REACH, REACH), (REACH, REACH)))
+    padded = np.zeros((count, height + 2 * REACH, width + 2 * REACH))
+    padded[:, REACH:-REACH, REACH:-REACH] = share
     near = sum(
         padded[:, REACH + dy : REACH + dy + height, REACH + dx : REACH + dx + width]
         for dy in (-1, 0, 1)

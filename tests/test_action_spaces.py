@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from worldsim.actions import MINECRAFT, ActionSpec
-from worldsim.envs.action_spaces import make_actions, single
+from worldsim.envs.action_spaces import DiscreteActions, make_actions, single
 from worldsim.errors import UserError
 
 PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
@@ -12,7 +12,7 @@ PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
 
 def test_each_number_presses_its_key_and_comes_back():
     actions = make_actions(PONG, "discrete")
-    assert actions.space.n == 3  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(actions, DiscreteActions) and actions.space.n == 3
     np.testing.assert_array_equal(actions.vectors(np.array([2, 0, 1])), np.eye(3)[[2, 0, 1]])
     assert [actions.nearest(vector) for vector in np.eye(3)] == [0, 1, 2]
     np.testing.assert_array_equal(actions.vectors(single(np.int64(1))), [[0, 1, 0]])

@@ -1,4 +1,4 @@
-"""Tasks of Minecraft-like worlds and of games that count points: reward and end of a step, from the facts before and after it.
+"""Tasks of Minecraft-like worlds, and of games that count points: reward and end of a step, from facts around it.
 
 One definition serves the engine, recorded episodes and the learned world. B rows.
 """
