@@ -14,7 +14,7 @@ STEPS = (8, 60)
 AIM = 4.5
 # The paddle coasts: within so many pixels of the aim it is left alone.
 NEAR = 3.0
-KEYS = ("noop", "up", "down")
+PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
 
 
 class PongPlayer:
@@ -31,8 +31,10 @@ class PongPlayer:
     name = "follow"
 
     def __init__(self, spec: ActionSpec, fps: float):
-        if spec.keys != KEYS:
-            raise UserError(f"PongPlayer plays games with the actions {', '.join(KEYS)}, not {', '.join(spec.keys)}")
+        if spec != PONG:
+            raise UserError(
+                f"PongPlayer plays games with the actions {', '.join(PONG.keys)}, not {', '.join(spec.keys)}"
+            )
 
     def reset(self, rng: np.random.Generator, info: Info) -> None:
         """Begin an episode.

@@ -100,6 +100,12 @@ COMMANDS: dict[str, Command] = {
         "measure a world on maps it never saw: picture quality by horizon, obedience to actions, use of actions",
         (WORLD, SEED),
     ),
+    "truth": Command(
+        "worldsim.cli_truth:truth",
+        "truth",
+        "compare the world of Pong with clones of its emulator: same past, several branches of actions, exact truth",
+        (WORLD, SEED),
+    ),
     "data summary": Command("worldsim.cli_data:summary", "data", "count a store's episodes, frames and maps by split"),
     "data list": Command("worldsim.cli_data:list_episodes", "data", "list a store's episodes, one a line"),
     "data verify": Command("worldsim.cli_data:verify", "data", "check every file of a store against its checksum"),

@@ -1,0 +1,88 @@
+"""The command that compares the world of Pong with clones of its emulator."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from worldsim.cli_config import compose_config, run_folder
+from worldsim.cli_train import use_threads
+from worldsim.errors import UserError
+
+# Steps that the table shows, and games that the video shows.
+SHOWN, FILMED = (1, 2, 4, 8, 15, 30), 2
+
+
+def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim truth``."""
+    import worldsim
+    from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
+    from worldsim.datasets.video import write_video
+    from worldsim.envs.pictures import side_by_side
+    from worldsim.envs.pong_engine import FPS
+
+    config = compose_config("truth", overrides, flags)
+    if min(config.games, config.steps) < 1 or config.past < 2:
+        raise UserError("games and steps must be at least 1, and past at least 2")
+    use_threads(config.threads)
+    world = worldsim.load(config.world)
+    folder = run_folder("truth", config)
+    with Progress() as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int, of: str = "") -> None:
+            task = tasks.setdefault(name + of, progress.add_task(f"{name} {of}".strip(), total=total))
+            progress.update(task, completed=done)
+
+        branches = play_branches(config.games, past=config.past, steps=config.steps, seed=config.seed, progress=show)
+        dreamt = dream_branches(world, branches, branches.actions, show)
+        foreign = np.roll(branches.actions, -1, axis=1)
+        shuffled = dream_branches(world, branches, foreign, lambda *told: show(*told, of="of other actions"))
+        result = compare(world, branches, dreamt, shuffled)
+    (folder / "truth.json").write_text(json.dumps(result, indent=1))
+    _write_curves(folder / "curves.csv", result["rows"])
+    names = ["-".join(words) for words in SCRIPTS]
+    for game in range(min(FILMED, config.games)):
+        both = np.concatenate([branches.frames[game], dreamt[game]])
+        labels = [f"{n}: {kind}" for kind in ("emulator", "dream") for n in names]
+        write_video(folder / f"game{game}.mp4", side_by_side(both, labels, 2, columns=len(names)), FPS)
+    for line in lines(result):
+        print(line)
+    print(folder)
+
+
+def lines(result: Mapping[str, Any]) -> list[str]:
+    """What a person wants to know."""
+    rows, last = result["rows"], result["steps"]
+    out = [f"{result['games']} test games, {result['branches']} branches each, {last} steps"]
+    for step in sorted({*(s for s in SHOWN if s <= last), last}):
+        parts = []
+        for name, row in rows.items():
+            decibels, ball, kept, bat = (row[key][step - 1] for key in ("psnr", "ball_median", "ball_kept", "paddle"))
+            parts.append(f"{name} {decibels:.1f} dB, ball {_px(ball)}, seen {_share(kept)}, bat {_px(bat)}")
+        out.append(f"step {step:3d}: " + "; ".join(parts))
+    sign = result["up_above_down"], result["up_below_down"]
+    out.append(f"held up, the paddle ends above where down takes it: {sign[0]:.1%}; below: {sign[1]:.1%}")
+    found = ", ".join(f"{float(share):.1%} of {k}" for k, share in result["retrieval"].items())
+    out.append(f"the true branch is the closest one to its dream: {found}")
+    return out
+
+
+def _px(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} px"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _write_curves(path: Path, rows: Mapping[str, Mapping[str, Sequence[float | None]]]) -> None:
+    columns = {f"{name}_{measure}": values for name, row in rows.items() for measure, values in row.items()}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", *columns])
+        writer.writerows([step + 1, *values] for step, values in enumerate(zip(*columns.values(), strict=True)))
