@@ -17,9 +17,10 @@ from worldsim.agents.run_log import follow, prefetched, write_config
 from worldsim.checkpoint import load_tensors
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.governance import ALL, EpisodeFilter, training_record
-from worldsim.datasets.latent_cache import build_latents, is_current
+from worldsim.datasets.latent_build import build_latents, is_current
+from worldsim.datasets.latent_cache import LatentCache
 from worldsim.datasets.latents import LatentClips
-from worldsim.datasets.recording_format import recording_format
+from worldsim.datasets.recording_format import RecordingFormat, recording_format
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.datasets.video import write_video
 from worldsim.dit import DiTConfig
@@ -174,7 +175,7 @@ def cache_latents(
 
 def run_dynamics(
     *,
-    data: Path,
+    data: Path | None,
     tokenizer: Path,
     latents: Path,
     folder: Path,
@@ -190,15 +191,16 @@ def run_dynamics(
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
+    ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     ``device``: "cpu" or "cuda".
     ``only``: the episodes that may be used, for validation too.
     """
-    store, coder = EpisodeStore(data), load_tokenizer(tokenizer)
-    recordings = recording_format(store, only.names(store))
-    check_splits(store, only)
-    check_size(recordings.width, recordings.height)
-    cache_latents(data, tokenizer, latents, only=only)
+    coder = load_tokenizer(tokenizer)
+    if data is not None:
+        check_store(EpisodeStore(data), only)
+        cache_latents(data, tokenizer, latents, only=only)
+    recordings = latent_recordings(latents / "train", tokenizer)
     config = DiTConfig(
         channels=coder.config.channels,
         keys=len(recordings.spec.keys),
@@ -225,12 +227,39 @@ def run_dynamics(
             write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
 
     weights, before = _start_from(initial, folder / "dit.safetensors")
-    about = {"trained_on": training_record(store, clips.names, before=before)}
+    about = {"trained_on": clips.training_record(before)}
     with ThreadPoolExecutor(1) as pool:
         run = train_dynamics(
             config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device
         )
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
+
+
+def check_store(store: EpisodeStore, only: EpisodeFilter) -> None:
+    """Whether dynamics can be trained on a store.
+
+    Raises:
+        UserError: a split is empty, or pictures have a size that cannot be trained on.
+        ValueError: episodes differ in their form.
+    """
+    recordings = recording_format(store, only.names(store))
+    check_splits(store, only)
+    check_size(recordings.width, recordings.height)
+
+
+def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:
+    """The format of the recordings behind a latent cache.
+
+    Raises:
+        FileNotFoundError: there are no latents.
+        UserError: another tokenizer made them, or an older version that did not say what they are of.
+    """
+    index = LatentCache(latents).index
+    if index.get("tokenizer") != hashlib.sha256(tokenizer.read_bytes()).hexdigest():
+        raise UserError(f"the latents in {latents} were made by another tokenizer than {tokenizer}")
+    if "recordings" not in index:
+        raise UserError(f"the latents in {latents} do not say what they are of: make them anew from their store")
+    return RecordingFormat.from_json(index["recordings"])
 
 
 def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, Any]:

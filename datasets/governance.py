@@ -132,26 +132,40 @@ def training_record(
     Raises:
         ValueError: there is no episode, or ``before`` is not a record.
     """
-    if not names:
+    return join_record(store.url, [episode_record(name, store.manifest(name)) for name in set(names)], before=before)
+
+
+def episode_record(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training record needs to know of one episode, as plain JSON."""
+    return {
+        "name": name,
+        "identity": identity(manifest),
+        "frames": int(manifest["frames"]),
+        "fps": float(manifest["provenance"].get("fps") or 20),
+        "licence": licence_of(manifest),
+        "source": source_of(manifest),
+    }
+
+
+def join_record(
+    url: str, episodes: Sequence[Mapping[str, Any]], *, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A training record (see ``training_record``) of episodes of the store at ``url``, each by its ``episode_record``.
+
+    Raises:
+        ValueError: there is no episode, or ``before`` is not a record.
+    """
+    if not episodes:
         raise ValueError("a training record needs at least one episode")
-    identities, hours, frames = {}, 0.0, 0
-    licences: Counter[str] = Counter()
-    sources: Counter[str] = Counter()
-    for name in sorted(set(names)):
-        manifest = store.manifest(name)
-        identities[name] = identity(manifest)
-        frames += int(manifest["frames"])
-        hours += int(manifest["frames"]) / float(manifest["provenance"].get("fps") or 20) / 3600
-        licences[licence_of(manifest)] += 1
-        sources[source_of(manifest)] += 1
+    ordered = sorted(episodes, key=lambda e: e["name"])
     one = {
-        "store": store.url,
-        "digest": hashlib.sha256("".join(sorted(identities.values())).encode()).hexdigest(),
-        "frames": frames,
-        "hours": round(hours, 4),
-        "licences": dict(licences),
-        "sources": dict(sources),
-        "episodes": {name: value[:SHORT] for name, value in identities.items()},
+        "store": url,
+        "digest": hashlib.sha256("".join(sorted(e["identity"] for e in ordered)).encode()).hexdigest(),
+        "frames": sum(e["frames"] for e in ordered),
+        "hours": round(sum(e["frames"] / e["fps"] for e in ordered) / 3600, 4),
+        "licences": dict(Counter(e["licence"] for e in ordered)),
+        "sources": dict(Counter(e["source"] for e in ordered)),
+        "episodes": {e["name"]: e["identity"][:SHORT] for e in ordered},
     }
     earlier = [] if before is None else [s for s in stores_of(before) if s["digest"] != one["digest"]]
     return {"format": RECORD_FORMAT, "stores": [*earlier, one]}

@@ -1,11 +1,14 @@
 """The latent clips that dynamics are trained on. T latent frames."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worldsim.datasets.governance import join_record
 from worldsim.datasets.latent_cache import STILL_EVERY, LatentCache
 from worldsim.train_dynamics import LatentBatch
 
@@ -31,6 +34,12 @@ class LatentClips:
         ]
         if not self.names:
             raise ValueError(f"no episode in {folder} has {frames} latent frames")
+
+    def training_record(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What a checkpoint says of these clips' episodes; ``before``: the record of the weights begun with."""
+        wanted = set(self.names)
+        records = [record for record in self.cache.index["records"] if record["name"] in wanted]
+        return join_record(self.cache.index["store"], records, before=before)
 
     def __call__(self, index: int) -> LatentBatch:
         """Batch number ``index``."""

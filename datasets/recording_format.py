@@ -1,7 +1,8 @@
 """What all episodes of a store have in common, and what a model of them must know: actions, picture size, rate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.store import EpisodeStore
@@ -15,6 +16,12 @@ class RecordingFormat:
     height: int
     width: int
     fps: int
+
+    @staticmethod
+    def from_json(raw: Mapping[str, Any]) -> "RecordingFormat":
+        """The inverse of ``dataclasses.asdict``."""
+        spec = ActionSpec(keys=tuple(raw["spec"]["keys"]), camera=raw["spec"]["camera"])
+        return RecordingFormat(spec=spec, **{n: raw[n] for n in ("height", "width", "fps")})
 
 
 def recording_format(store: EpisodeStore, names: Sequence[str] | None = None) -> RecordingFormat:

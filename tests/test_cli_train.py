@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from worldsim import cli
 from worldsim.actions import MINECRAFT
+from worldsim.checkpoint import load_tensors
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.governance import read_metadata
 from worldsim.datasets.store import EpisodeStore, split_of
@@ -56,6 +58,16 @@ def test_train_tokenizer_then_dynamics_then_evaluate(
     # Started again, a finished run has nothing left to do.
     assert cli.main(words) == 0
     assert WorldModel.load(tmp_path / "dyn" / "world").chunk == 2
+    # The same elsewhere, where the store is not: the same network, to the rounding of its latents.
+    assert cli.main(["data", "pack", f"{store}-latents", "--out", "packs", "step=0.001"]) == 0
+    assert cli.main(["data", "unpack", "packs", "--out", "carried"]) == 0
+    words = [w for w in words if not w.startswith(("data=", "folder="))]
+    assert cli.main([*words, "latents=carried", "folder=away"]) == 0
+    there, here = (load_tensors(tmp_path / run / "dit.safetensors") for run in ("away", "dyn"))
+    assert there[1]["trained_on"] == here[1]["trained_on"]
+    for name, tensor in here[0].items():
+        torch.testing.assert_close(there[0][name], tensor, atol=5e-3, rtol=0)
+    assert WorldModel.load(tmp_path / "away" / "world").config == WorldModel.load(tmp_path / "dyn" / "world").config
     for file in ("tokenizer.safetensors", "dit.safetensors"):
         (trained_on,) = read_metadata(tmp_path / "dyn" / "world" / file)["trained_on"]["stores"]
         assert trained_on["store"] == str(store) and len(trained_on["episodes"]) == 2

@@ -13,7 +13,7 @@ from worldsim.datasets.import_cursor import draw_cursor
 from worldsim.datasets.import_recording import Footage, piece
 from worldsim.datasets.import_vpt import KEYS, find_vpt, open_vpt, state_lag, vpt_actions
 from worldsim.datasets.importers import import_recordings
-from worldsim.datasets.latent_cache import body_motion
+from worldsim.datasets.latent_build import body_motion
 from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.video import write_video
 

@@ -7,14 +7,8 @@ import torch
 
 from tests.tiny_world import tiny_tokenizer
 from worldsim.datasets.episode import Episode
-from worldsim.datasets.latent_cache import (
-    STILL_EVERY,
-    LatentCache,
-    body_motion,
-    build_latents,
-    episode_rows,
-    is_current,
-)
+from worldsim.datasets.latent_build import body_motion, build_latents, episode_rows, is_current
+from worldsim.datasets.latent_cache import STILL_EVERY, LatentCache
 from worldsim.datasets.latents import LatentClips
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.datasets.withdrawal import withdraw

@@ -151,6 +151,18 @@ COMMANDS: dict[str, Command] = {
     "data index": Command(
         "worldsim.cli_store:write_index", "data", "write a store's index anew, which snapshots and large stores open by"
     ),
+    "data pack": Command(
+        "worldsim.cli_latents:pack",
+        "data_pack",
+        "pack the latents of a store small, to train on another machine; files of a size of your choice",
+        (("latents", {"nargs": "?", "metavar": "LATENTS", "help": "the latent cache, say data/luanti-latents"}), OUT),
+    ),
+    "data unpack": Command(
+        "worldsim.cli_latents:unpack",
+        "data_unpack",
+        "make a latent cache of packed latents: train dynamics latents=FOLDER takes it",
+        (("packs", {"nargs": "?", "metavar": "PACKS", "help": "folder of packed latents"}), OUT),
+    ),
     "data sheet": Command("worldsim.cli_data:contact_sheet", "data", "a picture with frames of many episodes", (OUT,)),
     "bench": Command(
         "worldsim.cli_bench:bench",

@@ -47,10 +47,13 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.train_dynamics import DynamicsTraining
 
     config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
-    data = existing(required(config, "data", STORE))
+    # A finished cache of latents alone will do: it says what it is of.
+    data = None
+    if config.data is not None or config.latents is None:
+        data = existing(required(config, "data", STORE))
+        config.latents = config.latents or latents_of(data, filter_of(config))
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
     device = device_of(config.device)
-    config.latents = config.latents or latents_of(data, filter_of(config))
     use_threads(config.threads)
     run_dynamics(
         data=data,
