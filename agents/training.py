@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.governance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.latent_build import build_latents, is_current
 from worldsim.datasets.latent_cache import LatentCache
-from worldsim.datasets.latents import LatentClips
+from worldsim.datasets.latents import LatentClips, MixedClips
 from worldsim.datasets.recording_format import RecordingFormat, recording_format
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.datasets.video import write_video
@@ -188,6 +189,7 @@ def run_dynamics(
     seed: int = 0,
     device: str = "cpu",
     only: EpisodeFilter = ALL,
+    also: Mapping[Path, Path] = MappingProxyType({}),
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
@@ -195,12 +197,17 @@ def run_dynamics(
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     ``device``: "cpu" or "cuda".
     ``only``: the episodes that may be used, for validation too.
+    ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     """
     coder = load_tokenizer(tokenizer)
-    if data is not None:
-        check_store(EpisodeStore(data), only)
-        cache_latents(data, tokenizer, latents, only=only)
+    for store, cache in ([] if data is None else [(data, latents)]) + list(also.items()):
+        check_store(EpisodeStore(store), only)
+        cache_latents(store, tokenizer, cache, only=only)
     recordings = latent_recordings(latents / "train", tokenizer)
+    for store, cache in also.items():
+        other = latent_recordings(cache / "train", tokenizer)
+        if (other.spec, other.fps) != (recordings.spec, recordings.fps):
+            raise UserError(f"{store} has other actions or another rate than {data or latents}")
     config = DiTConfig(
         channels=coder.config.channels,
         keys=len(recordings.spec.keys),
@@ -208,11 +215,14 @@ def run_dynamics(
         chunk=coder.config.chunk,
         **model,
     )
-    clips = LatentClips(latents / "train", frames=frames, batch=batch, seed=seed, mouse=config.camera)
+    caches = (latents, *also.values())
+    clips = MixedClips(
+        [LatentClips(c / "train", frames=frames, batch=batch, seed=seed, mouse=config.camera) for c in caches]
+    )
     held_out = LatentClips(latents / "validation", frames=frames, batch=16, seed=12345, mouse=config.camera)
     write_config(
         folder,
-        data=data,
+        data=[data, *also],
         tokenizer=tokenizer,
         dit=asdict(config),
         training=asdict(training),

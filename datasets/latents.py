@@ -1,6 +1,6 @@
 """The latent clips that dynamics are trained on. T latent frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,26 @@ class LatentClips:
             posed=torch.tensor(cache.index["posed"])[episode],
             mouse=self.mouse,
         )
+
+
+class MixedClips:
+    """Clips of several caches, a batch from one of them: pictures of several sizes, none cropped.
+
+    Each cache is drawn as often as it has places where a clip can begin.
+    """
+
+    def __init__(self, parts: Sequence[LatentClips]) -> None:
+        self.parts = parts
+        share = np.array([len(part.starts) for part in parts], np.float64)
+        self.share = share / share.sum()
+
+    def __call__(self, index: int) -> LatentBatch:
+        """Batch number ``index``; which cache it is from follows from the first one's seed and the index alone."""
+        rng = np.random.default_rng([self.parts[0].seed, abs(index), int(index < 0), len(self.parts)])
+        return self.parts[int(rng.choice(len(self.parts), p=self.share))](index)
+
+    def training_record(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What a checkpoint says of all caches' episodes; ``before``: the record of the weights begun with."""
+        for part in self.parts[:-1]:
+            before = part.training_record(before)
+        return self.parts[-1].training_record(before)

@@ -13,18 +13,19 @@ from worldsim.actions import MINECRAFT
 from worldsim.checkpoint import load_tensors
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.governance import read_metadata
+from worldsim.datasets.latents import LatentClips, MixedClips
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.world import WorldModel
 
 TINY = [f"model.{name}=8" for name in ("channels", "encoder_width", "decoder_width", "detail_width")]
 
 
-def record(store: EpisodeStore, seed: int, frames: int = 80) -> None:
+def record(store: EpisodeStore, seed: int, frames: int = 80, size: tuple[int, int] = (80, 48)) -> None:
     """A noisy picture that moves to the left when the player turns right."""
     rng = np.random.default_rng(seed)
-    wide = rng.integers(0, 255, (6, 60, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    wide = rng.integers(0, 255, (size[1] // 8, 60, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     yaw = np.cumsum(rng.uniform(0, 3, frames))
-    pictures = np.stack([np.roll(wide, -int(y), 1)[:, :80] for y in yaw])
+    pictures = np.stack([np.roll(wide, -int(y), 1)[:, : size[0]] for y in yaw])
     actions = np.zeros((frames, MINECRAFT.size), np.float32)
     actions[:-1, -1] = np.diff(yaw)
     state = {"position": np.zeros((frames, 3)), "yaw": yaw, "pitch": np.zeros(frames)}
@@ -143,3 +144,25 @@ def test_data_commands(
     damaged.write_bytes(content)
     assert cli.main(["data", "verify", f"data={store}"]) == 1
     assert "5 of 6 episodes are whole" in capsys.readouterr().out
+
+
+def test_pictures_of_several_sizes_train_one_network(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    tall = EpisodeStore(tmp_path / "tall")
+    for split in ("train", "validation"):
+        record(tall, next(seed for seed in range(200) if split_of(seed) == split), size=(48, 80))
+    words = ["train", "tokenizer", f"data={store}", "folder=tok", "training.steps=1", "batch=2", "chunks=4", *TINY]
+    assert cli.main(words) == 0
+    words = ["train", "dynamics", f"data={store}", "also=[tall]", "tokenizer=tok/tokenizer.safetensors", "folder=dyn"]
+    words += ["model=tiny", "training.steps=3", "training.compile=false", "batch=2", "frames=8"]
+    assert cli.main(words) == 0
+    trained_on = read_metadata(tmp_path / "dyn" / "dit.safetensors")["trained_on"]["stores"]
+    assert {Path(one["store"]).name for one in trained_on} == {"store", "tall"}
+    clips = MixedClips([LatentClips(Path(f"{s}-latents") / "train", frames=8, batch=2) for s in (store, "tall")])
+    shapes = [tuple(clips(i).latents.shape[-2:]) for i in range(40)]
+    assert set(shapes) == {(6, 10), (10, 6)} and shapes == [tuple(clips(i).latents.shape[-2:]) for i in range(40)]
+    capsys.readouterr()
+    assert cli.main([*words, "also=[nowhere]"]) == 2
+    assert "nowhere" in capsys.readouterr().err

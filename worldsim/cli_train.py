@@ -52,6 +52,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     if config.data is not None or config.latents is None:
         data = existing(required(config, "data", STORE))
         config.latents = config.latents or latents_of(data, filter_of(config))
+    also = [existing(store) for store in ([config.also] if isinstance(config.also, str) else config.also)]
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
     device = device_of(config.device)
     use_threads(config.threads)
@@ -69,6 +70,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         seed=config.seed,
         device=device,
         only=filter_of(config),
+        also={store: Path(latents_of(store, filter_of(config))) for store in also},
     )
 
 
