@@ -84,7 +84,7 @@ class Check:
 def replay_branches(
     engine: Engine,
     prefix: NDArray[np.float32],
-    branches: Sequence[NDArray[np.float32]],
+    branches: Sequence[NDArray[np.float32]] | Callable[[Film], Sequence[NDArray[np.float32]]],
     *,
     again: int = 0,
     check: Check | None = None,
@@ -95,7 +95,7 @@ def replay_branches(
     Args:
         engine: at its start; see ``engine_of``, ``LuantiReplay`` and ``GymReplay``.
         prefix: the actions (P, A) from the start to where the branches part.
-        branches: actions (F, A) of each.
+        branches: actions (F, A) of each; or a function that gives them, told the past as the engine played it.
         again: how many of the first branches to play a second time, for the engine's own floor.
         check: what the past must look like; compared before the first branch is played.
         progress: told the stage, how many branches are done, and of how many.
@@ -103,11 +103,14 @@ def replay_branches(
     Raises:
         UserError: the engine does not repeat the recorded past (see ``Check``).
     """
-    if not branches:
-        raise ValueError("there are no branches")
-    prefix, todo = np.asarray(prefix, np.float32), [*branches, *branches[:again]]
-    progress("engine", 0, len(todo))
+    prefix = np.asarray(prefix, np.float32)
+    progress("engine", 0, 0 if callable(branches) else len(branches))
     first = _first_past(engine, prefix, check)
+    if callable(branches):
+        branches = branches(first)
+    if not len(branches):
+        raise ValueError("there are no branches")
+    todo = [*branches, *branches[:again]]
     films, drift = [], []
     for number, actions in enumerate(todo):
         apart = 0.0 if number == 0 else _same_past(engine, prefix, first)

@@ -4,7 +4,7 @@ P frames of past after the first, F frames, H W pixels, A action vector.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -151,6 +151,8 @@ class GymReplay(Engine):
         """Go back to the clone, if there is one of this past; else play the past from the start."""
         if self._clone is not None and self._past is not None and np.array_equal(self._past[0], actions):
             self._bare.restore_state(self._clone)
+            for limit in _limits(self._stage.env):
+                limit._elapsed_steps = len(actions)
             return self._past[1]
         film = play(self, actions, self._stage.begin(self._seed))
         if film.ended is not None:
@@ -171,6 +173,14 @@ class GymReplay(Engine):
     def close(self) -> None:
         """Close the environment."""
         self._stage.close()
+
+
+def _limits(env: gymnasium.Env[Any, Any]) -> Iterator[Any]:
+    """Wrappers that count steps: a clone of the game does not set them back."""
+    while isinstance(env, gymnasium.Wrapper):
+        if hasattr(env, "_elapsed_steps"):
+            yield env
+        env = env.env
 
 
 def engine_of(provenance: Mapping[str, Any]) -> Engine:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.action_script import parse_script
 from worldsim.actions import ActionSpec
 from worldsim.agents.policies import Policy, make_policy
 from worldsim.agents.policies_random import Idle, StickyRandom
-from worldsim.envs.action_script import parse_script
-from worldsim.envs.script_player import ScriptPolicy
 from worldsim.errors import UserError
+from worldsim.script_player import ScriptPolicy
 
 if TYPE_CHECKING:
     from worldsim.agents.collect_tape import Tape
@@ -125,7 +125,28 @@ class Source(Protocol):
         ...
 
 
-def policy_for(name: str, stage: Stage, script: str = "") -> Policy:
+class Seat(Protocol):
+    """What a policy has to know of the game it plays; every stage tells it. Attributes as in ``Stage``."""
+
+    @property
+    def spec(self) -> ActionSpec: ...  # noqa: D102
+
+    @property
+    def fps(self) -> float: ...  # noqa: D102
+
+    @property
+    def poses(self) -> bool: ...  # noqa: D102
+
+    def sample(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A random action vector (A,)."""
+        ...
+
+    def idle(self) -> NDArray[np.float32]:
+        """The action vector (A,) that does nothing."""
+        ...
+
+
+def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
     """Who plays on a stage: ``random`` (sticky), ``noop``, ``script``, a scripted player, or one of your own.
 
     ``package.module:Name`` is a class of yours: a ``Policy``, made with the game's actions (``ActionSpec``) and its

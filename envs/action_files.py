@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.action_script import Script, parse_script
 from worldsim.actions import ActionSpec
-from worldsim.envs.action_script import Script, parse_script
-from worldsim.envs.script_player import script_actions
-from worldsim.envs.script_tokens import ScriptError
 from worldsim.errors import UserError
+from worldsim.script_player import script_actions
+from worldsim.script_tokens import ScriptError
 
 LONGEST = 100_000
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.starts import StartClips
-from worldsim.envs.beginnings import choose, last_frames, prefill
+from worldsim.envs.beginnings import Beginning, choose, last_frames, prefill
 from worldsim.envs.controls import HELP
 from worldsim.envs.hands import Hands
 from worldsim.state import WorldState
@@ -51,12 +51,24 @@ class Game(Protocol):
 class WorldGame:
     """A learned world. One of another game than Minecraft is played by what the same keys mean there.
 
+    Args:
+        world: dreams.
+        starts: clips to begin from.
+        options: as for ``WorldSimEnv.reset``.
+        beginning: begin here every time instead.
+
     Raises:
         UserError: a keyboard cannot play it.
     """
 
-    def __init__(self, world: WorldModel, starts: StartClips, options: dict[str, Any] | None = None):
-        self.world, self.starts, self.options = world, starts, options
+    def __init__(
+        self,
+        world: WorldModel,
+        starts: StartClips,
+        options: dict[str, Any] | None = None,
+        beginning: Beginning | None = None,
+    ):
+        self.world, self.starts, self.options, self.beginning = world, starts, options, beginning
         self._hands = None if world.spec == MINECRAFT else Hands(world.spec)
         self.spec = world.spec if self._hands is None else self._hands.spec
         self.help = HELP if self._hands is None else self._hands.help
@@ -64,11 +76,19 @@ class WorldGame:
         self.width, self.height = world.config.width, world.config.height
         self.title = "WorldSim"
         self._state: WorldState | None = None
+        # The world's own actions since the last reset, one (r, A) a step.
+        self.played: list[NDArray[np.float32]] = []
+
+    @property
+    def state(self) -> WorldState:
+        """Where the world stands."""
+        assert self._state is not None, "reset comes first"
+        return self._state
 
     def reset(self, seed: int) -> Frames:
-        """Begin from a start clip that the seed decides."""
-        beginning = choose(self.world, self.starts, np.random.default_rng(seed), self.options)
-        self._state = prefill(self.world, [beginning])
+        """Begin from a start clip that the seed decides, or where it was said."""
+        beginning = self.beginning or choose(self.world, self.starts, np.random.default_rng(seed), self.options)
+        self._state, self.played = prefill(self.world, [beginning]), []
         return last_frames(beginning, self.chunk)
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
@@ -76,6 +96,7 @@ class WorldGame:
         assert self._state is not None, "reset comes first"
         if self._hands is not None:
             actions = np.stack([self._hands(action) for action in actions])
+        self.played.append(actions)
         self._state, out = self.world.step(self._state, actions[None], donate=True)
         return out.frames[0]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.envs.controls import HELP
-from worldsim.envs.script_player import AXIS
 from worldsim.errors import UserError
+from worldsim.script_player import AXIS
 
 Vector = NDArray[np.float32]
 # What a joystick's words are on the keyboard (W, S, A, D, space).

@@ -1,12 +1,12 @@
-"""Counterfactual futures: one past, one noise, several branches of actions.
+"""What a rollout leaves behind: a video a branch, all side by side, the tree, and how far the branches part.
 
-B branches, F video frames, K chunks, r frames per chunk, A action vector.
+B branches, F video frames, K chunks, r frames per chunk, H W pixels.
 """
 
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.starts import StartClips
-from worldsim.datasets.store import EpisodeStore
-from worldsim.datasets.video import VideoWriter, read_video
-from worldsim.envs.beginnings import Beginning, fit_past, prefill
-from worldsim.envs.pictures import side_by_side
-from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.branching import Tree
+from worldsim.datasets.video import VideoWriter
+from worldsim.envs.beginnings import Beginning
+from worldsim.envs.curves import Curve, draw_curves
+from worldsim.envs.drawing import colour_of
+from worldsim.envs.pictures import enlarge, side_by_side, write_picture
+from worldsim.envs.tree_picture import draw_tree
 
 Frames = NDArray[np.uint8]
 
@@ -38,68 +38,6 @@ class Divergence:
     psnr: NDArray[np.float64]
 
 
-def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int, seed: int) -> Beginning:
-    """The past that ``text`` names.
-
-    Args:
-        text: number of a start clip; path of a video (its last frames count, no keys pressed); or STORE:EPISODE[@FRAME]
-            (``frames`` frames from that frame on, with their recorded actions).
-        world: gives picture size and chunk.
-        starts: the world's start clips.
-        frames: length of the past at most.
-        seed: of the noise.
-
-    Raises:
-        FileNotFoundError: there is no such video, store or episode.
-        UserError: it does not fit.
-    """
-    if frames < 1:
-        raise UserError(f"prefix_frames must be at least 1, got {frames}")
-    if text.isdecimal():
-        if int(text) >= len(starts):
-            raise UserError(f"there is no start clip {text}: choose 0 to {len(starts) - 1}")
-        past, actions = starts.frames[int(text)], starts.actions[int(text)]
-    elif ":" in text and not Path(text).exists():
-        store, _, rest = text.rpartition(":")
-        name, _, at = rest.partition("@")
-        if not Path(store).is_dir():
-            raise FileNotFoundError(f"no such store: {store}")
-        if at and not at.isdecimal():
-            raise UserError(f"after @ comes the number of a frame, got {at!r}")
-        first = int(at or 0)
-        opened = EpisodeStore(store)
-        total = int(opened.manifest(name)["frames"])
-        if first >= total:
-            raise UserError(f"episode {name} has {total} frames: there is no frame {first}")
-        episode = opened.read(name, first, min(first + frames, total))
-        past, actions = episode.frames, episode.actions[:-1]
-    else:
-        past, actions = read_video(text, size=(world.config.width, world.config.height)), None
-    past = past[-frames:]
-    past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
-    return Beginning(frames=past, actions=vectors, seed=seed)
-
-
-def branch_futures(world: WorldModel, past: Beginning, branches: Sequence[NDArray[np.float32]]) -> Frames:
-    """Frames (B, K r, H, W, 3) of all branches from one past, with the same noise.
-
-    The longest branch decides how far all go (whole chunks); the others do nothing after their last action. Branches
-    are stepped one by one: in a batch, matrix products round a row by where it stands, and equal actions would differ.
-    """
-    chunks = -(-max(map(len, branches)) // world.chunk)
-    begin = prefill(world, [past])
-    futures = []
-    for branch in branches:
-        actions = np.zeros((chunks, 1, world.chunk, world.spec.size), np.float32)
-        actions.reshape(-1, world.spec.size)[: len(branch)] = branch
-        state, shown = begin.select([0]), []
-        for chunk in actions:
-            state, out = world.step(state, chunk, donate=True)
-            shown.append(out.frames[0])
-        futures.append(np.concatenate(shown))
-    return np.stack(futures)
-
-
 def divergence(futures: Frames) -> Divergence:
     """Distance of every branch's frames (B, F, H, W, 3) from the first branch's."""
     first = futures[0].astype(np.float64)
@@ -111,38 +49,109 @@ def divergence(futures: Frames) -> Divergence:
 
 
 def write_rollout(
-    folder: Path, past: Beginning, futures: Frames, names: Sequence[str], *, fps: float, scale: int = 2
+    folder: Path,
+    past: Beginning,
+    tree: Tree,
+    *,
+    fps: float,
+    scale: int = 2,
+    task: str = "explore",
+    scores: Mapping[str, Any] | None = None,
+    truth: Sequence[Frames] | None = None,
 ) -> dict[str, Any]:
-    """Write ``rollout.mp4`` (the past, then the branches side by side), ``divergence.csv`` and ``divergence.json``.
+    """Write everything about a tree into ``folder``.
+
+    ``branch-N.mp4`` (the past, then the branch), ``rollout.mp4`` (all side by side; with ``truth`` the engine's below),
+    ``tree.png``, ``divergence.csv`` and ``.png``, and ``divergence.json``.
+
+    Args:
+        folder: made if it is not there.
+        past: what all branches begin from.
+        tree: as it grew.
+        fps: of the videos.
+        scale: the videos' pixels per world pixel.
+        task: what the rewards are for.
+        scores: put into the JSON file as ``engine``.
+        truth: the engine's frames of each branch.
 
     Returns:
-        What the JSON file holds: per branch its mean and last difference and the first frame that differs.
+        What the JSON file holds: per branch its reward, its mean and last difference and the first frame that differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    before = np.broadcast_to(past.frames, (len(names), *past.frames.shape))
-    with VideoWriter(folder / "rollout.mp4", fps) as video:
-        for frames, captions in ((before, [f"{n} (past)" for n in names]), (futures, list(names))):
-            for picture in side_by_side(frames, captions, scale):
-                video.append(picture)
+    names = [f"{i + 1} {branch.name}" for i, branch in enumerate(tree.branches)]
+    futures = np.stack([branch.frames for branch in tree.branches])
+    _write_videos(folder, past.frames, futures, names, fps, scale, truth)
     far = divergence(futures)
-    with (folder / "divergence.csv").open("w", newline="") as file:
+    _write_table(folder / "divergence.csv", far, names)
+    curves = [
+        Curve(name=name, values=values, colour=colour_of(i))
+        for i, (name, values) in enumerate(zip(names, far.difference, strict=True))
+    ]
+    chart = draw_curves(curves, title="mean absolute difference from the first branch (of 255)")
+    write_picture(folder / "divergence.png", chart)
+    told = [f"{_plain(sum(b.rewards.tolist()))} {task}" for b in tree.branches]
+    write_picture(folder / "tree.png", draw_tree(past.frames, tree, told=told, truth=truth))
+    summary = _summary(tree, past, far, names, task) | ({} if scores is None else {"engine": scores})
+    (folder / "divergence.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _plain(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _write_videos(
+    folder: Path,
+    past: Frames,
+    futures: Frames,
+    names: Sequence[str],
+    fps: float,
+    scale: int,
+    truth: Sequence[Frames] | None,
+) -> None:
+    rows = futures if truth is None else np.concatenate([futures, np.stack(truth)])
+    titles = [*names, *([] if truth is None else [f"{name} (engine)" for name in names])]
+    columns = len(names) if truth is not None and len(names) <= 4 else 4
+    before = np.broadcast_to(past, (len(rows), *past.shape))
+    with VideoWriter(folder / "rollout.mp4", fps) as video:
+        for frames, captions in ((before, [f"{n} (past)" for n in titles]), (rows, titles)):
+            for picture in side_by_side(frames, list(captions), scale, columns):
+                video.append(picture)
+    for number, frames in enumerate(futures, 1):
+        with VideoWriter(folder / f"branch-{number}.mp4", fps) as video:
+            for frame in (*past, *frames):
+                video.append(enlarge(frame, scale))
+
+
+def _write_table(path: Path, far: Divergence, names: Sequence[str]) -> None:
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["frame", "branch", "mean_abs_difference", "psnr"])
-        for t in range(futures.shape[1]):
+        for t in range(far.psnr.shape[1]):
             for b, name in enumerate(names):
                 writer.writerow([t + 1, name, f"{far.difference[b, t]:.6f}", f"{far.psnr[b, t]:.4f}"])
-    summary = {"frames": futures.shape[1], "seed": past.seed, "branches": []}
-    for b, name in enumerate(names):
+
+
+def _summary(tree: Tree, past: Beginning, far: Divergence, names: Sequence[str], task: str) -> dict[str, Any]:
+    branches = []
+    for b, (name, branch) in enumerate(zip(names, tree.branches, strict=True)):
         differs = np.flatnonzero(far.difference[b])
         last = float(far.psnr[b, -1])
-        summary["branches"].append(
+        branches.append(
             {
                 "name": name,
+                "reward": float(branch.rewards.sum(dtype=np.float64)),
+                "rewards": [round(float(r), 5) for r in branch.rewards],
+                "ended": branch.ended,
+                "pose": [round(float(p), 4) for p in branch.pose[-1]],
                 "mean_abs_difference": float(far.difference[b].mean()),
                 "last_abs_difference": float(far.difference[b, -1]),
                 "last_psnr": last if math.isfinite(last) else None,
                 "first_different_frame": int(differs[0]) + 1 if len(differs) else None,
+                "stretches": list(branch.stretches),
             }
         )
-    (folder / "divergence.json").write_text(json.dumps(summary, indent=1) + "\n")
-    return summary
+    stretches = [{"name": s.name, "parent": s.parent, "first": s.first, "last": s.last} for s in tree.stretches]
+    return {
+        "frames": int(far.psnr.shape[1]), "seed": past.seed, "task": task, "branches": branches, "stretches": stretches,
+    }  # fmt: skip

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worldsim.action_script import Act, Duration, Key, Repeat, Script, Turn, Until, format_script, parse_script
 from worldsim.actions import MINECRAFT, ActionSpec
-from worldsim.envs.action_script import Act, Duration, Key, Repeat, Script, Turn, Until, format_script, parse_script
-from worldsim.envs.script_player import ScriptPolicy, script_actions, script_frames
-from worldsim.envs.script_tokens import WORDS, ScriptError
+from worldsim.script_player import ScriptPolicy, script_actions, script_frames
+from worldsim.script_tokens import WORDS, ScriptError
 
 FPS = 20.0
 ODD = ActionSpec(keys=(*MINECRAFT.keys, *WORDS, "axis.steer", "two words", "x6", "ü"), camera=True)

@@ -55,6 +55,12 @@ MISTAKES = [
     ["rollout", "--prefix", "0", "--actions", "missing.csv"],
     ["rollout", "--prefix", "cut.mp4", "--actions", "a.csv"],
     ["rollout", "--prefix", "77", "--actions", "a.csv"],
+    ["rollout", "--prefix", "0", "--tree", "missing.tree"],
+    ["rollout", "--prefix", "0", "--policy", "nobody"],
+    ["rollout", "--prefix", "0", "--actions", "a.csv", "--task", "fly"],
+    ["rollout", "--prefix", "0", "--actions", "a.csv", "--against", "engine"],
+    ["rollout", "--prefix", "0", "--actions", "a.csv", "seconds=0"],
+    ["rollout", "--prefix", "0", "--human"],
     ["train", "tokenizer"],
     ["train", "dynamics", "data=nowhere"],
     ["train", "dynamics", "training.rat=1"],
@@ -132,6 +138,29 @@ def test_bench_train(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert results["step_gflop"] * 1e9 > 6 * tokens * 2 * (4 * 64 * 64 + 3 * 64 * 192)
     assert results["latent_frames_per_step"] == 4 and 0 < results["optimizer_share"] < 1
     assert "optimizer" in capsys.readouterr().out
+
+
+def test_rollout_of_a_tree_with_policies(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "walk.tree").write_text("forward 4\n  yaw +20 x 4\n  back: a.csv\n")
+    words = [
+        "rollout",
+        "--world",
+        world,
+        "--prefix",
+        "1",
+        "--tree",
+        "walk.tree",
+        "--policy",
+        "walk, walk",
+        "seconds=0.3",
+    ]
+    assert cli.main([*words, "--out", "out"]) == 0
+    summary = json.loads((folder / "out" / "divergence.json").read_text())
+    names = [branch["name"] for branch in summary["branches"]]
+    assert names == ["1 forward 4, yaw +20 x 4", "2 forward 4, back", "3 walk", "4 walk"]
+    assert summary["branches"][1]["first_different_frame"] == 5 and summary["frames"] == 10
+    assert summary["branches"][2] | {"name": ""} == summary["branches"][3] | {"name": "", "stretches": [3]}
+    assert "tree.png" in capsys.readouterr().out and (folder / "out" / "branch-4.mp4").exists()
 
 
 def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):

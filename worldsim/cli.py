@@ -45,14 +45,20 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "rollout": Command(
-        "worldsim.cli_play:rollout",
+        "worldsim.cli_rollout:rollout",
         "rollout",
-        "counterfactual futures: one past, one noise, several branches of actions; a video side by side and divergence",
+        "counterfactual futures: one past, one noise, a tree of branches by scripts, policies or a person; videos, the "
+        "tree as a picture, divergence, rewards; and the same branches in the real engine",
         (
             WORLD,
             SEED,
             ("--prefix", {"help": "video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip"}),
             ("--actions", {"action": "append", "help": "CSV, .script file or script text; repeat for every branch"}),
+            ("--tree", {"help": "a .tree, .yaml or .json file: branches that part again"}),
+            ("--policy", {"help": "branches by players: explore, walk, random, planner, ... (comma-separated)"}),
+            ("--human", {"action": "store_true", "default": None, "help": "play branches yourself, in a window"}),
+            ("--task", {"help": "what the rewards are for; default: distance explored"}),
+            ("--against", {"choices": ["engine"], "help": "play the same branches in the episode's engine and score"}),
             OUT,
         ),
     ),

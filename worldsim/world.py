@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worldsim.actions import ActionSpec
+from worldsim.branch_tree import nodes_of
+from worldsim.branching import Branch, Judge, grow, past_of
 from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.fact_heads import FactHeads, load_fact_heads
@@ -272,6 +274,29 @@ class WorldModel:
             features=features.numpy().copy(),
         )
         return following, shown
+
+    def branch(
+        self, prefix: Any, branches: Sequence[Any], *, seed: int = 0, judge: Judge | None = None
+    ) -> list[Branch]:
+        """Counterfactual futures: same past, same noise, other actions.
+
+        Args:
+            prefix: frames uint8 (F, H, W, 3), a pair of frames and actions (F - 1, A), an episode, or a state, such as
+                that of an earlier branch (see ``worldsim.branching.past_of``).
+            branches: action scripts or actions (F, A); a pair of one and a list is a branch point.
+            seed: of the noise.
+            judge: gives the rewards; default: the world's own.
+
+        Returns:
+            One per future: frames, rewards, poses, actions, state. Equal actions give equal bytes.
+
+        Raises:
+            ScriptError: a script has a mistake; tells line and column.
+            ValueError: shapes do not fit.
+        """
+        state, frame = past_of(self, prefix, seed)
+        nodes = nodes_of(branches, self.spec, self.config.fps)
+        return grow(self, state, nodes, frame=frame, judge=judge).branches
 
     @torch.inference_mode()
     def predict(self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor) -> Tensor:

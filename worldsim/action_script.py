@@ -26,7 +26,7 @@ take -1 to 1.
 
 from dataclasses import dataclass, field
 
-from worldsim.envs.script_tokens import ScriptError, Token, Where, plain_name, reserved, tokens_of
+from worldsim.script_tokens import ScriptError, Token, Where, plain_name, reserved, tokens_of
 
 MOST_REPEATS, DEEPEST = 100_000, 50
 # Frames after which ``until`` gives up, unless ``within`` says otherwise.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.action_script import Act, Duration, Key, Repeat, Script, Turn, Until
 from worldsim.actions import ActionSpec
-from worldsim.envs.action_script import Act, Duration, Key, Repeat, Script, Turn, Until
-from worldsim.envs.script_tokens import ScriptError
+from worldsim.script_tokens import ScriptError
 
 Action = NDArray[np.float32]
 # Keys that begin so take any value from -1 to 1; all others are 0 or 1.

@@ -1,0 +1,159 @@
+"""``worldsim rollout``: counterfactual futures, and the same in the real engine."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+from rich.progress import Progress
+
+from worldsim.cli_config import compose_config, required, run_folder
+from worldsim.errors import UserError
+
+if TYPE_CHECKING:
+    from worldsim.agents.engine_branches import Truth
+    from worldsim.branch_tree import Node
+    from worldsim.branching import Tree
+    from worldsim.envs.beginnings import Beginning
+    from worldsim.envs.tasks import DreamTask
+    from worldsim.world import WorldModel
+
+POLICY_SECONDS = 4.0
+
+
+def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim rollout``."""
+    config = compose_config("rollout", overrides, flags)
+    prefix = str(required(config, "prefix", "--prefix 0"))
+    if config.seconds is not None and config.seconds <= 0:
+        raise UserError(f"seconds must be positive, got {config.seconds}")
+    if config.again < 0 or config.scale < 1:
+        raise UserError(f"again must not be negative and scale at least 1, got {config.again} and {config.scale}")
+    if config.against not in (None, "engine"):
+        raise UserError(f"against must be engine, got {config.against!r}")
+    from worldsim.envs.beginnings import resolve
+    from worldsim.envs.prefix import find_prefix
+    from worldsim.envs.rollout import write_rollout
+    from worldsim.envs.tasks import DreamTask
+
+    world, starts = resolve(config.world, None)
+    judge = DreamTask(world, config.task)
+    nodes = _nodes(config, world, judge)
+    past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+    if config.human:
+        from worldsim.envs.human_branches import played_by_a_person
+
+        nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
+    if not nodes:
+        raise UserError(
+            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy or --human"
+        )
+    scores, truth = None, None
+    if config.against == "engine":
+        past, tree, truth = _against_engine(config, prefix, world, past, nodes, judge)
+        from worldsim.agents.branch_scores import score_branches
+
+        scores = score_branches(tree, truth, world.chunk)
+    else:
+        tree = _grow(world, past, nodes, judge)
+    folder = Path(config.out) if config.out else run_folder("rollout", config)
+    films = None if truth is None else [film.frames for film in truth.branches]
+    summary = write_rollout(
+        folder, past, tree, fps=world.config.fps, scale=config.scale, task=config.task or "m explored", scores=scores,
+        truth=films,
+    )  # fmt: skip
+    _tell(summary, folder)
+
+
+def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:
+    """The branches that were asked for, in the order of flags: actions, tree, policies."""
+    from worldsim.agents.branch_players import players
+    from worldsim.branch_tree import Node
+    from worldsim.envs.action_files import branch_name, read_actions
+    from worldsim.envs.tree_files import read_tree
+
+    fps = world.config.fps
+    find = players(world, seed=config.seed, judge=judge)
+    files = [] if config.actions is None else config.actions
+    files = [files] if isinstance(files, str) else [str(file) for file in files]
+    longest = None if config.seconds is None else max(1, round(config.seconds * fps))
+    nodes = [Node(name=branch_name(file), actions=read_actions(file, world.spec, fps=fps)[:longest]) for file in files]
+    if config.tree is not None:
+        nodes += read_tree(config.tree, world.spec, fps=fps, players=find)
+    frames = longest or round(POLICY_SECONDS * fps)
+    names = [name.strip() for name in (config.policy or "").split(",") if name.strip()]
+    nodes += [Node(name=name, player=find(name), frames=frames) for name in names]
+    return tuple(nodes)
+
+
+def _grow(world: "WorldModel", past: "Beginning", nodes: Sequence["Node"], judge: "DreamTask") -> "Tree":
+    from worldsim.branching import grow
+    from worldsim.envs.beginnings import prefill
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("dreaming", total=None)
+        return grow(
+            world, prefill(world, [past]), nodes, frame=past.frames[-1], judge=judge,
+            progress=lambda chunks: bar.update(task, completed=chunks, description=f"dreaming, {chunks} chunks"),
+        )  # fmt: skip
+
+
+def _against_engine(
+    config: DictConfig,
+    prefix: str,
+    world: "WorldModel",
+    past: "Beginning",
+    nodes: Sequence["Node"],
+    judge: "DreamTask",
+) -> tuple["Beginning", "Tree", "Truth"]:
+    """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
+    from dataclasses import replace
+
+    from worldsim.agents.engine_branches import Check, replay_branches
+    from worldsim.agents.engine_replays import engine_of, pose_of
+    from worldsim.envs.prefix import find_recorded
+
+    recorded = find_recorded(prefix, config.prefix_frames)
+    last = len(recorded) - 1
+    check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
+    dreamed: list[tuple[Beginning, Tree]] = []
+
+    def dream(film: Any) -> Any:
+        # The engine's own pictures of the past: a map made anew may differ in a few trees far away.
+        begun = replace(past, frames=film.frames[-len(past.frames) :])
+        dreamed.append((begun, _grow(world, begun, nodes, judge)))
+        return [branch.actions for branch in dreamed[0][1].branches]
+
+    with engine_of(recorded.provenance) as engine, Progress(transient=True) as bar:
+        if engine.spec.size != world.spec.size:
+            raise UserError(f"the engine takes {engine.spec.size} action values, the world {world.spec.size}")
+        task = bar.add_task("playing the past in the engine", total=None)
+        truth = replay_branches(
+            engine, recorded.actions[:last], dream, again=config.again, check=check,
+            progress=lambda stage, done, total: bar.update(
+                task, completed=done, total=total or None, description="playing in the engine"
+            ),
+        )  # fmt: skip
+    return (*dreamed[0], truth)
+
+
+def _tell(summary: Mapping[str, Any], folder: Path) -> None:
+    scores = summary.get("engine")
+    for number, branch in enumerate(summary["branches"]):
+        first = branch["first_different_frame"]
+        where = "equal to the first branch" if first is None else f"differs from frame {first} on"
+        line = f"{branch['name']}: reward {branch['reward']:+.3f}, mean absolute difference "
+        line += f"{branch['mean_abs_difference']:.3f} of 255, {where}"
+        if scores is not None:
+            one = scores["branches"][number]
+            line += f"; in the engine: {one['psnr']:.1f} dB (last picture held: {one['repeat']:.1f})"
+            line += f", off by {one['metres']:.2f} m and {one['degrees']:.1f} degrees" if "metres" in one else ""
+            line += "" if one["found"] else ", nearer to another branch"
+        print(line)
+    if scores is not None:
+        floor = scores["floor"]
+        line = f"engine: {scores['psnr']:.1f} dB, retrieval {scores['retrieval']:.2f} (chance {scores['chance']:.2f}), "
+        line += f"effect ratio {scores['effect_ratio']}, agreement {scores['effect_agreement']}"
+        print(line + ("" if floor is None else f"; engine against itself {floor['psnr']:.1f} dB"))
+    for path in ("rollout.mp4", "branch-1.mp4, ...", "tree.png", "divergence.csv", "divergence.png", "divergence.json"):
+        print(folder / path)
