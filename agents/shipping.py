@@ -79,19 +79,23 @@ def ship(
     split: Split = "test",
     sampling: SamplingConfig | None = None,
     only: EpisodeFilter = ALL,
+    exact: bool = False,
 ) -> int:
     """Write ``out``: a world checkpoint and start clips from maps it was not trained on. Replaces what is there.
+
+    ``exact``: keep every pixel of the start clips, where things of one or two pixels matter.
 
     Returns:
         The number of start clips.
     """
     store = EpisodeStore(data)
-    world = export_world(run, tokenizer, latents, recording_format(store, only.names(store)), sampling)
+    recordings = recording_format(store, only.names(store))
+    world = export_world(run, tokenizer, latents, recordings, sampling)
     clips = choose_starts(store, split, starts, only=only)
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(world, aside)
-    save_starts(aside / "starts", clips)
+    save_starts(aside / "starts", clips, fps=recordings.fps, exact=exact)
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
     return len(clips)

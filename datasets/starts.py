@@ -60,12 +60,12 @@ class StartClips:
         return len(self.frames)
 
 
-def save_starts(folder: str | os.PathLike[str], starts: StartClips, *, fps: float = 20) -> None:
-    """Write start clips to a folder that does not exist yet."""
+def save_starts(folder: str | os.PathLike[str], starts: StartClips, *, fps: float = 20, exact: bool = False) -> None:
+    """Write start clips to a folder that does not exist yet; ``exact``: without loss."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=False)
     for i, frames in enumerate(starts.frames):
-        write_video(folder / f"{i:03d}.mp4", frames, fps, crf=CRF)
+        write_video(folder / f"{i:03d}.mp4", frames, fps, crf=CRF, exact=exact)
     save_file({"actions": np.ascontiguousarray(starts.actions)}, folder / "starts.safetensors")
     about = {
         "format": FORMAT,

@@ -194,12 +194,13 @@ class VideoWriter:
         path: file to write; an existing one is replaced.
         fps: frames a second.
         crf: H.264 quality, 0 (lossless in its colour space) to 51; 18 looks like the original.
+        exact: keep every pixel as it is, in RGB; not every player shows such files.
 
     Raises:
         ValueError: a frame is not uint8 (H, W, 3) with even sides, or its size differs from the first.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: float = 20, *, crf: int = 18):
+    def __init__(self, path: str | os.PathLike[str], fps: float = 20, *, crf: int = 18, exact: bool = False):
         self.path = Path(path)
         if self.path.suffix != ".mp4":
             raise ValueError(f"videos are written as .mp4, got {self.path.name!r}")
@@ -209,10 +210,10 @@ class VideoWriter:
         self._aside = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex}.mp4")
         self._container = av.open(str(self._aside), "w")
         rate = Fraction(fps).limit_denominator(1001)
-        self._stream = cast(VideoStream, self._container.add_stream("libx264", rate=rate))
-        self._stream.pix_fmt = "yuv420p"
+        self._stream = cast(VideoStream, self._container.add_stream("libx264rgb" if exact else "libx264", rate=rate))
+        self._stream.pix_fmt = "rgb24" if exact else "yuv420p"
         # Exact number of threads, so that the file does not depend on the machine.
-        self._stream.options = {"crf": str(crf), "preset": "medium", "threads": "2"}
+        self._stream.options = {"crf": str(0 if exact else crf), "preset": "medium", "threads": "2"}
         self.frames = 0
 
     def append(self, frame: NDArray[Any]) -> None:
@@ -258,10 +259,12 @@ class VideoWriter:
             self.discard()
 
 
-def write_video(path: str | os.PathLike[str], frames: NDArray[Any], fps: float = 20, *, crf: int = 18) -> None:
+def write_video(
+    path: str | os.PathLike[str], frames: NDArray[Any], fps: float = 20, *, crf: int = 18, exact: bool = False
+) -> None:
     """Write frames, uint8 (F, H, W, 3), RGB, to an mp4 file; see ``VideoWriter``."""
     if frames.ndim != 4 or len(frames) == 0:
         raise ValueError(f"frames must be uint8 (F, H, W, 3) with F at least 1, got {frames.dtype} {frames.shape}")
-    with VideoWriter(path, fps, crf=crf) as video:
+    with VideoWriter(path, fps, crf=crf, exact=exact) as video:
         for frame in frames:
             video.append(frame)

@@ -18,6 +18,17 @@ def make_starts(clips: int = 3, frames: int = 5) -> StartClips:
     )
 
 
+def test_exact_clips_come_back_to_the_last_bit(tmp_path: Path):
+    starts = StartClips(
+        frames=np.random.default_rng(0).integers(0, 256, (2, 5, 32, 48, 3), dtype=np.uint8),
+        actions=np.zeros((2, 4, 3), np.float32),
+        keys=("a", "b", "c"),
+        provenance=[{}, {}],
+    )
+    save_starts(tmp_path / "exact", starts, fps=15, exact=True)
+    assert np.array_equal(load_starts(tmp_path / "exact").frames, starts.frames)
+
+
 def test_saved_starts_come_back(tmp_path: Path):
     starts = make_starts()
     save_starts(tmp_path / "starts", starts)

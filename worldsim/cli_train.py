@@ -91,6 +91,7 @@ def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         starts=config.starts,
         split=config.split,
         sampling=build(SamplingConfig, config.sampling),
+        exact=config.exact,
         only=filter_of(config),
     )
     print(f"{clips} start clips: {out}")
