@@ -210,7 +210,7 @@ def engine_of(provenance: Mapping[str, Any]) -> Engine:
         env=str(provenance["game"]),
         kwargs=dict(provenance.get("game_settings", {})),
         frames=str(provenance.get("frames_from", "auto")),
-        size=provenance.get("scaled_to"),
+        size=None if "resized" not in provenance else tuple(provenance["resized"]),
     )
     return GymReplay(source, int(provenance["seed"]))
 

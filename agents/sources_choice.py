@@ -23,7 +23,7 @@ def make_source(
     env_kwargs: Mapping[str, Any] | None = None,
     frames: str = "auto",
     fps: float | None = None,
-    size: str | None = None,
+    size: tuple[int, int] | None = None,
     licence: str | None = None,
     text: str | None = None,
     world: str = "minecraft",

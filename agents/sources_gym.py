@@ -39,7 +39,7 @@ class GymSource:
         kwargs: passed to ``gymnasium.make``.
         frames: "observation", "render", or "auto": observations where they are pictures.
         fps: frames a second; default: as the environment tells.
-        size: width and height in pixels that pictures are scaled to, say "80x96"; default: as they come.
+        size: width and height in pixels that pictures are scaled to; default: as they come.
         licence: of its pictures.
         text: caption of the episodes; default: the environment's name.
     """
@@ -48,7 +48,7 @@ class GymSource:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     frames: str = "auto"
     fps: float | None = None
-    size: str | None = None
+    size: tuple[int, int] | None = None
     licence: str = UNSTATED
     text: str = ""
     policy: str = "random"
@@ -97,7 +97,6 @@ class GymStage:
         except ValueError as error:
             self.env.close()
             raise UserError(f"{source.env}: {error}") from error
-        self._size = picture_size(source.size)
         self.spec = self.codec.spec
         self.fps = source.fps or frames_per_second(self.env)
         self._seed = 0
@@ -130,7 +129,7 @@ class GymStage:
 
     def _picture(self, obs: Any) -> NDArray[np.uint8]:
         picture = self.pictures(obs)
-        return picture if self._size is None else scale_picture(picture, self._size)
+        return picture if self.source.size is None else scale_picture(picture, self.source.size)
 
     def sample(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """A random action."""
@@ -155,7 +154,7 @@ class GymStage:
             "source": self.source.name,
             "licence": self.source.licence,
             "consent": NOBODY,
-            **({"scaled_to": self.source.size} if self.source.size else {}),
+            **({"resized": list(self.source.size)} if self.source.size else {}),
             "frames_from": "observation" if self.pictures.observed else "render",
         }
         return Facts(text=self.source.text or f"playing {bare}", state=_numbers(tape.infos), provenance=provenance)
@@ -163,19 +162,6 @@ class GymStage:
     def close(self) -> None:
         """Close the environment."""
         self.env.close()
-
-
-def picture_size(text: str | None) -> tuple[int, int] | None:
-    """Width and height of ``"80x96"``.
-
-    Raises:
-        UserError: it is no size, or not of even sides (which videos need).
-    """
-    if text is None:
-        return None
-    if not (found := re.fullmatch(r"(\d+)x(\d+)", text)) or any(int(n) < 16 or int(n) % 2 for n in found.groups()):
-        raise UserError(f"size must be WIDTHxHEIGHT in even numbers of at least 16 pixels, say 80x96, got {text!r}")
-    return int(found[1]), int(found[2])
 
 
 PLAIN = (str, int, float, bool, type(None))

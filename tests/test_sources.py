@@ -217,7 +217,6 @@ def test_without_the_extra_minerl_is_a_clear_error():
         (GymSource(env="Tests/discrete-v0"), "clever", "", "unknown policy 'clever'"),
         (GymSource(env="Tests/discrete-v0"), "tests.nowhere:Player", "", "tests.nowhere"),
         (GymSource(env="Tests/discrete-v0"), "tests.fake_gym:Nobody", "", "Nobody"),
-        (GymSource(env="Tests/discrete-v0", size="33x40"), "random", "", "even numbers"),
         (GymSource(env="Tests/discrete-v0"), "script", "", "needs a script"),
         (GymSource(env="Tests/discrete-v0"), "script", "fly 3", "line 1, column 1: unknown key 'fly'"),
         (GymSource(env="Tests/discrete-v0"), "script", "yaw 3", "no camera"),
@@ -250,7 +249,7 @@ class Repeater:
 
 
 def test_a_player_of_ones_own_is_recorded_in_the_size_that_was_asked_for(tmp_path: Path):
-    source = GymSource(env="Tests/discrete-v0", size="48x32", policy="tests.test_sources:Repeater")
+    source = GymSource(env="Tests/discrete-v0", size=(48, 32), policy="tests.test_sources:Repeater")
     collect(
         out=tmp_path,
         make_env=source,
@@ -265,7 +264,7 @@ def test_a_player_of_ones_own_is_recorded_in_the_size_that_was_asked_for(tmp_pat
     episode = store.read(store.names()[0])
     assert episode.frames.shape[1:] == (32, 48, 3)
     assert (episode.actions[:-1, 0] == 1).all() and (episode.actions[:, 1:] == 0).all()
-    assert episode.provenance["scaled_to"] == "48x32"
+    assert episode.provenance["resized"] == [48, 32]
 
 
 def test_different_collections_have_different_names():

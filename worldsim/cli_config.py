@@ -1,5 +1,6 @@
 """Configurations of the commands: hydra composes them, a run folder keeps what came out."""
 
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,20 @@ def build(owner: type[T], part: DictConfig) -> T:
 def plain(part: DictConfig) -> dict[str, Any]:
     """A part of the configuration as plain values."""
     return cast(dict[str, Any], OmegaConf.to_container(part))
+
+
+def picture_size(text: str | None) -> tuple[int, int] | None:
+    """Width and height in pixels of ``"144x80"``.
+
+    Raises:
+        UserError: it is no size.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise UserError(f"resize must be WIDTHxHEIGHT in pixels, say 144x80, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def run_folder(command: str, config: DictConfig) -> Path:

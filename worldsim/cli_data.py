@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.progress import track
 
-from worldsim.cli_config import compose_config, plain, required, run_folder
+from worldsim.cli_config import compose_config, picture_size, plain, required, run_folder
 from worldsim.cli_store import filter_of, open_store
 from worldsim.datasets.governance import ALL, source_of
 from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore, Split
@@ -85,7 +85,7 @@ def _source(config: DictConfig) -> "Source":
         env_kwargs=None if config.env_kwargs is None else plain(config.env_kwargs),
         frames=config.frames,
         fps=config.fps,
-        size=config.size,
+        size=picture_size(config.resize),
         licence=config.licence,
         text=config.text,
         world=config.world,

@@ -1,6 +1,5 @@
 """``worldsim data import``: recordings made elsewhere become episodes."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from worldsim.actions import MINECRAFT, ActionSpec
-from worldsim.cli_config import compose_config, required
+from worldsim.cli_config import compose_config, picture_size, required
 from worldsim.datasets.import_formats import detect_format, find_recordings
 from worldsim.datasets.import_pictures import IMAGE_FPS
 from worldsim.datasets.importers import ImportOptions, ImportReport, import_recordings
@@ -60,14 +59,8 @@ def _conclude(report: ImportReport) -> int:
 
 def _options(config: DictConfig) -> ImportOptions:
     about = {key: config[key] for key in ("licence", "consent", "source", "engine") if config[key] is not None}
-    size = None
-    if config.resize is not None:
-        match = re.fullmatch(r"(\d+)x(\d+)", config.resize)
-        if not match:
-            raise UserError(f"resize must be WIDTHxHEIGHT in pixels, say 144x80, got {config.resize!r}")
-        size = (int(match[1]), int(match[2]))
     return ImportOptions(
-        size=size,
+        size=picture_size(config.resize),
         fps=_number(config.fps, "fps"),
         split=config.split,
         about=about,
