@@ -20,6 +20,9 @@ FORMAT = "worldsim-snapshot-1"
 class Snapshot:
     """Everything that an environment's future depends on.
 
+    Taken, it shares memory with the environment, which leaves that memory alone from then on: its next step writes a
+    copy of the key/value ring. So a snapshot costs nothing when taken, and one ring once somebody goes on.
+
     Attributes:
         state: the world's state, one row.
         frames: uint8 (r, H, W, 3), the frames shown last.
@@ -37,6 +40,10 @@ class Snapshot:
     start: int
     rng: dict[str, Any]
     world: str
+
+    def nbytes(self) -> int:
+        """Bytes that it keeps alive, at most."""
+        return self.state.nbytes() + self.frames.nbytes
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one safetensors file with JSON metadata."""

@@ -1,7 +1,9 @@
 """The learned world as a Gymnasium environment: checkers pass, same seed same bytes, snapshots replay exactly."""
 
+import copy
 import hashlib
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import warnings
@@ -11,17 +13,19 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from tests.tiny_world import HEIGHT, PROMPTS, WIDTH, save_tiny_world, tiny_starts, tiny_world
+from tests.tiny_world import HEIGHT, PROMPTS, WIDTH, save_tiny_world, tiny_starts, tiny_world, trusting_world
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.video import write_video
 from worldsim.envs.snapshot import Snapshot
 from worldsim.envs.world_env import WorldSimEnv
 from worldsim.errors import UserError
 
+ROOT = Path(__file__).resolve().parent.parent
 ID = "WorldSim-Minecraft-v0"
 NOOP = np.array([0, 0, 0, 0, 0, 0, 0, 5, 5])
 TURN = np.array([1, 0, 0, 0, 0, 0, 0, 5, 9])
@@ -118,6 +122,122 @@ def test_restored_snapshot_replays_exactly_and_forks_do_not_touch_each_other(tmp
     elsewhere.restore(Snapshot.load(tmp_path / "moment.safetensors"))
     np.testing.assert_array_equal(play(elsewhere, [TURN, NOOP, TURN]), went_on)
     assert elsewhere.reset()[1]["start"] == env.reset()[1]["start"]
+
+
+def test_snapshots_and_forks_share_memory_until_somebody_goes_on():
+    env = make()
+    env.reset(seed=5)
+    play(env, [TURN])
+    ring = env._current().cache.keys
+    moment = env.snapshot()
+    forks = env.fork(3)
+    assert moment.state.cache.keys.data_ptr() == ring.data_ptr()
+    assert {fork._current().cache.keys.data_ptr() for fork in forks} == {ring.data_ptr()}
+    before = ring.clone()
+    went_on = play(env, [TURN, NOOP])
+    own = env._current().cache.keys
+    assert own.data_ptr() != ring.data_ptr() and torch.equal(ring, before)
+    play(env, [NOOP])
+    assert env._current().cache.keys.data_ptr() == own.data_ptr(), "alone again, it reuses its memory"
+    other = play(forks[0], [NOOP, NOOP])
+    np.testing.assert_array_equal(play(forks[1], [TURN, NOOP]), went_on)
+    assert forks[2]._current().cache.keys.data_ptr() == ring.data_ptr() and torch.equal(ring, before)
+    assert (np.array(other) != np.array(went_on)).any()
+    assert moment.nbytes() < 1.2 * (2 * ring.nbytes) + moment.frames.nbytes + 100_000
+    with pytest.raises(UserError, match="at least 1"):
+        env.fork(0)
+
+
+def test_taking_a_snapshot_changes_nothing():
+    def run(snapshots: bool) -> list[np.ndarray]:
+        env = make()
+        env.reset(seed=5)
+        frames = []
+        for _ in range(3):
+            frames += play(env, [TURN])
+            if snapshots:
+                env.snapshot()
+        return [*frames, env.reset()[0]]
+
+    for a, b in zip(run(False), run(True), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_restored_snapshot_goes_on_bit_for_bit_in_a_fresh_process(checkpoint: str, tmp_path: Path):
+    env = WorldSimEnv(checkpoint)
+    env.reset(seed=5)
+    play(env, [TURN] * 2)
+    env.snapshot().save(tmp_path / "moment.safetensors")
+    command = [sys.executable, "-c", GOES_ON, checkpoint, str(tmp_path / "moment.safetensors")]
+    there = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    frames = play(env, [TURN, NOOP, TURN])
+    assert hashlib.sha256(np.stack(frames).tobytes()).hexdigest() == there
+
+
+GOES_ON = """
+import hashlib, sys
+import numpy as np
+from tests.test_world_env import NOOP, TURN, play
+from worldsim.envs.snapshot import Snapshot
+from worldsim.envs.world_env import WorldSimEnv
+env = WorldSimEnv(sys.argv[1])
+env.restore(Snapshot.load(sys.argv[2]))
+print(hashlib.sha256(np.stack(play(env, [TURN, NOOP, TURN])).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_copies_of_a_running_environment_go_on_as_it_does(twin_of: Any):
+    env = make(max_episode_steps=6)
+    env.reset(seed=5)
+    play(env, [TURN])
+    twin = twin_of(env)
+    went_on = play(env, [TURN, NOOP])
+    np.testing.assert_array_equal(play(twin, [TURN, NOOP]), went_on)
+    np.testing.assert_array_equal(twin.reset()[0], env.reset()[0])
+    assert copy.deepcopy(env).world is env.world, "weights are shared"
+
+
+def test_observations_and_infos_are_never_reused_arrays():
+    env = make()
+    given = [env.reset(seed=0), *(env.step(TURN)[::4] for _ in range(3))]
+    arrays = [array for obs, info in given for array in (obs, info["frames"], info["pose"])]
+    kept = [array.copy() for array in arrays]
+    moment = env.snapshot()
+    arrays += [env.restore(moment)[0], env.restore(moment)[0]]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
+    arrays[-3].fill(0)
+    env.step(NOOP)
+    np.testing.assert_array_equal(given[1][0], kept[3])
+
+
+def test_random_numbers_are_the_standard_generators():
+    env = make()
+    env.reset(seed=3)
+    assert isinstance(env.np_random, np.random.Generator) and env.np_random_seed == 3
+    twin = make()
+    twin.np_random = np.random.default_rng(9)
+    again = make()
+    again.np_random = np.random.default_rng(9)
+    np.testing.assert_array_equal(twin.reset()[0], again.reset()[0])
+
+
+def test_trust_comes_with_every_step_and_can_end_episodes():
+    env = make()
+    assert "trust" not in env.reset(seed=0)[1] and "trust" not in env.step(NOOP)[4], "nobody calibrated this world"
+    with pytest.raises(UserError, match="calibrated"):
+        make(min_trust=0.5)
+    world = trusting_world()
+    env = WorldSimEnv(world, starts=tiny_starts(), min_trust=0.5)
+    assert env.reset(seed=0)[1]["trust"] == 1
+    told = [env.step(NOOP) for _ in range(3)]
+    assert all(0 < step[4]["trust"] < 1 for step in told)
+    assert [step[3] for step in told] == [False, False, True], "this one falls with the logarithm of the steps"
+    assert not any(step[2] for step in told), "cut, not over"
+    with pytest.raises(ResetNeeded):
+        env.step(NOOP)
+    with pytest.raises(UserError, match="between 0 and 1"):
+        make(min_trust=2.0)
 
 
 def test_damaged_and_foreign_snapshots_are_refused(tmp_path: Path):
@@ -236,6 +356,11 @@ env.reset(seed=0)
 assert [env.step(env.action_space.sample())[3] for _ in range(2)] == [False, True]
 envs = gymnasium.make_vec(name, num_envs=3, world=world)
 assert len(envs.reset(seed=0)[0]) == 3 and envs.max_episode_steps == 600
+each = gymnasium.make_vec(name, num_envs=2, world=world, vectorization_mode="sync")
+both, actions = each.reset(seed=0)[0], each.action_space.sample()
+assert (both == envs.reset(seed=0)[0][:2]).all()
+stepped = envs.step([*actions, actions[0]])[0][:2]
+assert abs(each.step(actions)[0].astype(int) - stepped).max() <= 1
 """
 
 

@@ -11,6 +11,7 @@ from worldsim.datasets.starts import StartClips, save_starts
 from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.heads import MOTION
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.trust import Trust
 from worldsim.world import WorldModel
 from worldsim.world_config import SamplingConfig, WorldConfig
 
@@ -64,6 +65,16 @@ def tiny_world(
     )
     embeddings = torch.randn(len(PROMPTS), TEXT, generator=torch.Generator().manual_seed(seed))
     return WorldModel(config, tokenizer, dit, prompt_embeddings=embeddings, bf16=bf16)
+
+
+def trusting_world() -> WorldModel:
+    """A tiny world whose trust is 0.73, 0.57, 0.48, ... at its first, second, third, ... step."""
+    world = tiny_world()
+    zero, one = torch.zeros(3), torch.ones(3)
+    falling = Trust(zero, one, torch.tensor([0.0, 0.0, -1.0]), torch.tensor(1.0), world.config.sampling.__dict__, {})
+    return WorldModel(
+        world.config, world.tokenizer, world.dit, prompt_embeddings=world.prompt_embeddings, trust=falling, bf16=False
+    )
 
 
 @lru_cache(maxsize=1)

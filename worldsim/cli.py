@@ -88,6 +88,12 @@ COMMANDS: dict[str, Command] = {
         "make a playable world of a dynamics run, a tokenizer and start clips",
         (OUT,),
     ),
+    "train trust": Command(
+        "worldsim.cli_trust:train_trust",
+        "train_trust",
+        "calibrate how far a world can be believed, by its dreams beside recordings of maps it never saw",
+        (WORLD, SEED),
+    ),
     "train captioner": Command(
         "worldsim.cli_caption:train_captioner",
         "train_captioner",

@@ -78,8 +78,8 @@ class KVCache:
     count: Tensor
 
     def clone(self) -> "KVCache":
-        """A copy that shares no memory."""
-        return KVCache(self.keys.clone(), self.values.clone(), self.count.clone())
+        """A copy that shares no memory, nor do its rows."""
+        return KVCache(*(t.clone(memory_format=torch.contiguous_format) for t in (self.keys, self.values, self.count)))
 
     def select(self, rows: Tensor) -> "KVCache":
         """The given rows, copied; rows may repeat."""

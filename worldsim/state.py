@@ -13,7 +13,7 @@ from torch import Tensor
 from worldsim.checkpoint import load_tensors, save_tensors
 from worldsim.dit import KVCache
 
-FORMAT = "worldsim-state-2"
+FORMAT = "worldsim-state-3"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class WorldState:
         furthest: furthest horizontal distance from the start so far, metres (B,).
         text: sentence embedding (B, X), zeros where there is none.
         features: what the network's heads read of the last latent frame (B, 2 D).
+        doubt: what trust is made of (B, 2), see ``worldsim.trust``.
+        trust: how far the last latent frame can be believed (B,): 1 for the prefix and without a calibration.
         seeds: noise seed of each row (B,).
         steps: steps taken since the prefix (B,).
     """
@@ -39,6 +41,8 @@ class WorldState:
     furthest: Tensor
     text: Tensor
     features: Tensor
+    doubt: Tensor
+    trust: Tensor
     seeds: Tensor
     steps: Tensor
 
@@ -80,6 +84,29 @@ class WorldState:
             raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {index.tolist()}")
         return self.from_tensors({name: t[index] for name, t in self.tensors().items()})
 
+    def share(self, rows: Sequence[int]) -> "WorldState":
+        """As ``select``, but without a copy where rows follow one another or one row is repeated.
+
+        The memory stays shared until somebody donates it to a step: take care that nobody does.
+
+        Raises:
+            IndexError: a row does not exist.
+        """
+        first, count = rows[0] if rows else -1, len(rows)
+        if not 0 <= first < self.batch:
+            raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {list(rows)}")
+        if list(rows) == [first] * count:
+            return self.from_tensors(
+                {n: t[first : first + 1].expand(count, *t.shape[1:]) for n, t in self.tensors().items()}
+            )
+        if list(rows) == list(range(first, first + count)) and first + count <= self.batch:
+            return self.from_tensors({name: t[first : first + count] for name, t in self.tensors().items()})
+        return self.select(rows)
+
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+
     @staticmethod
     def concatenate(states: Sequence["WorldState"]) -> "WorldState":
         """Worlds of several states as the rows of one."""
@@ -104,4 +131,4 @@ class WorldState:
         return WorldState.from_tensors(tensors)
 
 
-_PLAIN = ("latent", "pose", "furthest", "text", "features", "seeds", "steps")
+_PLAIN = ("latent", "pose", "furthest", "text", "features", "doubt", "trust", "seeds", "steps")

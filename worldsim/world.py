@@ -29,6 +29,7 @@ from worldsim.samplers import sample_euler
 from worldsim.state import WorldState
 from worldsim.text import TextEncoder
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.trust import Trust, add_doubt, load_trust, residual, statistics
 from worldsim.world_config import WorldConfig
 
 Frames = NDArray[np.uint8]
@@ -42,6 +43,7 @@ class Step:
     frames: uint8 (B, r, H, W, 3). reward: metres by which the furthest distance from the start grew (B,).
     termination: probability (B,). pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
     latents: (B, C, h, w). features: what the heads read, the registers' mean and the picture's mean (B, 2 D).
+    trust: how far the frames can be believed (B,), nan without a calibration. statistics: what it is made of (B, S).
     """
 
     frames: Frames
@@ -50,6 +52,8 @@ class Step:
     pose: NDArray[np.float32]
     latents: Tensor
     features: NDArray[np.float32]
+    trust: NDArray[np.float32]
+    statistics: NDArray[np.float32]
 
 
 class WorldModel:
@@ -63,6 +67,7 @@ class WorldModel:
         *,
         prompt_embeddings: Tensor | None = None,
         fact_heads: FactHeads | None = None,
+        trust: Trust | None = None,
         bf16: bool | None = None,
     ) -> None:
         if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
@@ -78,6 +83,7 @@ class WorldModel:
             raise ValueError(f"task heads read {fact_heads.config.features} features, not {2 * dit.config.width}")
         self.prompt_embeddings = prompt_embeddings
         self.fact_heads = fact_heads
+        self.trust = trust
         self.config = config
         self.bf16 = fast_bf16() if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
@@ -127,7 +133,7 @@ class WorldModel:
         config = replace(self.config, sampling=replace(self.config.sampling, **changes))
         return WorldModel(
             config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
-            bf16=self.bf16,
+            trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16,
         )  # fmt: skip
 
     def _precision(self) -> contextlib.AbstractContextManager:
@@ -192,6 +198,8 @@ class WorldModel:
             furthest=torch.zeros(batch),
             text=torch.zeros(batch, self.dit.config.text_size) if prompts is None else self.embed(prompts, batch),
             features=torch.zeros(batch, 2 * self.dit.config.width),
+            doubt=torch.zeros(batch, 2),
+            trust=torch.ones(batch),
             seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
             steps=torch.zeros(batch, dtype=torch.long),
         )  # fmt: skip
@@ -223,55 +231,34 @@ class WorldModel:
         if actions.shape != (state.batch, self.chunk, self.spec.size) or not bool(actions.isfinite().all()):
             wanted = (state.batch, self.chunk, self.spec.size)
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
-        sampling = self.config.sampling
-        previous = state.latent[:, None]
-        present = torch.ones(state.batch, 1, dtype=torch.bool)
-        size = 1.0 / sampling.steps if sampling.shortcut else 0.0
-        last: list[DiTOutput] = []
-
-        def velocity(x: Tensor, t: Tensor) -> Tensor:
-            tau = t.expand(state.batch, 1)
-            out = self._evaluate(state, x, previous, tau, size, actions[:, None], present)
-            predicted = out.latents
-            if sampling.guidance != 1.0:
-                free = self._evaluate(state, x, previous, tau, size, actions[:, None], ~present).latents
-                predicted = free + sampling.guidance * (predicted - free)
-            last[:] = [out]
-            return velocity_from_data(x, predicted, tau)
-
-        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]))
-        latent = sample_euler(velocity, start, time_steps(sampling.steps))
-        out = last[0]
-        if not sampling.fold:
-            tau = sampling.context_tau
-            context = torch.lerp(start, latent, tau)
-            out = self._evaluate(
-                state, context, previous, torch.full((state.batch, 1), tau), 0.0, actions[:, None], present
-            )
+        latent, first, last = self._denoise(state, actions[:, None])
         cache = state.cache if donate else state.cache.clone()
-        cache.write(out.keys, out.values)
+        cache.write(last.keys, last.values)
         chunks, decoder = self.decode(latent, state.decoder)
-        pose = advance_pose(state.pose, out.heads.motion[:, 0])
-        distance = pose[:, [0, 2]].norm(dim=1)
-        furthest = torch.maximum(state.furthest, distance)
-        features = out.heads.pooled[:, 0].float()
+        pose = advance_pose(state.pose, last.heads.motion[:, 0])
         following = replace(
             state,
             cache=cache,
             latent=latent[:, 0],
             decoder=decoder,
             pose=pose,
-            furthest=furthest,
-            features=features,
+            furthest=torch.maximum(state.furthest, pose[:, [0, 2]].norm(dim=1)),
+            features=last.heads.pooled[:, 0].float(),
+            doubt=add_doubt(state.doubt, residual(first.latents, latent), state.steps),
             steps=state.steps + 1,
         )
+        told = statistics(following.doubt, following.steps)
+        if self.trust is not None:
+            following = replace(following, trust=self.trust(told))
         shown = Step(
             frames=chunks[:, 0],
-            reward=(furthest - state.furthest).numpy(),
-            termination=out.heads.termination[:, 0].sigmoid().numpy(),
+            reward=(following.furthest - state.furthest).numpy(),
+            termination=last.heads.termination[:, 0].sigmoid().numpy(),
             pose=pose.numpy().copy(),
             latents=latent[:, 0],
-            features=features.numpy().copy(),
+            features=following.features.numpy().copy(),
+            trust=np.full(state.batch, np.nan, np.float32) if self.trust is None else following.trust.numpy().copy(),
+            statistics=told.numpy(),
         )
         return following, shown
 
@@ -297,6 +284,32 @@ class WorldModel:
         state, frame = past_of(self, prefix, seed)
         nodes = nodes_of(branches, self.spec, self.config.fps)
         return grow(self, state, nodes, frame=frame, judge=judge).branches
+
+    def _denoise(self, state: WorldState, actions_B1rA: Tensor) -> tuple[Tensor, DiTOutput, DiTOutput]:
+        """The next latent frame (B, 1, C, h, w), the first evaluation, and the one whose keys enter the cache."""
+        sampling = self.config.sampling
+        previous = state.latent[:, None]
+        present = torch.ones(state.batch, 1, dtype=torch.bool)
+        size = 1.0 / sampling.steps if sampling.shortcut else 0.0
+        outputs: list[DiTOutput] = []
+
+        def velocity(x: Tensor, t: Tensor) -> Tensor:
+            tau = t.expand(state.batch, 1)
+            out = self._evaluate(state, x, previous, tau, size, actions_B1rA, present)
+            predicted = out.latents
+            if sampling.guidance != 1.0:
+                free = self._evaluate(state, x, previous, tau, size, actions_B1rA, ~present).latents
+                predicted = free + sampling.guidance * (predicted - free)
+            outputs.append(out)
+            return velocity_from_data(x, predicted, tau)
+
+        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]))
+        latent = sample_euler(velocity, start, time_steps(sampling.steps))
+        if not sampling.fold:
+            tau = sampling.context_tau
+            context, level = torch.lerp(start, latent, tau), torch.full((state.batch, 1), tau)
+            outputs.append(self._evaluate(state, context, previous, level, 0.0, actions_B1rA, present))
+        return latent, outputs[0], outputs[-1]
 
     @torch.inference_mode()
     def predict(self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor) -> Tensor:
@@ -358,4 +371,7 @@ class WorldModel:
         load_module(dit, dit_tensors, str(folder / FILES[1]))
         embeddings = None if prompts is None else prompts.float()
         heads = load_fact_heads(folder)
-        return WorldModel(config, tokenizer, dit, prompt_embeddings=embeddings, fact_heads=heads, bf16=bf16)
+        trust = load_trust(folder, asdict(config.sampling))
+        return WorldModel(
+            config, tokenizer, dit, prompt_embeddings=embeddings, fact_heads=heads, trust=trust, bf16=bf16
+        )
