@@ -53,7 +53,7 @@ def _lines(check: Mapping[str, Any], clips: int) -> list[str]:
         f"{clips} clips of {check['maps']} test maps: {check['believable']:.0%} of {check['samples']} dreamt chunks "
         "are believable",
         f"trust tells them apart with AUROC {check['auroc']} ({check['auroc_late']} in the later half of the horizon)",
-        f"Brier {check['brier']} (always saying the mean: {check['brier_of_the_mean']}), calibration error {check['ece']}",
+        f"Brier {check['brier']} (always the mean: {check['brier_of_the_mean']}), calibration error {check['ece']}",
         "promised  kept  share",
     ]
     lines += [f"{row['promised']:8.2f}  {row['kept']:4.2f}  {row['share']:5.2f}" for row in check["reliability"]]
