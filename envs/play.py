@@ -5,11 +5,14 @@ While the window shows one chunk, a worker thread already makes the next.
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pygame
+from numpy.typing import NDArray
 from rich.progress import track
 
 from worldsim.datasets.video import VideoWriter
@@ -19,21 +22,37 @@ from worldsim.envs.pictures import enlarge
 from worldsim.envs.scripted_player import ScriptedPlayer
 from worldsim.envs.window import Window
 
+# Tells the next actions (r, A), given the last frame.
+Choose = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 # Seconds between two looks at keyboard, mouse and clock.
 TICK = 0.004
 WHITE, GREY = (255, 255, 255), (190, 190, 190)
 
 
-def play_headless(game: Game, out: Path, *, seconds: float, seed: int, scale: int = 4) -> StepTimes:
-    """A scripted player plays; writes an mp4 that begins with the real frames it started from."""
+def play_headless(
+    game: Game, out: Path, *, seconds: float, seed: int, scale: int = 4, choose: Choose | None = None
+) -> StepTimes:
+    """A scripted player, or whoever ``choose`` asks, plays; writes an mp4 that begins with the start's real frames.
+
+    Args:
+        game: what is played.
+        out: the video.
+        seconds: its length.
+        seed: of the start and the scripted player.
+        scale: pixels per pixel of the game.
+        choose: told the last frame shown, gives the next actions (r, A).
+    """
     player = ScriptedPlayer(game.spec, game.fps, seed)
+    ask = choose or (lambda frame: player.chunk(game.chunk))
     times = StepTimes(game.chunk)
     chunks = max(1, round(seconds * game.fps / game.chunk))
     with VideoWriter(out, game.fps) as video:
-        for frame in game.reset(seed):
+        shown = game.reset(seed)
+        for frame in shown:
             video.append(enlarge(frame, scale))
         for _ in track(range(chunks), "playing", transient=True):
-            for frame in times.measure(game, player.chunk(game.chunk)):
+            shown = times.measure(game, ask(shown[-1]))
+            for frame in shown:
                 video.append(enlarge(frame, scale))
     return times
 

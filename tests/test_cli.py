@@ -50,6 +50,8 @@ MISTAKES = [
     ["play", "seconds=soon"],
     ["play", "seconds=-1"],
     ["play", "scale=0"],
+    ["play", "--headless", "--policy", "nobody"],
+    ["play", "--headless", "--policy", "walk", "--engine", "luanti"],
     ["rollout", "--actions", "a.csv"],
     ["rollout", "--prefix", "0"],
     ["rollout", "--prefix", "0", "--actions", "missing.csv"],
@@ -117,6 +119,13 @@ def test_play_without_a_display_writes_a_video(world: str, folder: Path, capsys:
     [run] = (folder / "runs").iterdir()
     assert len(read_video(run / "play.mp4")) == 12
     assert "seed: 3" in (run / "config.yaml").read_text()
+
+
+def test_the_planner_plays_without_a_display(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["play", "--headless", "--policy", "planner", "--world", world, "--seconds", "0.3", "--out", "a.mp4"]
+    assert cli.main(words) == 0 and len(read_video(folder / "a.mp4")) == 8
+    assert cli.main([*words[:2], *words[4:], "--out", "b.mp4"]) == 0
+    assert not np.array_equal(read_video(folder / "a.mp4"), read_video(folder / "b.mp4"))
 
 
 def test_rollout(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):

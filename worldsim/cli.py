@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
             ("--headless", {"action": "store_true", "default": None, "help": "scripted player, writes an mp4"}),
             ("--engine", {"choices": ["world", "luanti"], "help": "the learned world, or the real game"}),
             ("--seconds", {"type": float, "help": "length of a headless video"}),
+            ("--policy", {"help": "who plays without a window: explore, walk, random, planner, ..."}),
             OUT,
         ),
     ),

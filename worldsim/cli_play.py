@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from worldsim.cli_config import compose_config, run_folder
 from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
+
+if TYPE_CHECKING:
+    from worldsim.envs.games import WorldGame
+    from worldsim.envs.play import Choose
 
 
 def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
@@ -22,22 +29,43 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         raise UserError(f"engine must be world or luanti, got {config.engine!r}")
     if config.seconds <= 0 or config.scale < 1:
         raise UserError(f"seconds and scale must be positive, got {config.seconds} and {config.scale}")
+    if config.policy is not None:
+        config.headless = True
     if not config.headless and not has_display():
         print("no display: a scripted player plays into a video (as --headless does)")
         config.headless = True
     game: Game
+    choose = None
     if config.engine == "luanti":
+        if config.policy is not None:
+            raise UserError("policy is for learned worlds: worldsim collect plays the real game by policies")
         game = LuantiGame(realtime=not config.headless)
     else:
         game = WorldGame(*resolve(config.world, None))
+        if config.policy is not None:
+            choose = _player(config.policy, game, config.seed)
     try:
         if not config.headless:
             print(PlayWindow(game, seed=config.seed, sensitivity=config.sensitivity).run().line())
             return
         out = Path(config.out) if config.out else run_folder("play", config) / "play.mp4"
         scale = 1 if config.engine == "luanti" else config.scale
-        times = play_headless(game, out, seconds=config.seconds, seed=config.seed, scale=scale)
+        times = play_headless(game, out, seconds=config.seconds, seed=config.seed, scale=scale, choose=choose)
         print(times.line())
         print(out)
     finally:
         game.close()
+
+
+def _player(name: str, game: "WorldGame", seed: int) -> "Choose":
+    """Who plays without a window: asked for each step's actions; does nothing when it has finished."""
+    from worldsim.agents.branch_players import players
+
+    player = players(game.world, seed=seed)(name)()
+
+    def choose(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        chosen = player.choose(game.state, frame, game.chunk)
+        idle = np.repeat(game.world.spec.noop()[None], game.chunk - len(chosen), 0)
+        return np.concatenate([chosen, idle])
+
+    return choose
