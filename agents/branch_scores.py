@@ -47,7 +47,7 @@ def score_branches(tree: Tree, truth: Truth, chunk: int) -> dict[str, Any]:
             "psnr": _round(quality[b].mean()),
             "psnr_last": _round(quality[b, -1]),
             "repeat": _round(held[b].mean()),
-            "found": nearest == b or apart[nearest, b] == 0.0,
+            "found": nearest == b or bool(apart[nearest, b] == 0.0),
             "drift": _round(truth.drift[b]),
         }
         if (pose := pose_from(truth.past, film)) is not None:

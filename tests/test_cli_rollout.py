@@ -1,0 +1,91 @@
+"""The command line's rollouts against an engine: the same branches, scored; another world is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fake_engine import FakeEngine
+from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
+from worldsim import cli
+from worldsim.agents import engine_replays
+from worldsim.agents.collect import collect
+from worldsim.agents.collect_world import World
+from worldsim.agents.engine_replays import LuantiReplay
+from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.video import read_video
+
+
+class OtherPlace(FakeEngine):
+    """Moves its player ten metres aside at every reset, as another map would."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self.position = self.position + [10.0, 0, 0]
+        return self._picture(), self._info(np.zeros(22, np.float32))
+
+
+def make_sized(world: World, fps: float) -> FakeEngine:
+    return FakeEngine(world.map_seed, size=(WIDTH, HEIGHT))
+
+
+def record(folder: Path) -> str:
+    """A store with one episode; returns its name."""
+    collect(
+        out=folder / "store",
+        make_env=make_sized,
+        policy="walk",
+        episodes=1,
+        episode_frames=60,
+        workers=0,
+        progress=False,
+    )
+    return next(iter(EpisodeStore(folder / "store")))
+
+
+def play_with(monkeypatch: pytest.MonkeyPatch, engine: type[FakeEngine]) -> None:
+    """Let episodes be played again in a fake engine in place of the real game."""
+
+    def replay(provenance: dict[str, Any]) -> LuantiReplay:
+        env = engine(provenance["seed"], size=(WIDTH, HEIGHT))
+        return LuantiReplay(
+            map_seed=0, seed=provenance["start_seed"], options=provenance["start"], make_env=lambda: env
+        )
+
+    monkeypatch.setattr(engine_replays, "engine_of", replay)
+
+
+def test_a_tree_is_scored_against_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    world, name = str(save_tiny_world(tmp_path / "tiny")), record(tmp_path)
+    play_with(monkeypatch, FakeEngine)
+    (tmp_path / "a.tree").write_text("forward 4\n  yaw +40 x 4\n  back 4\n")
+    words = ["rollout", "--world", world, "--prefix", f"store:{name}@20", "--tree", "a.tree", "--against", "engine"]
+    assert cli.main([*words, "prefix_frames=9", "again=2", "--policy", "walk", "seconds=0.4", "--out", "out"]) == 0
+    scores = json.loads((tmp_path / "out" / "divergence.json").read_text())["engine"]
+    assert len(scores["branches"]) == 3 and scores["floor"] == {"branches": 2, "psnr": 60.0, "metres": 0.0}
+    # What the engine did: 4 frames ahead at 4 m/s, and then a turn by 40 degrees or the way back.
+    turned, back, walked = (branch["engine_pose"] for branch in scores["branches"])
+    assert turned[2] == pytest.approx(0.8, abs=0.01) and turned[3] == pytest.approx(40, abs=0.5)
+    assert back[2] == pytest.approx(0, abs=0.01) and np.hypot(walked[0], walked[2]) > 0
+    assert all(branch["metres"] >= 0 and branch["drift"] == 0 for branch in scores["branches"])
+    out = capsys.readouterr().out
+    assert "in the engine:" in out and "engine against itself 60.0 dB" in out
+    assert read_video(tmp_path / "out" / "rollout.mp4").shape[0] == 9 + 8
+
+
+def test_another_world_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    world, name = str(save_tiny_world(tmp_path / "tiny")), record(tmp_path)
+    play_with(monkeypatch, OtherPlace)
+    words = ["rollout", "--world", world, "--prefix", f"store:{name}@20", "--actions", "back 2", "--against", "engine"]
+    assert cli.main([*words, "--out", "out"]) == 2
+    error = capsys.readouterr().err
+    assert "does not repeat the recorded past" in error and "metres 10.00" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
