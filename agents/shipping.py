@@ -73,7 +73,7 @@ def ship(
     run: Path,
     tokenizer: Path,
     latents: Path,
-    data: Path,
+    data: str | Path,
     out: Path,
     starts: int = 32,
     split: Split = "test",

@@ -41,7 +41,7 @@ APART = 1_000_000_000
 
 def run_tokenizer(
     *,
-    data: Path,
+    data: str | Path,
     folder: Path,
     tokenizer: TokenizerConfig,
     training: TokenizerTraining,
@@ -136,7 +136,7 @@ def side_by_side(model: VideoTokenizer, chunks: torch.Tensor) -> NDArray[np.uint
 
 
 def cache_latents(
-    data: Path,
+    data: str | Path,
     tokenizer: Path,
     folder: Path,
     splits: Sequence[Split] = ("train", "validation"),
@@ -176,7 +176,7 @@ def cache_latents(
 
 def run_dynamics(
     *,
-    data: Path | None,
+    data: str | Path | None,
     tokenizer: Path,
     latents: Path,
     folder: Path,

@@ -3,6 +3,7 @@
 Paths are relative to the store and written with ``/``.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -60,9 +61,19 @@ class Folder(Protocol):
         ...
 
 
+def is_url(where: str | os.PathLike[str]) -> bool:
+    """Whether a place is meant for fsspec."""
+    return isinstance(where, str) and _URL.match(where) is not None
+
+
 def open_folder(where: str | os.PathLike[str]) -> Folder:
-    """The folder behind a path or a URL; ``file://`` and plain paths are folders of this machine."""
-    if isinstance(where, str) and _URL.match(where):
+    """The folder behind a path or a URL; ``file://`` and plain paths are folders of this machine.
+
+    Raises:
+        NotADirectoryError: it is a file.
+        UserError: the URL's protocol is unknown or needs a package that is missing.
+    """
+    if isinstance(where, str) and is_url(where):
         if where.startswith("file://"):
             return LocalFolder(Path(where.removeprefix("file://")))
         from worldsim.datasets.remote import RemoteFolder
@@ -75,6 +86,8 @@ class LocalFolder:
     """A folder of this machine."""
 
     def __init__(self, path: Path):
+        if path.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         self.local: Path | None = path
         self.url = str(path)
         self._path = path

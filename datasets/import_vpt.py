@@ -75,7 +75,8 @@ def is_index(path: Path) -> bool:
         listed = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(listed, dict) and {"basedir", "relpaths"} <= listed.keys()
+    paths = listed.get("relpaths") if isinstance(listed, dict) and "basedir" in listed else None
+    return isinstance(paths, list) and all(isinstance(path, str) for path in paths)
 
 
 def find_vpt(source: Path) -> list[Recording]:

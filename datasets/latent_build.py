@@ -104,7 +104,7 @@ def build_latents(
     """
     names = store.names(split) if wanted is None else sorted(wanted)
     if not names:
-        raise ValueError(f"no {split} episodes in {store.path}")
+        raise ValueError(f"no {split} episodes in {store.url}")
     cache, kept = _reusable(folder, store, tokenizer)
 
     def episodes() -> Iterator[dict[str, NDArray]]:

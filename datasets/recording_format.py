@@ -37,22 +37,22 @@ def recording_format(store: EpisodeStore, names: Sequence[str] | None = None) ->
         keys = tuple(about["keys"]) if "keys" in about else None
         found.setdefault((keys, tuple(manifest["size"]), round(float(about.get("fps", 20)))), name)
     if not found:
-        raise ValueError(f"no episodes in {store.path}")
+        raise ValueError(f"no episodes in {store.url}")
     if len(found) > 1:
         (first, a), (second, b), *_ = found.items()
         what = next(w for w, x, y in zip(("actions", "picture sizes", "rates"), first, second, strict=True) if x != y)
         raise ValueError(
-            f"episodes {a} and {b} of {store.path} differ in their {what}: choose with source=, or import them into a "
+            f"episodes {a} and {b} of {store.url} differ in their {what}: choose with source=, or import them into a "
             "common form"
         )
     (keys, (width, height), fps), name = next(iter(found.items()))
     size = store.read(name, 0, 1).actions.shape[1]
     if keys is None:
         if size != MINECRAFT.size:
-            raise ValueError(f"episode {name} of {store.path} does not say what its {size} action values are")
+            raise ValueError(f"episode {name} of {store.url} does not say what its {size} action values are")
         keys = MINECRAFT.keys
     if size - len(keys) not in (0, 2):
-        raise ValueError(f"episode {name} of {store.path} names {len(keys)} keys for {size} action values")
+        raise ValueError(f"episode {name} of {store.url} names {len(keys)} keys for {size} action values")
     return RecordingFormat(
         spec=ActionSpec(keys=keys, camera=size - len(keys) == 2), height=height, width=width, fps=fps
     )

@@ -127,6 +127,25 @@ def test_a_store_of_several_games_trains_on_those_that_are_chosen(
         assert "fits licence=CC-BY-*" in capfd.readouterr().err
 
 
+def test_a_store_behind_a_url_is_trained_on(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    url = "memory://road/store"
+    for name in EpisodeStore(store).names():
+        EpisodeStore(url).append(EpisodeStore(store).read(name), name)
+    words = ["train", "tokenizer", f"data={url}", "folder=tok", "training.steps=1", "batch=1", "chunks=2", *TINY]
+    assert cli.main(words) == 0
+    (trained_on,) = read_metadata(tmp_path / "tok" / "tokenizer.safetensors")["trained_on"]["stores"]
+    assert trained_on["store"] == url and sorted(trained_on["episodes"]) == EpisodeStore(store).names("train")
+    words = ["train", "dynamics", f"data={url}", "tokenizer=tok/tokenizer.safetensors", "model=tiny"]
+    words += ["training.steps=1", "training.compile=false", "batch=1", "frames=4", "folder=dyn"]
+    assert cli.main(words) == 2
+    assert "latents is missing" in capfd.readouterr().err
+    assert cli.main([*words, "latents=cache"]) == 0
+    assert (tmp_path / "cache" / "train" / "index.json").is_file()
+
+
 def test_data_commands(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -142,6 +161,10 @@ def test_data_commands(
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
+    (tmp_path / "nothing").mkdir()
+    for command in ("summary", "list", "verify", "index"):
+        assert cli.main(["data", command, "data=nothing"]) == 2
+        assert "no episode store" in capsys.readouterr().err
     assert cli.main(["data", "verify", f"data={store}"]) == 1
     assert "5 of 6 episodes are whole" in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ from tests.import_film import assert_aligned, film, random_actions, write_film
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.import_cursor import draw_cursor
 from worldsim.datasets.import_recording import Footage, piece
-from worldsim.datasets.import_vpt import KEYS, find_vpt, open_vpt, state_lag, vpt_actions
+from worldsim.datasets.import_vpt import KEYS, find_vpt, is_index, open_vpt, state_lag, vpt_actions
 from worldsim.datasets.importers import import_recordings
 from worldsim.datasets.latent_build import body_motion
 from worldsim.datasets.store import EpisodeStore
@@ -279,6 +279,12 @@ def test_files_of_one_sitting_share_a_split(tmp_path: Path):
         write_film(tmp_path / f"{name}.mp4", np.zeros((2, 22), np.float32))
     first, second, other = find_vpt(tmp_path)
     assert first.group == second.group != other.group and first.split == second.split
+
+
+@pytest.mark.parametrize("text", ['{"basedir": 3, "relpaths": [1]}', '{"relpaths": ["a"]}', "[]", "{", "\xff"])
+def test_other_json_files_are_no_index(tmp_path: Path, text: str):
+    (tmp_path / "a.json").write_text(text, encoding="latin-1")
+    assert not is_index(tmp_path / "a.json")
 
 
 def test_an_index_lists_what_lies_beside_it(tmp_path: Path):

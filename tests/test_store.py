@@ -186,6 +186,13 @@ def test_a_map_seed_cannot_enter_a_split_that_is_not_its_own(tmp_path: Path):
         EpisodeStore(tmp_path).append(make_episode(6, seed=1, split="train"), "a")
 
 
+def test_a_file_is_no_store(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for where in (tmp_path / "file", f"file://{tmp_path}/file"):
+        with pytest.raises(NotADirectoryError, match="file"):
+            EpisodeStore(where)
+
+
 def test_mistakes_are_told(tmp_path: Path):
     store = EpisodeStore(tmp_path)
     store.append(make_episode(), "a")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import worldsim
-from worldsim.cli_check import open_store
 from worldsim.cli_config import compose_config, required
+from worldsim.cli_store import open_store
 from worldsim.datasets.governance import SHORT, identity, read_training_record, stores_of
 from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.withdrawal import checkpoints_that_saw, derived_from, seen_by, withdraw, withdrawals
@@ -61,7 +61,7 @@ def _state(store: EpisodeStore, name: str, short: str) -> str:
 def withdraw_episode(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data withdraw``: takes an episode out and names every checkpoint that saw it."""
     config = compose_config("data_withdraw", overrides, flags)
-    store = open_store(config)
+    store = open_store(required(config, "data", "data=data/luanti"))
     name = required(config, "episode", "worldsim data withdraw data=data/luanti s0-w0000-e00 reason=...")
     reason = required(config, "reason", "reason='the player asked for it'")
     folders = [Path(folder) for folder in str(config.checkpoints or "").split(os.pathsep) if folder]

@@ -134,7 +134,7 @@ def _spans(store: EpisodeStore, config: DictConfig) -> list[tuple[str, int, int]
         starts = list(range(0, max(1, total - config.frames // 2), config.frames))
         spans += [(name, a, b) for a, b in zip(starts, [*starts[1:], total], strict=True)]
     if not spans:
-        raise UserError(f"there is no {config.split or ''} episode in {store.url}")
+        raise UserError(f"there is no {config.split + ' ' if config.split else ''}episode in {store.url}")
     return spans
 
 

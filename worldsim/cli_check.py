@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from worldsim.cli_config import build, compose_config, required, run_folder
+from worldsim.cli_store import open_store
 from worldsim.datasets.check import CheckLimits, Report, as_json, check_store
 from worldsim.datasets.store import EpisodeStore
 
@@ -25,7 +25,7 @@ def check(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     from worldsim.datasets.check_html import as_html
 
     config = compose_config("data_check", overrides, flags, {"limits": CheckLimits})
-    store = open_store(config)
+    store = open_store(required(config, "data", STORE))
     with progress_of("checking") as progress:
         report = check_store(
             store,
@@ -80,7 +80,7 @@ def repair(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.datasets.repair import repair as repair_store
 
     config = compose_config("data_repair", overrides, flags)
-    store = open_store(config)
+    store = open_store(required(config, "data", STORE))
     out = None if config.out is None else EpisodeStore(config.out)
     with progress_of("repairing") as progress:
         report = repair_store(
@@ -102,7 +102,7 @@ def card(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.datasets.card import write_card
 
     config = compose_config("data_card", overrides, flags)
-    store = open_store(config)
+    store = open_store(required(config, "data", STORE))
     with progress_of("looking") as progress:
         report = check_store(
             store,
@@ -114,18 +114,6 @@ def card(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             progress=progress,
         )
     print(write_card(store, report, Path(config.out or store.path / "card")))
-
-
-def open_store(config: DictConfig) -> EpisodeStore:
-    """The store that ``data=`` names.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    path = Path(required(config, "data", STORE))
-    if not path.is_dir():
-        raise FileNotFoundError(f"no such store: {path}")
-    return EpisodeStore(path)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 
 from worldsim.cli_config import compose_config, required
+from worldsim.datasets.catalogue import EPISODES
+from worldsim.datasets.folder import is_url
 from worldsim.datasets.governance import EpisodeFilter
 from worldsim.datasets.store import EpisodeStore
 
@@ -18,8 +20,10 @@ def open_store(where: str, **options: Any) -> EpisodeStore:
     Raises:
         FileNotFoundError: it is not.
     """
-    if "://" not in where and not Path(where).is_dir():
+    if not is_url(where) and not Path(where).is_dir():
         raise FileNotFoundError(f"no such store: {where}")
+    if not is_url(where) and not Path(where, EPISODES).is_dir():
+        raise FileNotFoundError(f"{where} is no episode store: it has no folder {EPISODES!r}")
     return EpisodeStore(where, **options)
 
 

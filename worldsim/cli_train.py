@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from worldsim.cli_config import build, compose_config, plain, required, run_folder
 from worldsim.cli_store import filter_of
+from worldsim.datasets.folder import is_url
 from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.errors import UserError
 
@@ -25,7 +26,7 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
     groups = {"training": TokenizerTraining, "model": TokenizerConfig}
     config = compose_config("train_tokenizer", overrides, flags, groups)
-    data = existing(required(config, "data", STORE))
+    data = store_at(required(config, "data", STORE))
     use_threads(config.threads)
     run_tokenizer(
         data=data,
@@ -50,7 +51,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     # A finished cache of latents alone will do: it says what it is of.
     data = None
     if config.data is not None or config.latents is None:
-        data = existing(required(config, "data", STORE))
+        data = store_at(required(config, "data", STORE))
         config.latents = config.latents or latents_of(data, filter_of(config))
     also = [existing(store) for store in ([config.also] if isinstance(config.also, str) else config.also)]
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
@@ -80,7 +81,7 @@ def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.world_config import SamplingConfig
 
     config = compose_config("train_export", overrides, flags, {"sampling": SamplingConfig})
-    data = existing(required(config, "data", STORE))
+    data = store_at(required(config, "data", STORE))
     out = Path(required(config, "out", "out=worlds/mine"))
     clips = ship(
         run=existing(required(config, "run", "run=runs/dynamics")),
@@ -104,7 +105,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.datasets.store import EpisodeStore
 
     config = compose_config("eval", overrides, flags)
-    store = EpisodeStore(existing(required(config, "data", STORE)))
+    store = EpisodeStore(store_at(required(config, "data", STORE)))
     world = worldsim.load(config.world)
     frames = config.prefix + config.chunks * world.chunk
     # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
@@ -161,11 +162,27 @@ def device_of(name: str | None) -> str:
     return name
 
 
-def latents_of(data: Path, only: EpisodeFilter) -> str:
-    """Where the latents of a store are kept unless told otherwise: each choice of episodes has a folder of its own."""
+def latents_of(data: str, only: EpisodeFilter) -> str:
+    """Where the latents of a store are kept unless told otherwise: each choice of episodes has a folder of its own.
+
+    Raises:
+        UserError: the store is behind a URL, and there is no folder beside it.
+    """
+    if is_url(data):
+        raise UserError(f"latents is missing: {data} is elsewhere; give a folder here, say latents=data/latents")
+    data = data.rstrip("/")
     if only == ALL:
         return f"{data}-latents"
     return f"{data}-latents-{hashlib.sha256(repr(only).encode()).hexdigest()[:8]}"
+
+
+def store_at(where: str) -> str:
+    """An episode store that must be there, where it is on this machine.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    return where if is_url(where) else str(existing(where))
 
 
 def use_threads(threads: int | None) -> None:
