@@ -16,6 +16,8 @@ from worldsim.datasets.stillness import FROZEN_DIFFERENCE
 Severity = Literal["failure", "warning", "note"]
 # Names of episodes in a message.
 NAMED = 5
+# A lag that is found in fewer of the resampled recordings than this is none to speak of.
+EVEN = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,9 @@ def judge_alignment(alignment: Alignment, limits: CheckLimits) -> list[Finding]:
                 f"mouse (lag {lag.frames:+d}, confidence {lag.confidence:.2f})"
             )
             found.append(Finding("alignment", "failure", text))
+        elif lag.frames and lag.confidence < EVEN:
+            text = f"{alignment.group}: too little is told of the {what} to say whether it lags"
+            found.append(Finding("alignment", "note", text))
         elif lag.frames:
             text = f"{alignment.group}: the {what} may lag by {lag.frames:+d} (confidence {lag.confidence:.2f})"
             found.append(Finding("alignment", "warning", text))
