@@ -62,7 +62,8 @@ def run_tokenizer(
     """
     store, r = EpisodeStore(data), tokenizer.chunk
     check_splits(store, only)
-    longest = int(store.index().frames[only.rows(store, "train")].max(initial=0))
+    index = store.index()
+    longest = int(index.frames[only.rows(index, "train", store.url)].max(initial=0))
     frames = max(1, min(chunks * r, longest // r * r))
     clips = ClipSampler(store, "train", frames=frames, batch=batch, seed=seed, only=only)
     held_out = ClipSampler(store, "validation", frames=frames, batch=16, seed=12345, only=only)
@@ -106,7 +107,7 @@ def check_splits(store: EpisodeStore, only: EpisodeFilter) -> None:
         UserError: a split is empty.
     """
     for split in ("train", "validation"):
-        if not len(only.rows(store, split)):
+        if not only.names(store, split):
             raise UserError(
                 f"{store.url} has no {split} episodes: by default the map's seed or the recording's name decides the "
                 f"split; record or import some with split={split}"

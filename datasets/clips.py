@@ -73,7 +73,7 @@ class ClipSampler:
         self.threads = min(4, os.cpu_count() or 1) if threads is None else max(1, threads)
         self.caption = caption
         self._index = store.index()
-        rows = only.rows(store, split)
+        rows = only.rows(self._index, split, store.url)
         self._rows = rows[self._index.frames[rows] >= frames]
         self._ends = np.cumsum(self._index.frames[self._rows] - (frames - 1), dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None

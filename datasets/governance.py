@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from worldsim.datasets.index import EpisodeIndex
 from worldsim.datasets.manifest import json_sha256
 from worldsim.datasets.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
@@ -36,6 +37,14 @@ ALTERNATIVES, EXCLUDES = "|", "-"
 def identity(manifest: Mapping[str, Any]) -> str:
     """An episode's identity: the sha256 of its manifest (as ``EpisodeStore.manifest`` gives it)."""
     return json_sha256({key: value for key, value in manifest.items() if key != "sha256"})
+
+
+def origins_of(provenance: Mapping[str, Any]) -> list[str]:
+    """16 digits of the identity of the episode that this one is a copy or a part of, and of that one's, and so on."""
+    found = (provenance.get(kind) for kind in ("copied", "salvaged"))
+    copied, salvaged = (about if isinstance(about, Mapping) else {} for about in found)
+    digits = [*copied.get("identities", ()), salvaged.get("identity", "")]
+    return [str(one)[:SHORT] for one in digits if one]
 
 
 def missing_fields(manifest: Mapping[str, Any]) -> list[str]:
@@ -66,15 +75,14 @@ class EpisodeFilter:
     licence: str | None = None
     source: str | None = None
 
-    def rows(self, store: EpisodeStore, split: Split | None = None) -> NDArray[np.int64]:
-        """Rows of the store's index that fit, of one split if given.
+    def rows(self, index: EpisodeIndex, split: Split | None = None, where: str = "the store") -> NDArray[np.int64]:
+        """Rows of a store's index that fit, of one split if given; ``where`` names the store in messages.
 
         Raises:
             UserError: episodes are there, and none fits.
         """
         if split is not None and split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-        index = store.index()
         rows = everything = index.rows(split=split)
         for label, patterns in (("licence", self.licence), ("source", self.source)):
             fits = np.array([_fits(value, patterns) for value in index.labels[label]], bool)
@@ -82,14 +90,15 @@ class EpisodeFilter:
         if len(everything) and not len(rows):
             there = (f"{label}s: {'; '.join(sorted(index.labels[label]))}" for label in ("licence", "source"))
             raise UserError(
-                f"no {split or ''} episode of {store.url} fits licence={self.licence or '*'} "
+                f"no {split or ''} episode of {where} fits licence={self.licence or '*'} "
                 f"source={self.source or '*'}; {'; '.join(there)}"
             )
         return rows
 
     def names(self, store: EpisodeStore, split: Split | None = None) -> list[str]:
         """Sorted names of the episodes that fit. Raises UserError: episodes are there, and none fits."""
-        return store.index().names_of(self.rows(store, split))
+        index = store.index()
+        return index.names_of(self.rows(index, split, store.url))
 
 
 ALL = EpisodeFilter()
@@ -127,7 +136,7 @@ def training_record(
     Returns:
         ``{"format": 1, "stores": [{"store", "digest", "frames", "hours", "licences", "sources", "episodes"}]}``:
         ``digest`` is the sha256 of all identities, sorted; ``episodes`` has 16 digits of each by name; ``licences`` and
-        ``sources`` count episodes.
+        ``sources`` count episodes; ``origins``, if there are copies, has the digits of what they were copied from.
 
     Raises:
         ValueError: there is no episode, or ``before`` is not a record.
@@ -144,6 +153,7 @@ def episode_record(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "fps": float(manifest["provenance"].get("fps") or 20),
         "licence": licence_of(manifest),
         "source": source_of(manifest),
+        "origins": origins_of(manifest["provenance"]),
     }
 
 
@@ -167,6 +177,9 @@ def join_record(
         "sources": dict(Counter(e["source"] for e in ordered)),
         "episodes": {e["name"]: e["identity"][:SHORT] for e in ordered},
     }
+    # Caches of older versions do not tell.
+    if origins := {e["name"]: e["origins"] for e in ordered if e.get("origins")}:
+        one["origins"] = origins
     earlier = [] if before is None else [s for s in stores_of(before) if s["digest"] != one["digest"]]
     return {"format": RECORD_FORMAT, "stores": [*earlier, one]}
 

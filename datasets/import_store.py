@@ -6,7 +6,7 @@ from typing import Any
 
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.catalogue import EPISODES
-from worldsim.datasets.governance import SHORT, identity
+from worldsim.datasets.governance import SHORT, identity, origins_of
 from worldsim.datasets.import_recording import Footage, Recording
 from worldsim.datasets.store import SPLITS, EpisodeStore
 
@@ -51,8 +51,9 @@ def open_episode(store: EpisodeStore, name: str) -> Footage:
     size = whole.actions.shape[1]
     if size - len(about["keys"]) not in (0, 2):
         raise ValueError(f"it names {len(about['keys'])} keys for {size} action values")
-    which = {"store": store.url, "episode": name, "identity": identity(manifest)[:SHORT]}
-    about["copied"] = which | {"created": about.get("created")}
+    # What it was copied from, and what that was copied from: whoever withdraws one of them finds the copies.
+    identities = [identity(manifest)[:SHORT], *origins_of(about)]
+    about["copied"] = {"store": store.url, "episode": name, "identities": identities, "created": about.get("created")}
     return Footage(
         frames=lambda: iter(whole.frames),
         actions=whole.actions,

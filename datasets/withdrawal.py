@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def seen_by(record: Mapping[str, Any], withdrawn: Sequence[Withdrawal]) -> list[
     """Withdrawn episodes that a training record holds, each with the store it was read from."""
     seen = []
     for one in stores_of(record):
-        known = set(one["episodes"].values())
+        known = {*one["episodes"].values(), *chain(*one.get("origins", {}).values())}
         for withdrawal in withdrawn:
             # Without a readable manifest only the name is left to go by.
             by_name = not withdrawal.identity and withdrawal.name in one["episodes"]

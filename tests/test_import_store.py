@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.import_film import assert_aligned, film, random_actions
 from tests.test_store import data_files
 from worldsim import cli
 from worldsim.actions import MINECRAFT
+from worldsim.checkpoint import save_tensors
 from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import training_record
 from worldsim.datasets.import_formats import detect_format
 from worldsim.datasets.import_store import find_store
 from worldsim.datasets.importers import ImportOptions, import_recordings
@@ -51,7 +54,7 @@ def test_episodes_come_over_as_they_were_and_say_from_where(source: EpisodeStore
             assert one.provenance[kept] == was.provenance[kept]
         copied = one.provenance["copied"]
         assert copied["episode"] == name and copied["created"] == "2026-01-01T00:00:00Z"
-        assert source.digest(name).startswith(copied["identity"])
+        assert [source.digest(name)[:16]] == copied["identities"]
     assert import_recordings(EpisodeStore(store.path), find_store(source.path)).there == 3
 
 
@@ -68,6 +71,26 @@ def test_scaling_and_slowing_keep_the_alignment(source: EpisodeStore, tmp_path: 
     episode, was = slow.read("map0"), source.read("map0")
     np.testing.assert_array_equal(episode.frames, was.frames[::2])
     np.testing.assert_allclose(episode.actions[:-1, -1], was.actions[:18, -1].reshape(-1, 2).sum(1), atol=1e-5)
+
+
+def test_withdrawing_an_episode_names_checkpoints_trained_on_copies_of_it(
+    source: EpisodeStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    first, second = EpisodeStore(tmp_path / "first"), EpisodeStore(tmp_path / "second")
+    import_recordings(first, find_store(source.path), ImportOptions(size=(32, 16)))
+    import_recordings(second, find_store(first.path))
+    for number, store in enumerate((first, second)):
+        about = {"trained_on": training_record(store, store.names("train"))}
+        save_tensors(tmp_path / "runs" / f"{number}.safetensors", {"x": torch.zeros(1)}, about)
+    about = {"trained_on": training_record(second, ["map1"])}
+    save_tensors(tmp_path / "runs" / "other.safetensors", {"x": torch.zeros(1)}, about)
+    words = ["data", "withdraw", f"data={source.path}", "map0", "reason=asked for", f"checkpoints={tmp_path}/runs"]
+    assert cli.main(words) == 0
+    said = capfd.readouterr().out
+    assert "0.safetensors was trained on map0" in said and "1.safetensors was trained on map0" in said
+    assert "2 checkpoint files" in said
+    assert cli.main(["data", "audit", f"{tmp_path}/runs/1.safetensors", f"data={source.path}"]) == 1
+    assert "WITHDRAWN" in capfd.readouterr().out
 
 
 def test_parts_of_a_cut_recording_are_found_again(source: EpisodeStore, tmp_path: Path):

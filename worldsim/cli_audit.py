@@ -40,7 +40,8 @@ def _print_store(one: Mapping[str, Any], path: Path) -> bool:
     by_name = {w.name: w for w in gone.values() if not w.identity}
     store = EpisodeStore(path)
     for name, short in episodes.items():
-        found = gone.get(short) or by_name.get(name)
+        origins = one.get("origins", {}).get(name, ())
+        found = next((gone[digits] for digits in (short, *origins) if digits in gone), None) or by_name.get(name)
         words = f"WITHDRAWN {found.when}: {found.reason}" if found else _state(store, name, short) if there else ""
         print(f"    {name}  {short}  {words}".rstrip())
     if not there:

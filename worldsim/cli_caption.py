@@ -129,7 +129,7 @@ def _spans(store: EpisodeStore, config: DictConfig) -> list[tuple[str, int, int]
     """Each episode cut into clips of equal length; a rest shorter than half of one belongs to the last."""
     spans = []
     index = store.index()
-    for row in filter_of(config).rows(store, config.split).tolist():
+    for row in filter_of(config).rows(index, config.split, store.url).tolist():
         name, total = index.name(row), int(index.frames[row])
         starts = list(range(0, max(1, total - config.frames // 2), config.frames))
         spans += [(name, a, b) for a, b in zip(starts, [*starts[1:], total], strict=True)]
