@@ -162,7 +162,7 @@ def device_of(name: str | None) -> str:
     return name
 
 
-def latents_of(data: str, only: EpisodeFilter) -> str:
+def latents_of(data: str | Path, only: EpisodeFilter) -> str:
     """Where the latents of a store are kept unless told otherwise: each choice of episodes has a folder of its own.
 
     Raises:
@@ -170,10 +170,8 @@ def latents_of(data: str, only: EpisodeFilter) -> str:
     """
     if is_url(data):
         raise UserError(f"latents is missing: {data} is elsewhere; give a folder here, say latents=data/latents")
-    data = data.rstrip("/")
-    if only == ALL:
-        return f"{data}-latents"
-    return f"{data}-latents-{hashlib.sha256(repr(only).encode()).hexdigest()[:8]}"
+    beside = f"{Path(data)}-latents"
+    return beside if only == ALL else f"{beside}-{hashlib.sha256(repr(only).encode()).hexdigest()[:8]}"
 
 
 def store_at(where: str) -> str:
