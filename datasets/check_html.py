@@ -69,7 +69,8 @@ frames. The longest column should be at 0.</p>
 <h2>Actions</h2>
 {% for count, keys, mouse in actions %}<p>{{ "{:,}".format(count.rows) }} frames with known actions
 ({{ "{:,}".format(count.unknown) }} unknown), {{ "%.1f"|format(100 * count.idle_share) }} % idle.</p>
-<div class="charts"><div>{{ keys }}</div>{% for title, chart in mouse %}<div>{{ chart }}<p>{{ title }}</p></div>
+<div class="charts"><div>{{ keys }}<p>share of frames in which each key is down (times pressed)</p></div>
+{% for title, chart in mouse %}<div>{{ chart }}<p>{{ title }}</p></div>
 {% endfor %}</div>{% else %}<p>None could be read.</p>{% endfor %}
 {% if frozen %}<h2>Longest still stretches</h2>{% for words, uri in frozen %}
 <figure><img src="{{ uri }}" alt="{{ words }}"><figcaption>{{ words }}</figcaption></figure>{% endfor %}{% endif %}
