@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from worldsim.agents.evaluate import Clips
+from worldsim.agents.eval_clips import Clips
 from worldsim.trust import LEVEL, STATISTICS, Trust
 from worldsim.world import WorldModel
 
@@ -62,7 +62,7 @@ def dream_samples(
     count = (clips.frames.shape[1] - prefix) // world.chunk
     parts, truths = [], []
     for at in range(0, total, rows):
-        one = Clips(**{name: value[at : at + rows] for name, value in vars(clips).items()})
+        one = clips.part(slice(at, at + rows))
         seeds = np.arange(at, at + len(one.frames))
         truths.append(world.encode(one.frames[:, : prefix + count * world.chunk])[:, -count:])
         parts.append(_dream(world, one, prefix, seeds, truths[-1], [seeds + total] if twice else []))
@@ -99,7 +99,7 @@ def _dream(
             "statistics": out.statistics,
             "error": _distance(out.latents, truth_BKCHW[:, k]),
             "horizon": np.full(len(seeds), k + 1),
-            "seeds": clips.seeds,
+            "seeds": clips.maps,
             "log residual of the last step": (states[0].doubt[:, 1] - doubt).numpy(),
             "change of latents": _distance(out.latents, before),
             "lost sharpness": sharp / _sharpness(out.frames[:, -1]),

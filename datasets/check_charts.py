@@ -1,7 +1,7 @@
 """Charts and pictures for reports: inline SVG, and JPEG as data URIs, so that a report is one file."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from html import escape
 from typing import cast
@@ -11,8 +11,11 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
+from worldsim.datasets.report_style import CURVES
+
 Picture = NDArray[np.uint8]
 WIDTH, BAR, GAP, LABEL = 640, 18, 4, 130
+_ANCHOR = {0.0: "start", 0.5: "middle", 1.0: "end"}
 
 
 def jpeg(picture: Picture, quality: int = 4) -> bytes:
@@ -72,6 +75,51 @@ def columns(rows: Sequence[tuple[str, float]], title: str, *, marked: int | None
             f'<text x="{(i + 0.5) * step:.1f}" y="{height + 16}" text-anchor="middle">{escape(name)}</text>'
         )
     return _svg(height + 22, "".join(parts), title)
+
+
+def lines(
+    curves: Mapping[str, tuple[Sequence[float | None], Sequence[float | None] | None, Sequence[float | None] | None]],
+    title: str,
+    x: tuple[float, float],
+    *,
+    height: int = 220,
+    fixed: tuple[float, float] | None = None,
+) -> str:
+    """Curves with their intervals.
+
+    Args:
+        curves: by name, the values and their lower and upper bounds (None without), evenly spaced; None leaves a gap.
+        title: of the chart.
+        x: what the first and the last value stand for.
+        height: in the chart's pixels.
+        fixed: lowest and highest value shown; default: what the curves need.
+    """
+    known = [v for c in curves.values() for part in c if part is not None for v in part if v is not None]
+    low, high = fixed or (min(known, default=0.0), max(known, default=1.0))
+    span = (high - low) or 1.0
+    left, bottom = 46, height - 20
+
+    def at(i: int, count: int, value: float) -> str:
+        across = left + (WIDTH - left - 8) * (i / max(1, count - 1))
+        return f"{across:.1f},{bottom - (bottom - 8) * (min(max(value, low), high) - low) / span:.1f}"
+
+    parts = [f'<line x1="{left}" x2="{WIDTH - 8}" y1="{bottom}" y2="{bottom}"/>']
+    for share in (0.0, 0.5, 1.0):
+        y, mark = bottom - (bottom - 8) * share, f"{low + share * span:.3g}"
+        across, at_x = left + (WIDTH - left - 8) * share, f"{x[0] + share * (x[1] - x[0]):.3g}"
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{mark}</text>')
+        parts.append(f'<text x="{across:.1f}" y="{height - 4}" text-anchor="{_ANCHOR[share]}">{at_x}</text>')
+    for number, (name, (values, lower, upper)) in enumerate(curves.items()):
+        colour = CURVES[number % len(CURVES)]
+        if lower is not None and upper is not None:
+            band = [(i, a, b) for i, (a, b) in enumerate(zip(lower, upper, strict=True)) if None not in (a, b)]
+            there = [at(i, len(values), cast(float, b)) for i, _, b in band]
+            back = [at(i, len(values), cast(float, a)) for i, a, _ in reversed(band)]
+            parts.append(f'<polygon points="{" ".join(there + back)}" fill="{colour}"/>')
+        points = " ".join(at(i, len(values), v) for i, v in enumerate(values) if v is not None)
+        parts.append(f'<polyline points="{points}" stroke="{colour}"><title>{escape(name)}</title></polyline>')
+        parts.append(f'<text x="{left + 8}" y="{22 + 15 * number}" style="fill:{colour}">{escape(name)}</text>')
+    return _svg(height, "".join(parts), title)
 
 
 def _svg(height: float, inside: str, title: str) -> str:

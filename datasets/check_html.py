@@ -14,6 +14,7 @@ from worldsim.datasets.check_charts import bars, columns, picture_uri, sheet
 from worldsim.datasets.check_chunks import ArrayChunks, DamagedArrayError, arrays_folder
 from worldsim.datasets.check_judge import Alignment
 from worldsim.datasets.check_pictures import thumbnail
+from worldsim.datasets.report_style import STYLE
 
 # Pictures of the contact sheet, and of each kind of finding.
 SHEET, EXAMPLES = 48, 6
@@ -26,24 +27,7 @@ PAIR_TITLES = {
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Check of {{ store }}</title>
-<style>
-:root { color-scheme: light dark; --ink: light-dark(#1c2430, #e4e8ee); --soft: light-dark(#5b6675, #9aa5b4);
-        --back: light-dark(#fff, #14181e); --line: light-dark(#d8dee6, #303842); --bar: light-dark(#3b76c4, #6ea3e6);
-        --bad: light-dark(#b3261e, #ff8a80); --warn: light-dark(#8a5a00, #ffca66);
-        --good: light-dark(#1b6e3a, #7fd49b) }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; color: var(--ink);
-       background: var(--back) }
-h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line) }
-h3 { font-size: 1rem; margin-bottom: .3rem }
-table { border-collapse: collapse } td, th { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-.failure { color: var(--bad); font-weight: 600 } .warning { color: var(--warn) } .note, .soft { color: var(--soft) }
-.good { color: var(--good); font-weight: 600 }
-img { max-width: 100%; image-rendering: pixelated } figure { margin: .6rem 0 } figcaption { color: var(--soft) }
-svg { width: 100%; max-width: 640px; font-size: 12px } svg text { fill: var(--ink) } svg rect { fill: var(--bar) }
-svg rect.marked { fill: var(--good) } svg line { stroke: var(--soft) }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem } .charts > div { flex: 1 1 26rem }
-</style>
+<style>{{ style }}</style>
 <h1>Check of {{ store }}</h1>
 <p>{% if failures %}<span class="failure">{{ failures }} failure{{ "s" if failures > 1 }}</span>
 {% else %}<span class="good">No failure</span>{% endif %}
@@ -86,6 +70,7 @@ def as_html(report: Report) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     thumbs = _contact(report)
     return environment.from_string(PAGE).render(
+        style=Markup(STYLE),
         store=report.store,
         report=report,
         failures=sum(f.severity == "failure" for f in report.findings),

@@ -1,6 +1,5 @@
-"""The commands of a whole road on a tiny store: train a tokenizer, train dynamics, evaluate what came out."""
+"""The commands of a whole road on a tiny store: train a tokenizer, then dynamics."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,9 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_train_tokenizer_then_dynamics_then_evaluate(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_train_tokenizer_then_dynamics(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", "tokenizer", f"data={store}", "folder=tok", "training.steps=2", "batch=2", "chunks=4", *TINY]
     assert cli.main(words) == 0
@@ -72,12 +69,6 @@ def test_train_tokenizer_then_dynamics_then_evaluate(
     for file in ("tokenizer.safetensors", "dit.safetensors"):
         (trained_on,) = read_metadata(tmp_path / "dyn" / "world" / file)["trained_on"]["stores"]
         assert trained_on["store"] == str(store) and len(trained_on["episodes"]) == 2
-    capsys.readouterr()
-    words = ["eval", f"data={store}", "world=dyn/world", "clips=4", "prefix=9", "chunks=3", "folder=eval"]
-    assert cli.main(words) == 0
-    results = json.loads((tmp_path / "eval" / "eval.json").read_text())
-    assert len(results["horizons"]["model"]) == 3 and results["action_use"]["ratio"] > 0
-    assert "PSNR" in capsys.readouterr().out
 
 
 def test_pictures_train_a_world(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

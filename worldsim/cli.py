@@ -95,6 +95,12 @@ COMMANDS: dict[str, Command] = {
         "calibrate how far a world can be believed, by its dreams beside recordings of maps it never saw",
         (WORLD, SEED),
     ),
+    "train inverse": Command(
+        "worldsim.cli_eval:train_inverse",
+        "train_inverse",
+        "train the model that reads actions off pictures, with which eval judges whether dreams show what was done",
+        (SEED,),
+    ),
     "train captioner": Command(
         "worldsim.cli_caption:train_captioner",
         "train_captioner",
@@ -108,9 +114,9 @@ COMMANDS: dict[str, Command] = {
         (("prompt", {"nargs": "?", "metavar": "PROMPT", "help": "a few words"}), SEED),
     ),
     "eval": Command(
-        "worldsim.cli_train:evaluate",
+        "worldsim.cli_eval:evaluate",
         "eval",
-        "measure a world on maps it never saw: picture quality by horizon, obedience to actions, use of actions",
+        "measure a world on maps it never saw: quality by horizon, obedience, counterfactuals, memory, drift, failures",
         (WORLD, SEED),
     ),
     "truth": Command(

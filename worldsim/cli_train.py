@@ -1,13 +1,11 @@
-"""Commands that train and evaluate worlds."""
+"""Commands that train worlds and put them together."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 
 from worldsim.cli_config import build, compose_config, plain, required, run_folder
 from worldsim.cli_store import filter_of
@@ -96,46 +94,6 @@ def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         only=filter_of(config),
     )
     print(f"{clips} start clips: {out}")
-
-
-def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
-    """``worldsim eval``."""
-    import worldsim
-    from worldsim.agents.evaluate import action_use, draw_clips, horizons, obedience
-    from worldsim.datasets.store import EpisodeStore
-
-    config = compose_config("eval", overrides, flags)
-    store = EpisodeStore(store_at(required(config, "data", STORE)))
-    world = worldsim.load(config.world)
-    frames = config.prefix + config.chunks * world.chunk
-    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
-    frames += (1 - frames) % world.chunk
-    clips = draw_clips(store, config.split, config.clips, frames, config.seed, filter_of(config))
-    folder = run_folder("eval", config)
-    with Progress() as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done)
-
-        results = {
-            "action_use": action_use(world, clips),
-            "horizons": horizons(world, clips, config.prefix, progress=show),
-            "obedience": obedience(world, clips, config.prefix, progress=show),
-        }
-    (folder / "eval.json").write_text(json.dumps(results, indent=1))
-    curve, sign = results["horizons"], results["obedience"]
-    print(f"{curve['clips']} clips of {curve['maps']} maps ({config.split}), {config.prefix} frames of past")
-    for chunk in sorted({0, 4, 9, curve["chunks"] - 1} & set(range(curve["chunks"]))):
-        print(f"chunk {chunk + 1:3d}: PSNR {curve['model'][chunk]:.2f} dB, last frame {curve['repeat'][chunk]:.2f} dB")
-    print(f"chunks above repeating the last frame: {curve['chunks_above_repeat']} of {curve['chunks']}")
-    print(f"opposite turns move the picture in opposite, correct directions: {sign['camera_opposite_and_correct']:.1%}")
-    walks = sign["forward_expands"], sign["back_contracts"], sign["forward_expands_back_contracts"]
-    print(f"forward expands it: {walks[0]:.1%}, back contracts it: {walks[1]:.1%}, both: {walks[2]:.1%}")
-    print(f"loss under shuffled actions: {results['action_use']['ratio']:.2f} times that under the true ones")
-    print(folder / "eval.json")
 
 
 def existing(path: str) -> Path:

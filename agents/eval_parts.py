@@ -1,0 +1,252 @@
+"""The parts of an evaluation: each draws its starts, lets the world dream, and reports."""
+
+from typing import Any
+
+import numpy as np
+
+from worldsim.agents.eval_actions import action_use, delta_report, sign_evidence, sign_report
+from worldsim.agents.eval_branches import all_branches
+from worldsim.agents.eval_clips import Clips, draw_clips, stands_after
+from worldsim.agents.eval_failures import Failures, discontinuities, failure_entry, ignored
+from worldsim.agents.eval_horizons import (
+    PERCEPTUAL_AT,
+    forced_report,
+    free_running,
+    horizon_report,
+    perceptual_report,
+)
+from worldsim.agents.eval_inverse import inverse_report, read_back
+from worldsim.agents.eval_long import (
+    collapsed,
+    long_actions,
+    long_report,
+    long_rollouts,
+    out_of_spread,
+    recorded_run,
+    recorded_spread,
+)
+from worldsim.agents.eval_memory import dig_report, find_digs, memory_report, memory_scores, recall, recorded_revisits
+from worldsim.agents.eval_objects import object_counts, object_report
+from worldsim.agents.eval_recorded import recorded_windows, trust
+from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, rollout, truth_of
+from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part
+from worldsim.agents.inverse_dynamics import load_inverse
+from worldsim.agents.measures import turn_evidence
+from worldsim.errors import UserError
+
+Report = tuple[dict[str, Any], Films]
+# Windows of recorded play on which the measures are tried.
+TRUSTED = 30
+NO_CAMERA = "this game has no camera to look away with"
+NO_INVERSE = "no inverse-dynamics model: worldsim train inverse, then eval inverse=runs/inverse/inverse.safetensors"
+
+
+def clips_of(e: Evaluation, count: int | None = None) -> Clips:
+    """The clips of the horizon curves, or the first ``count`` of a smaller draw."""
+    frames = e.preset.prefix + e.preset.chunks * e.world.chunk
+    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
+    frames += (1 - frames) % e.world.chunk
+    return draw_clips(e.store, e.split, count or e.preset.clips, frames, e.seed)
+
+
+def horizons(e: Evaluation) -> Report:
+    """Free-running quality, Delta PSNR, discontinuities of motion."""
+    clips, p = clips_of(e), e.preset
+    found = free_running(e.world, clips, p.prefix, p.chunks, e.rows, e.progress)
+    report = horizon_report(found, clips.maps, e.thresholds.failure_run, e.seed)
+    report["actions"] = delta_report(found, clips.maps, e.seed)
+    severity, failed = discontinuities(found["change/model"], found["change/recorded"], e.thresholds)
+    jumps = Failures(severity=severity, failed=failed, maps=clips.maps)
+    report["failures"] = {"motion discontinuity": failure_entry("motion discontinuity", jumps, e.thresholds, e.seed)}
+    report["per_clip"] = {
+        "places": [list(place) for place in clips.places],
+        "last_psnr": found["psnr/model"][:, -1].round(3).tolist(),
+    }
+    chosen = report["failures"]["motion discontinuity"]["gallery"]
+    return report, {"motion discontinuity": films(e, clips, chosen)}
+
+
+def films(e: Evaluation, clips: Clips, rows: list[int], count: int = 8) -> np.ndarray:
+    """Some frames of chosen clips: what was recorded, then what is dreamed (n, 2 count, H, W, 3)."""
+    at = np.linspace(0, e.preset.chunks - 1, count).astype(int)
+    return np.stack([np.concatenate([film[at, -1] for film in side_by_side(e, clips, row)]) for row in rows])
+
+
+def side_by_side(e: Evaluation, clips: Clips, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """What was recorded and what is dreamed after the past of one clip, each (K, r, H, W, 3)."""
+    p, part = e.preset, clips.part(slice(row, row + 1))
+    future = future_of(part, p.prefix, p.chunks, e.world.chunk)
+    made = rollout(e.world, begin(e.world, part, p.prefix, row), future)
+    return truth_of(part, p.prefix, p.chunks, e.world.chunk)[0], made[0]
+
+
+def forced(e: Evaluation) -> Report:
+    """Teacher-forced next chunk against the tokenizer's ceiling."""
+    clips, p = clips_of(e), e.preset
+    return forced_report(e.world, clips, p.prefix, p.chunks, p.forced, e.rows, e.seed, e.progress), {}
+
+
+def perceptual(e: Evaluation) -> Report:
+    """ST-LPIPS at some horizons and numbers of steps."""
+    if not e.preset.perceptual:
+        return {"skipped": "preset.perceptual is 0"}, {}
+    clips, p = clips_of(e, e.preset.perceptual), e.preset
+    chunks = min(p.chunks, max(PERCEPTUAL_AT))
+    return perceptual_report(e.world, clips, p.prefix, chunks, e.rows, e.seed, e.progress), {}
+
+
+def actions(e: Evaluation) -> Report:
+    """Loss under shuffled actions; and sign tests, where the game has a camera and walks."""
+    clips, p, limits = clips_of(e), e.preset, e.thresholds
+    report: dict[str, Any] = {"use": action_use(e.world, clips, e.rows, seed=e.seed)}
+    if not first_person(e):
+        return report, {}
+    evidence = sign_evidence(e.world, clips, p.prefix, degrees=limits.turn_degrees, rows=e.rows, progress=e.progress)
+    report["signs"] = sign_report(evidence, clips.maps, e.seed)
+    turns = recorded_windows(e.store, HELD_OUT, TRUSTED)
+    seen = [abs(turn_evidence(list(x[8::2]))) for kind in ("right", "left") for x, _ in turns[kind]]
+    if not seen:
+        return report, {}
+    report["recorded_turn_evidence"] = float(np.mean(seen))
+    severity, failed = ignored(evidence["right"], evidence["left"], report["recorded_turn_evidence"], limits)
+    entry = failure_entry("action ignored", Failures(severity=severity, failed=failed, maps=clips.maps), limits, e.seed)
+    report["failures"] = {"action ignored": entry}
+    chosen = clips.part(np.array(entry["gallery"]))
+    turning = {
+        name: held(e.world, 4, camera=(0.0, s * limits.turn_degrees)) for name, s in (("right", 1), ("left", -1))
+    }
+    made = all_held(e.world, chosen, p.prefix, turning, e.rows)
+    start = chosen.frames[:, None, p.prefix - 1]
+    return report, {
+        "action ignored": np.concatenate([start, made["right"][:, :, -1], start, made["left"][:, :, -1]], 1)
+    }
+
+
+def first_person(e: Evaluation) -> bool:
+    """Whether the world is played with a camera and walks."""
+    return e.world.spec.camera and {"forward", "back"} <= set(e.world.spec.keys)
+
+
+def measures(e: Evaluation) -> Report:
+    """How far the measures of turning and walking can be trusted, on recorded play of held-out maps."""
+    report = trust(e.store, HELD_OUT, e.world, TRUSTED)
+    if not any(report["windows"].values()):
+        return {"skipped": "these recordings tell no pose of a first-person camera"}, {}
+    return report, {}
+
+
+def inverse(e: Evaluation) -> Report:
+    """Actions read back from dreams."""
+    if e.inverse is None:
+        return {"skipped": NO_INVERSE}, {}
+    model = load_inverse(e.inverse)
+    clips, p = clips_of(e, e.preset.inverse_clips), e.preset
+    chunks = min(p.chunks, 20)
+    found = read_back(model, e.world, clips, p.prefix, chunks, e.rows, e.progress)
+    return inverse_report(found, clips.maps, model.keys, e.world.chunk, e.seed), {}
+
+
+def branches(e: Evaluation) -> Report:
+    """Counterfactual branches against the engine's own."""
+    p = e.preset
+    report, film = all_branches(
+        e.world, e.store, e.split, e.branches, p.branch_starts, p.prefix, p.branch_chunks, e.seed, e.progress
+    )
+    return report, {} if film is None else {"branches": film}
+
+
+def long_play(e: Evaluation) -> Report:
+    """A minute of play."""
+    p, limits, fps = e.preset, e.thresholds, e.world.config.fps
+    clips = draw_clips(e.store, e.split, p.long_starts, p.prefix, e.seed + 1)
+    seconds = int(p.long_seconds)
+    spread = recorded_spread(e.store, HELD_OUT, fps, seconds, limits.drift_quantile)
+    moves = long_actions(e.store, clips, p.prefix, seconds * fps)
+    run, film = long_rollouts(e.world, clips, moves, p.prefix, e.rows, e.progress)
+    real = recorded_run(e.store, clips, p.prefix, fps, seconds)
+    report = long_report(run, real, spread, clips.maps, limits.collapse_seconds, e.seed)
+    outside = out_of_spread(run, spread)
+    broken = collapsed(outside, max(1, round(limits.collapse_seconds)))
+    entry = failure_entry(
+        "collapse", Failures(severity=outside.mean(1), failed=broken, maps=clips.maps), limits, e.seed
+    )
+    report["failures"] = {"collapse": entry}
+    start = clips.frames[:, None, p.prefix - 1]
+    return report, {"collapse": np.concatenate([start, film], 1)[entry["gallery"]]}
+
+
+def memory(e: Evaluation) -> Report:
+    """Looking away and back; dug blocks."""
+    p, limits = e.preset, e.thresholds
+    if not first_person(e):
+        return {"skipped": NO_CAMERA}, {}
+    try:
+        clips = draw_clips(e.store, e.split, p.memory_starts, p.prefix, e.seed + 2, stands_after(p.prefix))
+    except UserError as error:
+        return {"skipped": str(error)}, {}
+    scores, returns = memory_scores(e.world, clips, p.prefix, p.memory_gaps, e.rows, e.progress)
+    report = memory_report(scores, recorded_revisits(e.store, HELD_OUT, seed=e.seed), clips.maps, e.seed)
+    gap = p.memory_gaps[len(p.memory_gaps) // 2]
+    kept = recall(scores[gap])
+    lost = Failures(severity=1 - kept, failed=kept < limits.memory_recall, maps=clips.maps)
+    entry = failure_entry("identity drift", lost, limits, e.seed) | {"gap_chunks": gap}
+    report["failures"] = {"identity drift": entry}
+    out: Films = {"identity drift": returns[gap][entry["gallery"]]}
+    digs = find_digs(e.store, HELD_OUT, p.prefix, p.digs) if p.digs else None
+    if digs is None:
+        report["digs"] = {"skipped": "no recorded dig of the held-out maps suits"}
+        return report, out
+    report["digs"], film = dig_report(e.world, digs, p.prefix, gap, limits.persistence, e.rows, e.seed)
+    stays = np.array(report["digs"]["per_start_return"])
+    undone = Failures(severity=-stays, failed=stays < limits.persistence, maps=digs.clips.maps)
+    report["failures"]["causal-state error"] = failure_entry("causal-state error", undone, limits, e.seed)
+    out["causal-state error"] = film[report["failures"]["causal-state error"]["gallery"]]
+    return report, out
+
+
+def objects(e: Evaluation) -> Report:
+    """Doing nothing: what comes and goes by itself."""
+    p, limits = e.preset, e.thresholds
+    try:
+        clips = draw_clips(e.store, e.split, p.still_starts, p.prefix, e.seed + 3, stands_after(p.prefix))
+    except UserError as error:
+        return {"skipped": str(error)}, {}
+    chunks = max(2, round(p.still_seconds * e.world.config.fps / e.world.chunk))
+    lasts = all_held(e.world, clips, p.prefix, {"nothing": held(e.world, chunks)}, e.rows)["nothing"][:, :, -1]
+    first = clips.frames[:, p.prefix - 1]
+    counts = object_counts(first, lasts, limits)
+    report = object_report(counts, chunks * e.world.chunk, clips.maps, e.seed)
+    report["recorded"] = _recorded_objects(e)
+    picked = np.linspace(0, chunks - 1, 7).astype(int)
+    film = np.concatenate([first[:, None], lasts[:, picked]], 1)
+    report["failures"], out = {}, {}
+    for column, kind in ((1, "disappearance"), (0, "spontaneous object")):
+        found = Failures(severity=counts[:, column].astype(float), failed=counts[:, column] > 0, maps=clips.maps)
+        report["failures"][kind] = failure_entry(kind, found, limits, e.seed)
+        out[kind] = film[report["failures"][kind]["gallery"]]
+    return report, out
+
+
+def _recorded_objects(e: Evaluation, ahead: int = 10) -> dict[str, Any]:
+    """The same counts in recorded play: the floor of the measure."""
+    try:
+        clips = draw_clips(e.store, e.split, TRUSTED, 1 + ahead, e.seed + 3, stands_after(1, ahead, 1))
+    except UserError as error:
+        return {"skipped": str(error)}
+    return object_report(
+        object_counts(clips.frames[:, 0], clips.frames[:, 1:], e.thresholds), ahead, clips.maps, e.seed
+    )
+
+
+PARTS: dict[str, Part] = {
+    "horizons": horizons,
+    "actions": actions,
+    "forced": forced,
+    "perceptual": perceptual,
+    "inverse": inverse,
+    "branches": branches,
+    "memory": memory,
+    "objects": objects,
+    "long": long_play,
+    "measures": measures,
+}

@@ -1,0 +1,95 @@
+"""Settings of an evaluation: how much is measured (presets) and what counts as what (thresholds)."""
+
+from dataclasses import dataclass, fields
+
+
+class _Checked:
+    """Numbers have the type of their field, and none is negative."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # pyright: ignore[reportArgumentType]
+            value, wanted = getattr(self, field.name), field.type if field.type in (int, float) else None
+            if wanted is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            elif isinstance(wanted, type) and (type(value) is not wanted or value < 0):
+                raise ValueError(f"{field.name} must be a {wanted.__name__} of 0 or more, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalPreset(_Checked):
+    """How much is measured.
+
+    Attributes:
+        clips: starts of horizon curves and of tests of single actions, drawn evenly over the maps of the split.
+        prefix: frames of the past, 1 + r k.
+        chunks: horizon of the curves.
+        forced: places on the horizon at which the next chunk is also predicted from the true past.
+        perceptual: clips on which ST-LPIPS is measured, at four horizons.
+        long_starts, long_seconds: rollouts for drift.
+        memory_starts: starts for looking away and returning.
+        memory_gaps: chunks between leaving and returning.
+        still_starts, still_seconds: rollouts in which nothing is done.
+        digs: recorded digs that are looked away from.
+        branch_starts, branch_chunks: starts and length of counterfactual branches.
+        inverse_clips: clips whose actions the inverse-dynamics model reads back.
+    """
+
+    clips: int
+    prefix: int
+    chunks: int
+    forced: int
+    perceptual: int
+    long_starts: int
+    long_seconds: float
+    memory_starts: int
+    memory_gaps: tuple[int, ...]
+    still_starts: int
+    still_seconds: float
+    digs: int
+    branch_starts: int
+    branch_chunks: int
+    inverse_clips: int
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is of the wrong type or negative, or there would be no past or no future.
+        """
+        super().__post_init__()
+        object.__setattr__(self, "memory_gaps", tuple(int(g) for g in self.memory_gaps))
+        if min(self.clips, self.prefix, self.chunks, *self.memory_gaps) < 1:
+            raise ValueError("clips, prefix, chunks and memory_gaps must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalThresholds(_Checked):
+    """What counts as a failure; fixed in a file before training.
+
+    Attributes:
+        failure_run: chunks in a row at or below repeating the last frame that end a rollout's horizon.
+        turn_degrees: of the turn, a frame, in sign tests and when looking away.
+        jump_ratio: how many times the recorded change between two chunks a dreamed change may be.
+        jump_grey: mean absolute change (of 255) below which nothing is called a discontinuity.
+        ignored_effect: share of the engine's own response to an action below which it counts as ignored.
+        object_cells: neighbouring cells that must change together to count as one object.
+        object_gain: factor of local contrast by which an appearing object's cell grows, a disappearing one's shrinks.
+        object_contrast: local contrast (of 255) that a cell with something in it has.
+        drift_quantile: of recorded play, outside of which sharpness or colours count as out of its spread.
+        collapse_seconds: out of the spread for so long without a break is a collapse.
+        memory_recall: share of what is remembered without looking away, below which identity is lost.
+        persistence: share of a dug block's change that must be there on return.
+    """
+
+    failure_run: int
+    turn_degrees: float
+    jump_ratio: float
+    jump_grey: float
+    ignored_effect: float
+    object_cells: int
+    object_gain: float
+    object_contrast: float
+    drift_quantile: float
+    collapse_seconds: float
+    memory_recall: float
+    persistence: float

@@ -1,0 +1,222 @@
+"""The numbers that matter, one a line: what was measured, its interval, what it is compared with, what is wanted."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One measured number.
+
+    Attributes:
+        name: what it is.
+        value, low, high: the number and its 95 % interval over maps (None: too few maps).
+        unit: behind the number; "%" multiplies by 100.
+        wanted: the goal in words, "" for none.
+        met: whether the value reaches it; None without a goal.
+        beside: reference rows in words.
+    """
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    wanted: str = ""
+    met: bool | None = None
+    beside: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The number as text."""
+        return number(self.value, self.unit)
+
+    @property
+    def interval(self) -> str:
+        """The interval as text."""
+        if self.low is None or self.high is None:
+            return "one map only" if self.value is not None else ""
+        return f"{number(self.low, self.unit)} to {number(self.high, self.unit)}"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A number for people; shares become percentages."""
+    if value is None:
+        return "-"
+    if unit == "%":
+        return f"{100 * value:.1f} %"
+    digits = 0 if value == int(value) and abs(value) >= 1 else 1 if abs(value) >= 100 else 2
+    return f"{value:.{digits}f}{f' {unit}' if unit else ''}"
+
+
+Goal = tuple[str, Callable[[float], bool]]
+
+
+def at_least(goal: float, unit: str = "") -> Goal:
+    """A goal that is met from a number upwards."""
+    return f"{number(goal, unit)} or more", lambda v: v >= goal
+
+
+def at_most(goal: float, unit: str = "") -> Goal:
+    """A goal that is met up to a number."""
+    return f"{number(goal, unit)} or less", lambda v: v <= goal
+
+
+def line(name: str, found: dict[str, Any] | float | int | None, unit: str = "", goal: Goal | None = None,
+         beside: str = "") -> Line:  # fmt: skip
+    """A line from an estimate (or a bare number)."""
+    entry = found if isinstance(found, dict) else {"value": found, "low": None, "high": None}
+    value = entry["value"]
+    met = None if goal is None or value is None else goal[1](value)
+    return Line(
+        name=name,
+        value=value,
+        low=entry["low"],
+        high=entry["high"],
+        unit=unit,
+        wanted=goal[0] if goal else "",
+        met=met,
+        beside=beside,
+    )
+
+
+def summary(results: dict[str, Any]) -> list[Line]:
+    """The lines of all parts that were measured."""
+    makers = {
+        "horizons": _horizons, "forced": _forced, "perceptual": _perceptual, "actions": _actions, "inverse": _inverse,
+        "branches": _branches, "memory": _memory, "objects": _objects, "long": _long,
+    }  # fmt: skip
+    out: list[Line] = []
+    for part, make in makers.items():
+        found = results.get(part)
+        if found is not None and "skipped" not in found:
+            out += make(found)
+    for kind, entry in failures(results).items():
+        out.append(line(f"failure: {kind}", entry["rate"], "%"))
+    return out
+
+
+def failures(results: dict[str, Any]) -> dict[str, Any]:
+    """The taxonomy's entries of all parts, by kind."""
+    return {kind: entry for part in results.values() for kind, entry in part.get("failures", {}).items()}
+
+
+def skipped(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Parts that could not be measured, and why."""
+    for name, found in results.items():
+        if "skipped" in found:
+            yield name, found["skipped"]
+    if "skipped" in results.get("memory", {}).get("digs", {}):
+        yield "digs", results["memory"]["digs"]["skipped"]
+
+
+def _horizons(h: dict[str, Any]) -> Iterator[Line]:
+    yield line("tokenizer's own reconstruction, PSNR", h["tokenizer_ceiling"], "dB", at_least(32, "dB"))
+    for chunk in sorted({1, 5, 10, 20, h["chunks"]} & set(range(1, h["chunks"] + 1))):
+        rows = {row: _point(h["psnr"][row], chunk - 1) for row in ("model", "repeat", "shuffled", "tokenizer")}
+        beside = ", ".join(f"{row} {number(rows[row]['value'])}" for row in ("repeat", "shuffled", "tokenizer"))
+        yield line(f"PSNR at chunk {chunk}", rows["model"], "dB", beside=beside)
+        rows = {row: _point(h["ssim"][row], chunk - 1) for row in ("model", "repeat", "tokenizer")}
+        beside = ", ".join(f"{row} {number(rows[row]['value'])}" for row in ("repeat", "tokenizer"))
+        yield line(f"SSIM at chunk {chunk}", rows["model"], beside=beside)
+    goal: Goal = ("60 or more", lambda v: v >= 60)
+    yield line("chunks above repeating the last frame", h["chunks_above_repeat"], goal=goal, beside=f"of {h['chunks']}")
+    f = h["failure"]
+    median = "beyond the horizon" if f["median"] is None else f"{f['median']}"
+    yield line("chunks to failure, mean up to the horizon", f["restricted_mean"],
+               beside=f"median {median}; {f['censored']} of {h['clips']} not failed at {f['horizon']}")  # fmt: skip
+    yield line("Delta PSNR of the true actions, frame 4", h["actions"]["at_frame_4"], "dB")
+
+
+def _forced(t: dict[str, Any]) -> Iterator[Line]:
+    yield line("next chunk (teacher-forced) below the tokenizer", t["below_tokenizer_db"], "dB", at_most(3, "dB"))
+
+
+def _perceptual(t: dict[str, Any]) -> Iterator[Line]:
+    for i, chunk in enumerate(t["at_chunks"]):
+        others = [name for name in t["stlpips"] if name != "model"]
+        beside = ", ".join(f"{name} {number(t['stlpips'][name]['value'][i])}" for name in others)
+        yield line(f"ST-LPIPS at chunk {chunk} ({t['steps']} steps)", _point(t["stlpips"]["model"], i), beside=beside)
+
+
+def _actions(report: dict[str, Any]) -> Iterator[Line]:
+    yield line("loss under shuffled actions, ratio", report["use"]["ratio"], "", at_least(1.5))
+    if (a := report.get("signs")) is None:
+        return
+    yield line("camera sign test", a["camera_opposite_and_correct"], "%", at_least(0.99, "%"))
+    words = {
+        "forward_expands": "forward expands",
+        "back_contracts": "back contracts",
+        "nothing_expands": "nothing expands",
+    }
+    beside = ", ".join(f"{said} {number(a[name]['value'], '%')}" for name, said in words.items())
+    yield line("movement sign test", a["movement_correct"], "%", at_least(0.95, "%"), beside)
+    for name in ("forward_expands_beyond_nothing", "back_contracts_beyond_nothing"):
+        yield line(name.replace("_", " "), a[name], "%")
+
+
+def _inverse(i: dict[str, Any]) -> Iterator[Line]:
+    rows = i["rows"]
+    f1 = ", ".join(f"{name} {number(rows[name]['f1']['value'])}" for name in ("recorded", "tokenizer", "shuffled"))
+    yield line("inverse-dynamics F1", rows["model"]["f1"], beside=f"{f1}, chance {number(i['chance_f1'])}")
+    yield line("its share of the engine's own", i["f1_share_of_engine"], "", at_least(0.7))
+    yield line("its place between chance and the engine's own", i["f1_between_chance_and_engine"])
+    camera = ", ".join(
+        f"{name} {number(rows[name]['camera_error_degrees']['value'])}"
+        for name in ("recorded", "tokenizer", "shuffled")
+    )
+    beside = f"{camera}, of saying no turn {number(i['camera_error_of_no_turn']['value'])}"
+    yield line(
+        "camera error a frame", rows["model"]["camera_error_degrees"], "degrees", at_most(1.5, "degrees"), beside
+    )
+
+
+def _branches(b: dict[str, Any]) -> Iterator[Line]:
+    beside = f"chance {number(b['chance'], '%')}, engine {number(b['retrieval_engine']['value'], '%')}"
+    yield line(f"counterfactual retrieval of {len(b['branches'])}", b["retrieval"], "%", at_least(0.6, "%"), beside)
+    goal: Goal = ("0.7 to 1.3", lambda v: 0.7 <= v <= 1.3)
+    yield line("effect ratio", b["effect_ratio"], "", goal)
+    yield line("rank agreement of branches", b["rank_agreement"])
+
+
+def _memory(m: dict[str, Any]) -> Iterator[Line]:
+    recorded = number(m["recorded"]["revisit"]["value"]), number(m["recorded"]["other"]["value"])
+    for gap, found in m["gaps"].items():
+        beside = ", ".join(f"{name} {number(found[name]['value'])}" for name in ("return", "stay", "away"))
+        beside = f"likeness: {beside}; recorded revisit {recorded[0]}, other view {recorded[1]}"
+        yield line(f"recall after looking away for {gap} chunks", found["recall"], "%", beside=beside)
+    digs = m["digs"]
+    if "skipped" not in digs:
+        beside = f"{digs['digs']} digs; without looking away {number(digs['stay_stays_dug']['value'], '%')}"
+        yield line("dug blocks that stay dug", digs["return_stays_dug"], "%", beside=beside)
+
+
+def _objects(o: dict[str, Any]) -> Iterator[Line]:
+    real = o["recorded"]
+    for word in ("appeared", "disappeared"):
+        beside = "" if "skipped" in real else f"recorded {number(real[f'{word}_per_100_frames']['value'])}"
+        yield line(f"objects that {word} by themselves, per 100 frames", o[f"{word}_per_100_frames"], beside=beside)
+
+
+def _long(d: dict[str, Any]) -> Iterator[Line]:
+    whole = {key: None if d["collapsed"][key] is None else 1 - d["collapsed"][key] for key in ("value", "low", "high")}
+    whole["low"], whole["high"] = whole["high"], whole["low"]
+    beside = f"{d['starts']} starts; recorded {number(1 - d['collapsed_recorded']['value'], '%')}"
+    yield line(f"{d['seconds']} s of play without collapse", whole, "%", at_least(0.95, "%"), beside)
+    yield line("seconds outside the engine's spread", d["seconds_outside"], "%")
+    beside = f"recorded {number(d['sharpness_slope_recorded']['value'])}"
+    yield line("change of sharpness a minute (logarithm)", d["sharpness_slope_per_minute"], beside=beside)
+    yield line("change of the latents' norm a minute (logarithm)", d["latent_norm_slope_per_minute"])
+
+
+def _point(c: dict[str, Any], i: int) -> dict[str, Any]:
+    return {key: c[key][i] for key in ("value", "low", "high")}
+
+
+Kind = Literal["met", "missed", ""]
+
+
+def verdict(entry: Line) -> Kind:
+    """Whether the goal is met, in a word."""
+    return "" if entry.met is None else "met" if entry.met else "missed"

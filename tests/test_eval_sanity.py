@@ -1,0 +1,184 @@
+"""Each measure on a world that is the engine itself and on worlds broken on purpose: it must tell them apart."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
+from worldsim.agents.eval_actions import delta_report, sign_evidence, sign_report
+from worldsim.agents.eval_branches import Branches, branch_report
+from worldsim.agents.eval_failures import DEFINITIONS, Failures, definition, discontinuities, failure_entry, ignored
+from worldsim.agents.eval_horizons import forced_report, free_running, horizon_report, time_to_failure
+from worldsim.agents.eval_inverse import chance_f1, f1, inverse_report
+from worldsim.agents.eval_long import LongRun, Spread, collapsed, out_of_spread, slope_per_minute
+from worldsim.agents.eval_memory import dug_patch, memory_scores, persistence, recall
+from worldsim.agents.eval_objects import object_counts
+from worldsim.agents.eval_recorded import blurred
+from worldsim.agents.eval_settings import EvalThresholds
+from worldsim.agents.measures import colours, sharpness
+from worldsim.cli_config import build, compose_config
+
+LIMITS = build(EvalThresholds, compose_config("eval", [], {}).thresholds)
+
+
+@pytest.fixture(scope="module")
+def quality() -> dict[str, dict[str, Any]]:
+    clips, worlds = (
+        toy_clips(frames=33),
+        {"engine": ToyWorld(), "frozen": ToyWorld(obey=0), "blurs": ToyWorld(blur=0.5)},
+    )
+    found = {name: free_running(world, clips, 9, 12) for name, world in worlds.items()}  # pyright: ignore[reportArgumentType]
+    return {name: {"raw": raw, "report": horizon_report(raw, clips.maps, 3)} for name, raw in found.items()}
+
+
+def test_horizons_tell_the_engine_from_a_frozen_picture_and_from_blur(quality: dict[str, dict[str, Any]]):
+    engine, frozen, blurs = (quality[name]["report"] for name in ("engine", "frozen", "blurs"))
+    assert min(engine["psnr"]["model"]["value"]) == 60 and min(engine["ssim"]["model"]["value"]) > 0.999
+    assert engine["psnr"]["tokenizer"]["value"] == engine["psnr"]["model"]["value"]
+    assert frozen["psnr"]["model"]["value"] == frozen["psnr"]["repeat"]["value"]
+    assert frozen["chunks_above_repeat"] == 0 and frozen["failure"]["restricted_mean"]["value"] == pytest.approx(1)
+    assert engine["failure"]["restricted_mean"]["value"] > 9
+    assert np.all(np.diff(blurs["psnr"]["model"]["value"][:6]) < 0)
+    assert engine["clips"] == 6 and engine["maps"] == 3
+
+
+def test_delta_psnr_is_nothing_where_actions_are_ignored(quality: dict[str, dict[str, Any]]):
+    maps = toy_clips().maps
+    assert delta_report(quality["engine"]["raw"], maps)["at_frame_4"]["value"] > 5
+    assert delta_report(quality["frozen"]["raw"], maps)["at_frame_4"]["value"] == 0
+
+
+def test_teacher_forcing_starts_from_the_truth_each_time():
+    clips = toy_clips()
+    exact = forced_report(ToyWorld(), clips, 9, 20, 3)  # pyright: ignore[reportArgumentType]
+    assert exact["at_chunks"] == [1, 10, 20] and exact["below_tokenizer_db"]["value"] == 0
+    soft = forced_report(ToyWorld(blur=0.7), clips, 9, 20, 3)  # pyright: ignore[reportArgumentType]
+    # It blurs by its own age, and each of these dreams is one chunk old.
+    assert soft["below_tokenizer_db"]["value"] > 5 and np.ptp(soft["model"]["value"]) < 2
+
+
+def test_sign_tests_tell_obedience_from_its_opposite():
+    clips = toy_clips(frames=9)
+    for obey, right in ((1.0, 1.0), (-1.0, 0.0), (0.0, 0.0)):
+        world: Any = ToyWorld(obey=obey)
+        evidence = sign_evidence(world, clips, 9, turn_chunks=3, walk_chunks=4)
+        report = sign_report(evidence, clips.maps)
+        assert report["camera_opposite_and_correct"]["value"] == right
+        # A camera that only turns does not walk: no evidence, whatever it is told.
+        assert report["forward_expands_beyond_nothing"]["value"] == 0
+        _, failed = ignored(evidence["right"], evidence["left"], 0.5, LIMITS)
+        assert failed.mean() == 1 - right
+
+
+def test_memory_is_all_or_nothing():
+    clips = standing_clips()
+    for world, wanted in ((ToyWorld(), 1.0), (ToyWorld(forget=True), 0.0)):
+        scores, films = memory_scores(world, clips, 9, [10])  # pyright: ignore[reportArgumentType]
+        kept = recall({**scores[10], "stay": np.ones(4)})
+        assert kept == pytest.approx(wanted, abs=0.1) and films[10].shape[:2] == (4, 8)
+
+
+def test_branches_are_found_by_the_engine_and_not_by_a_frozen_picture():
+    turns = [-8.0, -5.0, -2.0, 0.0, 3.0, 6.0, 9.0, 12.0]
+    starts, made = [], {"engine": [], "frozen": [], "half": []}
+    for m in range(3):
+        ends = {g: np.stack([[view(panorama(m), g * t * f) for f in (1, 2, 3, 4)] for t in turns]) for g in (1, 0, 0.5)}
+        past = np.stack([view(panorama(m), 0.0)] * 9)
+        starts.append(
+            Branches(past=past, actions=np.zeros((8, 22), np.float32), engine=ends[1], again=ends[1][:2], map=m)
+        )
+        made["engine"].append(ends[1])
+        made["frozen"].append(ends[0])
+        made["half"].append(ends[0.5])
+    reports = {name: branch_report(starts, frames, 2) for name, frames in made.items()}
+    assert reports["engine"]["retrieval"]["value"] == 1 and reports["engine"]["effect_ratio"]["value"] == pytest.approx(
+        1
+    )
+    assert reports["engine"]["retrieval_engine"]["value"] == 1 and reports["engine"]["rank_agreement"]["value"] > 0.99
+    assert reports["frozen"]["retrieval"]["value"] <= 0.125 and reports["frozen"]["effect_ratio"]["value"] == 0
+    assert reports["half"]["retrieval"]["value"] < 1
+
+
+def test_collapse_is_blur_or_other_colours_and_not_standing_still():
+    real = np.stack([[view(panorama(m), 5.0 * s) for s in range(12)] for m in range(4)])
+    low, high = np.quantile(sharpness(real), (0.01, 0.99))
+    seen = colours(real)
+    usual = np.abs(seen - seen[:, :1]).mean((2, 3)).max(0)
+    spread = Spread(low=float(low) * 0.98, high=float(high) * 1.02, colour=np.maximum.accumulate(usual) * 1.2 + 0.002)
+
+    def broken(frames: np.ndarray) -> float:
+        run = LongRun(sharpness=sharpness(frames), colours=colours(frames), norm=np.ones((len(frames), 11)))
+        return collapsed(out_of_spread(run, spread), 3).mean()
+
+    assert broken(real) == 0 and broken(np.repeat(real[:, :1], 12, 1)) == 0
+    assert broken(np.stack([blurred(x, 0, 3) for x in real])) == 1
+    assert broken((real * np.linspace(1, 0.3, 12)[:, None, None, None]).astype(np.uint8)) == 1
+    # Two seconds at a time are no collapse.
+    assert not collapsed(np.array([[True, True, False, True, True, False]]), 3).any()
+    assert slope_per_minute(np.exp(-np.arange(60) / 60)[None])[0] == pytest.approx(-1)
+
+
+def test_objects_come_and_go_and_a_blur_is_neither():
+    plain = np.full((80, 144, 3), 120, np.uint8)
+    plain[:, ::9] = 80  # something everywhere on the left ...
+    plain[:, 96:] = 120  # ... and nothing on the right
+    box = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    appeared, vanished = plain.copy(), plain.copy()
+    appeared[16:32, 112:128] = box
+    vanished[16:40, 16:48] = 116
+    later = np.stack([np.stack([x] * 6) for x in (plain, appeared, vanished, blurred(plain[None], 1.2, 1.2)[0])])
+    counts = object_counts(np.stack([plain] * 4), later, LIMITS)
+    assert counts.tolist() == [[0, 0], [1, 0], [0, 1], [0, 0]]
+    # What flickers for a moment does not count.
+    flicker = np.stack([plain, appeared, plain, plain, plain, plain])[None]
+    assert object_counts(plain[None], flicker, LIMITS).sum() == 0
+
+
+def test_a_dug_block_stays_or_comes_back():
+    before = np.full((80, 144, 3), 120, np.uint8)
+    after = before.copy()
+    after[20:40, 60:80] = 40
+    assert dug_patch(before, after).sum() > 300 and dug_patch(before, before).sum() == 0
+    assert persistence(after, before, after) == pytest.approx(1)
+    assert persistence(before, before, after) == pytest.approx(0)
+
+
+def test_time_to_failure_needs_three_in_a_row():
+    gain = np.array([[1, -1, -1, 1, -1, -1, -1, 2], [1] * 8, [-1] * 8], float)
+    times, failed = time_to_failure(gain, 3)
+    assert times.tolist() == [5, 8, 1] and failed.tolist() == [True, False, True]
+
+
+def test_a_jump_is_a_discontinuity_and_a_fast_turn_is_not():
+    real = np.full((3, 6), 10.0)
+    made = real.copy()
+    made[1, 3] = 45
+    real[2, 2:4] = 40
+    made[2, 2:4] = 45
+    severity, failed = discontinuities(made, real, LIMITS)
+    assert failed.tolist() == [False, True, False] and severity.argmax() == 1
+
+
+def test_f1_is_one_for_the_truth_and_chance_for_yes():
+    true = np.random.default_rng(0).random((4, 10, 3)) < 0.3
+    assert f1(true, true) == 1 and f1(np.zeros_like(true), true) == 0
+    assert f1(np.ones_like(true), true) == pytest.approx(chance_f1(true))
+    turns = np.random.default_rng(1).normal(size=(4, 10, 2))
+    found: Any = {name: (true, turns) for name in ("true", "recorded", "tokenizer", "model")}
+    found["shuffled"] = np.roll(true, 1, 0), np.roll(turns, 1, 0)
+    report = inverse_report(found, np.array([1, 1, 2, 2]), ("a", "b", "c"), 2)
+    assert report["f1_between_chance_and_engine"]["value"] == 1 and report["rows"]["model"]["f1"]["value"] == 1
+    assert report["rows"]["shuffled"]["f1"]["value"] < 0.6
+    assert report["rows"]["shuffled"]["camera_error_degrees"]["value"] > 0.3
+
+
+def test_every_failure_says_what_it_is_and_picks_its_gallery_by_severity():
+    found = Failures(
+        severity=np.array([0.1, 0.9, 0.5]), failed=np.array([False, True, False]), maps=np.array([1, 2, 3])
+    )
+    for kind in DEFINITIONS:
+        assert "{" not in definition(kind, LIMITS)
+        entry = failure_entry(kind, found, LIMITS)
+        assert entry["gallery"][0] == 0 and entry["gallery"][2] == 2 and entry["gallery"][-1] == 1
+        assert entry["rate"]["value"] == pytest.approx(1 / 3, abs=1e-4)
