@@ -13,26 +13,32 @@ from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
 from worldsim.agents.measures import psnr
 from worldsim.branching import Tree
+from worldsim.datasets.task_facts import FactsFollower
 from worldsim.envs.engine_env import relative_pose
+from worldsim.envs.tasks import GOAL, Referee
 
 Frames = NDArray[np.uint8]
 
 
-def score_branches(tree: Tree, truth: Truth, chunk: int) -> dict[str, Any]:
+def score_branches(tree: Tree, truth: Truth, chunk: int, *, task: str | None = None, fps: float = 20) -> dict[str, Any]:
     """Scores of a tree against the engine's films of the same actions.
 
     Per branch: ``psnr`` (dB, mean over frames, ``psnr_last`` of the last), ``repeat`` (the same for the last picture of
     the past held), ``found`` (whether the engine's branch nearest to its last picture is its own; branches that the
     engine shows alike count as found), ``metres`` and ``degrees`` (of the estimated pose at the end, where the engine
-    tells poses), ``drift`` (metres between where the engine's pasts ended). In all: ``retrieval`` (share of branches
-    found, beside ``chance``), ``effect_ratio`` (how far the dream's branches part over how far the engine's do: 0
-    means that actions are ignored, above 1 overshoot), ``effect_agreement`` (cosine between the differences of pictures
-    of each pair of branches), and ``floor``: the branches that the engine played twice against themselves.
+    tells poses), ``drift`` (metres between where the engine's pasts ended), ``engine_reward``.
+
+    In all: ``retrieval`` (share of branches found, beside ``chance``), ``effect_ratio`` (how far the dream's branches
+    part over how far the engine's do: 0 means that actions are ignored, above 1 overshoot), ``effect_agreement``
+    (cosine between the differences of pictures of each pair of branches), and ``floor``: the branches that the engine
+    played twice against themselves.
 
     Args:
         tree: dreamed.
         truth: played; frames as many as the tree's.
         chunk: frames per step, r.
+        task: what the engine's play is rewarded for; default: explore.
+        fps: frames a second.
     """
     dreamed = np.stack([branch.frames for branch in tree.branches])
     played = np.stack([film.frames for film in truth.branches])
@@ -54,7 +60,7 @@ def score_branches(tree: Tree, truth: Truth, chunk: int) -> dict[str, Any]:
             one["metres"] = _round(np.linalg.norm(branch.pose[-1, :3] - pose[-1, :3]))
             one["degrees"] = _round(np.abs((branch.pose[-1, 3:] - pose[-1, 3:] + 180) % 360 - 180).max())
             one["engine_pose"] = [_round(value) for value in pose[-1]]
-        one["engine_reward"] = _round(film.rewards.sum(dtype=np.float64))
+        one["engine_reward"] = engine_reward(truth.past, film, chunk, task=task, fps=fps)
         branches.append(one)
     ends = range(chunk - 1, dreamed.shape[1], chunk)
     return {
@@ -69,6 +75,29 @@ def score_branches(tree: Tree, truth: Truth, chunk: int) -> dict[str, Any]:
         "floor": _floor(truth),
         "branches": branches,
     }
+
+
+def engine_reward(past: Film, film: Film, chunk: int, *, task: str | None, fps: float) -> float | None:
+    """What a film earned after its past, up to its end, judged by what the engine told of each frame.
+
+    None for a text goal, of which engines know nothing; the engine's own rewards where it tells no positions.
+    """
+    if task is not None and task.startswith(GOAL):
+        return None
+    pose = pose_from(past, film)
+    if pose is None or not past.infos:
+        return _round(film.rewards.sum(dtype=np.float64))
+    referee, follower, earned = Referee(task or "explore", chunk / fps), FactsFollower(past.infos[-1]), 0.0
+    for at in range(0, len(film.frames), chunk):
+        part, before = slice(at, at + chunk), follower.facts
+        after = follower.advance(film.infos[part])
+        rewards, ends = referee.judge(
+            before, after, film.frames[None, part], film.actions[None, part], pose[None, part][:, -1]
+        )
+        earned += float(rewards[0])
+        if ends[0]:
+            break
+    return _round(earned)
 
 
 def pose_from(past: Film, film: Film) -> NDArray[np.float32] | None:

@@ -32,6 +32,7 @@ class Film:
         pose: float64 (F, 5) x, y up, z in metres, yaw to the right and pitch down in degrees; as ``frames``. None where
             the engine tells no pose.
         ended: the frame after which the game was over, or None; the last picture is repeated from there on.
+        infos: what the engine told of each frame, as ``frames``.
     """
 
     frames: NDArray[np.uint8]
@@ -39,6 +40,7 @@ class Film:
     rewards: NDArray[np.float32]
     pose: NDArray[np.float64] | None = None
     ended: int | None = None
+    infos: tuple[Mapping[str, Any], ...] = ()
 
 
 class Engine(ABC):
@@ -245,4 +247,6 @@ def play(engine: Engine, actions: NDArray[np.float32], first: Moment | None = No
         rewards=np.array([m.reward for m in moments] + [0.0] * missing, np.float32),
         pose=np.stack(told) if len(told) == len(shown) else None,
         ended=len(moments) if over else None,
+        # What happened in the last frame did not happen again in those that repeat it.
+        infos=tuple(m.info for m in shown[: len(shown) - missing]) + ({**shown[-1].info, "events": ()},) * missing,
     )

@@ -89,15 +89,14 @@ def write_rollout(
     ]
     chart = draw_curves(curves, title="mean absolute difference from the first branch (of 255)")
     write_picture(folder / "divergence.png", chart)
-    told = [f"{_plain(sum(b.rewards.tolist()))} {task}" for b in tree.branches]
+    told = [f"{sum(b.rewards.tolist()):+.2f} {task}" for b in tree.branches]
+    if scores is not None and all("engine_reward" in one for one in scores.get("branches", [{}])):
+        real = [one["engine_reward"] for one in scores["branches"]]
+        told = [line + ("" if r is None else f" ({r:+.2f} in the engine)") for line, r in zip(told, real, strict=True)]
     write_picture(folder / "tree.png", draw_tree(past.frames, tree, told=told, truth=truth))
     summary = _summary(tree, past, far, names, task) | ({} if scores is None else {"engine": scores})
     (folder / "divergence.json").write_text(json.dumps(summary, indent=1) + "\n")
     return summary
-
-
-def _plain(value: float) -> str:
-    return f"{value:+.2f}"
 
 
 def _write_videos(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_world import tiny_starts, tiny_world
-from worldsim.agents.branch_scores import effect_agreement, effect_ratio, pose_from, score_branches
+from worldsim.agents.branch_scores import effect_agreement, effect_ratio, engine_reward, pose_from, score_branches
 from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
 from worldsim.branch_tree import nodes_of
@@ -89,3 +89,22 @@ def test_engines_without_poses_are_scored_by_pictures_alone():
     assert pose_from(blind.past, blind.branches[0]) is None
     scores = score_branches(tree, blind, chunk=2)
     assert scores["floor"] is None and "metres" not in scores["branches"][0] and scores["psnr"] == 60
+
+
+def test_the_engine_is_rewarded_by_what_it_tells_until_the_task_ends():
+    def told(x: float, wet: bool = False, dug: int = 0) -> dict[str, Any]:
+        events = [{"kind": "dig", "node": "default:tree"}] * dug
+        feet = "default:water_source" if wet else "air"
+        return {"position": np.array([x, 0.0, 0.0]), "yaw": 0.0, "pitch": 0.0, "node_feet": feet, "events": events}
+
+    def shown(infos: list[dict[str, Any]]) -> Film:
+        poses = np.array([[*info["position"], 0, 0] for info in infos])
+        return replace(film(np.zeros((len(infos), 2, 2, 3), np.uint8), poses), infos=tuple(infos))
+
+    past = shown([told(90.0, dug=1), told(100.0, dug=1)])
+    branch = shown([told(101), told(102, dug=1), told(101, wet=True), told(99, wet=True, dug=2), told(110), told(110)])
+    earned = {task: engine_reward(past, branch, 2, task=task, fps=20) for task in (None, "collect_wood", "survive")}
+    assert earned == {None: pytest.approx(10), "collect_wood": 3, "survive": pytest.approx(0.1)}
+    assert engine_reward(past, branch, 2, task="goal: a tree", fps=20) is None
+    unposed = replace(branch, pose=None, rewards=np.array([1, 0, 2, 0, 0, -1], np.float32))
+    assert engine_reward(past, unposed, 2, task="points", fps=15) == 2

@@ -72,6 +72,8 @@ def test_a_tree_is_scored_against_the_engine(
     turned, back, walked = (branch["engine_pose"] for branch in scores["branches"])
     assert turned[2] == pytest.approx(0.8, abs=0.01) and turned[3] == pytest.approx(40, abs=0.5)
     assert back[2] == pytest.approx(0, abs=0.01) and np.hypot(walked[0], walked[2]) > 0
+    # Metres explored: as far as it got, also where it came back.
+    assert [scores["branches"][i]["engine_reward"] for i in (0, 1)] == pytest.approx([0.8, 0.8], abs=0.01)
     assert all(branch["metres"] >= 0 and branch["drift"] == 0 for branch in scores["branches"])
     out = capsys.readouterr().out
     assert "in the engine:" in out and "engine against itself 60.0 dB" in out

@@ -53,7 +53,7 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         past, tree, truth = _against_engine(config, prefix, world, past, nodes, judge)
         from worldsim.agents.branch_scores import score_branches
 
-        scores = score_branches(tree, truth, world.chunk)
+        scores = score_branches(tree, truth, world.chunk, task=config.task, fps=world.config.fps)
     else:
         tree = _grow(world, past, nodes, judge)
     folder = Path(config.out) if config.out else run_folder("rollout", config)
@@ -148,6 +148,7 @@ def _tell(summary: Mapping[str, Any], folder: Path) -> None:
             one = scores["branches"][number]
             line += f"; in the engine: {one['psnr']:.1f} dB (last picture held: {one['repeat']:.1f})"
             line += f", off by {one['metres']:.2f} m and {one['degrees']:.1f} degrees" if "metres" in one else ""
+            line += "" if one["engine_reward"] is None else f", reward {one['engine_reward']:+.3f}"
             line += "" if one["found"] else ", nearer to another branch"
         print(line)
     if scores is not None:
