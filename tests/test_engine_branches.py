@@ -20,7 +20,8 @@ from worldsim.datasets.store import EpisodeStore
 from worldsim.envs.luanti_process import find_programs
 from worldsim.errors import UserError
 
-PONG = GymSource(env="ALE/Pong-v5")
+# Sticky actions and all; and the court alone, as the world of Pong shows it.
+PONGS = ("ALE/Pong-v5", "WorldSim-PongEngine-v0")
 try:
     find_programs()
     MISSING = ""
@@ -44,8 +45,9 @@ def random_actions(spec, frames: int, seed: int) -> np.ndarray:
     return actions
 
 
-def test_atari_is_repeated_from_seed_and_actions_and_a_clone_is_as_good_as_playing_again(tmp_path: Path):
-    episode = record(tmp_path, PONG, "random", 90)
+@pytest.mark.parametrize("name", PONGS)
+def test_atari_is_repeated_from_seed_and_actions_and_a_clone_is_as_good_as_playing_again(tmp_path: Path, name: str):
+    episode = record(tmp_path, GymSource(env=name), "random", 90)
     prefix = episode.actions[:60]
     with engine_of(episode.provenance) as engine:
         # However often a clone is played, no wrapper's count of steps ends the game.
