@@ -1,6 +1,7 @@
-"""How well a dream's branches agree with the engine's: the same past, the same actions, both frame by frame.
+"""How well one tree's branches agree with the engine's: the same past, the same actions, both frame by frame.
 
-B branches, F video frames, K chunks, r frames per chunk, H W pixels.
+B branches, F video frames, K chunks, r frames per chunk, H W pixels. Pictures are compared in colour, by which many
+games tell things apart; ``eval_branches`` has the statistics over many starts, in brightness alone.
 """
 
 from collections.abc import Sequence
