@@ -26,8 +26,8 @@ DEFINITIONS: Mapping[str, str] = {
     "causal-state error": "less than {persistence:g} of a dug block's change is left after looking away and back",
     "action ignored": "a turn of {turn_degrees:g} degrees a frame moves the picture the wrong way, or by less than "
     "{ignored_effect:g} of what recorded turns show, to one side or the other",
-    "collapse": "sharpness or colours lie outside of recorded play's spread (quantile {drift_quantile:g} on each side) "
-    "for {collapse_seconds:g} seconds on end",
+    "collapse": "over some {collapse_seconds:g} seconds, mean sharpness or colours lie outside of what recorded play "
+    "shows over as long (quantile {drift_quantile:g} on each side)",
 }
 
 

@@ -24,11 +24,12 @@ FILM = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """What recorded play shows: bounds of sharpness, and by gap in seconds (S + 1,) of colour change."""
+    """What recorded play shows: bounds of sharpness over ``window`` seconds, and by gap (S + 1,) of colour change."""
 
     low: float
     high: float
     colour: NDArray[np.float64]
+    window: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,12 @@ class LongRun:
     norm: NDArray[np.float64]
 
 
-def recorded_spread(store: EpisodeStore, splits: Sequence[Split], fps: int, seconds: int, quantile: float) -> Spread:
+def recorded_spread(
+    store: EpisodeStore, splits: Sequence[Split], fps: int, seconds: int, quantile: float, window: int
+) -> Spread:
     """The engine's own spread, from one frame a second of every episode of ``splits``.
+
+    A moment tells little: recorded players too stare at walls. So sharpness is averaged over a window of time.
 
     Args:
         store: where the episodes are.
@@ -49,12 +54,13 @@ def recorded_spread(store: EpisodeStore, splits: Sequence[Split], fps: int, seco
         fps: frames a second.
         seconds: largest gap.
         quantile: left out on each side.
+        window: seconds over which sharpness and colours are averaged.
     """
     sharp: list[float] = []
     apart: list[list[float]] = [[] for _ in range(seconds + 1)]
     for name in (name for split in splits for name in store.names(split)):
         frames = store.read(name).frames[::fps]
-        sharp += list(sharpness(frames))
+        sharp += list(running_mean(sharpness(frames)[None], window)[0])
         seen = colours(frames)
         for gap in range(1, min(seconds + 1, len(seen))):
             apart[gap] += list(np.abs(seen[gap:] - seen[:-gap]).mean((1, 2)))
@@ -62,7 +68,13 @@ def recorded_spread(store: EpisodeStore, splits: Sequence[Split], fps: int, seco
     # A gap longer than every episode is judged by the longest one seen.
     colour = np.maximum.accumulate(np.nan_to_num(usual, nan=0.0))
     low, high = np.quantile(sharp, (quantile, 1 - quantile))
-    return Spread(low=float(low), high=float(high), colour=colour)
+    return Spread(low=float(low), high=float(high), colour=colour, window=window)
+
+
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Means (B, S - w + 1) of values (B, S) over ``window`` seconds; one mean of all where there are fewer."""
+    width = min(window, values.shape[1])
+    return np.lib.stride_tricks.sliding_window_view(values, width, axis=1).mean(-1)
 
 
 def long_actions(store: EpisodeStore, clips: Clips, prefix: int, frames: int) -> NDArray[np.float32]:
@@ -113,17 +125,15 @@ def recorded_run(store: EpisodeStore, clips: Clips, prefix: int, fps: int, secon
 
 
 def out_of_spread(run: LongRun, spread: Spread) -> NDArray[np.bool_]:
-    """Whether each second (B, S) lies outside of what recorded play shows, in sharpness or colours."""
+    """Whether each stretch of ``spread.window`` seconds (B, S - w + 1) lies outside of what recorded play shows.
+
+    In sharpness: outside of the bounds. In colours: further from the start than recorded play goes in the same time.
+    """
     change = np.abs(run.colours[:, 1:] - run.colours[:, :1]).mean((2, 3))
-    sharp = run.sharpness[:, 1:]
+    far = running_mean(change / np.maximum(spread.colour[1 : change.shape[1] + 1], 1e-9), spread.window)
+    sharp = running_mean(run.sharpness[:, 1:], spread.window)
     with np.errstate(invalid="ignore"):
-        return (sharp < spread.low) | (sharp > spread.high) | (change > spread.colour[1 : change.shape[1] + 1])
-
-
-def collapsed(outside: NDArray[np.bool_], seconds: int) -> NDArray[np.bool_]:
-    """Which rollouts (B,) are outside for ``seconds`` on end."""
-    runs = [np.convolve(row, np.ones(seconds), "valid").max() if len(row) >= seconds else 0 for row in outside]
-    return np.array(runs) >= seconds
+        return (sharp < spread.low) | (sharp > spread.high) | (far > 1)
 
 
 def slope_per_minute(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,21 +146,19 @@ def slope_per_minute(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return out
 
 
-def long_report(
-    run: LongRun, real: LongRun, spread: Spread, maps: NDArray, collapse_seconds: float, seed: int = 0
-) -> dict[str, Any]:
+def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """Collapse rate, slopes a minute and curves, beside those of the recorded play that followed the same starts."""
     outside, fair = out_of_spread(run, spread), out_of_spread(real, spread)
-    need = max(1, round(collapse_seconds))
-    broken = collapsed(outside, need)
+    broken = outside.any(1)
     relative = run.sharpness / np.maximum(run.sharpness[:, :1], 1e-6)
     change = np.abs(run.colours - run.colours[:, :1]).mean((2, 3))
     return {
         "starts": len(broken),
-        "seconds": outside.shape[1],
+        "seconds": run.sharpness.shape[1] - 1,
+        "window": spread.window,
         "collapsed": estimate(broken, maps, seed=seed),
-        "collapsed_recorded": estimate(collapsed(fair, need), maps, seed=seed),
-        "seconds_outside": estimate(outside.mean(1), maps, seed=seed),
+        "collapsed_recorded": estimate(fair.any(1), maps, seed=seed),
+        "time_outside": estimate(outside.mean(1), maps, seed=seed),
         "sharpness_bounds": [round(spread.low, 3), round(spread.high, 3)],
         "sharpness": curve(run.sharpness, maps, seed),
         "sharpness_recorded": curve(real.sharpness, maps, seed),

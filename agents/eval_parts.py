@@ -17,7 +17,6 @@ from worldsim.agents.eval_horizons import (
 )
 from worldsim.agents.eval_inverse import inverse_report, read_back
 from worldsim.agents.eval_long import (
-    collapsed,
     long_actions,
     long_report,
     long_rollouts,
@@ -159,17 +158,15 @@ def long_play(e: Evaluation) -> Report:
     """A minute of play."""
     p, limits, fps = e.preset, e.thresholds, e.world.config.fps
     clips = draw_clips(e.store, e.split, p.long_starts, p.prefix, e.seed + 1)
-    seconds = int(p.long_seconds)
-    spread = recorded_spread(e.store, HELD_OUT, fps, seconds, limits.drift_quantile)
+    seconds, window = int(p.long_seconds), max(1, round(limits.collapse_seconds))
+    spread = recorded_spread(e.store, HELD_OUT, fps, seconds, limits.drift_quantile, window)
     moves = long_actions(e.store, clips, p.prefix, seconds * fps)
     run, film = long_rollouts(e.world, clips, moves, p.prefix, e.rows, e.progress)
     real = recorded_run(e.store, clips, p.prefix, fps, seconds)
-    report = long_report(run, real, spread, clips.maps, limits.collapse_seconds, e.seed)
+    report = long_report(run, real, spread, clips.maps, e.seed)
     outside = out_of_spread(run, spread)
-    broken = collapsed(outside, max(1, round(limits.collapse_seconds)))
-    entry = failure_entry(
-        "collapse", Failures(severity=outside.mean(1), failed=broken, maps=clips.maps), limits, e.seed
-    )
+    found = Failures(severity=outside.mean(1), failed=outside.any(1), maps=clips.maps)
+    entry = failure_entry("collapse", found, limits, e.seed)
     report["failures"] = {"collapse": entry}
     start = clips.frames[:, None, p.prefix - 1]
     return report, {"collapse": np.concatenate([start, film], 1)[entry["gallery"]]}

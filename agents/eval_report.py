@@ -161,7 +161,7 @@ def _kinds(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, dic
         for place, film in enumerate(_films(e, where[kind], kind)):
             row = entry["gallery"][place]
             words = f"{25 * place} % quantile: severity {number(entry['severity'][row])}"
-            strips.append((words, picture_uri(sheet(list(film), min(8, len(film))))))
+            strips.append((words, picture_uri(sheet(list(film), len(film) // 2 if len(film) > 11 else len(film)))))
         shown = {"shown": rates[kind].shown, "interval": rates[kind].interval, "count": entry["rate"]["count"]}
         yield kind, shown | {"definition": entry["definition"]}, strips
 

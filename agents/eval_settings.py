@@ -76,7 +76,7 @@ class EvalThresholds(_Checked):
         object_gain: factor of local contrast by which an appearing object's cell grows, a disappearing one's shrinks.
         object_contrast: local contrast (of 255) that a cell with something in it has.
         drift_quantile: of recorded play, outside of which sharpness or colours count as out of its spread.
-        collapse_seconds: out of the spread for so long without a break is a collapse.
+        collapse_seconds: over which they are averaged; a stretch of that length out of the spread is a collapse.
         memory_recall: share of what is remembered without looking away, below which identity is lost.
         persistence: share of a dug block's change that must be there on return.
     """

@@ -204,7 +204,7 @@ def _long(d: dict[str, Any]) -> Iterator[Line]:
     whole["low"], whole["high"] = whole["high"], whole["low"]
     beside = f"{d['starts']} starts; recorded {number(1 - d['collapsed_recorded']['value'], '%')}"
     yield line(f"{d['seconds']} s of play without collapse", whole, "%", at_least(0.95, "%"), beside)
-    yield line("seconds outside the engine's spread", d["seconds_outside"], "%")
+    yield line(f"stretches of {d['window']} s outside the engine's spread", d["time_outside"], "%")
     beside = f"recorded {number(d['sharpness_slope_recorded']['value'])}"
     yield line("change of sharpness a minute (logarithm)", d["sharpness_slope_per_minute"], beside=beside)
     yield line("change of the latents' norm a minute (logarithm)", d["latent_norm_slope_per_minute"])
