@@ -110,7 +110,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
             ResetNeeded: there was no reset, or the episode is over.
             UserError: the action is not in the action space.
         """
-        state = self._current()
+        state = self.current()
         if self._ended:
             raise ResetNeeded("the episode is over: call reset() or restore() before step()")
         held = np.repeat(self.actions.vectors(single(action))[:, None], self.world.chunk, axis=1)
@@ -132,7 +132,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
 
         Nothing is copied: the snapshot shares this environment's memory until either goes on.
         """
-        state, self._alone = self._current(), False
+        state, self._alone = self.current(), False
         return Snapshot(
             state=state,
             frames=self._frames,
@@ -153,7 +153,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         """
         if n < 1:
             raise UserError(f"a fork makes at least 1 environment, got {n}")
-        self._current()
+        self.current()
         self._alone = False
         return [self._twin() for _ in range(n)]
 
@@ -179,7 +179,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The last frame, uint8 (H, W, 3), in mode "rgb_array"; the window follows by itself in mode "human"."""
-        self._current()
+        self.current()
         return self._frames[-1].copy() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -209,7 +209,12 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         twin.action_space, twin.observation_space = copy.deepcopy((self.action_space, self.observation_space))
         return twin
 
-    def _current(self) -> WorldState:
+    def current(self) -> WorldState:
+        """The state of the running episode, to look at: stepping it is this environment's business.
+
+        Raises:
+            ResetNeeded: there is no episode yet.
+        """
         if self._state is None:
             raise ResetNeeded("there is no episode yet: call reset() first")
         return self._state

@@ -131,7 +131,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             ResetNeeded: there was no reset; or, with autoreset disabled, a row is over.
             UserError: the actions are not in the action space.
         """
-        state = self._current()
+        state = self.current()
         renewed = self._ended.copy()
         if renewed.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded(
@@ -169,12 +169,12 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
 
     def observations(self) -> NDArray[np.uint8]:
         """What the rows show now, uint8 (N, H, W, 3)."""
-        self._current()
+        self.current()
         return self._frames[:, -1].copy()
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The last frame of each row in mode "rgb_array"."""
-        self._current()
+        self.current()
         return tuple(self._frames[:, -1].copy()) if self.render_mode == "rgb_array" else None
 
     def snapshot(self, row: int) -> Snapshot:
@@ -191,7 +191,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         Of all rows (None), they share this environment's memory until it goes on; of some, they are copies, for
         otherwise one row would keep the memory of all.
         """
-        state = self._current()
+        state = self.current()
         self._alone = self._alone and rows is not None
         moments = []
         for row in range(self.num_envs) if rows is None else rows:
@@ -272,7 +272,12 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         memo[id(self)] = twin
         return twin
 
-    def _current(self) -> WorldState:
+    def current(self) -> WorldState:
+        """The state of the running episode, to look at: stepping it is this environment's business.
+
+        Raises:
+            ResetNeeded: there is no episode yet.
+        """
         if self._state is None:
             raise ResetNeeded("there is no episode yet: call reset() first")
         return self._state
@@ -296,7 +301,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             return
         order = np.arange(self.num_envs)
         order[rows] = self.num_envs + np.arange(len(rows))
-        self._state = WorldState.concatenate([self._current(), fresh]).select(order.tolist())
+        self._state = WorldState.concatenate([self.current(), fresh]).select(order.tolist())
         self._alone = True
 
     def _begin(self, rows: NDArray[np.integer], options: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:

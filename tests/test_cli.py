@@ -52,6 +52,8 @@ MISTAKES = [
     ["play", "scale=0"],
     ["play", "--headless", "--policy", "nobody"],
     ["play", "--headless", "--policy", "walk", "--engine", "luanti"],
+    ["bench", "env", "rows=1"],
+    ["train", "trust"],
     ["rollout", "--actions", "a.csv"],
     ["rollout", "--prefix", "0"],
     ["rollout", "--prefix", "0", "--actions", "missing.csv"],
@@ -203,3 +205,13 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(world: str, folder: Path):
         running.kill()
     assert running.returncode == 130 and "Traceback" not in errors
     assert [p.name for p in folder.glob("runs/*/*")] == ["config.yaml"]
+
+
+def test_bench_env_measures_and_compares(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["bench", "env", "--world", world, "steps=3", "rows=3", "processes=1", "null_steps=3", "folder=b"]
+    assert cli.main(words) == 0
+    results = json.loads((folder / "b" / "bench_env.json").read_text())
+    assert min(results["steps_per_second"].values()) > 0 and 0 < results["share_of_matrix_ceiling"] < 1
+    assert results["snapshots"]["new_bytes_when_taken"] == 0
+    assert results["null_test"]["in another process"]["first_different_step"] is None
+    assert "DIAMOND" in capsys.readouterr().out

@@ -128,20 +128,20 @@ def test_snapshots_and_forks_share_memory_until_somebody_goes_on():
     env = make()
     env.reset(seed=5)
     play(env, [TURN])
-    ring = env._current().cache.keys
+    ring = env.current().cache.keys
     moment = env.snapshot()
     forks = env.fork(3)
     assert moment.state.cache.keys.data_ptr() == ring.data_ptr()
-    assert {fork._current().cache.keys.data_ptr() for fork in forks} == {ring.data_ptr()}
+    assert {fork.current().cache.keys.data_ptr() for fork in forks} == {ring.data_ptr()}
     before = ring.clone()
     went_on = play(env, [TURN, NOOP])
-    own = env._current().cache.keys
+    own = env.current().cache.keys
     assert own.data_ptr() != ring.data_ptr() and torch.equal(ring, before)
     play(env, [NOOP])
-    assert env._current().cache.keys.data_ptr() == own.data_ptr(), "alone again, it reuses its memory"
+    assert env.current().cache.keys.data_ptr() == own.data_ptr(), "alone again, it reuses its memory"
     other = play(forks[0], [NOOP, NOOP])
     np.testing.assert_array_equal(play(forks[1], [TURN, NOOP]), went_on)
-    assert forks[2]._current().cache.keys.data_ptr() == ring.data_ptr() and torch.equal(ring, before)
+    assert forks[2].current().cache.keys.data_ptr() == ring.data_ptr() and torch.equal(ring, before)
     assert (np.array(other) != np.array(went_on)).any()
     assert moment.nbytes() < 1.2 * (2 * ring.nbytes) + moment.frames.nbytes + 100_000
     with pytest.raises(UserError, match="at least 1"):

@@ -44,7 +44,7 @@ def test_rows_equal_single_environments():
             assert np.abs(info["frames"].astype(int) - infos["frames"][row]).max() <= (ROUNDING > 0)
             np.testing.assert_allclose(reward, rewards[row], rtol=ROUNDING, atol=ROUNDING)
             np.testing.assert_allclose(info["pose"], infos["pose"][row], rtol=ROUNDING, atol=ROUNDING)
-        latents = envs._current().latent[row], env._current().latent[0]
+        latents = envs.current().latent[row], env.current().latent[0]
         torch.testing.assert_close(*latents, rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -56,7 +56,7 @@ def test_moments_of_rows_go_on_anywhere_and_share_memory_until_then():
     envs = make(max_episode_steps=9)
     envs.reset(seed=0)
     envs.step(noops())
-    ring = envs._current().cache.keys
+    ring = envs.current().cache.keys
     moments = envs.snapshots()
     assert moments[1].state.cache.keys.data_ptr() == ring[1].data_ptr()
     copied = envs.snapshot(1)
@@ -84,8 +84,8 @@ def test_forks_of_one_row_share_memory_and_differ_by_actions_alone():
     single.step(noops(1)[0])
     envs = make(4)
     envs.restore(single.snapshot())
-    rings = envs._current().cache.keys
-    assert rings.data_ptr() == single._current().cache.keys.data_ptr() and rings.stride(0) == 0
+    rings = envs.current().cache.keys
+    assert rings.data_ptr() == single.current().cache.keys.data_ptr() and rings.stride(0) == 0
     actions = noops(4)
     actions[3, 0] = 1
     frames = frames_of(envs, [actions] * 2)

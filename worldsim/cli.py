@@ -189,6 +189,12 @@ COMMANDS: dict[str, Command] = {
         "measure step latency, frames/s, memory, and the share of this machine's matrix-product ceiling",
         (WORLD, ("--minutes", {"type": float, "help": "also run that long and watch the memory"})),
     ),
+    "bench env": Command(
+        "worldsim.cli_bench_env:bench_env",
+        "bench_env",
+        "measure a world as an environment: steps/s alone, in a batch and in processes, snapshots, the null test",
+        (WORLD,),
+    ),
     "bench data": Command(
         "worldsim.cli_bench_data:bench_data",
         "bench_data",

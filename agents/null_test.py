@@ -1,0 +1,76 @@
+"""Null test: the same seed and actions must give the same dream, in another process and beside other dreams too.
+
+K steps, N rows.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.world_env import WorldSimEnv
+from worldsim.envs.world_vector_env import WorldSimVectorEnv
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Latents float32 (K, C, h, w), poses (K, 5), rewards (K,) and last frames uint8 (K, H, W, 3) of one dream."""
+
+    latents: NDArray[np.float32]
+    poses: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    frames: NDArray[np.uint8]
+
+
+def dream(world: str, steps: int, rows: int = 1, progress: Progress = lambda: None) -> Trajectory:
+    """Row 0 of ``rows`` rows under random actions; the other rows have other seeds and actions."""
+    rng = np.random.default_rng(0)
+    # Episodes that end begin anew in the same step, so that the neighbours reset now and then.
+    envs: Any = WorldSimEnv(world) if rows == 1 else WorldSimVectorEnv(rows, world, autoreset_mode="SameStep")
+    space = envs.action_space if rows == 1 else envs.single_action_space
+    mine = [rng.integers(0, space.nvec) for _ in range(steps)]
+    other = np.random.default_rng(1)
+    envs.reset(seed=0)
+    kept: list[tuple[Any, ...]] = []
+    for k in range(steps):
+        actions = (
+            mine[k] if rows == 1 else np.stack([mine[k], *other.integers(0, space.nvec, (rows - 1, len(mine[k])))])
+        )
+        obs, reward, terminated, truncated, info = envs.step(actions)
+        state = envs.current()
+        first = (lambda value: value) if rows == 1 else (lambda value: value[0])
+        kept.append((state.latent[0].numpy().copy(), first(info["pose"]), first(reward), first(obs)))
+        if rows == 1 and (terminated or truncated):
+            envs.reset()
+        progress()
+    latents, poses, rewards, frames = (np.stack(values) for values in zip(*kept, strict=True))
+    return Trajectory(latents, poses, rewards, frames)
+
+
+def compare(a: Trajectory, b: Trajectory) -> dict[str, Any]:
+    """Greatest differences over all steps, and the first step that differs at all (None: none does)."""
+    grey = np.abs(a.frames.astype(int) - b.frames)
+    different = (a.latents != b.latents).any((1, 2, 3)) | (grey > 0).any((1, 2, 3)) | (a.poses != b.poses).any(1)
+    return {
+        "steps": len(different),
+        "latents": float(np.abs(a.latents - b.latents).max()),
+        "pose": float(np.abs(a.poses - b.poses).max()),
+        "reward": float(np.abs(a.rewards - b.rewards).max()),
+        "grey_levels": int(grey.max()),
+        "first_different_step": int(different.argmax()) + 1 if different.any() else None,
+    }
+
+
+def null_test(world: str, steps: int, rows: int, progress: Progress = lambda: None) -> dict[str, Any]:
+    """Compare one dream with itself repeated, in a fresh process, and as a row of ``rows``."""
+    once = dream(world, steps, 1, progress)
+    results = {"again": compare(once, dream(world, steps, 1, progress))}
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        results["in another process"] = compare(once, pool.apply(dream, (world, steps)))
+    results[f"as a row of {rows}"] = compare(once, dream(world, steps, rows, progress))
+    return results
