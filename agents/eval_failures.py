@@ -23,7 +23,8 @@ DEFINITIONS: Mapping[str, str] = {
     "without looking away, above that of another view",
     "motion discontinuity": "between two chunks the picture changes by {jump_grey:g} grey values or more, and by more "
     "than {jump_ratio:g} times what recorded play does within a chunk of that moment",
-    "causal-state error": "less than {persistence:g} of a dug block's change is left after looking away and back",
+    "causal-state error": "less than {persistence:g} of a dug block's change is left after looking away and back, or "
+    "all else in its place differs by more than that change: its view is lost",
     "action ignored": "a turn of {turn_degrees:g} degrees a frame moves the picture the wrong way, or by less than "
     "{ignored_effect:g} of what recorded turns show, to one side or the other",
     "collapse": "over some {collapse_seconds:g} seconds, mean sharpness or colours lie outside of what recorded play "

@@ -164,28 +164,42 @@ def dug_patch(before: Frames, after: Frames) -> NDArray[np.bool_]:
     return np.abs(gaussian_filter(grey(after) - grey(before), 1.5)) > DUG_GREY
 
 
-def persistence(shown: Frames, before: Frames, after: Frames) -> float:
-    """How much of a dug block's change is in a picture: 1 as after the dig, 0 as if it had never been dug."""
+def persistence(shown: Frames, before: Frames, after: Frames) -> tuple[float, float]:
+    """How much of a dug block's change is in a picture: 1 as after the dig, 0 as if it had never been dug.
+
+    Returns:
+        That share, and the size of all else that differs in the patch, in units of the change: from 1 on the view
+        itself is lost, and the share says nothing.
+    """
     patch = dug_patch(before, after)
     rows = patch.shape[0]
     a, b, x = (f[:rows][patch].astype(np.float64) for f in (before, after, shown))
-    return float(((x - a) * (b - a)).sum() / max(1e-9, ((b - a) ** 2).sum()))
+    size = max(1e-9, float(((b - a) ** 2).sum()))
+    share = float(((x - a) * (b - a)).sum()) / size
+    rest = float(((x - a - share * (b - a)) ** 2).sum()) / size
+    return share, float(np.sqrt(rest))
 
 
 def dig_report(
     world: WorldModel, digs: Digs, prefix: int, gap: int, threshold: float, rows: int = 8, seed: int = 0
 ) -> tuple[dict[str, Any], Frames]:
-    """Whether a block that was dug before the dream stays dug: after looking away, and without."""
+    """Whether a block that was dug before the dream stays dug: after looking away, and without.
+
+    Where the view itself is lost, a block does not stay dug.
+    """
     after = digs.clips.frames[:, prefix - 1]
     out: dict[str, Any] = {"digs": len(after), "gap_chunks": gap}
     film = after[:, None]
     branches = {name: branch for name, branch in look_away(world, gap).items() if name != "away"}
     for name, made in all_held(world, digs.clips, prefix, branches, rows).items():
         last = made[:, -1, -1]
-        values = np.array([persistence(x, a, b) for x, a, b in zip(last, digs.before, after, strict=True)])
-        out[name] = estimate(np.clip(values, -1, 2), digs.clips.maps, seed=seed)
-        out[f"{name}_stays_dug"] = estimate(values > threshold, digs.clips.maps, seed=seed)
-        out[f"per_start_{name}"] = values.round(4).tolist()
+        found = [persistence(x, a, b) for x, a, b in zip(last, digs.before, after, strict=True)]
+        values, rest = np.array(found).T
+        seen = np.where(rest < 1, values, np.nan)
+        out[name] = estimate(np.clip(seen, -1, 2), digs.clips.maps, seed=seed)
+        out[f"{name}_stays_dug"] = estimate(seen > threshold, digs.clips.maps, seed=seed)
+        out[f"{name}_view_lost"] = estimate(rest >= 1, digs.clips.maps, seed=seed)
+        out[f"per_start_{name}"] = seen.round(4).tolist()
         if name == "return":
             picked = np.linspace(0, made.shape[1] - 1, 6).astype(int)
             film = np.concatenate([digs.before[:, None], after[:, None], made[:, picked, -1]], 1)

@@ -195,7 +195,9 @@ def memory(e: Evaluation) -> Report:
         return report, out
     report["digs"], film = dig_report(e.world, digs, p.prefix, gap, limits.persistence, e.rows, e.seed)
     stays = np.array(report["digs"]["per_start_return"])
-    undone = Failures(severity=-stays, failed=stays < limits.persistence, maps=digs.clips.maps)
+    undone = Failures(
+        severity=np.where(np.isnan(stays), 1.0, -stays), failed=~(stays > limits.persistence), maps=digs.clips.maps
+    )
     report["failures"]["causal-state error"] = failure_entry("causal-state error", undone, limits, e.seed)
     out["causal-state error"] = film[report["failures"]["causal-state error"]["gallery"]]
     return report, out

@@ -188,7 +188,9 @@ def _memory(m: dict[str, Any]) -> Iterator[Line]:
         yield line(f"recall after looking away for {gap} chunks", found["recall"], "%", beside=beside)
     digs = m["digs"]
     if "skipped" not in digs:
-        beside = f"{digs['digs']} digs; without looking away {number(digs['stay_stays_dug']['value'], '%')}"
+        shares = {k: number(digs[k]["value"], "%") for k in ("return_view_lost", "stay_stays_dug", "stay_view_lost")}
+        beside = f"{digs['digs']} digs, view lost {shares['return_view_lost']}; without looking away "
+        beside += f"{shares['stay_stays_dug']}, view lost {shares['stay_view_lost']}"
         yield line("dug blocks that stay dug", digs["return_stays_dug"], "%", beside=beside)
 
 

@@ -143,8 +143,11 @@ def test_a_dug_block_stays_or_comes_back():
     after = before.copy()
     after[20:40, 60:80] = 40
     assert dug_patch(before, after).sum() > 300 and dug_patch(before, before).sum() == 0
-    assert persistence(after, before, after) == pytest.approx(1)
-    assert persistence(before, before, after) == pytest.approx(0)
+    assert persistence(after, before, after) == pytest.approx((1, 0))
+    assert persistence(before, before, after) == pytest.approx((0, 0))
+    # Another view altogether says nothing of the block.
+    other = np.random.default_rng(0).integers(0, 255, before.shape).astype(np.uint8)
+    assert persistence(other, before, after)[1] > 0.9
 
 
 def test_time_to_failure_needs_three_in_a_row():
