@@ -57,17 +57,21 @@ class Evaluation:
     rows: int = 8
     progress: Progress = field(default=lambda *_: None)
 
-    def digest(self, part: str) -> str:
-        """Names a part's result: equal for equal inputs."""
-        weights = hashlib.sha256()
+    def weights(self) -> str:
+        """Digest of the world's weights."""
+        out = hashlib.sha256()
         for module in (self.world.tokenizer, self.world.dit):
             for name, tensor in sorted(module.state_dict().items()):
-                weights.update(name.encode())
-                weights.update(tensor.float().numpy().tobytes())
+                out.update(name.encode())
+                out.update(tensor.float().numpy().tobytes())
+        return out.hexdigest()
+
+    def digest(self, part: str, weights: str) -> str:
+        """Names a part's result: equal for equal inputs."""
         inputs = {
             "version": VERSION,
             "part": part,
-            "weights": weights.hexdigest(),
+            "weights": weights,
             "sampling": asdict(self.world.config.sampling),
             "bf16": self.world.bf16,
             "episodes": [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)],
@@ -88,12 +92,15 @@ def run_parts(evaluation: Evaluation, parts: dict[str, Part], only: Sequence[str
     """Measure the parts named in ``only``, or take over what an earlier run of the same inputs kept in the folder.
 
     Returns:
-        Results by part, each with ``took_seconds``.
+        Results by part, each with ``took_seconds``: of those parts, and of others that are kept there.
     """
     results: dict[str, Any] = {}
-    for name in only:
-        key = evaluation.digest(name)
+    weights = evaluation.weights()
+    for name in parts:
+        key = evaluation.digest(name, weights)
         kept = _kept(evaluation.folder, name, key)
+        if kept is None and name not in only:
+            continue
         if kept is None:
             began = time.monotonic()
             found, films = parts[name](evaluation)
