@@ -1,4 +1,4 @@
-"""Atari's Pong in its emulator, as the world ``WorldSim-Pong-v0`` shows it: the exact truth for that world.
+"""Atari's Pong in its emulator, as a learned world of it shows it: what worlds are recorded from and compared with.
 
 The court without the score, 80x80 pixels, 15 pictures a second (every fourth frame of the console), three actions.
 Needs the package ``ale-py``, whose wheel carries the ROM.

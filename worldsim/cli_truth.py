@@ -35,8 +35,9 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         tasks: dict[str, Any] = {}
 
         def show(name: str, done: int, total: int, of: str = "") -> None:
-            task = tasks.setdefault(name + of, progress.add_task(f"{name} {of}".strip(), total=total))
-            progress.update(task, completed=done)
+            if name + of not in tasks:
+                tasks[name + of] = progress.add_task(f"{name} {of}".strip(), total=total)
+            progress.update(tasks[name + of], completed=done)
 
         branches = play_branches(config.games, past=config.past, steps=config.steps, seed=config.seed, progress=show)
         dreamt = dream_branches(world, branches, branches.actions, show)
