@@ -149,7 +149,7 @@ def slope_per_minute(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """Collapse rate, slopes a minute and curves, beside those of the recorded play that followed the same starts."""
     outside, fair = out_of_spread(run, spread), out_of_spread(real, spread)
-    broken = outside.any(1)
+    broken = outside.max(1)
     relative = run.sharpness / np.maximum(run.sharpness[:, :1], 1e-6)
     change = np.abs(run.colours - run.colours[:, :1]).mean((2, 3))
     return {
@@ -157,7 +157,7 @@ def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed
         "seconds": run.sharpness.shape[1] - 1,
         "window": spread.window,
         "collapsed": estimate(broken, maps, seed=seed),
-        "collapsed_recorded": estimate(fair.any(1), maps, seed=seed),
+        "collapsed_recorded": estimate(fair.max(1), maps, seed=seed),
         "time_outside": estimate(outside.mean(1), maps, seed=seed),
         "sharpness_bounds": [round(spread.low, 3), round(spread.high, 3)],
         "sharpness": curve(run.sharpness, maps, seed),

@@ -55,9 +55,8 @@ def test_measures():
 def test_dreams_are_compared_with_what_followed():
     world, starts = tiny_world(), tiny_starts()
     count = len(starts)
-    clips = Clips(
-        frames=starts.frames, actions=starts.actions, maps=np.arange(count), pitch=np.zeros(starts.frames.shape[:2])
-    )  # fmt: skip
+    level = np.zeros(starts.frames.shape[:2], np.float32)
+    clips = Clips(frames=starts.frames, actions=starts.actions, maps=np.arange(count), pitch=level)
     samples = dream_samples(world, clips, 1, rows=3, twice=True)
     assert samples.statistics.shape == (2 * count, 3) and (samples.error > 0).all()
     np.testing.assert_array_equal(samples.horizon, [1, 1, 1, 2, 2, 2, 1, 2])
