@@ -32,6 +32,7 @@ class WorldSimVecEnv(VecEnv):
         world: a shipped world's name, a checkpoint folder, or a loaded model.
         task: gives reward and ends episodes, as for ``WorldSimEnv``.
         render_mode: "rgb_array" or None.
+        action_space: "multidiscrete", or "discrete" for games of keys alone.
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate a row after so many steps; None never does.
         min_trust: truncate a row whose trust falls below this.
@@ -44,12 +45,13 @@ class WorldSimVecEnv(VecEnv):
         *,
         task: TaskLike = None,
         render_mode: str | None = None,
+        action_space: str = "multidiscrete",
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = MAX_EPISODE_STEPS,
         min_trust: float | None = None,
     ):
         self.envs = WorldSimVectorEnv(
-            num_envs, world, task=task, render_mode=render_mode, starts=starts, max_episode_steps=max_episode_steps,
+            num_envs, world, task=task, render_mode=render_mode, action_space=action_space, starts=starts, max_episode_steps=max_episode_steps,
             min_trust=min_trust, autoreset_mode=AutoresetMode.SAME_STEP,
         )  # fmt: skip
         self._actions: NDArray[Any] | None = None

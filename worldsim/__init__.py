@@ -20,8 +20,17 @@ def load(name: str | Path = "minecraft", *, bf16: bool | None = None) -> "WorldM
     """
     from worldsim.world import WorldModel
 
+    return WorldModel.load(world_folder(name), bf16=bf16)
+
+
+def world_folder(name: str | Path) -> Path:
+    """The folder of a shipped world, or the checkpoint folder that was named.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
     folder = ASSETS / name if (ASSETS / name).is_dir() else Path(name)
     if not folder.is_dir():
         shipped = ", ".join(sorted(p.name for p in ASSETS.iterdir() if p.is_dir())) or "none"
         raise FileNotFoundError(f"no world {str(name)!r}: give a checkpoint folder or a shipped world ({shipped})")
-    return WorldModel.load(folder, bf16=bf16)
+    return folder

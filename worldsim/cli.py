@@ -28,6 +28,7 @@ class Command:
 
 WORLD = ("--world", {"help": "a shipped world's name, or a checkpoint folder"})
 SEED = ("--seed", {"type": int, "help": "decides everything that is drawn"})
+IN = ("--in", {"choices": ["dream", "engine"], "help": "the learned world, or the real game behind it"})
 OUT = ("--out", {"help": "file or folder to write"})
 
 COMMANDS: dict[str, Command] = {
@@ -101,6 +102,12 @@ COMMANDS: dict[str, Command] = {
         "train the model that reads actions off pictures, with which eval judges whether dreams show what was done",
         (SEED,),
     ),
+    "train tasks": Command(
+        "worldsim.cli_tasks:train_tasks",
+        "train_tasks",
+        "teach a world to tell what tasks are judged by (a tree in view, wood cut, feet in water), and say how well",
+        (WORLD, SEED),
+    ),
     "train captioner": Command(
         "worldsim.cli_caption:train_captioner",
         "train_captioner",
@@ -124,6 +131,29 @@ COMMANDS: dict[str, Command] = {
         "truth",
         "compare the world of Pong with clones of its emulator: same past, several branches of actions, exact truth",
         (WORLD, SEED),
+    ),
+    "agent train": Command(
+        "worldsim.cli_agent:train",
+        "agent_train",
+        "train an agent by reward (PPO) in the learned world or the real game, or clone recorded play (algo=bc)",
+        (IN, SEED),
+    ),
+    "agent eval": Command(
+        "worldsim.cli_agent:evaluate",
+        "agent_eval",
+        "returns of a policy over episodes, in the learned world, the real game, or both with the gap between them",
+        (("--in", {"choices": ["dream", "engine", "both"], "help": "the learned world, the real game, or both"}), SEED),
+    ),
+    "agent watch": Command(
+        "worldsim.cli_agent:watch",
+        "agent_watch",
+        "watch a policy play, in the learned world or the real game: a window, or a video",
+        (
+            IN,
+            SEED,
+            ("--headless", {"action": "store_true", "default": None, "help": "write an mp4 instead"}),
+            OUT,
+        ),
     ),
     "data summary": Command("worldsim.cli_data:summary", "data", "count a store's episodes, frames and maps by split"),
     "data list": Command("worldsim.cli_data:list_episodes", "data", "list a store's episodes, one a line"),
@@ -207,7 +237,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "doctor": Command("worldsim.cli_doctor:doctor", None, "tell what is installed, what is missing, and what to do"),
 }
-GROUPS = {"train": "train a tokenizer or dynamics", "data": "import, check, repair and describe episodes"}
+GROUPS = {
+    "agent": "train, measure and watch agents",
+    "train": "train a tokenizer or dynamics",
+    "data": "import, check, repair and describe episodes",
+}
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -350,8 +350,8 @@ class WorldModel:
             save_tensors(Path(folder) / f"{name}.safetensors", tensors, metadata)
 
     @staticmethod
-    def load(folder: str | Path, *, bf16: bool | None = None) -> "WorldModel":
-        """Read a checkpoint folder.
+    def load(folder: str | Path, *, bf16: bool | None = None, fact_heads: bool = True) -> "WorldModel":
+        """Read a checkpoint folder; ``fact_heads`` False leaves its task heads aside.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -370,7 +370,7 @@ class WorldModel:
         prompts = dit_tensors.pop("prompts", None)
         load_module(dit, dit_tensors, str(folder / FILES[1]))
         embeddings = None if prompts is None else prompts.float()
-        heads = load_fact_heads(folder)
+        heads = load_fact_heads(folder) if fact_heads else None
         trust = load_trust(folder, asdict(config.sampling))
         return WorldModel(
             config, tokenizer, dit, prompt_embeddings=embeddings, fact_heads=heads, trust=trust, bf16=bf16

@@ -1,0 +1,115 @@
+"""Behaviour cloning: a policy that does what was done in recordings; a start for learning by reward.
+
+N examples, r video frames per step, A action vector.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+
+from worldsim.datasets.recording_format import recording_format
+from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.envs.action_spaces import MultiDiscreteActions
+from worldsim.errors import UserError
+
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloneTraining:
+    """How a policy is cloned. ``entropy``: keeps it from being sure of what players did by chance."""
+
+    steps: int = 1000
+    batch: int = 128
+    rate: float = 5e-4
+    entropy: float = 0.01
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Pictures uint8 (N, H, W, 3), and the option of each choice that came closest to what was done (N, choices)."""
+
+    pictures: NDArray[np.uint8]
+    actions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
+def read_demonstrations(
+    store: EpisodeStore,
+    actions: MultiDiscreteActions,
+    chunk: int,
+    split: Split,
+    *,
+    scripts: Sequence[str] = (),
+    most: int = 20_000,
+    seed: int = 0,
+) -> Demonstrations:
+    """Every ``chunk``-th frame and what was done for the ``chunk`` frames after it.
+
+    Args:
+        store: recordings of the same game.
+        actions: the policy's options.
+        chunk: frames per step, r.
+        split: whose episodes.
+        scripts: only what these scripted players did; default: everything.
+        most: examples, at most; episodes are drawn at random.
+        seed: of the draw.
+
+    Raises:
+        UserError: the recordings are of another game, or hold nothing of this kind.
+    """
+    if recording_format(store).spec != actions.spec:
+        raise UserError(f"the recordings in {store.url} have other actions than the environment")
+    pictures, chosen, total = [], [], 0
+    names = store.names(split)
+    for i in np.random.default_rng(seed).permutation(len(names)):
+        episode = store.read(names[int(i)])
+        at = np.arange(0, len(episode) - chunk, chunk)
+        if scripts:
+            told = list(episode.provenance.get("scripts", ()))
+            wanted = [told.index(name) for name in scripts if name in told]
+            at = at[np.isin(episode.state.get("script", np.full(len(episode), -1))[at], wanted)]
+        pictures.append(episode.frames[at])
+        chosen += [actions.nearest(episode.actions[t : t + chunk].mean(0)) for t in at]
+        total += len(at)
+        if total >= most:
+            break
+    if not total:
+        raise UserError(f"no {split} episode in {store.url} shows {', '.join(scripts) or 'anything'}")
+    return Demonstrations(np.concatenate(pictures)[:most], np.stack(chosen)[:most])
+
+
+def clone(
+    policy: ActorCriticCnnPolicy,
+    shown: Demonstrations,
+    training: CloneTraining,
+    seed: int = 0,
+    progress: Progress = lambda done, total, loss: None,
+) -> float:
+    """Train a policy in place to choose what was shown; returns the log-likelihood over the last tenth of steps."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(policy.parameters(), training.rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.rate, total_steps=training.steps)
+    policy.set_training_mode(True)
+    likelihoods = []
+    for step in range(training.steps):
+        rows = torch.randint(len(shown), (min(training.batch, len(shown)),), generator=generator)
+        pictures = torch.from_numpy(shown.pictures[rows.numpy()]).permute(0, 3, 1, 2)
+        _, likelihood, entropy = policy.evaluate_actions(pictures, torch.from_numpy(shown.actions[rows.numpy()]))
+        assert entropy is not None
+        loss = -likelihood.mean() - training.entropy * entropy.mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        likelihoods.append(float(likelihood.mean().detach()))
+        progress(step + 1, training.steps, float(loss.detach()))
+    policy.set_training_mode(False)
+    return float(np.mean(likelihoods[-max(1, training.steps // 10) :]))

@@ -1,0 +1,234 @@
+"""Learning by reward: stable-baselines3's PPO, with checkpoints without pickle, evaluation and videos on the way.
+
+A run is a folder: ``policy.safetensors`` (the last weights), ``best/policy.safetensors`` (best in evaluation),
+``state.safetensors`` (to resume), ``progress.csv``, TensorBoard's files, ``evaluations.npz``, ``videos/STEP.mp4``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from worldsim.agents.eval_agent import play_episode
+from worldsim.agents.players import TrainedPlayer
+from worldsim.agents.policy_net import FILE, NetConfig, load_policy, policy_settings, save_policy
+from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.datasets.video import write_video
+from worldsim.errors import UserError
+
+STATE = "state.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoTraining:
+    """PPO's settings (Schulman et al. 2017); ``rollout``: steps of each row between updates."""
+
+    rollout: int = 64
+    batch: int = 128
+    epochs: int = 4
+    rate: float = 3e-4
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    entropy: float = 0.01
+    value: float = 0.5
+    gradient: float = 0.5
+    target_kl: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What happens how often, in environment steps; 0 for never."""
+
+    steps: int = 100_000
+    checkpoint_every: int = 5000
+    eval_every: int = 10_000
+    eval_episodes: int = 5
+    video_every: int = 20_000
+
+
+def learn(
+    envs: VecEnv,
+    folder: Path,
+    training: PpoTraining,
+    schedule: Schedule,
+    *,
+    net: NetConfig,
+    about: Mapping[str, Any],
+    eval_envs: VecEnv | None = None,
+    watched: Callable[[], gymnasium.Env[Any, Any]] | None = None,
+    fps: float = 20.0,
+    initial: Path | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> PPO:
+    """Train in ``envs`` until ``schedule.steps`` steps were taken; goes on where ``folder`` holds a run.
+
+    Args:
+        envs: to learn in.
+        folder: of the run.
+        training: PPO's settings.
+        schedule: how long, and what happens on the way.
+        net: sizes of a fresh policy.
+        about: plain JSON that goes into the policy's file.
+        eval_envs: to evaluate in.
+        watched: makes the environment that videos are played in.
+        fps: of the videos.
+        initial: a policy (file or run) to start from, cloned from recordings, say.
+        seed: decides weights, draws and the environments' seeds.
+        progress: called with the steps done.
+
+    Raises:
+        UserError: the policy to start from does not fit.
+    """
+    at = _steps_done(folder)
+    # A resumed run goes on with other draws than those it began with.
+    model = PPO(
+        "CnnPolicy", VecMonitor(envs), seed=seed + at, n_steps=training.rollout, batch_size=training.batch,
+        n_epochs=training.epochs, learning_rate=training.rate, gamma=training.gamma, gae_lambda=training.gae_lambda,
+        clip_range=training.clip, ent_coef=training.entropy, vf_coef=training.value, max_grad_norm=training.gradient,
+        target_kl=training.target_kl or None, policy_kwargs=policy_settings(net), device="cpu",
+    )  # fmt: skip
+    model.set_logger(configure(str(folder), _outputs()))
+    if at:
+        _restore(folder / STATE, model)
+    elif initial is not None:
+        _start_from(initial, model)
+    save = _Saver(folder, net, dict(about), schedule, progress)
+    callbacks: list[BaseCallback] = [save]
+    if eval_envs is not None and schedule.eval_every:
+        best = _Best(folder / "best" / FILE, net, dict(about))
+        every = max(1, schedule.eval_every // envs.num_envs)
+        evaluation = EvalCallback(
+            VecMonitor(eval_envs), callback_on_new_best=best, n_eval_episodes=schedule.eval_episodes, eval_freq=every,
+            log_path=str(folder), deterministic=False, verbose=0, warn=False,
+        )  # fmt: skip
+        callbacks.append(evaluation)
+    if watched is not None and schedule.video_every:
+        callbacks.append(_Videos(folder, watched, schedule.video_every, fps))
+    left = schedule.steps - at
+    if left > 0:
+        model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=False, log_interval=1)
+        save.now()
+    return model
+
+
+def _outputs() -> list[str]:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        return ["csv"]
+    return ["csv", "tensorboard"]
+
+
+def _steps_done(folder: Path) -> int:
+    return int(load_tensors(folder / STATE)[1]["steps"]) if (folder / STATE).is_file() else 0
+
+
+def _restore(path: Path, model: PPO) -> None:
+    """Weights and optimizer of a checkpoint."""
+    tensors, about = load_tensors(path)
+    weights = {n.removeprefix("policy/"): t for n, t in tensors.items() if n.startswith("policy/")}
+    load_module(model.policy, weights, str(path))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            _, key, field = name.split("/")
+            state.setdefault(int(key), {})[field] = tensor
+    groups = model.policy.optimizer.state_dict()["param_groups"]
+    model.policy.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    model.num_timesteps, model._n_updates = int(about["steps"]), int(about["updates"])
+
+
+def _start_from(initial: Path, model: PPO) -> None:
+    given = load_policy(initial)
+    policy = model.policy
+    if given.policy.observation_space != policy.observation_space or given.policy.action_space != policy.action_space:
+        raise UserError(f"{initial} sees other pictures or has other actions than this environment")
+    load_module(policy, given.policy.state_dict(), str(initial))
+
+
+class _Saver(BaseCallback):
+    """Writes the policy and what resuming needs."""
+
+    def __init__(
+        self, folder: Path, net: NetConfig, about: dict[str, Any], schedule: Schedule, progress: Callable[[int], None]
+    ):
+        super().__init__()
+        self.folder, self.net, self.about, self.schedule, self.progress = folder, net, about, schedule, progress
+        self._saved = 0
+
+    def _on_training_start(self) -> None:
+        self._saved = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        self.progress(self.num_timesteps)
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # Here all updates of the rollout before are done.
+        if self.schedule.checkpoint_every and self.num_timesteps - self._saved >= self.schedule.checkpoint_every:
+            self.now()
+
+    def now(self) -> None:
+        """Write both files."""
+        policy, optimizer = self.model.policy, self.model.policy.optimizer
+        assert isinstance(policy, ActorCriticCnnPolicy) and isinstance(self.model, PPO)
+        tensors = {f"policy/{n}": t for n, t in policy.state_dict().items()}
+        for key, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
+        steps = self.model.num_timesteps
+        save_policy(self.folder / FILE, policy, self.net, self.about | {"steps": steps})
+        save_tensors(self.folder / STATE, tensors, {"steps": steps, "updates": self.model._n_updates})
+        self._saved = steps
+
+
+class _Best(BaseCallback):
+    """Keeps the policy that did best in evaluation."""
+
+    def __init__(self, path: Path, net: NetConfig, about: dict[str, Any]):
+        super().__init__()
+        self.path, self.net, self.about = path, net, about
+
+    def _on_step(self) -> bool:
+        policy = self.model.policy
+        assert isinstance(policy, ActorCriticCnnPolicy) and isinstance(self.parent, EvalCallback)
+        about = self.about | {"steps": self.num_timesteps, "evaluation": float(self.parent.best_mean_reward)}
+        save_policy(self.path, policy, self.net, about)
+        return True
+
+
+class _Videos(BaseCallback):
+    """A film of one episode, now and then."""
+
+    def __init__(self, folder: Path, make: Callable[[], gymnasium.Env[Any, Any]], every: int, fps: float):
+        super().__init__()
+        self.folder, self.make, self.every, self.fps = folder, make, every, fps
+        self._next = 0
+
+    def _on_training_start(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps < self._next or not (self.folder / FILE).is_file():
+            return
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+        env = self.make()
+        try:
+            played = play_episode(env, TrainedPlayer(env, str(self.folder / FILE)), self.num_timesteps, keep=True)
+        finally:
+            env.close()
+        assert played.frames is not None
+        (self.folder / "videos").mkdir(exist_ok=True)
+        write_video(self.folder / "videos" / f"{self.num_timesteps:08d}.mp4", played.frames, self.fps)

@@ -1,0 +1,157 @@
+"""Who plays in an environment: a trained policy, a scripted player, at random, or nobody.
+
+r video frames per step, A action vector.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.agents.policies import make_policy
+from worldsim.agents.policies_scripts import SCRIPTS
+from worldsim.errors import UserError
+
+Env = gymnasium.Env[Any, Any]
+
+
+class Player(Protocol):
+    """Whoever acts; ``name`` goes into tables."""
+
+    name: str
+
+    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
+        """Begin an episode; the seed decides all later draws."""
+        ...
+
+    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
+        """The next action, of the environment's action space."""
+        ...
+
+
+class RandomPlayer:
+    """Any action of the space, each time anew."""
+
+    name = "random"
+
+    def __init__(self, env: Env):
+        self._space = env.action_space
+
+    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
+        """Begin an episode."""
+        self._space.seed(_own(seed))
+
+    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
+        """A random action."""
+        return self._space.sample()
+
+
+class IdlePlayer:
+    """Does nothing."""
+
+    name = "noop"
+
+    def __init__(self, env: Env):
+        actions = getattr(env.unwrapped, "actions", None)
+        # Elsewhere, as in Atari's games, the first option is the one that does nothing.
+        self._action = 0 if actions is None else actions.nearest(actions.spec.noop())
+
+    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
+        """Begin an episode."""
+
+    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
+        """The action that does nothing."""
+        return self._action
+
+
+class ScriptPlayer:
+    """A scripted player at an agent's pace: one decision a step, by the options that an agent has.
+
+    In the engine it knows what the engine tells (where trees are, say); in the dream only what the world estimates.
+
+    Args:
+        env: Minecraft-like, with pose.
+        name: one of the scripts, or mixture.
+
+    Raises:
+        UserError: there is no such script, or the environment is none for it.
+    """
+
+    def __init__(self, env: Env, name: str):
+        actions = getattr(env.unwrapped, "actions", None)
+        if actions is None or "forward" not in actions.spec.keys or not actions.spec.camera:
+            raise UserError(f"policy {name!r} plays Minecraft-like worlds only: use random, noop or a trained policy")
+        try:
+            self._policy = make_policy(name)
+        except ValueError as error:
+            raise UserError(f"{error}, random, noop, or the folder of a run") from error
+        self.name, self._actions = name, actions
+
+    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
+        """Begin an episode."""
+        self._policy.reset(np.random.default_rng(_own(seed)), _posed(info))
+
+    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
+        """The option that comes closest to what the script does next."""
+        return self._actions.nearest(self._policy.act(observation, _posed(info)))
+
+
+class TrainedPlayer:
+    """A trained policy.
+
+    Args:
+        env: it has to fit.
+        path: a policy's file, or a run's folder.
+        deterministic: always the likeliest action, instead of drawing.
+    """
+
+    def __init__(self, env: Env, path: str, deterministic: bool = False):
+        # Imported here: the other players need no stable-baselines3.
+        from worldsim.agents.policy_net import load_policy
+
+        self.name, self._deterministic = path, deterministic
+        self._learned = load_policy(path)
+        self._learned.check(env)
+
+    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
+        """Begin an episode."""
+        import torch
+
+        torch.manual_seed(_own(seed))
+
+    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
+        """The policy's action."""
+        return self._learned.act(observation, deterministic=self._deterministic)
+
+
+def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:
+    """A player by name: random, noop, scripted (explore), a script's name, mixture, or a run's folder or policy file.
+
+    Raises:
+        UserError: there is no such player, or it does not fit.
+        FileNotFoundError: there is no such run.
+    """
+    if name == "random":
+        return RandomPlayer(env)
+    if name == "noop":
+        return IdlePlayer(env)
+    if name == "scripted":
+        return ScriptPlayer(env, "explore")
+    if name == "mixture" or name in SCRIPTS:
+        return ScriptPlayer(env, name)
+    return TrainedPlayer(env, name, deterministic)
+
+
+def _own(seed: int) -> int:
+    """A player's own seed: from the environment's it would draw the very numbers that the environment draws."""
+    return int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
+
+
+def _posed(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """In the dream a pose is all that is known."""
+    if "position" in info:
+        return info
+    x, y, z, yaw, pitch = (float(value) for value in info["pose"])
+    return {**info, "position": np.array([x, y, z]), "yaw": (yaw + 180) % 360 - 180, "pitch": pitch}

@@ -1,0 +1,141 @@
+"""Learned policies: stable-baselines3's actor-critic over a small picture network, kept without pickle.
+
+A policy is one safetensors file: weights, and as JSON the spaces and sizes that it was made with.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+from stable_baselines3.common.preprocessing import is_image_space_channels_first
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import VecTransposeImage
+from torch import Tensor, nn
+
+from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.errors import UserError
+
+FILE = "policy.safetensors"
+FORMAT = "worldsim-policy-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig:
+    """Sizes. ``shrink``: pixels of a side that are averaged into one before the first layer."""
+
+    shrink: int = 2
+    channels: int = 24
+    features: int = 256
+
+
+class PictureNet(BaseFeaturesExtractor):
+    """Pictures (B, C, H, W) of any size to features."""
+
+    def __init__(self, observation_space: spaces.Box, shrink: int, channels: int, features: int) -> None:
+        super().__init__(observation_space, features)
+        c = channels
+        self.convolutions = nn.Sequential(
+            nn.AvgPool2d(shrink),
+            nn.Conv2d(observation_space.shape[0], c, 5, 2, 2), nn.SiLU(),
+            nn.Conv2d(c, 2 * c, 3, 2, 1), nn.SiLU(),
+            nn.Conv2d(2 * c, 2 * c, 3, 2, 1), nn.SiLU(),
+            nn.Flatten(),
+        )  # fmt: skip
+        with torch.no_grad():
+            size = self.convolutions(torch.zeros(1, *observation_space.shape)).shape[1]
+        self.linear = nn.Sequential(nn.Linear(size, features), nn.SiLU())
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features (B, F)."""
+        return self.linear(self.convolutions(observations))
+
+
+def policy_settings(net: NetConfig) -> dict[str, Any]:
+    """``policy_kwargs`` for stable-baselines3's ``CnnPolicy``."""
+    return {
+        "features_extractor_class": PictureNet,
+        "features_extractor_kwargs": asdict(net),
+        "net_arch": [],
+    }
+
+
+def make_policy_net(observation: spaces.Space[Any], action: spaces.Space[Any], net: NetConfig) -> ActorCriticCnnPolicy:
+    """A policy with fresh weights for pictures uint8 (H, W, C) or (C, H, W).
+
+    Raises:
+        UserError: observations are no pictures.
+    """
+    if not isinstance(observation, spaces.Box) or len(observation.shape) != 3 or observation.dtype != np.uint8:
+        raise UserError(f"policies read pictures, uint8 (H, W, 3), not {observation}")
+    first = (
+        observation if is_image_space_channels_first(observation) else VecTransposeImage.transpose_space(observation)
+    )
+    assert isinstance(first, spaces.Box)
+    return ActorCriticCnnPolicy(first, action, lambda _: 0.0, **policy_settings(net))
+
+
+def save_policy(path: Path, policy: ActorCriticCnnPolicy, net: NetConfig, about: dict[str, Any]) -> None:
+    """Write a policy; ``about`` (plain JSON) says what it was trained for."""
+    action, shape = policy.action_space, policy.observation_space.shape
+    if isinstance(action, spaces.MultiDiscrete):
+        options: Any = action.nvec.tolist()
+    elif isinstance(action, spaces.Discrete):
+        options = int(action.n)
+    else:
+        raise UserError(f"policies choose among options, not {action}: use action_space='multidiscrete'")
+    metadata = {"format": FORMAT, "net": asdict(net), "picture": list(shape or ()), "options": options, "about": about}
+    save_tensors(path, policy.state_dict(), metadata)
+
+
+@dataclass(frozen=True)
+class LearnedPolicy:
+    """A trained policy and what it was trained for."""
+
+    policy: ActorCriticCnnPolicy
+    net: NetConfig
+    about: dict[str, Any]
+
+    def act(self, observation: NDArray[np.uint8], *, deterministic: bool = False) -> NDArray[Any]:
+        """The action for one observation uint8 (H, W, C)."""
+        action, _ = self.policy.predict(observation, deterministic=deterministic)
+        return action
+
+    def check(self, env: Any) -> None:
+        """Whether it fits an environment.
+
+        Raises:
+            UserError: it sees other pictures or chooses among other actions.
+        """
+        h, w, c = env.observation_space.shape
+        if self.policy.observation_space.shape not in ((c, h, w), (h, w, c)):
+            raise UserError(
+                f"the policy reads pictures {self.policy.observation_space.shape}, here they are {(h, w, c)}"
+            )
+        if self.policy.action_space != env.action_space:
+            raise UserError(f"the policy chooses among {self.policy.action_space}, here it is {env.action_space}")
+
+
+def load_policy(path: str | Path) -> LearnedPolicy:
+    """Read a policy, from its file or from a run's folder (the best one there, else the last).
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged or no policy.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((p for p in (path / "best" / FILE, path / FILE) if p.is_file()), path / FILE)
+    tensors, about = load_tensors(path)
+    if about.get("format") != FORMAT:
+        raise UserError(f"{path} holds no policy")
+    options, net = about["options"], NetConfig(**about["net"])
+    action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
+    policy = make_policy_net(spaces.Box(0, 255, tuple(about["picture"]), np.uint8), action, net)
+    load_module(policy, tensors, str(path))
+    policy.set_training_mode(False)
+    return LearnedPolicy(policy, net, about["about"])

@@ -1,0 +1,205 @@
+"""Learning agents: the loop learns, resumes and keeps its policies without pickle; players and their returns."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from tests.test_engine_env import engine
+from tests.tiny_world import tiny_starts, tiny_world
+from worldsim.actions import MINECRAFT
+from worldsim.agents.agent_envs import env_id, make_rows
+from worldsim.agents.clone import CloneTraining, Demonstrations, clone, read_demonstrations
+from worldsim.agents.eval_agent import interquartile_mean, play_episode, play_episodes, summary
+from worldsim.agents.learn import PpoTraining, Schedule, learn
+from worldsim.agents.players import make_player
+from worldsim.agents.policy_net import FILE, NetConfig, load_policy, make_policy_net, save_policy
+from worldsim.datasets.episode import Episode
+from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.video import read_video
+from worldsim.envs.action_spaces import MultiDiscreteActions
+from worldsim.errors import UserError
+
+NET = NetConfig(shrink=4, channels=4, features=32)
+PPO = PpoTraining(rollout=32, batch=64, epochs=4, rate=3e-3, entropy=0.0)
+
+
+class Bright(gymnasium.Env[Any, Any]):
+    """Shows a bright left or right half; naming the side earns 1. Ten steps."""
+
+    observation_space = spaces.Box(0, 255, (48, 64, 3), np.uint8)
+    action_space = spaces.Discrete(2)
+    metadata = {"render_modes": [], "render_fps": 10}  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._show(), {}
+
+    def step(self, action):
+        reward = float(action == self.side)
+        self.steps += 1
+        return self._show(), reward, self.steps == 10, False, {}
+
+    def _show(self):
+        self.side = int(self.np_random.integers(2))
+        picture = np.zeros((48, 64, 3), np.uint8)
+        picture[:, 32 * self.side : 32 * self.side + 32] = 255
+        return picture
+
+
+gymnasium.register("Bright-v0", Bright)
+
+
+def train(folder: Path, steps: int, **settings: Any):
+    envs = make_rows("Bright-v0", 4, steps=20, kwargs={})
+    schedule = Schedule(steps=steps, checkpoint_every=128, eval_every=256, eval_episodes=4, video_every=256)
+    return learn(
+        envs, folder, PPO, schedule, net=NET, about={"task": None, "env": "Bright-v0"},
+        eval_envs=make_rows("Bright-v0", 1, steps=20, kwargs={}), watched=lambda: gymnasium.make("Bright-v0"),
+        fps=10, **settings,
+    )  # fmt: skip
+
+
+def test_ppo_learns_keeps_what_it_learned_and_goes_on(tmp_path: Path):
+    train(tmp_path, 640)
+    assert load_policy(tmp_path / FILE).about["steps"] == 640
+    model = train(tmp_path, 1280)
+    assert model.num_timesteps == 1280
+    env = gymnasium.make("Bright-v0")
+    learned = make_player(str(tmp_path), env, deterministic=True)
+    chance = np.mean([p.total for p in play_episodes(env, make_player("random", env), 10, seed=0)])
+    assert np.mean([p.total for p in play_episodes(env, learned, 10, seed=0)]) > 9 > 7 > chance
+    assert (tmp_path / "evaluations.npz").exists() and (tmp_path / "best" / FILE).exists()
+    assert "ep_rew_mean" in (tmp_path / "progress.csv").read_text()
+    [*_, film] = sorted((tmp_path / "videos").iterdir())
+    assert read_video(film).shape == (11, 48, 64, 3)
+    assert not [p for p in tmp_path.rglob("*") if p.suffix in (".zip", ".pkl", ".pth", ".pt")]
+
+
+def test_a_resumed_run_has_the_weights_and_the_optimizer_it_stopped_with(tmp_path: Path):
+    before = train(tmp_path, 256)
+    again = train(tmp_path, 256)
+    for name, tensor in before.policy.state_dict().items():
+        torch.testing.assert_close(again.policy.state_dict()[name], tensor)
+    one, two = (m.policy.optimizer.state_dict()["state"] for m in (before, again))
+    assert one.keys() == two.keys() and all(torch.equal(one[k]["exp_avg_sq"], two[k]["exp_avg_sq"]) for k in one)
+    assert again.num_timesteps == before.num_timesteps == 256
+
+
+def test_rows_of_a_dream_end_as_stable_baselines3_expects():
+    world, starts = tiny_world(), tiny_starts()
+    envs = make_rows("WorldSim-Minecraft-v0", 2, steps=3, kwargs={"world": world, "starts": starts})
+    envs.seed(4)
+    observations = envs.reset()
+    assert observations.shape == (2, 48, 80, 3)
+    noop = np.zeros((2, len(envs.action_space.nvec)), np.int64)
+    for k in range(3):
+        observations, rewards, dones, infos = envs.step(noop)
+        assert dones.tolist() == [k == 2] * 2 and rewards.dtype == np.float32
+    for row, info in enumerate(infos):
+        assert info["TimeLimit.truncated"] and info["terminal_observation"].shape == (48, 80, 3)
+        assert not np.array_equal(info["terminal_observation"], observations[row])
+    single = gymnasium.make("WorldSim-Minecraft-v0", world=world, starts=starts, max_episode_steps=3)
+    single.reset(seed=4)
+    last = [single.step(noop[0])[0] for _ in range(3)][-1]
+    assert np.abs(last.astype(int) - infos[0]["terminal_observation"]).max() <= 1
+
+
+def test_policies_are_loaded_without_pickle_and_only_where_they_fit(tmp_path: Path):
+    env = engine()
+    policy = make_policy_net(env.observation_space, env.action_space, NET)
+    save_policy(tmp_path / FILE, policy, NET, {"task": "explore"})
+    again = load_policy(tmp_path)
+    picture = np.random.default_rng(0).integers(0, 255, (80, 144, 3), np.uint8)
+    expected, _ = policy.predict(picture, deterministic=True)
+    np.testing.assert_array_equal(again.act(picture, deterministic=True), expected)
+    assert again.about == {"task": "explore"}
+    with pytest.raises(UserError, match="the policy reads pictures"):
+        make_player(str(tmp_path), gymnasium.make("Bright-v0"))
+    (tmp_path / FILE).write_bytes(b"\x80\x04pickle")
+    with pytest.raises(ValueError, match="damaged"):
+        load_policy(tmp_path)
+    with pytest.raises(UserError, match="pictures"):
+        make_policy_net(spaces.Box(-1, 1, (3,)), spaces.Discrete(2), NET)
+
+
+@pytest.mark.parametrize("name", ["random", "noop", "scripted", "chop"])
+def test_players_play_the_engine_and_their_seed_decides(name: str):
+    env = engine(max_episode_steps=12)
+    one, two = (play_episode(env, make_player(name, env), 3, keep=True) for _ in range(2))
+    assert one.total == two.total and one.steps == 12 and one.ended == "truncated"
+    assert one.frames is not None and one.frames.shape == (26, 80, 144, 3)
+    assert (name != "noop") or one.total == 0
+
+
+def test_players_play_the_dream_by_its_own_estimate_of_pose():
+    env = gymnasium.make("WorldSim-Minecraft-v0", world=tiny_world(), starts=tiny_starts(), max_episode_steps=4)
+    assert play_episode(env, make_player("scripted", env), 0).steps == 4
+    with pytest.raises(UserError, match="Minecraft-like"):
+        make_player("scripted", gymnasium.make("Bright-v0"))
+
+
+def test_interquartile_mean_and_interval():
+    assert interquartile_mean([100, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx(3.5)
+    alike = summary([[1.0, 1.0, 1.0, 1.0]])
+    assert alike["iqm"] == 1.0 and alike["interval"] == [1.0, 1.0] and alike["seeds"] == 1
+    rng = np.random.default_rng(0)
+    spread = summary([rng.normal(m, 0.1, 20).tolist() for m in (0.0, 1.0, 2.0)])
+    low, high = spread["interval"]
+    # Three seeds a metre apart: the interval is theirs, not that of the sixty episodes.
+    assert low < spread["iqm"] < high and high - low > 1.0
+
+
+def test_cloning_learns_what_was_shown(tmp_path: Path):
+    actions = MultiDiscreteActions(MINECRAFT)
+    rng = np.random.default_rng(0)
+    sides = rng.integers(2, size=200)
+    pictures = np.zeros((200, 48, 64, 3), np.uint8)
+    for i, side in enumerate(sides):
+        pictures[i, :, 32 * side : 32 * side + 32] = 255
+    shown = Demonstrations(pictures, np.stack([actions.nearest(MINECRAFT.vector({"forward": s})) for s in sides]))
+    policy = make_policy_net(spaces.Box(0, 255, (48, 64, 3), np.uint8), actions.space, NET)
+    likelihood = clone(policy, shown, CloneTraining(steps=150, batch=64, rate=5e-3, entropy=0.0))
+    assert likelihood > -0.5
+    done = policy.predict(pictures, deterministic=True)[0]
+    assert (done[:, 0] == sides).mean() > 0.97 and (done[:, -1] == 5).all()
+
+
+def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path):
+    store, frames = EpisodeStore(tmp_path), 20
+    seed = next(s for s in range(100) if split_of(s) == "train")
+    keys = np.zeros((frames, MINECRAFT.size), np.float32)
+    keys[6:8, MINECRAFT.keys.index("jump")] = 1
+    pictures = np.arange(frames, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3)
+    store.append(
+        Episode(
+            frames=pictures, actions=keys, rewards=np.zeros(frames, np.float32), terminated=np.zeros(frames, bool),
+            state={"script": np.array([0] * 10 + [1] * 10)},
+            provenance={"seed": seed, "split": "train", "fps": 20, "keys": list(MINECRAFT.keys),
+                        "scripts": ["walk", "climb"]},
+        ),
+        "one",
+    )  # fmt: skip
+    actions = MultiDiscreteActions(MINECRAFT)
+    shown = read_demonstrations(store, actions, 2, "train")
+    jumping = [int(picture[0, 0, 0]) for picture, action in zip(*vars(shown).values(), strict=True) if action[2]]
+    assert jumping == [6] and len(shown) == 9
+    some = read_demonstrations(store, actions, 2, "train", scripts=["climb"])
+    assert some.pictures[:, 0, 0, 0].tolist() == [10, 12, 14, 16]
+    with pytest.raises(UserError, match="shows swim"):
+        read_demonstrations(store, actions, 2, "train", scripts=["swim"])
+
+
+def test_engines_behind_worlds_are_known_and_others_are_told():
+    assert env_id("WorldSim-Minecraft-v0", "engine") == "WorldSim-Luanti-v0"
+    assert env_id("Bright-v0", "dream") == "Bright-v0"
+    for env, place in (("Bright-v0", "engine"), ("WorldSim-Minecraft-v0", "moon")):
+        with pytest.raises(UserError):
+            env_id(env, place)
+    with pytest.raises(UserError, match="cannot make"):
+        make_rows("Nothing-v0", 1, steps=3, kwargs={})

@@ -1,0 +1,104 @@
+"""The agent commands on a tiny world: teach it tasks, train, measure, watch; mistakes are one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
+from worldsim import cli
+from worldsim.actions import MINECRAFT
+from worldsim.datasets.episode import Episode
+from worldsim.datasets.governance import read_metadata
+from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.video import read_video
+
+SMALL = ["net.shrink=4", "net.channels=4", "net.features=16", "episode=6"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny world, and a store with two maps of each split on which it rains water and trees."""
+    path = tmp_path_factory.mktemp("agent")
+    save_tiny_world(path / "world")
+    store = EpisodeStore(path / "store")
+    rng = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        for seed in [seed for seed in range(200) if split_of(seed) == split][:2]:
+            wet = rng.random(120) < 0.5
+            pictures = (
+                rng.integers(0, 255, (120, HEIGHT, WIDTH, 3), np.uint8) // np.where(wet, 4, 1)[:, None, None, None]
+            )
+            state = {"position": np.zeros((120, 3)), "in_water": wet, "tree_angle": np.where(wet, 180.0, 4.0)}
+            store.append(
+                Episode(
+                    frames=pictures.astype(np.uint8),
+                    actions=rng.integers(0, 2, (120, MINECRAFT.size)).astype(np.float32),
+                    rewards=np.zeros(120, np.float32), terminated=np.zeros(120, bool), state=state,
+                    text="walking in a forest",
+                    provenance={"seed": seed, "split": split, "fps": 20, "engine": "luanti",
+                                "keys": list(MINECRAFT.keys)},
+                ),
+                f"map{seed}",
+            )  # fmt: skip
+    return path
+
+
+def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(home)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.main(["agent", "eval", "policy=noop", "world=world", "task=survive", "episodes=1"]) == 2
+    assert "worldsim train tasks" in capsys.readouterr().err
+    words = ["train", "tasks", "data=store", "world=world", "windows=8", "held_out=8", "training.steps=60", "folder=t"]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "wet" in out and "AUROC" in out and "tasks.safetensors" in out
+    results = json.loads((home / "t" / "tasks.json").read_text())
+    assert set(results["facts"]) == {"sees_tree", "wet"} and 0 <= results["facts"]["wet"]["calibration_error"] <= 1
+    (trained_on,) = read_metadata(home / "world" / "tasks.safetensors")["trained_on"]["stores"]
+    assert len(trained_on["episodes"]) == 2
+    words = ["agent", "train", "algo=bc", "store=store", "world=world", "folder=bc", "cloning.steps=3", *SMALL]
+    assert cli.main(words) == 0
+    assert "log-likelihood" in capsys.readouterr().out
+    schedule = [f"schedule.{s}" for s in ("steps=32", "eval_every=16", "eval_episodes=1", "video_every=16")]
+    words = ["agent", "train", "task=survive", "world=world", "rows=2", "folder=ppo", "initial=bc", *schedule, *SMALL]
+    assert cli.main([*words, "training.rollout=8", "training.batch=16", "training.epochs=1"]) == 0
+    assert (home / "ppo" / "best" / "policy.safetensors").exists() and list((home / "ppo" / "videos").iterdir())
+    capsys.readouterr()
+    words = ["agent", "eval", "policy=ppo,bc", "world=world", "task=survive", "episodes=2", "episode=4", "folder=e"]
+    assert cli.main(words) == 0
+    told = json.loads((home / "e" / "agent.json").read_text())["places"]["dream"]
+    assert told["seeds"] == 2 and told["episodes"] == 4 and len(told["returns"][1]) == 2
+    assert "interquartile mean" in capsys.readouterr().out
+    # Without a task it plays what it was trained for.
+    assert cli.main(["agent", "watch", "policy=ppo", "world=world", "episode=4", "scale=1", "--out", "w.mp4"]) == 0
+    assert "return" in capsys.readouterr().out and read_video(home / "w.mp4").shape[1:] == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["agent", "train", "algo=dqn"],
+        ["agent", "train", "algo=bc"],
+        ["agent", "train", "task=fly", "world=world"],
+        ["agent", "train", "env=Nothing-v0"],
+        ["agent", "train", "env=CartPole-v1", "task=explore"],
+        ["agent", "train", "rows=0"],
+        ["agent", "eval"],
+        ["agent", "eval", "policy=nobody", "world=world"],
+        ["agent", "eval", "policy=noop", "world=world", "in=moon"],
+        ["agent", "watch", "policy=noop", "world=nowhere"],
+        ["train", "tasks", "data=nowhere"],
+        ["train", "tasks", "data=store", "world=nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_line(
+    words: list[str], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(home)
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("worldsim: ") and told.count("\n") == 1

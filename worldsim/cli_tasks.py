@@ -1,0 +1,86 @@
+"""The command that teaches a world what tasks are judged by."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.progress import Progress
+
+from worldsim.cli_config import build, compose_config, required, run_folder
+from worldsim.errors import UserError
+
+STORE = "data=data/luanti"
+
+
+def train_tasks(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """``worldsim train tasks``."""
+    import worldsim
+    from worldsim.agents.task_examples import TaskExamples, make_examples
+    from worldsim.agents.train_tasks import TaskTraining, evaluate_heads, train_heads
+    from worldsim.cli_store import open_store
+    from worldsim.cli_train import use_threads
+    from worldsim.datasets.governance import training_record
+    from worldsim.envs.beginnings import shared_world
+    from worldsim.fact_heads import save_fact_heads
+    from worldsim.world import WorldModel
+
+    config = compose_config("train_tasks", overrides, flags, {"training": TaskTraining})
+    stores = [open_store(path) for path in (required(config, "data", STORE), *config.also)]
+    if min(config.windows, config.held_out) < 1:
+        raise UserError(f"windows and held_out must be at least 1, got {config.windows} and {config.held_out}")
+    use_threads(config.threads)
+    home = worldsim.world_folder(config.world)
+    # Heads that were trained on former weights are in the way of nothing: they are about to be replaced.
+    world = WorldModel.load(home, fact_heads=False)
+    folder = run_folder("tasks", config)
+    with Progress(transient=True) as bar:
+
+        def examples(split: Any, windows: int, rare_first: bool = False) -> TaskExamples:
+            task = bar.add_task(f"features of {split} maps", total=windows)
+            return make_examples(
+                world, stores, split, windows=windows, rare_first=rare_first, seed=config.seed,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )  # fmt: skip
+
+        train = examples("train", config.windows, rare_first=True)
+        validation, test = examples("validation", config.held_out), examples("test", config.held_out)
+    vectors = caption_vectors(world, [train, test]) if config.text else {}
+    heads = train_heads(train, validation, build(TaskTraining, config.training), vectors, config.seed)
+    results = evaluate_heads(heads, test, vectors)
+    record: Any = None
+    for store in stores:
+        names = train.episodes.get(str(store.url), [])
+        record = training_record(store, names, before=record) if names else record
+    path = save_fact_heads(heads, home, {"trained_on": record, "test": results})
+    # A world that this process loaded before knows nothing of them.
+    shared_world.cache_clear()
+    (folder / "tasks.json").write_text(json.dumps(results, indent=1) + "\n")
+    _tell(results, len(train), len(test))
+    print(path)
+
+
+def caption_vectors(world: Any, parts: Sequence[Any]) -> dict[str, Any]:
+    """Sentence embeddings of all captions: by the text encoder, or, without it, of those that ship with the world."""
+    captions = sorted({caption for part in parts for caption in part.captions if caption})
+    try:
+        return dict(zip(captions, world.embed(captions, len(captions)), strict=True))
+    except ValueError:
+        shipped = [caption for caption in captions if caption in world.prompts]
+        print(f"no text encoder: text goals are learned from {len(shipped)} of {len(captions)} captions")
+        return dict(zip(shipped, world.embed(shipped, len(shipped)), strict=True)) if shipped else {}
+
+
+def _tell(results: Mapping[str, Any], trained: int, judged: int) -> None:
+    print(f"learned from {trained} moments, judged on {judged} of maps never trained on:")
+    for name, r in results["facts"].items():
+        print(
+            f"{name:10} true in {r['base_rate']:.2%}  AUROC {r['auroc']:.3f}  Brier {r['brier']:.4f} "
+            f"(base rate {r['brier_base_rate']:.4f})  calibration error {r['calibration_error']:.4f}"
+        )
+    if m := results["motion"]:
+        print(
+            f"motion head: up r {m['up_correlation']:.2f}, error {m['up_error']:.3f} m a step (of none: "
+            f"{m['up_error_of_none']:.3f}); level r {m['level_correlation']:.2f}, error {m['level_error']:.3f} m"
+        )
+    if t := results["text"]:
+        print(f"text goals: AUROC {t['auroc']:.3f}, mean over {t['captions']:.0f} captions (0.5 is chance)")
