@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 
 from worldsim.datasets.recording_format import recording_format
 from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.envs.action_spaces import MultiDiscreteActions
+from worldsim.envs.action_spaces import DiscreteActions, MultiDiscreteActions
 from worldsim.errors import UserError
 
 Progress = Callable[[int, int, float], None]
@@ -31,7 +31,7 @@ class CloneTraining:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Pictures uint8 (N, H, W, 3), and the option of each choice that came closest to what was done (N, choices)."""
+    """Pictures uint8 (N, H, W, 3), and the options that came closest to what was done (N, choices), or (N,) of one."""
 
     pictures: NDArray[np.uint8]
     actions: NDArray[np.int64]
@@ -42,7 +42,7 @@ class Demonstrations:
 
 def read_demonstrations(
     store: EpisodeStore,
-    actions: MultiDiscreteActions,
+    actions: MultiDiscreteActions | DiscreteActions,
     chunk: int,
     split: Split,
     *,

@@ -113,7 +113,7 @@ def learn(
         )  # fmt: skip
         callbacks.append(evaluation)
     if watched is not None and schedule.video_every:
-        callbacks.append(_Videos(folder, watched, schedule.video_every, fps))
+        callbacks.append(_Videos(save, watched, schedule.video_every, fps))
     left = schedule.steps - at
     if left > 0:
         model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=False, log_interval=1)
@@ -209,9 +209,9 @@ class _Best(BaseCallback):
 class _Videos(BaseCallback):
     """A film of one episode, now and then."""
 
-    def __init__(self, folder: Path, make: Callable[[], gymnasium.Env[Any, Any]], every: int, fps: float):
+    def __init__(self, saver: _Saver, make: Callable[[], gymnasium.Env[Any, Any]], every: int, fps: float):
         super().__init__()
-        self.folder, self.make, self.every, self.fps = folder, make, every, fps
+        self.saver, self.folder, self.make, self.every, self.fps = saver, saver.folder, make, every, fps
         self._next = 0
 
     def _on_training_start(self) -> None:
@@ -221,8 +221,9 @@ class _Videos(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps < self._next or not (self.folder / FILE).is_file():
+        if self.num_timesteps < self._next:
             return
+        self.saver.now()
         self._next = (self.num_timesteps // self.every + 1) * self.every
         env = self.make()
         try:

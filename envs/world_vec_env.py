@@ -51,8 +51,8 @@ class WorldSimVecEnv(VecEnv):
         min_trust: float | None = None,
     ):
         self.envs = WorldSimVectorEnv(
-            num_envs, world, task=task, render_mode=render_mode, action_space=action_space, starts=starts, max_episode_steps=max_episode_steps,
-            min_trust=min_trust, autoreset_mode=AutoresetMode.SAME_STEP,
+            num_envs, world, task=task, render_mode=render_mode, action_space=action_space, starts=starts,
+            max_episode_steps=max_episode_steps, min_trust=min_trust, autoreset_mode=AutoresetMode.SAME_STEP,
         )  # fmt: skip
         self._actions: NDArray[Any] | None = None
         super().__init__(num_envs, self.envs.single_observation_space, self.envs.single_action_space)

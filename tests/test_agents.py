@@ -52,7 +52,7 @@ class Bright(gymnasium.Env[Any, Any]):
         return picture
 
 
-gymnasium.register("Bright-v0", Bright)
+gymnasium.register("Bright-v0", lambda **settings: Bright())
 
 
 def train(folder: Path, steps: int, **settings: Any):
@@ -76,7 +76,7 @@ def test_ppo_learns_keeps_what_it_learned_and_goes_on(tmp_path: Path):
     assert np.mean([p.total for p in play_episodes(env, learned, 10, seed=0)]) > 9 > 7 > chance
     assert (tmp_path / "evaluations.npz").exists() and (tmp_path / "best" / FILE).exists()
     assert "ep_rew_mean" in (tmp_path / "progress.csv").read_text()
-    [*_, film] = sorted((tmp_path / "videos").iterdir())
+    *_, film = sorted((tmp_path / "videos").iterdir())
     assert read_video(film).shape == (11, 48, 64, 3)
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".zip", ".pkl", ".pth", ".pt")]
 
@@ -95,9 +95,11 @@ def test_rows_of_a_dream_end_as_stable_baselines3_expects():
     world, starts = tiny_world(), tiny_starts()
     envs = make_rows("WorldSim-Minecraft-v0", 2, steps=3, kwargs={"world": world, "starts": starts})
     envs.seed(4)
-    observations = envs.reset()
+    observations: Any = envs.reset()
     assert observations.shape == (2, 48, 80, 3)
-    noop = np.zeros((2, len(envs.action_space.nvec)), np.int64)
+    space = envs.action_space
+    assert isinstance(space, spaces.MultiDiscrete)
+    noop, infos = np.zeros((2, len(space.nvec)), np.int64), []
     for k in range(3):
         observations, rewards, dones, infos = envs.step(noop)
         assert dones.tolist() == [k == 2] * 2 and rewards.dtype == np.float32

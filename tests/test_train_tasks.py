@@ -14,7 +14,7 @@ from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.facts import LEARNED
 
-QUICK = TaskTraining(hidden=32, steps=150, batch=256)
+QUICK = TaskTraining(hidden=32, steps=200, batch=256, rate=1e-2)
 
 
 def examples(count: int, seed: int) -> TaskExamples:
@@ -22,12 +22,11 @@ def examples(count: int, seed: int) -> TaskExamples:
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(count, 64, generator=generator)
     chance = torch.sigmoid(4 * features[:, 1] - 6)
-    truth = {
+    truth = {name: torch.zeros(count) for name in LEARNED} | {
         "wet": (features[:, 0] > 0.8).float(),
         "wood": (torch.rand(count, generator=generator) < chance).float(),
-        "sees_tree": torch.zeros(count),
     }
-    known = {name: torch.full((count,), name != "sees_tree") for name in LEARNED}
+    known = {name: torch.full((count,), name in ("wet", "wood")) for name in LEARNED}
     captions = ["day" if x > 0 else "night" for x in features[:, 2]]
     motion = torch.randn(count, 3, generator=generator)
     return TaskExamples(features, truth, known, motion, motion[:, [1, 2, 0]].clone(), captions)

@@ -72,13 +72,13 @@ def _clone(config: DictConfig) -> None:
     from worldsim.agents.clone import CloneTraining, clone, read_demonstrations
     from worldsim.agents.policy_net import FILE, NetConfig, load_policy, make_policy_net, save_policy
     from worldsim.cli_store import open_store
-    from worldsim.envs.action_spaces import MultiDiscreteActions
+    from worldsim.envs.action_spaces import DiscreteActions, MultiDiscreteActions
 
     store = open_store(required(config, "store", "store=data/luanti"))
     env, kwargs = _environment(config, "dream")
     made = make_one(env, steps=config.episode, kwargs=kwargs)
     actions = getattr(made.unwrapped, "actions", None)
-    if not isinstance(actions, MultiDiscreteActions):
+    if not isinstance(actions, MultiDiscreteActions | DiscreteActions):
         raise UserError(f"algo=bc clones recordings for worlds of ours, not for {env}")
     net, training = build(NetConfig, config.net), build(CloneTraining, config.cloning)
     chunk = int(getattr(made.unwrapped, "world").chunk)  # noqa: B009 - gymnasium.Env has no such attribute
@@ -247,7 +247,7 @@ def _fps(env: Any) -> float:
 
 
 def _chance(actions: Any) -> float:
-    return -float(np.log(actions.space.nvec).sum())
+    return -float(np.log(getattr(actions.space, "nvec", getattr(actions.space, "n", 1))).sum())
 
 
 def _check_sizes(config: DictConfig, *names: str) -> None:
