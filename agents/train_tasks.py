@@ -125,7 +125,10 @@ def _fit_text(heads: FactHeads, train: TaskExamples, training: TaskTraining, vec
     for _ in range(training.steps):
         some = torch.randint(len(rows), (min(training.batch, 512),))
         embedded = heads.embed(train.features[rows[some]])
-        loss = F.cross_entropy(embedded @ table.T / training.temperature, target[some])
+        alike, own = embedded @ table.T / training.temperature, target[some]
+        # Both ways (Radford et al. 2021): of the captions a moment finds its own, and of the moments a caption finds
+        # its own; a reward compares moments.
+        loss = F.cross_entropy(alike, own) - alike.log_softmax(0).gather(1, own[:, None]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -86,7 +86,7 @@ def test_a_resumed_run_has_the_weights_and_the_optimizer_it_stopped_with(tmp_pat
     again = train(tmp_path, 256)
     for name, tensor in before.policy.state_dict().items():
         torch.testing.assert_close(again.policy.state_dict()[name], tensor)
-    one, two = (m.policy.optimizer.state_dict()["state"] for m in (before, again))
+    one, two = before.policy.optimizer.state_dict()["state"], again.policy.optimizer.state_dict()["state"]
     assert one.keys() == two.keys() and all(torch.equal(one[k]["exp_avg_sq"], two[k]["exp_avg_sq"]) for k in one)
     assert again.num_timesteps == before.num_timesteps == 256
 

@@ -67,7 +67,7 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert cli.main([*words, "training.rollout=8", "training.batch=16", "training.epochs=1"]) == 0
     assert (home / "ppo" / "best" / "policy.safetensors").exists() and list((home / "ppo" / "videos").iterdir())
     capsys.readouterr()
-    words = ["agent", "eval", "policy=ppo,bc", "world=world", "task=survive", "episodes=2", "episode=4", "folder=e"]
+    words = ["agent", "eval", "policy=[ppo,bc]", "world=world", "task=survive", "episodes=2", "episode=4", "folder=e"]
     assert cli.main(words) == 0
     told = json.loads((home / "e" / "agent.json").read_text())["places"]["dream"]
     assert told["seeds"] == 2 and told["episodes"] == 4 and len(told["returns"][1]) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -109,16 +109,19 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.agents.players import make_player
 
     config = compose_config("agent_eval", overrides, flags)
-    names = str(required(config, "policy", POLICY)).split(",")
+    chosen = required(config, "policy", POLICY)
+    names = [str(name) for name in chosen] if isinstance(chosen, ListConfig) else [str(chosen)]
+    if not names:
+        raise UserError(f"policy is empty: give, for example, {POLICY}")
     _check_sizes(config, "episodes", "episode")
     use_threads(config.threads)
     _task_of(config, names[0])
     places = ("dream", "engine") if config["in"] == "both" else (config["in"],)
-    chosen = [(place, *_environment(config, place)) for place in places]
+    wanted = [(place, *_environment(config, place)) for place in places]
     folder = run_folder("agent-eval", config)
     results: dict[str, Any] = {"policy": names, "task": config.task, "env": config.env, "places": {}}
     with Progress(transient=True) as bar:
-        for place, env, kwargs in chosen:
+        for place, env, kwargs in wanted:
             made = make_one(env, steps=config.episode, kwargs=kwargs)
             try:
                 groups = []
