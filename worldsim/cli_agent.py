@@ -267,13 +267,14 @@ def _needs_sb3() -> None:
 
 
 def _tell(results: Mapping[str, Any]) -> None:
-    table = Table(title=f"{', '.join(results['policy'])}: task {results['task'] or 'own reward'}")
-    for column in ("in", "interquartile mean", "95 % interval", "mean", "steps", "terminated", "episodes", "seeds"):
-        table.add_column(column)
+    print(f"{', '.join(results['policy'])}, task {results['task'] or 'own reward'}: returns, interquartile mean (IQM)")
+    table = Table()
+    for column in ("in", "IQM", "95 % interval", "mean", "steps", "ended", "episodes", "seeds"):
+        table.add_column(column, no_wrap=True)
     for place, r in results["places"].items():
         low, high = r["interval"]
         table.add_row(
-            place, f"{r['iqm']:.3f}", f"{low:.3f} to {high:.3f}", f"{r['mean']:.3f}", f"{r['steps']:.0f}",
+            place, f"{r['iqm']:.2f}", f"{low:.2f} to {high:.2f}", f"{r['mean']:.2f}", f"{r['steps']:.0f}",
             f"{r['terminated']:.0%}", str(r["episodes"]), str(r["seeds"]),
         )  # fmt: skip
     Console().print(table)
