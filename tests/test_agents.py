@@ -87,8 +87,8 @@ def test_a_resumed_run_has_the_weights_and_the_optimizer_it_stopped_with(tmp_pat
     for name, tensor in before.policy.state_dict().items():
         torch.testing.assert_close(again.policy.state_dict()[name], tensor)
     one, two = before.policy.optimizer.state_dict()["state"], again.policy.optimizer.state_dict()["state"]
-    assert one.keys() == two.keys() and all(torch.equal(one[k]["exp_avg_sq"], two[k]["exp_avg_sq"]) for k in one)
-    assert again.num_timesteps == before.num_timesteps == 256
+    assert set(one) == set(two) and all(torch.equal(one[k]["exp_avg_sq"], two[k]["exp_avg_sq"]) for k in one)
+    assert load_policy(tmp_path / FILE).about["steps"] == 256
 
 
 def test_rows_of_a_dream_end_as_stable_baselines3_expects():
