@@ -28,6 +28,11 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         aside.unlink(missing_ok=True)
 
 
+def compact(module: torch.nn.Module) -> dict[str, Tensor]:
+    """A module's weights as they ship: matrices in bf16, the rest in fp32."""
+    return {name: t.bfloat16() if t.ndim >= 2 else t.float() for name, t in module.state_dict().items()}
+
+
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what ``save_tensors`` wrote.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.checkpoint import compact, load_module, load_tensors, save_tensors
 from worldsim.errors import UserError
 from worldsim.facts import LEARNED
 
@@ -69,7 +69,7 @@ class FactHeads(nn.Module):
 def save_fact_heads(heads: FactHeads, folder: Path, about: Mapping[str, Any] | None = None) -> Path:
     """Write heads into the folder of the world that they were trained on."""
     metadata = {"format": FORMAT, "heads": asdict(heads.config), "dit": digest(folder), **(about or {})}
-    save_tensors(folder / FILE, heads.state_dict(), metadata)
+    save_tensors(folder / FILE, compact(heads), metadata)
     return folder / FILE
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from worldsim.actions import ActionSpec
 from worldsim.branch_tree import nodes_of
 from worldsim.branching import Branch, Judge, grow, past_of
-from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.checkpoint import compact, load_module, load_tensors, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.fact_heads import FactHeads, load_fact_heads
 from worldsim.flow import time_steps, velocity_from_data
@@ -343,7 +343,7 @@ class WorldModel:
         half = {"tokenizer": self.tokenizer, "dit": self.dit}
         world = asdict(self.config)
         for name, module in half.items():
-            tensors = {n: t.bfloat16() if t.ndim >= 2 else t.float() for n, t in module.state_dict().items()}
+            tensors = compact(module)
             if name == "dit":
                 tensors["prompts"] = self.prompt_embeddings.bfloat16()
             metadata = {name: asdict(module.config), "world": world, **(about or {}).get(name, {})}
