@@ -1,7 +1,6 @@
 """Text, lines and colours on a picture, for charts and trees that are files of their own."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import pygame
@@ -22,8 +21,8 @@ def colour_of(number: int) -> Colour:
     return COLOURS[number % len(COLOURS)]
 
 
-@lru_cache(maxsize=8)
 def _font(size: int) -> pygame.font.Font:
+    # Not kept: after anybody's pygame.quit(), using an older font crashes.
     pygame.font.init()
     return pygame.font.Font(None, size)
 

@@ -112,7 +112,12 @@ class Window:
             pygame.display.quit()
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)
+def _font_file() -> str | None:
+    """Found once: looking takes long. Fonts themselves are not kept: pygame.quit() invalidates them."""
+    return pygame.font.match_font("dejavusansmono,monospace")
+
+
 def _font(size: int) -> pygame.font.Font:
-    """Found once: looking for system fonts takes long."""
-    return pygame.font.SysFont("dejavusansmono,monospace", size)
+    pygame.font.init()
+    return pygame.font.Font(_font_file(), size)

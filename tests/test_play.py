@@ -13,6 +13,7 @@ from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.video import read_video
 from worldsim.dit import WorldDiT
 from worldsim.envs.controls import Controls
+from worldsim.envs.drawing import Canvas
 from worldsim.envs.games import WorldGame
 from worldsim.envs.play import PlayWindow, play_headless
 from worldsim.envs.scripted_player import ScriptedPlayer
@@ -102,3 +103,16 @@ def test_the_window_plays_restarts_and_ends(monkeypatch: pytest.MonkeyPatch):
     times = window.run()
     hands.join()
     assert window.seed == 1 and times.seconds and window.window.closed
+
+
+def test_text_is_drawn_also_after_somebody_quit_pygame():
+    """As Gymnasium's own environments do when they are closed."""
+    pictures = []
+    for _ in range(2):
+        canvas = Canvas(60, 20)
+        blank = canvas.picture()
+        canvas.text("text", 2, 2)
+        pictures.append(canvas.picture())
+        assert (pictures[-1] != blank).any()
+        pygame.quit()
+    assert (pictures[0] == pictures[1]).all()
