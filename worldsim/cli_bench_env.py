@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def _process_rates(world: str, processes: int, steps: int) -> list[float]:
     while len(found) < processes:
         try:
             found.append(rates.get(timeout=5))
-        except Exception as error:
+        except Empty as error:
             if any(worker.exitcode for worker in workers):
                 raise UserError("a process of the measurement died; is there enough memory?") from error
     for worker in workers:
