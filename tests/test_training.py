@@ -6,6 +6,7 @@ import torch
 
 from tests.tiny_world import CHANNELS, tiny_dit, tiny_tokenizer
 from worldsim.checkpoint import load_tensors
+from worldsim.rollout_context import dream, own_past
 from worldsim.train_dynamics import (
     DynamicsTraining,
     LatentBatch,
@@ -145,3 +146,38 @@ def test_schedule_and_average():
     torch.testing.assert_close(module.weight.detach(), before + 1)
     ema.swap(module)
     torch.testing.assert_close(module.weight.detach(), before + 2)
+
+
+def test_the_dreamt_past_is_what_play_would_leave():
+    """Dreams go on from the recorded past, each frame under its own action, and the inputs put them where they belong."""
+    dit = tiny_dit()
+    batch = latents(3, batch=2, frames=7)
+    t, data = 7, batch.latents
+    generator = torch.Generator().manual_seed(5)
+    given, frames, present = 3, 3, torch.ones(2, t, dtype=torch.bool)
+    past = dream(dit, dit, data[:, :given], batch.actions, present, None, frames, 2, generator)
+    # The same by hand: what the network sees when it denoises frame ``given + 1`` for the last time.
+    previous = torch.cat([previous_of(data)[:, : given + 1], past.latents[:, :1]], 1)
+    seen = torch.cat([data[:, :given], past.noisy[:, :2]], 1)
+    tau = torch.tensor([[1.0] * given + [past.tau] * 2]).expand(2, -1)
+    out = dit(seen, previous, tau, torch.zeros_like(tau), batch.actions[:, : given + 2], present[:, : given + 2])
+    torch.testing.assert_close(out.latents[:, given : given + 2], past.latents[:, :2])
+    inputs = (torch.randn(data.shape), previous_of(data), torch.rand(2, t))
+    noisy, before, levels, learnt = own_past(
+        dit, dit, data, *inputs, batch.actions, present, None, frames, torch.Generator().manual_seed(1)
+    )
+    changed = [bool((before[:, i] != inputs[1][:, i]).any()) for i in range(t)]
+    first = changed.index(True)
+    assert changed == [first <= i < first + frames for i in range(t)] and first >= 2
+    past_alone = learnt == 0
+    assert past_alone.any() and not past_alone[:, : first - 1].any() and not past_alone[:, first - 1 + frames :].any()
+    assert torch.equal(levels[~past_alone], inputs[2][~past_alone]) and set(levels[past_alone].tolist()) <= {0.5, 0.75}
+    assert torch.equal((noisy != inputs[0]).flatten(2).any(-1), past_alone)
+
+
+def test_training_on_dreamt_pasts_learns_the_rule(tmp_path):
+    metrics = train(
+        tmp_path, 150, rate=3e-3, matrix_rate=1e-2, ema=0.9, rollout_share=0.5, rollout_frames=3, shortcut_from=100
+    )
+    assert metrics[-1][1]["validation/x0"] < 0.6 * metrics[4][1]["validation/x0"]
+    assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)

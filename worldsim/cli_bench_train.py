@@ -86,7 +86,7 @@ def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining) ->
 
     with FlopCounterMode(display=False) as counter:
         generator, shortcut = torch.Generator(batch.latents.device), training.shortcut_from == 0
-        loss, _ = dynamics_loss(dit, batch, training, generator, ErrorBank(), shortcut)
+        loss, _ = dynamics_loss(dit, dit, batch, training, generator, ErrorBank(), shortcut)
         loss.backward()
     dit.zero_grad(set_to_none=True)
     return float(counter.get_total_flops())

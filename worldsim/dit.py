@@ -195,9 +195,9 @@ class WorldDiT(nn.Module):
         shape = (
             batch, len(c.temporal_blocks), c.window + 1, rows * columns + c.registers, c.kv_heads, c.width // c.heads,
         )  # fmt: skip
-        return KVCache(
-            torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype), torch.zeros(batch, dtype=torch.long)
-        )
+        device = self.registers.device
+        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        return KVCache(keys, values, torch.zeros(batch, dtype=torch.long, device=device))
 
     def forward(
         self,
