@@ -4,12 +4,14 @@ r video frames per step, A action vector.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.actions import ActionSpec
 from worldsim.agents.policies import make_policy
 from worldsim.agents.policies_scripts import SCRIPTS
 from worldsim.errors import UserError
@@ -98,6 +100,41 @@ class ScriptPlayer:
         return self._actions.nearest(self._policy.act(observation, _posed(info)))
 
 
+class OwnPlayer:
+    """A player of the user's own, as ``collect`` takes it: a class made with the game's actions and its steps a second.
+
+    Args:
+        env: a world or engine of ours, or one of discrete actions that tells their names.
+        name: ``package.module:Name``.
+
+    Raises:
+        UserError: there is no such class, or the environment does not tell what it can do.
+    """
+
+    def __init__(self, env: Env, name: str):
+        # Imported here: sources bring the engines with them.
+        from worldsim.agents.sources import own_policy
+        from worldsim.envs.action_spaces import make_actions
+
+        bare: Any = env.unwrapped
+        actions = getattr(bare, "actions", None)
+        if actions is None:
+            if not isinstance(env.action_space, gymnasium.spaces.Discrete) or not hasattr(bare, "get_action_meanings"):
+                raise UserError(f"policy {name!r} needs an environment that tells what its actions are called")
+            keys = tuple(meaning.lower() for meaning in bare.get_action_meanings())
+            actions = make_actions(ActionSpec(keys=keys, camera=False), "discrete")
+        self.name, self._actions = name, actions
+        self._policy = own_policy(name)(actions.spec, float(env.metadata.get("render_fps") or 1))
+
+    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
+        """Begin an episode."""
+        self._policy.reset(np.random.default_rng(_own(seed)), info)
+
+    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
+        """The option that comes closest to what the player does next."""
+        return self._actions.nearest(self._policy.act(observation, info))
+
+
 class TrainedPlayer:
     """A trained policy.
 
@@ -127,7 +164,8 @@ class TrainedPlayer:
 
 
 def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:
-    """A player by name: random, noop, scripted (explore), a script's name, mixture, or a run's folder or policy file.
+    """A player by name: random, noop, scripted (explore), a script's name, mixture, ``package.module:Name`` for a class
+    of one's own, or a run's folder or policy file.
 
     Raises:
         UserError: there is no such player, or it does not fit.
@@ -141,6 +179,8 @@ def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:
         return ScriptPlayer(env, "explore")
     if name == "mixture" or name in SCRIPTS:
         return ScriptPlayer(env, name)
+    if ":" in name and not Path(name).exists():
+        return OwnPlayer(env, name)
     return TrainedPlayer(env, name, deterministic)
 
 

@@ -157,7 +157,7 @@ def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
         ScriptError: the script does not fit the game.
     """
     if ":" in name:
-        return _own_policy(name)(stage.spec, stage.fps)
+        return own_policy(name)(stage.spec, stage.fps)
     if name == "script":
         if not script:
             raise UserError("policy=script needs a script: script=walk.script, or --script 'forward 20; yaw +90 x 10'")
@@ -178,7 +178,12 @@ def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
     return policy
 
 
-def _own_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
+def own_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
+    """The class ``package.module:Name``, made with a game's actions and its frames a second.
+
+    Raises:
+        UserError: there is no such class.
+    """
     module, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

@@ -27,6 +27,13 @@ def register_envs() -> None:
         nondeterministic=True,
     )
     gymnasium.register(
+        id="WorldSim-Pong-v0",
+        entry_point="worldsim.envs.world_env:WorldSimEnv",
+        vector_entry_point="worldsim.envs.world_vector_env:WorldSimVectorEnv",
+        max_episode_steps=MAX_EPISODE_STEPS,
+        kwargs={"world": "pong", "action_space": "discrete", "task": "points"},
+    )
+    gymnasium.register(
         id="WorldSim-PongEngine-v0",
         entry_point="worldsim.envs.pong_engine:PongEngine",
         max_episode_steps=MAX_EPISODE_STEPS,

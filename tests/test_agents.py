@@ -146,6 +146,21 @@ def test_players_play_the_dream_by_its_own_estimate_of_pose():
         make_player("scripted", gymnasium.make("Bright-v0"))
 
 
+def test_a_player_of_ones_own_plays_a_game_that_names_its_actions():
+    pytest.importorskip("ale_py")
+    env = gymnasium.make("WorldSim-PongEngine-v0", max_episode_steps=150)
+    skilled, idle = "worldsim.agents.pong_player:PongPlayer", "noop"
+    one, two = (play_episode(env, make_player(skilled, env), 3, keep=True) for _ in range(2))
+    assert one.frames is not None and two.frames is not None and np.array_equal(one.frames, two.frames)
+    assert sum(play_episode(env, make_player(skilled, env), s).total for s in range(4)) > sum(
+        play_episode(env, make_player(idle, env), s).total for s in range(4)
+    )
+    with pytest.raises(UserError, match="not to be had"):
+        make_player("worldsim.agents.pong_player:Nobody", env)
+    with pytest.raises(UserError, match="what its actions are called"):
+        make_player(skilled, gymnasium.make("Bright-v0"))
+
+
 def test_interquartile_mean_and_interval():
     assert interquartile_mean([100, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx(3.5)
     alike = summary([[1.0, 1.0, 1.0, 1.0]])

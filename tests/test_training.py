@@ -149,7 +149,7 @@ def test_schedule_and_average():
 
 
 def test_the_dreamt_past_is_what_play_would_leave():
-    """Dreams go on from the recorded past, each frame under its own action, and the inputs put them where they belong."""
+    """Dreams go on from the recorded past, each frame under its own action; inputs hold them where they belong."""
     dit = tiny_dit()
     batch = latents(3, batch=2, frames=7)
     t, data = 7, batch.latents
