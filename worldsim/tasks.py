@@ -60,9 +60,8 @@ def _survive(before: Facts, after: Facts, seconds: float) -> tuple[Rewards, Ends
 
 
 def _points(before: Facts, after: Facts, seconds: float) -> tuple[Rewards, Ends]:
-    # Points are rare: a sum of small probabilities would drown them.
-    won, lost = after.won > LIKELY, after.lost > LIKELY
-    return won.astype(np.float32) - lost.astype(np.float32), np.zeros(len(after), np.bool_)
+    # Expected points, as for wood: rare as they are, a world is seldom sure of one, and a threshold would tell none.
+    return after.won - after.lost, np.zeros(len(after), np.bool_)
 
 
 TASKS: dict[str, Task] = {
