@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from worldsim.cli_config import build, compose_config, required, run_folder
-from worldsim.cli_train import existing, use_cpu
+from worldsim.cli_train import existing, use_threads
 from worldsim.errors import UserError
 
 POLICY = "policy=scripted or policy=runs/agent"
@@ -32,7 +32,7 @@ def train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     _check_sizes(config, "rows", "episode", "starts")
     if config.initial is not None:
         existing(config.initial)
-    use_cpu(config.threads)
+    use_threads(config.threads)
     (_clone if config.algo == "bc" else _learn)(config)
 
 
@@ -114,7 +114,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     if not names:
         raise UserError(f"policy is empty: give, for example, {POLICY}")
     _check_sizes(config, "episodes", "episode")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     _task_of(config, names[0])
     places = ("dream", "engine") if config["in"] == "both" else (config["in"],)
     wanted = [(place, *_environment(config, place)) for place in places]
@@ -155,7 +155,7 @@ def watch(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("agent_watch", overrides, flags)
     name = str(required(config, "policy", POLICY))
     _check_sizes(config, "episodes", "episode", "scale")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     _task_of(config, name)
     env, kwargs = _environment(config, config["in"])
     made = make_one(env, steps=config.episode, kwargs=kwargs)

@@ -14,7 +14,7 @@ import torch
 from rich.progress import track
 
 from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_cpu
+from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
 from worldsim.world import WorldModel
@@ -29,7 +29,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("bench", overrides, flags)
     if config.steps < 10 or config.batch < 1 or config.minutes < 0:
         raise UserError("bench needs at least 10 steps, a batch from 1 and no negative minutes")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     world, starts = resolve(config.world, None)
     rng = np.random.default_rng(0)
     state = prefill(world, [choose(world, starts, rng) for _ in range(config.batch)])

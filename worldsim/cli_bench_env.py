@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from worldsim.cli_bench import machine, step_flops
 from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_cpu
+from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
 
 WARM_UP = 3
@@ -34,7 +34,7 @@ def bench_env(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("bench_env", overrides, flags)
     if config.steps < 3 or config.rows < 2 or min(config.processes, config.null_steps) < 0:
         raise UserError("bench env needs at least 3 steps, 2 rows, and no negative processes or null_steps")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     env, envs = WorldSimEnv(config.world), WorldSimVectorEnv(config.rows, config.world)
     folder = run_folder("bench-env", config)
     env.reset(seed=0)

@@ -11,7 +11,7 @@ import torch
 from worldsim.actions import MINECRAFT
 from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
 from worldsim.cli_config import build, compose_config, plain, run_folder
-from worldsim.cli_train import device_of, use_cpu
+from worldsim.cli_train import device_of, use_threads
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
@@ -27,7 +27,7 @@ def bench_train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("bench_train", overrides, flags, {"training": DynamicsTraining})
     if min(config.batch, config.frames, config.steps) < 1:
         raise UserError("batch, frames and steps must be at least 1")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     tokenizer, training = TokenizerConfig(), build(DynamicsTraining, config.training)
     grid = VideoTokenizer(tokenizer).latent_grid(config.height, config.width)
     sizes = DiTConfig(

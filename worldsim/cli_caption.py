@@ -50,13 +50,13 @@ def caption(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 def train_captioner(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train captioner``."""
     from worldsim.agents import captioner as learned
-    from worldsim.cli_train import use_cpu
+    from worldsim.cli_train import use_threads
 
     config = compose_config("train_captioner", overrides, flags, {"training": learned.CaptionerConfig})
     store = open_store(required(config, "data", STORE))
     if config.clips < 1 or config.held_out < 1:
         raise UserError(f"clips and held_out must be at least 1, got {config.clips} and {config.held_out}")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     tokenizer = _tokenizer(config)
     config.training.channels, config.training.seed = tokenizer.config.channels, config.seed
     settings, encode = build(learned.CaptionerConfig, config.training), learned.encoder(tokenizer)

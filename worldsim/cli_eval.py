@@ -13,7 +13,7 @@ from rich.table import Table
 
 from worldsim.cli_config import build, compose_config, required, run_folder
 from worldsim.cli_store import filter_of
-from worldsim.cli_train import STORE, existing, store_at, use_cpu
+from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
 
 STYLES = {"met": "green", "missed": "red", "": "dim"}
@@ -36,7 +36,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     names = list(PARTS) if chosen == ["all"] else chosen
     if unknown := [name for name in names if name not in PARTS]:
         raise UserError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     world = worldsim.load(config.world)
     inverse = None if config.inverse is None else existing(config.inverse)
     preset, thresholds = build(EvalPreset, config.preset), build(EvalThresholds, config.thresholds)
@@ -68,7 +68,7 @@ def train_inverse(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
     config = compose_config("train_inverse", overrides, flags)
     store = EpisodeStore(store_at(required(config, "data", STORE)))
-    use_cpu(config.threads)
+    use_threads(config.threads)
     with stages() as progress:
         model, about = train_inverse(
             store,

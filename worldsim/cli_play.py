@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_cpu
+from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim play``."""
     config = compose_config("play", overrides, flags)
-    use_cpu(config.threads)
+    use_threads(config.threads)
     from worldsim.envs.beginnings import resolve
     from worldsim.envs.games import Game, LuantiGame, WorldGame
     from worldsim.envs.play import PlayWindow, play_headless

@@ -18,7 +18,7 @@ def train_tasks(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.agents.task_examples import TaskExamples, make_examples
     from worldsim.agents.train_tasks import TaskTraining, evaluate_heads, train_heads
     from worldsim.cli_store import open_store
-    from worldsim.cli_train import use_cpu
+    from worldsim.cli_train import use_threads
     from worldsim.datasets.governance import training_record
     from worldsim.envs.beginnings import shared_world
     from worldsim.fact_heads import save_fact_heads
@@ -28,7 +28,7 @@ def train_tasks(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     stores = [open_store(path) for path in (required(config, "data", STORE), *config.also)]
     if min(config.windows, config.held_out) < 1:
         raise UserError(f"windows and held_out must be at least 1, got {config.windows} and {config.held_out}")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     home = worldsim.world_folder(config.world)
     # Heads that were trained on former weights are in the way of nothing: they are about to be replaced.
     world = WorldModel.load(home, fact_heads=False)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from worldsim.allocator import keep_freed_memory
 from worldsim.cli_config import build, compose_config, plain, required, run_folder
 from worldsim.cli_store import filter_of
 from worldsim.datasets.folder import is_url
@@ -26,7 +25,7 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     groups = {"training": TokenizerTraining, "model": TokenizerConfig}
     config = compose_config("train_tokenizer", overrides, flags, groups)
     data = store_at(required(config, "data", STORE))
-    use_cpu(config.threads)
+    use_threads(config.threads)
     run_tokenizer(
         data=data,
         folder=run_folder("tokenizer", config),
@@ -55,7 +54,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     also = [existing(store) for store in ([config.also] if isinstance(config.also, str) else config.also)]
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
     device = device_of(config.device)
-    use_cpu(config.threads)
+    use_threads(config.threads)
     run_dynamics(
         data=data,
         tokenizer=tokenizer,
@@ -142,8 +141,7 @@ def store_at(where: str) -> str:
     return where if is_url(where) else str(existing(where))
 
 
-def use_cpu(threads: int | None) -> None:
-    """Get this process ready for a network: so many CPU threads (None: all cores), and memory that is kept."""
-    keep_freed_memory()
+def use_threads(threads: int | None) -> None:
+    """Limit PyTorch to so many CPU threads."""
     if threads is not None:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import Progress
 
 from worldsim.cli_config import compose_config, required, run_folder
-from worldsim.cli_train import STORE, existing, use_cpu
+from worldsim.cli_train import STORE, existing, use_threads
 from worldsim.errors import UserError
 
 
@@ -24,7 +24,7 @@ def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     data = existing(required(config, "data", STORE))
     if min(config.clips, config.chunks, config.prefix, config.rows) < 1:
         raise UserError("train trust needs clips, chunks, prefix and rows from 1")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     store, world = EpisodeStore(data), worldsim.load(config.world)
     frames = config.prefix + config.chunks * world.chunk
     clips = {name: draw_clips(store, name, config.clips, frames, config.seed) for name in ("validation", "test")}

@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import Progress
 
 from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_cpu
+from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
 
 # Steps that the table shows, and games that the video shows.
@@ -28,7 +28,7 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("truth", overrides, flags)
     if min(config.games, config.steps) < 1 or config.past < 2:
         raise UserError("games and steps must be at least 1, and past at least 2")
-    use_cpu(config.threads)
+    use_threads(config.threads)
     world = worldsim.load(config.world)
     folder = run_folder("truth", config)
     with Progress() as progress:
