@@ -1,8 +1,8 @@
 """The network's own dreams as the past it learns from: it meets the errors that it makes at play, and how they grow.
 
-Sources: scheduled sampling (Bengio et al. 2015), Self Forcing (2025), error recycling (Stable Video Infinity, 2025). Only
-the past is dreamt: what is learnt stays the recorded future under the plain flow loss, so no gradient runs through the
-sampler.
+Sources: scheduled sampling (Bengio et al. 2015), Self Forcing (2025), error recycling (Stable Video Infinity, 2025).
+Only the past is dreamt: what is learnt stays the recorded future under the plain flow loss, so no gradient runs through
+the sampler.
 
 B batch, T latent frames of a clip, P of them given, K dreamt, C channels, H W latent grid, r frames per chunk, A action
 size.
@@ -99,7 +99,7 @@ def own_past(
     frames: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training inputs where ``frames`` consecutive latent frames of each clip have the network's own dream as their past.
+    """Training inputs where ``frames`` consecutive latent frames of each clip have the network's own dream as past.
 
     Half of the dreamt frames are past alone, as play leaves it in the cache; the others learn what was recorded.
 

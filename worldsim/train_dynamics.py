@@ -60,8 +60,8 @@ class LatentBatch:
 class DynamicsTraining:
     """How to train. Heads' weights are relative to the flow loss; ``cooldown`` is a share of all steps.
 
-    ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at a
-    half it makes a step a third longer.
+    ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at
+    a half it makes a step a third longer.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
     whose activations do not fit the device.
     """
