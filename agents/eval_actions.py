@@ -14,6 +14,7 @@ from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import held, held_rollouts
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import turn_evidence, walk_evidence
+from worldsim.dit import previous_of
 from worldsim.flow import interpolate
 from worldsim.noise import noise
 from worldsim.world import WorldModel
@@ -114,7 +115,7 @@ def action_use(
         latents = world.encode(clips.frames[at : at + rows, :frames])
         b, t = latents.shape[:2]
         eps = noise(range(at, at + b), [0] * b, tuple(latents.shape[1:]))
-        previous = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
+        previous = previous_of(latents)
         present = torch.ones(b, t, dtype=torch.bool)
         present[:, 0] = False
         judged = torch.arange(t // 2, t, 2)

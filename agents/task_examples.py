@@ -14,6 +14,7 @@ from worldsim.datasets.captions import clip_caption
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.datasets.task_facts import episode_facts, pieces_of_wood
+from worldsim.dit import previous_of
 from worldsim.facts import LEARNED
 from worldsim.flow import interpolate, time_steps
 from worldsim.heads import HeadOutputs
@@ -68,7 +69,7 @@ def recorded_heads(world: WorldModel, frames: Tensor, actions: Tensor, seeds: Se
     size = 1.0 / sampling.steps if sampling.shortcut and sampling.fold else 0.0
     tau = torch.full((batch, count), level)
     noisy = interpolate(latents, noise(seeds, [0] * batch, tuple(latents.shape[1:])), tau)
-    previous = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
+    previous = previous_of(latents)
     with torch.autocast("cpu", torch.bfloat16, enabled=world.bf16):
         return world.dit(noisy, previous, tau, torch.full_like(tau, size), given, present).heads
 

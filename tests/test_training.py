@@ -6,13 +6,13 @@ import torch
 
 from tests.tiny_world import CHANNELS, tiny_dit, tiny_tokenizer
 from worldsim.checkpoint import load_tensors
+from worldsim.dit import previous_of
 from worldsim.rollout_context import dream, own_past
 from worldsim.train_dynamics import (
     DynamicsTraining,
     LatentBatch,
     conditions,
     head_loss,
-    previous_of,
     train_dynamics,
 )
 from worldsim.train_tokenizer import TokenizerTraining, train_tokenizer

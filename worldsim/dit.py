@@ -97,14 +97,20 @@ class KVCache:
         return torch.cat([sink, held], 1)
 
     def write(self, keys: list[Tensor], values: list[Tensor]) -> None:
-        """Append one frame in place: per temporal layer (B, 1, N + R, K, E)."""
+        """Append T frames in place, the oldest first: per temporal layer (B, T, N + R, K, E)."""
         ring = self.keys.shape[2] - 1
-        slot = torch.where(self.count == 0, torch.zeros_like(self.count), 1 + (self.count - 1) % ring)
-        rows = torch.arange(len(slot), device=slot.device)
-        for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
-            self.keys[rows, layer, slot] = k[:, 0].to(self.keys.dtype)
-            self.values[rows, layer, slot] = v[:, 0].to(self.values.dtype)
-        self.count.add_(1)
+        rows = torch.arange(len(self.count), device=self.count.device)
+        for t in range(keys[0].shape[1]):
+            slot = torch.where(self.count == 0, torch.zeros_like(self.count), 1 + (self.count - 1) % ring)
+            for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
+                self.keys[rows, layer, slot] = k[:, t].to(self.keys.dtype)
+                self.values[rows, layer, slot] = v[:, t].to(self.values.dtype)
+            self.count.add_(1)
+
+
+def previous_of(latents_BTCHW: Tensor) -> Tensor:
+    """The latent before each frame; zeros before the first."""
+    return torch.cat([torch.zeros_like(latents_BTCHW[:, :1]), latents_BTCHW[:, :-1]], 1)
 
 
 @dataclass(frozen=True)

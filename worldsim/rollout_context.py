@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldsim.dit import DiTOutput, WorldDiT
+from worldsim.dit import DiTOutput, WorldDiT, previous_of
 from worldsim.flow import time_steps, velocity_from_data
 from worldsim.samplers import sample_euler
 
@@ -56,11 +56,9 @@ def dream(
     b, p = given_BPCHW.shape[:2]
     device = given_BPCHW.device
     cache = dit.empty_cache(b, (given_BPCHW.shape[-2], given_BPCHW.shape[-1]))
-    before = torch.cat([torch.zeros_like(given_BPCHW[:, :1]), given_BPCHW[:, :-1]], 1)
     clean, flow = torch.ones(b, p, device=device), torch.zeros(b, p, device=device)
-    out = dit(given_BPCHW, before, clean, flow, actions_BTrA[:, :p], present_BT[:, :p], text_BX)
-    for t in range(p):
-        cache.write([k[:, t : t + 1] for k in out.keys], [v[:, t : t + 1] for v in out.values])
+    out = dit(given_BPCHW, previous_of(given_BPCHW), clean, flow, actions_BTrA[:, :p], present_BT[:, :p], text_BX)
+    cache.write(out.keys, out.values)
     previous = given_BPCHW[:, -1:]
     latents, noisy = [], []
     for t in range(p, p + frames):

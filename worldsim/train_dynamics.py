@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldsim.checkpoint import load_module, save_tensors
-from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.dit import DiTConfig, DiTOutput, WorldDiT, previous_of
 from worldsim.flow import data_from_velocity, flow_loss, interpolate, sample_shortcut, sample_tau, velocity_from_data
 from worldsim.heads import MOTION_SCALE
 from worldsim.precision import fast_precision
@@ -90,11 +90,6 @@ class DynamicsTraining:
     validate_every: int = 250
     compile: bool = True
     recompute: bool = False
-
-
-def previous_of(latents_BTCHW: Tensor) -> Tensor:
-    """The latent before each frame; zeros before the first."""
-    return torch.cat([torch.zeros_like(latents_BTCHW[:, :1]), latents_BTCHW[:, :-1]], 1)
 
 
 class ErrorBank:

@@ -19,7 +19,7 @@ from worldsim.actions import ActionSpec
 from worldsim.branch_tree import nodes_of
 from worldsim.branching import Branch, Judge, grow, past_of
 from worldsim.checkpoint import compact, load_module, load_tensors, save_tensors
-from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.dit import DiTConfig, DiTOutput, WorldDiT, previous_of
 from worldsim.fact_heads import FactHeads, load_fact_heads
 from worldsim.flow import time_steps, velocity_from_data
 from worldsim.noise import noise
@@ -203,7 +203,7 @@ class WorldModel:
             seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
             steps=torch.zeros(batch, dtype=torch.long),
         )  # fmt: skip
-        previous = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
+        previous = previous_of(latents)
         present = torch.ones(past.shape[:2], dtype=torch.bool)
         present[:, 0] = False
         tau = self.config.sampling.context_tau
@@ -212,8 +212,7 @@ class WorldModel:
             state, torch.lerp(past_noise, latents, tau), previous, torch.full(past.shape[:2], tau), 0.0, past, present,
             cached=False,
         )  # fmt: skip
-        for t in range(latents.shape[1]):
-            state.cache.write([k[:, t : t + 1] for k in out.keys], [v[:, t : t + 1] for v in out.values])
+        state.cache.write(out.keys, out.values)
         return replace(state, features=out.heads.pooled[:, -1].float())
 
     @torch.inference_mode()
