@@ -74,14 +74,23 @@ class ScriptPlayer:
     In the engine it knows what the engine tells (where trees are, say); in the dream only what the world estimates.
 
     Args:
-        env: Minecraft-like, with pose.
-        name: one of the scripts, or mixture.
+        env: Minecraft-like, with pose; for a player of the user's own any environment that tells its actions.
+        name: one of the scripts, mixture, or ``package.module:Name``: a class as ``collect`` takes it, made with the
+            game's actions and its steps a second.
 
     Raises:
-        UserError: there is no such script, or the environment is none for it.
+        UserError: there is no such script or class, or the environment is none for it.
     """
 
     def __init__(self, env: Env, name: str):
+        self.name = name
+        if ":" in name:
+            # Imported here: sources bring the engines with them.
+            from worldsim.agents.sources import own_policy
+
+            self._actions = _told_actions(env, name)
+            self._policy = own_policy(name)(self._actions.spec, float(env.metadata.get("render_fps") or 1))
+            return
         actions = getattr(env.unwrapped, "actions", None)
         if actions is None or "forward" not in actions.spec.keys or not actions.spec.camera:
             raise UserError(f"policy {name!r} plays Minecraft-like worlds only: use random, noop or a trained policy")
@@ -89,7 +98,7 @@ class ScriptPlayer:
             self._policy = make_policy(name)
         except ValueError as error:
             raise UserError(f"{error}, random, noop, or the folder of a run") from error
-        self.name, self._actions = name, actions
+        self._actions = actions
 
     def reset(self, seed: int, info: Mapping[str, Any]) -> None:
         """Begin an episode."""
@@ -98,41 +107,6 @@ class ScriptPlayer:
     def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
         """The option that comes closest to what the script does next."""
         return self._actions.nearest(self._policy.act(observation, _posed(info)))
-
-
-class OwnPlayer:
-    """A player of the user's own, as ``collect`` takes it: a class made with the game's actions and its steps a second.
-
-    Args:
-        env: a world or engine of ours, or one of discrete actions that tells their names.
-        name: ``package.module:Name``.
-
-    Raises:
-        UserError: there is no such class, or the environment does not tell what it can do.
-    """
-
-    def __init__(self, env: Env, name: str):
-        # Imported here: sources bring the engines with them.
-        from worldsim.agents.sources import own_policy
-        from worldsim.envs.action_spaces import make_actions
-
-        bare: Any = env.unwrapped
-        actions = getattr(bare, "actions", None)
-        if actions is None:
-            if not isinstance(env.action_space, gymnasium.spaces.Discrete) or not hasattr(bare, "get_action_meanings"):
-                raise UserError(f"policy {name!r} needs an environment that tells what its actions are called")
-            keys = tuple(meaning.lower() for meaning in bare.get_action_meanings())
-            actions = make_actions(ActionSpec(keys=keys, camera=False), "discrete")
-        self.name, self._actions = name, actions
-        self._policy = own_policy(name)(actions.spec, float(env.metadata.get("render_fps") or 1))
-
-    def reset(self, seed: int, info: Mapping[str, Any]) -> None:
-        """Begin an episode."""
-        self._policy.reset(np.random.default_rng(_own(seed)), info)
-
-    def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
-        """The option that comes closest to what the player does next."""
-        return self._actions.nearest(self._policy.act(observation, info))
 
 
 class TrainedPlayer:
@@ -180,7 +154,7 @@ def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:
     if name == "mixture" or name in SCRIPTS:
         return ScriptPlayer(env, name)
     if ":" in name and not Path(name).exists():
-        return OwnPlayer(env, name)
+        return ScriptPlayer(env, name)
     return TrainedPlayer(env, name, deterministic)
 
 
@@ -189,9 +163,23 @@ def _own(seed: int) -> int:
     return int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
 
 
+def _told_actions(env: Env, name: str) -> Any:
+    """The options of an environment of ours, or of one with discrete actions whose names it tells."""
+    # Imported here: the other players need no spaces of ours.
+    from worldsim.envs.action_spaces import make_actions
+
+    bare: Any = env.unwrapped
+    if (actions := getattr(bare, "actions", None)) is not None:
+        return actions
+    if not isinstance(env.action_space, gymnasium.spaces.Discrete) or not hasattr(bare, "get_action_meanings"):
+        raise UserError(f"policy {name!r} needs an environment that tells what its actions are called")
+    keys = tuple(meaning.lower() for meaning in bare.get_action_meanings())
+    return make_actions(ActionSpec(keys=keys, camera=False), "discrete")
+
+
 def _posed(info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """In the dream a pose is all that is known."""
-    if "position" in info:
+    """In the dream a pose is all that is known, elsewhere perhaps not even that."""
+    if "position" in info or "pose" not in info:
         return info
     x, y, z, yaw, pitch = (float(value) for value in info["pose"])
     return {**info, "position": np.array([x, y, z]), "yaw": (yaw + 180) % 360 - 180, "pitch": pitch}
