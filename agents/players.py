@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from worldsim.actions import ActionSpec
 from worldsim.agents.policies import make_policy
 from worldsim.agents.policies_scripts import SCRIPTS
+from worldsim.datasets.env_pictures import action_meanings
 from worldsim.errors import UserError
 
 Env = gymnasium.Env[Any, Any]
@@ -151,9 +152,7 @@ def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:
         return IdlePlayer(env)
     if name == "scripted":
         return ScriptPlayer(env, "explore")
-    if name == "mixture" or name in SCRIPTS:
-        return ScriptPlayer(env, name)
-    if ":" in name and not Path(name).exists():
+    if name == "mixture" or name in SCRIPTS or (":" in name and not Path(name).exists()):
         return ScriptPlayer(env, name)
     return TrainedPlayer(env, name, deterministic)
 
@@ -168,12 +167,12 @@ def _told_actions(env: Env, name: str) -> Any:
     # Imported here: the other players need no spaces of ours.
     from worldsim.envs.action_spaces import make_actions
 
-    bare: Any = env.unwrapped
-    if (actions := getattr(bare, "actions", None)) is not None:
+    if (actions := getattr(env.unwrapped, "actions", None)) is not None:
         return actions
-    if not isinstance(env.action_space, gymnasium.spaces.Discrete) or not hasattr(bare, "get_action_meanings"):
+    meanings = action_meanings(env)
+    if not isinstance(env.action_space, gymnasium.spaces.Discrete) or meanings is None:
         raise UserError(f"policy {name!r} needs an environment that tells what its actions are called")
-    keys = tuple(meaning.lower() for meaning in bare.get_action_meanings())
+    keys = tuple(meaning.lower() for meaning in meanings)
     return make_actions(ActionSpec(keys=keys, camera=False), "discrete")
 
 
