@@ -5,10 +5,11 @@ the size of the batch, and algorithms round differently; the big products, with 
 alike (MKL, AVX2), which leaves the small ones. N pictures, C channels, H W grid.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# MKL multiplies fewer than 4 rows by other kernels.
+# MKL multiplies fewer than 4 rows by other kernels, and deals rows out among threads: each is to get so many, or none.
 FEWEST_ROWS = 8
 # One picture of at most so many values, PyTorch convolves by its own code instead of oneDNN's (use_mkldnn in
 # aten/src/ATen/native/Convolution.cpp).
@@ -16,12 +17,15 @@ SMALL_PICTURE = 20480
 
 
 class RowLinear(nn.Linear):
-    """``nn.Linear`` over vectors (one per world rather than one per token): few rows are filled up with zeros."""
+    """``nn.Linear`` over vectors (one per world rather than one per token): rows are filled up with zeros."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        missing = FEWEST_ROWS - input.shape[:-1].numel()
-        if missing <= 0:
+        # Training, which is what gets compiled, has no rows to keep alike.
+        if torch.compiler.is_compiling():
+            return super().forward(input)
+        missing = -input.shape[:-1].numel() % (FEWEST_ROWS * torch.get_num_threads())
+        if not missing:
             return super().forward(input)
         rows = F.pad(input.reshape(-1, self.in_features), (0, 0, 0, missing))
         return super().forward(rows)[:-missing].unflatten(0, input.shape[:-1])

@@ -12,13 +12,14 @@ class SamplingConfig:
     """How ``step`` denoises.
 
     steps: network evaluations per latent frame. shortcut: tell the network its step size (after shortcut training).
-    fold: write the cache in the last evaluation instead of one more. context_tau: signal level at which the past is
-    written to the cache. guidance: 1 plain; above 1 pushes away from the prediction without an action.
+    fold: write the cache in the last evaluation, not in one more (a third faster, as good). context_tau: signal level
+    at which the past is written to the cache. guidance: 1 plain; above 1 pushes away from the prediction without an
+    action.
     """
 
     steps: int = 2
     shortcut: bool = False
-    fold: bool = False
+    fold: bool = True
     context_tau: float = 1.0
     guidance: float = 1.0
 
