@@ -5,6 +5,7 @@ from worldsim.flow import (
     data_from_velocity,
     flow_loss,
     interpolate,
+    sample_play_tau,
     sample_shortcut,
     sample_tau,
     time_steps,
@@ -41,6 +42,12 @@ def test_loss_meets_its_analytic_optimum_on_a_gaussian():
         assert abs(float(loss) - optimum) < 0.01 * optimum + 1e-4
         slope, intercept = torch.linalg.lstsq(torch.cat([x, torch.ones_like(x)], 1), data).solution.flatten()
         assert abs(float(slope) - gain) < 0.01 and abs(float(intercept) - (m - gain * level * m)) < 0.01
+
+
+def test_noise_weighs_what_it_is_told_beside_clean_data():
+    tau, predicted, data = torch.tensor([0.0, 0.5, 1.0]), torch.ones(3, 4), torch.zeros(3, 4)
+    torch.testing.assert_close(flow_loss(predicted, data, tau), torch.tensor([0.1, 0.55, 1.0]))
+    torch.testing.assert_close(flow_loss(predicted, data, tau, 0.5), torch.tensor([0.5, 0.75, 1.0]))
 
 
 def test_training_reaches_the_gaussian_optimum():
@@ -95,6 +102,9 @@ def test_drawn_levels_are_in_range_and_on_the_step_sizes_grid():
     tau = sample_tau((1000, 4), generator, 0.25)
     assert float(tau.min()) == 0 and float(tau.max()) < 1
     assert abs(float((tau == 0).float().mean()) - 0.25) < 0.03
+    half = sample_play_tau(tau, 2, 0.6, generator)
+    assert abs(float((half == 0.5).float().mean()) - 0.3) < 0.03
+    assert bool(((half == tau) | (half == 0) | (half == 0.5)).all())
     level, d = sample_shortcut((1000, 4), 64, generator)
     assert set((1 / d).flatten().tolist()) == {1.0, 2.0, 4.0, 8.0, 16.0, 32.0}
     torch.testing.assert_close((level / d).round(), level / d)

@@ -10,8 +10,10 @@ from worldsim.dit import previous_of
 from worldsim.rollout_context import dream, own_past
 from worldsim.train_dynamics import (
     DynamicsTraining,
+    ErrorBank,
     LatentBatch,
     conditions,
+    dynamics_loss,
     head_loss,
     train_dynamics,
 )
@@ -58,6 +60,18 @@ def test_training_learns_the_rule_and_uses_actions(tmp_path):
     last = metrics[-1][1]
     assert last["flow"] < 0.5 * metrics[0][1]["flow"]
     assert last["validation/shuffled_ratio"] > 1.1
+
+
+def test_a_share_of_levels_is_those_of_play():
+    dit, seen = tiny_dit(), []
+
+    def forward(*inputs, **options):
+        seen.append(inputs[2])
+        return dit(*inputs, **options)
+
+    training = DynamicsTraining(play_share=1.0, play_steps=4, image_share=0.0)
+    dynamics_loss(forward, dit, latents(0), training, torch.Generator().manual_seed(0), ErrorBank())
+    assert set(seen[0].flatten().tolist()) == {0.0, 0.25, 0.5, 0.75}
 
 
 def test_shortcut_training_runs_and_stays_finite(tmp_path):

@@ -37,7 +37,9 @@ def same(a: WorldState, b: WorldState) -> bool:
     return all(torch.equal(x, b.tensors()[name]) for name, x in a.tensors().items())
 
 
-@pytest.mark.parametrize("sampling", [{"fold": False}, {"steps": 3}, {"guidance": 1.5}, {"fold": False, "context_tau": 0.9}])
+@pytest.mark.parametrize(
+    "sampling", [{"fold": False}, {"steps": 3}, {"guidance": 1.5}, {"fold": False, "context_tau": 0.9}]
+)
 def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     world = tiny_world(**sampling)
     state = world.prefill(*past(world), seeds=[1, 2])

@@ -28,15 +28,15 @@ def data_from_velocity(x: Tensor, velocity: Tensor, tau: Tensor) -> Tensor:
     return x + velocity * _spread(1 - tau, x)
 
 
-def loss_weight(tau: Tensor) -> Tensor:
-    """Weight 0.9 tau + 0.1 of the squared x0 error (Dreamer 4, section 3)."""
-    return 0.9 * tau + 0.1
+def loss_weight(tau: Tensor, noise_weight: float = 0.1) -> Tensor:
+    """Weight of the squared x0 error, from ``noise_weight`` at tau=0 straight to 1 at tau=1 (Dreamer 4, section 3)."""
+    return (1 - noise_weight) * tau + noise_weight
 
 
-def flow_loss(predicted: Tensor, data: Tensor, tau: Tensor) -> Tensor:
+def flow_loss(predicted: Tensor, data: Tensor, tau: Tensor, noise_weight: float = 0.1) -> Tensor:
     """Weighted mean squared x0 error per frame: (B, T) from (B, T, ...)."""
     error = (predicted.float() - data.float()).square().flatten(tau.ndim).mean(-1)
-    return loss_weight(tau) * error
+    return loss_weight(tau, noise_weight) * error
 
 
 def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 0.1) -> Tensor:
@@ -45,6 +45,13 @@ def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: f
     return torch.where(
         torch.rand(shape, generator=generator, device=generator.device) < pure_noise, torch.zeros_like(tau), tau
     )
+
+
+def sample_play_tau(tau: Tensor, steps: int, share: float, generator: torch.Generator) -> Tensor:
+    """Levels ``tau``, but for a ``share`` of them those at which a sampler of ``steps`` steps evaluates the network."""
+    level = torch.randint(0, steps, tau.shape, generator=generator, device=generator.device) / steps
+    chosen = torch.rand(tau.shape, generator=generator, device=generator.device) < share
+    return torch.where(chosen, level, tau)
 
 
 def sample_shortcut(shape: tuple[int, ...], finest: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from worldsim.checkpoint import load_module, save_tensors
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT, previous_of
-from worldsim.flow import data_from_velocity, flow_loss, interpolate, sample_shortcut, sample_tau, velocity_from_data
+from worldsim.flow import (
+    data_from_velocity,
+    flow_loss,
+    interpolate,
+    sample_play_tau,
+    sample_shortcut,
+    sample_tau,
+    velocity_from_data,
+)
 from worldsim.heads import MOTION_SCALE
 from worldsim.precision import fast_precision
 from worldsim.rollout_context import own_past
@@ -60,6 +68,8 @@ class LatentBatch:
 class DynamicsTraining:
     """How to train. Heads' weights are relative to the flow loss; ``cooldown`` is a share of all steps.
 
+    ``play_share``: of the frames, whose signal level is one that a sampler of ``play_steps`` steps evaluates, so that
+    a world learns most where it is played. ``noise_weight``: of the loss of frames of pure noise; of clean ones, 1.
     ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at
     a half it makes a step a third longer.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
@@ -77,6 +87,9 @@ class DynamicsTraining:
     mouse_jitter: float = 0.02
     context_noise: float = 0.15
     error_injection: float = 0.5
+    play_share: float = 0.0
+    play_steps: int = 2
+    noise_weight: float = 0.1
     rollout_share: float = 0.0
     rollout_frames: int = 16
     image_share: float = 0.05
@@ -198,6 +211,8 @@ def dynamics_loss(
     (b, t), device = data.shape[:2], generator.device
     actions, present, text = conditions(batch, training, generator)
     tau = sample_tau((b, t), generator)
+    if training.play_share:
+        tau = sample_play_tau(tau, training.play_steps, training.play_share, generator)
     step = torch.zeros_like(tau)
     noise = torch.randn(data.shape, generator=generator, device=device)
     amount = training.context_noise * torch.rand(b, 1, 1, 1, 1, generator=generator, device=device)
@@ -224,7 +239,7 @@ def dynamics_loss(
         past = own_past(dit, forward, *parts_of_rows, *conditioning, training.rollout_frames, generator)
         noisy[own], previous[own], tau[own], learnt[own] = past
     out = forward(noisy, previous, tau, step, actions, present & (not images), text, temporal=not images)
-    per_frame = flow_loss(out.latents, target, tau)
+    per_frame = flow_loss(out.latents, target, tau, training.noise_weight)
     parts = {"flow": (per_frame * learnt).sum() / learnt.sum()}
     total = parts["flow"]
     if not images:
