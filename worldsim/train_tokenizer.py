@@ -13,6 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from worldsim.adversary import Adversary
 from worldsim.checkpoint import load_module, save_tensors
 from worldsim.precision import fast_precision
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
@@ -34,6 +35,8 @@ class TokenizerTraining:
     rare_weight: for small things on a still ground, a ball say: 0 counts all pixels alike, 1 gives half of the
     weight to pixels by how far they are from the batch's mean picture. latent_std: the deviation of latents that the
     linear path is scaled to; with most of the picture still, a smaller one keeps what moves within reach of the noise.
+    adversarial: weight of the loss that an opponent (worldsim.adversary) gives, from the end of the warm-up on; for
+    decoders that already reconstruct: initial=, with freeze_encoder where dynamics stand on the latents.
     fit_batches: batches that the linear path is fitted to: small things have to be in them in every place.
     """
 
@@ -49,6 +52,8 @@ class TokenizerTraining:
     save_minutes: float = 4.0
     validate_every: int = 200
     freeze_encoder: bool = False
+    adversarial: float = 0.0
+    adversary_rate: float = 4e-4
 
 
 def to_chunks(frames: Tensor, chunk: int) -> Tensor:
@@ -82,14 +87,19 @@ def psnr(predicted: Tensor, target: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validate(tokenizer: VideoTokenizer, chunks: Tensor) -> dict[str, float]:
-    """PSNR of the whole tokenizer and of its linear path alone on held-out chunks (B, T, r, 3, H, W)."""
+    """PSNR of the whole tokenizer and of its linear path alone on held-out chunks (B, T, r, 3, H, W), and more.
+
+    ``sharpness_ratio``: mean difference of neighbouring pixels, decoded through recorded.
+    """
     latents = tokenizer.encode_chunks(chunks)
     out, _ = tokenizer.decode_chunks(latents)
     patches = rearrange(chunks, "b t r c (h p) (w q) -> (b t h w) (r c p q)", p=8, q=8) - tokenizer.mean
     linear = patches @ tokenizer.components @ tokenizer.components.T
     error = (linear - patches).reshape(len(chunks), -1).square().mean(1)
+    edges = [float(x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()) for x in (out, chunks)]
     return {
         "psnr": float(psnr(out, chunks).mean()),
+        "sharpness_ratio": edges[0] / edges[1],
         "psnr_linear": float((-10 * error.log10()).mean()),
         "latent_std": float(latents.std()),
     }
@@ -137,12 +147,17 @@ def train_tokenizer(
             parameter.requires_grad_(not name.startswith("encode"))
     optimizers = split_optimizers(tokenizer, "-", training.rate, 0.0)
     ema = Ema(tokenizer, training.ema)
+    adversary = Adversary(r, training.adversary_rate) if training.adversarial else None
     first = 0
     if (folder / "state.safetensors").exists():
         first = load_training(folder / "state.safetensors", tokenizer, ema, optimizers)
+        if adversary is not None:
+            adversary.load(folder / "adversary.safetensors")
     saved = time.monotonic()
 
     def save(step: int) -> None:
+        if adversary is not None:
+            adversary.save(folder / "adversary.safetensors", step)
         save_training(folder / "state.safetensors", step, tokenizer, ema, optimizers)
         ema.swap(tokenizer)
         save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
@@ -157,7 +172,12 @@ def train_tokenizer(
             noise = torch.randn(latents.shape, generator=generator)
             amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
             out, _ = tokenizer.decode_chunks(latents + amount * noise)
-        loss = reconstruction_loss(out.float(), chunks, training.edge_weight, training.rare_weight)
+        out = out.float()
+        loss = reconstruction_loss(out, chunks, training.edge_weight, training.rare_weight)
+        if adversary is not None and step >= training.warmup:
+            with fast_precision():
+                complaint = adversary.complaint(out.flatten(0, 1))
+            loss = loss + training.adversarial * complaint
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
         for optimizer in optimizers:
@@ -165,6 +185,9 @@ def train_tokenizer(
             optimizer.zero_grad(set_to_none=True)
         ema.update(tokenizer, step)
         metrics = {"loss": finite(loss, step)}
+        if adversary is not None:
+            with fast_precision():
+                metrics["adversary"] = adversary.learn(chunks.flatten(0, 1), out.flatten(0, 1))
         if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
             ema.swap(tokenizer)
             metrics |= {f"validation/{k}": v for k, v in validate(tokenizer, held_out).items()}

@@ -63,17 +63,20 @@ def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None
             group["lr"] = group.setdefault("first_lr", group["lr"]) * factor
 
 
-def save_training(path: Path, step: int, module: nn.Module, ema: Ema, optimizers: list[torch.optim.Optimizer]) -> None:
+def save_training(
+    path: Path, step: int, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]
+) -> None:
     """Write everything that resuming needs to one safetensors file."""
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
-    tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
+    if ema is not None:
+        tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
     for i, optimizer in enumerate(optimizers):
         for key, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer{i}/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
     save_tensors(path, tensors, {"step": step})
 
 
-def load_training(path: Path, module: nn.Module, ema: Ema, optimizers: list[torch.optim.Optimizer]) -> int:
+def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> int:
     """Restore ``save_training``'s file into live objects and return its step.
 
     Raises:
@@ -87,8 +90,9 @@ def load_training(path: Path, module: nn.Module, ema: Ema, optimizers: list[torc
             f"{path} belongs to a model of other sizes: choose another run folder or the same configuration"
         )
     module.load_state_dict(found)
-    for name in ema.shadow:
-        ema.shadow[name].copy_(tensors[f"ema/{name}"])
+    if ema is not None:
+        for name in ema.shadow:
+            ema.shadow[name].copy_(tensors[f"ema/{name}"])
     for i, optimizer in enumerate(optimizers):
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
@@ -97,6 +101,11 @@ def load_training(path: Path, module: nn.Module, ema: Ema, optimizers: list[torc
                 state.setdefault(int(key), {})[field] = tensor
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for parameter, values in optimizer.state.items():
+            for name, value in values.items():
+                # The fused optimizer walks through memory: moments have to lie as their (channels-last) weights do.
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     return int(metadata["step"])
 
 
