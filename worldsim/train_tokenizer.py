@@ -99,7 +99,7 @@ def validate(tokenizer: VideoTokenizer, chunks: Tensor) -> dict[str, float]:
     edges = [float(x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()) for x in (out, chunks)]
     return {
         "psnr": float(psnr(out, chunks).mean()),
-        "sharpness_ratio": edges[0] / edges[1],
+        "sharpness_ratio": edges[0] / max(edges[1], 1e-6),
         "psnr_linear": float((-10 * error.log10()).mean()),
         "latent_std": float(latents.std()),
     }
