@@ -7,16 +7,18 @@ from tests.tiny_world import ROUNDING
 from worldsim.rowwise import RowConv2d, RowLinear
 
 
-def test_row_linear_is_a_linear_layer_whose_rows_are_alike():
+@pytest.mark.parametrize("shape", [(16, 1, 64, 96), (16, 1, 2, 40, 32)])
+def test_row_linear_is_a_linear_layer_whose_rows_are_alike(shape: tuple[int, ...]):
     torch.manual_seed(0)
-    layer, plain = RowLinear(40, 32), torch.nn.Linear(40, 32)
+    *rows, width, out = shape
+    layer, plain = RowLinear(width, out), torch.nn.Linear(width, out)
     plain.load_state_dict(layer.state_dict())
-    x = torch.randn(16, 1, 2, 40)
+    x = torch.randn(*rows, width)
     with torch.inference_mode():
         together = layer(x)
         torch.testing.assert_close(together, plain(x))
-        for rows in range(1, 16):
-            torch.testing.assert_close(layer(x[:rows]), together[:rows], rtol=ROUNDING, atol=ROUNDING)
+        for count in range(1, 16):
+            torch.testing.assert_close(layer(x[:count]), together[:count], rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_row_linear_compiles_in_one_graph():

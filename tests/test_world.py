@@ -38,7 +38,7 @@ def same(a: WorldState, b: WorldState) -> bool:
 
 
 @pytest.mark.parametrize(
-    "sampling", [{"fold": False}, {"steps": 3}, {"guidance": 1.5}, {"fold": False, "context_tau": 0.9}]
+    "sampling", [{"fold": False}, {"steps": 3}, {"fold": False, "guidance": 1.5}, {"fold": False, "context_tau": 0.9}]
 )
 def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     world = tiny_world(**sampling)
@@ -110,7 +110,7 @@ def test_seed_changes_the_dream_and_rows_are_independent():
     assert joined.batch == 2
 
 
-@pytest.mark.parametrize("sampling", [{"fold": False}, {"steps": 3}, {"guidance": 1.5}])
+@pytest.mark.parametrize("sampling", [{"fold": False}, {"steps": 3}, {"fold": False, "guidance": 1.5}])
 def test_rows_dream_what_they_dream_alone(sampling):
     world = tiny_world(**sampling)
     frames, actions = past(world, 5)
