@@ -130,11 +130,10 @@ class DreamStage:
         before, after = self._pose, out.pose[0].astype(np.float64)
         self._pose = after
         velocity = (after[:3] - before[:3]) * self.fps / self.chunk
+        poses = _poses(before, after, actions[:, -2:] if self.spec.camera else None, self.chunk)
         moments = []
-        for i in range(self.chunk):
+        for i, pose in enumerate(poses):
             last = i + 1 == self.chunk
-            # The world estimates where it is once per chunk.
-            pose = before + (after - before) * (i + 1) / self.chunk
             moments.append(
                 Moment(
                     frame=out.frames[0, i],
@@ -210,6 +209,20 @@ def checkpoint_hashes(world: str) -> dict[str, str]:
     """sha256 of a checkpoint's files."""
     folder = worldsim.ASSETS / world if (worldsim.ASSETS / world).is_dir() else Path(world)
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def _poses(
+    before: NDArray[np.float64], after: NDArray[np.float64], mouse: NDArray[np.float32] | None, chunk: int
+) -> NDArray[np.float64]:
+    """Where one is at each frame of a chunk (r, 5): the world estimates its end alone.
+
+    Within it the view turns as the mouse (r, 2: pitch, yaw) did; what the world turned beside that, and the way gone,
+    are spread evenly.
+    """
+    moved = np.tile((after - before) / chunk, (chunk, 1))
+    if mouse is not None:
+        moved[:, 3:] += mouse[:, ::-1] - mouse[:, ::-1].mean(0)
+    return before + moved.cumsum(0)
 
 
 def _info(pose: NDArray[np.float64], velocity: NDArray[np.float64]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,11 @@ TREE_METRES = 8.0
 FRAME_SECONDS = 60.0
 ARRIVE_FRAMES = 6000
 # Counted in frames rather than seconds: whoever drives us may be suspended meanwhile.
-SETTLE_FRAMES = 240
-SETTLED_FRAMES = 8
+SETTLE_FRAMES = 300
+# A picture stands still if it is this like the one of SETTLED_FRAMES / 4 ago (leaves and water may move) and its mean
+# colour like that of SETTLED_FRAMES ago: after another time of day the sky fades, by 2 % of what is left each frame.
+SETTLED_FRAMES = 32
+STILL_LEVELS, STILL_MEAN = 0.25, 0.05
 
 
 class LuantiSession:
@@ -165,17 +169,19 @@ class LuantiSession:
 
     def _settle(self, target: NDArray[np.float64]) -> None:
         """Until the picture stays the same: threads of the game bring and mesh blocks, and the sky fades slowly."""
-        pictures: deque[NDArray[np.int16]] = deque(maxlen=SETTLED_FRAMES)
+        pictures: deque[NDArray[np.int16]] = deque(maxlen=SETTLED_FRAMES + 1)
         for _ in range(SETTLE_FRAMES):
             pictures.append(self.picture()[..., :3].astype(np.int16))
             row = self._row()
             there = bool(np.hypot(*(row.position - target)[[0, 2]]) < 3) and row.node_feet not in ("-", "ignore")
             if not (there and row.on_ground):
                 pictures.clear()
-            elif len(pictures) == SETTLED_FRAMES and all(
-                np.abs(pictures[0] - later).mean() < 0.25 for later in (pictures[-1], pictures[SETTLED_FRAMES // 2])
-            ):
-                return
+            elif len(pictures) > SETTLED_FRAMES:
+                if _still(pictures):
+                    return
+                # The land around is there by now: the sky alone needs frames, and no time.
+                self._advance()
+                continue
             self._idle()
 
     def _idle(self) -> None:
@@ -198,6 +204,12 @@ class LuantiSession:
             # The record is written before the picture is drawn.
             raise RuntimeError(f"no record of the frame at {self._lockstep.time_us} us")
         return row
+
+
+def _still(pictures: Sequence[NDArray[np.int16]]) -> bool:
+    moved = [np.abs(pictures[-1] - pictures[-1 - SETTLED_FRAMES // part]).mean() for part in (4, 8)]
+    faded = np.abs((pictures[-1] - pictures[0]).mean((0, 1)))
+    return max(moved) < STILL_LEVELS and faded.max() < STILL_MEAN
 
 
 def wrap_degrees(degrees: float) -> float:
