@@ -24,13 +24,14 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
     groups = {"training": TokenizerTraining, "model": TokenizerConfig}
     config = compose_config("train_tokenizer", overrides, flags, groups)
+    training, tokenizer = build(TokenizerTraining, config.training), build(TokenizerConfig, config.model)
     data = store_at(required(config, "data", STORE))
     use_threads(config.threads)
     run_tokenizer(
         data=data,
         folder=run_folder("tokenizer", config),
-        tokenizer=build(TokenizerConfig, config.model),
-        training=build(TokenizerTraining, config.training),
+        tokenizer=tokenizer,
+        training=training,
         batch=config.batch,
         chunks=config.chunks,
         initial=None if config.initial is None else existing(config.initial),
@@ -46,6 +47,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.train_dynamics import DynamicsTraining
 
     config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
+    training = build(DynamicsTraining, config.training)
     # A finished cache of latents alone will do: it says what it is of.
     data = None
     if config.data is not None or config.latents is None:
@@ -61,7 +63,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         latents=Path(config.latents),
         folder=run_folder("dynamics", config),
         model=plain(config.model),
-        training=build(DynamicsTraining, config.training),
+        training=training,
         batch=config.batch,
         frames=config.frames,
         initial=None if config.initial is None else existing(config.initial),

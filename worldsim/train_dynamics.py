@@ -29,6 +29,7 @@ from worldsim.precision import fast_precision
 from worldsim.rollout_context import own_past
 from worldsim.training import (
     Ema,
+    check_settings,
     finite,
     learning_rate_factor,
     load_training,
@@ -103,6 +104,14 @@ class DynamicsTraining:
     validate_every: int = 250
     compile: bool = True
     recompute: bool = False
+
+    def __post_init__(self) -> None:
+        shares = ("cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share")
+        check_settings(
+            self,
+            positive=("steps", "rate", "matrix_rate", "play_steps", "rollout_frames", "finest", "validate_every"),
+            shares=(*shares, "rollout_share", "image_share", "shortcut_share"),
+        )
 
 
 class ErrorBank:

@@ -19,6 +19,7 @@ from worldsim.precision import fast_precision
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.training import (
     Ema,
+    check_settings,
     finite,
     learning_rate_factor,
     load_training,
@@ -54,6 +55,10 @@ class TokenizerTraining:
     freeze_encoder: bool = False
     adversarial: float = 0.0
     adversary_rate: float = 4e-4
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "rate", "latent_std", "fit_batches", "validate_every", "adversary_rate")
+        check_settings(self, positive=positive, shares=("ema",))
 
 
 def to_chunks(frames: Tensor, chunk: int) -> Tensor:

@@ -2,13 +2,35 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from worldsim.checkpoint import load_tensors, save_tensors
 from worldsim.muon import Muon
+
+
+def check_settings(settings: Any, *, positive: Iterable[str], shares: Iterable[str]) -> None:
+    """Numbers of a dataclass that no training can mean.
+
+    Args:
+        settings: an instance.
+        positive: fields above 0; all other numbers are at least 0.
+        shares: fields of at most 1.
+
+    Raises:
+        ValueError: names the first field that is out of its range.
+    """
+    above, parts = set(positive), set(shares)
+    for name, value in asdict(settings).items():
+        if not isinstance(value, int | float):
+            continue
+        low = "above 0" if name in above else "at least 0"
+        if not math.isfinite(value) or value < 0 or (name in above and value == 0) or (name in parts and value > 1):
+            raise ValueError(f"{name} must be {low}{' and at most 1' if name in parts else ''}, got {value:g}")
 
 
 def learning_rate_factor(step: int, warmup: int, steps: int, cooldown: float = 0.3) -> float:
