@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from worldsim.envs.beginnings import shared_starts, shared_world
 from worldsim.envs.world_vec_env import WorldSimVecEnv
 from worldsim.errors import UserError
 
@@ -57,6 +58,18 @@ def make_one(env: str, *, steps: int, kwargs: Mapping[str, Any]) -> gymnasium.En
         return gymnasium.make(env, max_episode_steps=steps, **kwargs)
     except (gymnasium.error.Error, TypeError) as error:
         raise UserError(f"cannot make {env}: {error}") from error
+
+
+def sampled(env: str, world: str | None, steps: int) -> dict[str, Any]:
+    """World and start clips of an environment of ours, denoised in so many steps, as its settings.
+
+    Raises:
+        UserError: ``steps`` is below 1.
+    """
+    if steps < 1:
+        raise UserError(f"sampling_steps must be at least 1, got {steps}")
+    name = world or gymnasium.spec(env).kwargs.get("world", "minecraft")
+    return {"world": shared_world(name).with_sampling(steps=steps), "starts": shared_starts(name)}
 
 
 def env_settings(

@@ -9,10 +9,12 @@ import pytest
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT
+from worldsim.agents.agent_envs import sampled
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.governance import read_metadata
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.datasets.video import read_video
+from worldsim.envs.beginnings import shared_world
 
 SMALL = ["net.shrink=4", "net.channels=4", "net.features=16", "episode=6"]
 
@@ -73,8 +75,17 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert told["seeds"] == 2 and told["episodes"] == 4 and len(told["returns"][1]) == 2
     assert "interquartile mean" in capsys.readouterr().out
     # Without a task it plays what it was trained for.
-    assert cli.main(["agent", "watch", "policy=ppo", "world=world", "episode=4", "scale=1", "--out", "w.mp4"]) == 0
+    words = ["agent", "watch", "policy=ppo", "world=world", "sampling_steps=1", "episode=4", "scale=1"]
+    assert cli.main([*words, "--out", "w.mp4"]) == 0
     assert "return" in capsys.readouterr().out and read_video(home / "w.mp4").shape[1:] == (HEIGHT, WIDTH, 3)
+
+
+def test_agents_dream_in_as_many_steps_as_asked(home: Path):
+    world = str(home / "world")
+    for steps in (1, 3):
+        settings = sampled("WorldSim-Minecraft-v0", world, steps)
+        assert settings["world"].config.sampling.steps == steps and settings["world"].dit is shared_world(world).dit
+        assert settings["starts"].frames.shape[2:4] == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +96,8 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         ["agent", "train", "task=fly", "world=world"],
         ["agent", "train", "env=Nothing-v0"],
         ["agent", "train", "env=CartPole-v1", "task=explore"],
+        ["agent", "train", "env=CartPole-v1", "sampling_steps=1"],
+        ["agent", "train", "world=world", "sampling_steps=0"],
         ["agent", "train", "rows=0"],
         ["agent", "eval"],
         ["agent", "eval", "policy=nobody", "world=world"],

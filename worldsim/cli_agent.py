@@ -199,24 +199,28 @@ class _Closing:
 
 def _environment(config: DictConfig, place: str) -> tuple[str, dict[str, Any]]:
     """Id and settings of the environment in the dream or the engine."""
-    from worldsim.agents.agent_envs import ENGINES, env_id, env_settings
+    from worldsim.agents.agent_envs import ENGINES, env_id, env_settings, sampled
 
     env = env_id(config.env, place)
     # Any other environment has a reward of its own, and takes no settings of ours.
     ours = config.env in ENGINES or config.env in ENGINES.values()
-    if not ours and (config.task is not None or config.world is not None):
+    if not ours and any(config.get(name) is not None for name in ("task", "world", "sampling_steps")):
         raise UserError(f"{config.env} has its own reward and no world: task and world are for worlds of ours")
     luanti = env == "WorldSim-Luanti-v0"
     maps = [int(seed) for seed in config.maps] if luanti else ()
     if not ours:
         return env, {}
-    return env, env_settings(
-        "engine" if luanti or place == "engine" else "dream",
+    real = luanti or place == "engine"
+    kwargs = env_settings(
+        "engine" if real else "dream",
         task=config.task,
         world=config.world,
         maps=maps,
         min_trust=config.get("min_trust"),
     )
+    if config.sampling_steps is not None and not real:
+        kwargs |= sampled(env, config.world, config.sampling_steps)
+    return env, kwargs
 
 
 def _prefixes(config: DictConfig) -> Any:
@@ -236,7 +240,8 @@ def _task_of(config: DictConfig, policy: str) -> None:
 
 
 def _about(config: DictConfig, env: str) -> dict[str, Any]:
-    return {"task": config.task, "env": env, "algo": config.algo, "world": config.world, "seed": config.seed}
+    told = ("task", "algo", "world", "sampling_steps", "seed")
+    return {name: config[name] for name in told} | {"env": env}
 
 
 def _fps(env: Any) -> float:

@@ -20,7 +20,14 @@ T = TypeVar("T")
 # Settings that are lists or have names of their own.
 MIXED = ("actions", "policy", "also", "env_kwargs", "parts")
 # Settings whose default is null and that are numbers.
-NUMBERS: dict[str, type] = {"threads": int, "episodes": int, "seconds": float, "fps": float, "min_trust": float}
+NUMBERS: dict[str, type] = {
+    "threads": int,
+    "sampling_steps": int,
+    "episodes": int,
+    "seconds": float,
+    "fps": float,
+    "min_trust": float,
+}
 
 
 def compose_config(
