@@ -93,6 +93,27 @@ def summary(groups: Sequence[Sequence[float]], seed: int = 0) -> dict[str, Any]:
     }
 
 
+def advantage(groups: Sequence[Sequence[float]], others: Sequence[Sequence[float]], seed: int = 0) -> dict[str, Any]:
+    """How much more one method earns than another from the same starts: the difference of interquartile means.
+
+    Args:
+        groups: returns (seeds, episodes) of each trained seed; episode i began alike for all of them.
+        others: the same of the other method, which may have other seeds.
+        seed: of the draws: episodes are drawn for both methods alike, which takes out how easy a start is; of several
+            seeds, these too.
+    """
+    a, b = np.asarray(groups, np.float64), np.asarray(others, np.float64)
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(RESAMPLES):
+        episodes = rng.integers(a.shape[1], size=a.shape[1])
+        drawn = [m[rng.integers(len(m), size=len(m))][:, episodes].ravel().tolist() for m in (a, b)]
+        found.append(interquartile_mean(drawn[0]) - interquartile_mean(drawn[1]))
+    low, high = np.percentile(found, [2.5, 97.5])
+    ours, theirs = (interquartile_mean(m.ravel().tolist()) for m in (a, b))
+    return {"difference": ours - theirs, "interval": [float(low), float(high)], "iqm": theirs}
+
+
 def exploitation_gap(dream: Mapping[str, Any], engine: Mapping[str, Any]) -> float:
     """How much more a policy earns in the dream than in the engine, by interquartile means."""
     return float(dream["iqm"] - engine["iqm"])

@@ -14,7 +14,7 @@ from tests.tiny_world import tiny_starts, tiny_world
 from worldsim.actions import MINECRAFT
 from worldsim.agents.agent_envs import env_id, make_rows
 from worldsim.agents.clone import CloneTraining, Demonstrations, clone, read_demonstrations
-from worldsim.agents.eval_agent import interquartile_mean, play_episode, play_episodes, summary
+from worldsim.agents.eval_agent import advantage, interquartile_mean, play_episode, play_episodes, summary
 from worldsim.agents.learn import PpoTraining, Schedule, learn
 from worldsim.agents.players import make_player
 from worldsim.agents.policy_net import FILE, NetConfig, load_policy, make_policy_net, save_policy
@@ -159,6 +159,22 @@ def test_a_player_of_ones_own_plays_a_game_that_names_its_actions():
         make_player("worldsim.agents.pong_player:Nobody", env)
     with pytest.raises(UserError, match="what its actions are called"):
         make_player(skilled, gymnasium.make("Bright-v0"))
+
+
+def test_an_advantage_is_judged_from_the_same_starts():
+    rng = np.random.default_rng(0)
+    # Starts differ far more than players do: only episode by episode can the better one be told.
+    starts = rng.normal(0, 10, 24)
+    better = [(starts + 1 + rng.normal(0, 0.2, 24)).tolist() for _ in range(5)]
+    found = advantage(better, [starts.tolist()])
+    low, high = found["interval"]
+    assert 0 < low < found["difference"] < high and found["difference"] == pytest.approx(1, abs=0.5)
+    back = advantage([starts.tolist()], better)
+    assert back["difference"] == pytest.approx(-found["difference"]) and back["interval"][1] < 0
+    none = advantage(better, better)
+    assert none["difference"] == 0 and none["interval"][0] <= 0 <= none["interval"][1]
+    # What one interval says of each alone tells nothing here.
+    assert summary(better)["interval"][0] < summary([starts.tolist()])["interval"][1]
 
 
 def test_interquartile_mean_and_interval():

@@ -69,9 +69,21 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert cli.main([*words, "training.rollout=8", "training.batch=16", "training.epochs=1"]) == 0
     assert (home / "ppo" / "best" / "policy.safetensors").exists() and list((home / "ppo" / "videos").iterdir())
     capsys.readouterr()
-    words = ["agent", "eval", "policy=[ppo,bc]", "world=world", "task=survive", "episodes=2", "episode=4", "folder=e"]
+    words = [
+        "agent",
+        "eval",
+        "policy=[ppo,bc]",
+        "world=world",
+        "task=survive",
+        "episodes=2",
+        "episode=4",
+        "folder=e",
+        "against=noop",
+    ]
     assert cli.main(words) == 0
     told = json.loads((home / "e" / "agent.json").read_text())["places"]["dream"]
+    assert told["against"]["policy"] == ["noop"] and np.shape(told["against"]["returns"]) == (1, 2)
+    assert told["against"]["difference"] == pytest.approx(told["iqm"] - told["against"]["iqm"])
     assert told["seeds"] == 2 and told["episodes"] == 4 and len(told["returns"][1]) == 2
     assert "interquartile mean" in capsys.readouterr().out
     # Without a task it plays what it was trained for.
@@ -102,6 +114,7 @@ def test_agents_dream_in_as_many_steps_as_asked(home: Path):
         ["agent", "eval"],
         ["agent", "eval", "policy=nobody", "world=world"],
         ["agent", "eval", "policy=noop", "world=world", "in=moon"],
+        ["agent", "eval", "policy=noop", "world=world", "against=nobody"],
         ["agent", "watch", "policy=noop", "world=nowhere"],
         ["train", "tasks", "data=nowhere"],
         ["train", "tasks", "data=store", "world=nowhere"],

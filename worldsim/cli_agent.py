@@ -105,12 +105,11 @@ def _clone(config: DictConfig) -> None:
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim agent eval``."""
     from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.eval_agent import exploitation_gap, play_episodes, summary
+    from worldsim.agents.eval_agent import advantage, exploitation_gap, play_episodes, summary
     from worldsim.agents.players import make_player
 
     config = compose_config("agent_eval", overrides, flags)
-    chosen = required(config, "policy", POLICY)
-    names = [str(name) for name in chosen] if isinstance(chosen, ListConfig) else [str(chosen)]
+    names, others = _names(required(config, "policy", POLICY)), _names(config.against)
     if not names:
         raise UserError(f"policy is empty: give, for example, {POLICY}")
     _check_sizes(config, "episodes", "episode")
@@ -125,18 +124,24 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             made = make_one(env, steps=config.episode, kwargs=kwargs)
             try:
                 groups = []
-                for name in names:
+                for name in (*names, *others):
                     task = bar.add_task(f"{name} in the {place}", total=config.episodes)
                     player = make_player(name, made, deterministic=config.deterministic)
                     show: Callable[[int, int], None] = lambda done, _, task=task: bar.update(task, completed=done)  # noqa: E731
                     groups.append(play_episodes(made, player, config.episodes, config.seed, show))
             finally:
                 made.close()
-            results["places"][place] = summary([[p.total for p in group] for group in groups], config.seed) | {
+            returns = [[p.total for p in group] for group in groups]
+            groups, returns, theirs = groups[: len(names)], returns[: len(names)], returns[len(names) :]
+            results["places"][place] = summary(returns, config.seed) | {
                 "terminated": float(np.mean([p.ended == "terminated" for group in groups for p in group])),
                 "steps": float(np.mean([p.steps for group in groups for p in group])),
-                "returns": [[p.total for p in group] for group in groups],
+                "returns": returns,
             }
+            if others:
+                results["places"][place]["against"] = {"policy": others, "returns": theirs} | advantage(
+                    returns, theirs, config.seed
+                )
     if len(places) == 2:
         results["gap"] = exploitation_gap(*(results["places"][place] for place in places))
     (folder / "agent.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -231,6 +236,13 @@ def _prefixes(config: DictConfig) -> Any:
     return choose_starts(open_store(config.store), "train", config.starts, seed=config.seed)
 
 
+def _names(chosen: Any) -> list[str]:
+    """One name, several, or none."""
+    if chosen is None:
+        return []
+    return [str(name) for name in chosen] if isinstance(chosen, ListConfig) else [str(chosen)]
+
+
 def _task_of(config: DictConfig, policy: str) -> None:
     """Without a task, a trained policy's own one."""
     if config.task is None and Path(policy).exists():
@@ -283,5 +295,12 @@ def _tell(results: Mapping[str, Any]) -> None:
             f"{r['terminated']:.0%}", str(r["episodes"]), str(r["seeds"]),
         )  # fmt: skip
     Console().print(table)
+    for place, r in results["places"].items():
+        if "against" in r:
+            other, (low, high) = r["against"], r["against"]["interval"]
+            print(
+                f"in the {place} {other['difference']:+.2f} ({low:+.2f} to {high:+.2f}) against "
+                f"{', '.join(other['policy'])}, IQM {other['iqm']:.2f}, from the same starts"
+            )
     if "gap" in results:
         print(f"exploitation gap (dream less engine): {results['gap']:.3f}")

@@ -18,7 +18,7 @@ from worldsim.errors import UserError
 
 T = TypeVar("T")
 # Settings that are lists or have names of their own.
-MIXED = ("actions", "policy", "also", "env_kwargs", "parts")
+MIXED = ("actions", "policy", "against", "also", "env_kwargs", "parts")
 # Settings whose default is null and that are numbers.
 NUMBERS: dict[str, type] = {
     "threads": int,
