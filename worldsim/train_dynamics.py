@@ -109,7 +109,7 @@ class DynamicsTraining:
         shares = ("cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share")
         check_settings(
             self,
-            positive=("steps", "rate", "matrix_rate", "play_steps", "rollout_frames", "finest", "validate_every"),
+            positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
             shares=(*shares, "rollout_share", "image_share", "shortcut_share"),
         )
 

@@ -57,7 +57,7 @@ class TokenizerTraining:
     adversary_rate: float = 4e-4
 
     def __post_init__(self) -> None:
-        positive = ("steps", "rate", "latent_std", "fit_batches", "validate_every", "adversary_rate")
+        positive = ("steps", "latent_std", "fit_batches", "validate_every")
         check_settings(self, positive=positive, shares=("ema",))
 
 
