@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from worldsim.envs.beginnings import shared_starts, shared_world
+from worldsim.envs.beginnings import resolve
 from worldsim.envs.world_vec_env import WorldSimVecEnv
 from worldsim.errors import UserError
 
@@ -64,12 +64,10 @@ def sampled(env: str, world: str | None, steps: int) -> dict[str, Any]:
     """World and start clips of an environment of ours, denoised in so many steps, as its settings.
 
     Raises:
-        UserError: ``steps`` is below 1.
+        ValueError: ``steps`` is below 1.
     """
-    if steps < 1:
-        raise UserError(f"sampling_steps must be at least 1, got {steps}")
-    name = world or gymnasium.spec(env).kwargs.get("world", "minecraft")
-    return {"world": shared_world(name).with_sampling(steps=steps), "starts": shared_starts(name)}
+    model, starts = resolve(world or gymnasium.spec(env).kwargs.get("world", "minecraft"), None)
+    return {"world": model.with_sampling(steps=steps), "starts": starts}
 
 
 def env_settings(

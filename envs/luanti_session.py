@@ -176,13 +176,11 @@ class LuantiSession:
             there = bool(np.hypot(*(row.position - target)[[0, 2]]) < 3) and row.node_feet not in ("-", "ignore")
             if not (there and row.on_ground):
                 pictures.clear()
-            elif len(pictures) > SETTLED_FRAMES:
-                if _still(pictures):
-                    return
-                # The land around is there by now: the sky alone needs frames, and no time.
-                self._advance()
-                continue
-            self._idle()
+            arrived = len(pictures) > SETTLED_FRAMES
+            if arrived and _still(pictures):
+                return
+            # Once the land around is there, the sky alone needs frames, and no time.
+            (self._advance if arrived else self._idle)()
 
     def _idle(self) -> None:
         """One frame without hurry: the game's other threads have work to do."""

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from worldsim.cli_config import build, compose_config, required, run_folder
+from worldsim.cli_config import build, compose_config, required, run_folder, several
 from worldsim.cli_train import existing, use_threads
 from worldsim.errors import UserError
 
@@ -109,7 +109,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.agents.players import make_player
 
     config = compose_config("agent_eval", overrides, flags)
-    names, others = _names(required(config, "policy", POLICY)), _names(config.against)
+    names, others = several(required(config, "policy", POLICY)), several(config.against)
     if not names:
         raise UserError(f"policy is empty: give, for example, {POLICY}")
     _check_sizes(config, "episodes", "episode")
@@ -132,15 +132,16 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             finally:
                 made.close()
             returns = [[p.total for p in group] for group in groups]
-            groups, returns, theirs = groups[: len(names)], returns[: len(names)], returns[len(names) :]
-            results["places"][place] = summary(returns, config.seed) | {
-                "terminated": float(np.mean([p.ended == "terminated" for group in groups for p in group])),
-                "steps": float(np.mean([p.steps for group in groups for p in group])),
-                "returns": returns,
+            own, theirs = returns[: len(names)], returns[len(names) :]
+            played = [p for group in groups[: len(names)] for p in group]
+            results["places"][place] = summary(own, config.seed) | {
+                "terminated": float(np.mean([p.ended == "terminated" for p in played])),
+                "steps": float(np.mean([p.steps for p in played])),
+                "returns": own,
             }
             if others:
                 results["places"][place]["against"] = {"policy": others, "returns": theirs} | advantage(
-                    returns, theirs, config.seed
+                    own, theirs, config.seed
                 )
     if len(places) == 2:
         results["gap"] = exploitation_gap(*(results["places"][place] for place in places))
@@ -210,7 +211,7 @@ def _environment(config: DictConfig, place: str) -> tuple[str, dict[str, Any]]:
     # Any other environment has a reward of its own, and takes no settings of ours.
     ours = config.env in ENGINES or config.env in ENGINES.values()
     if not ours and any(config.get(name) is not None for name in ("task", "world", "sampling_steps")):
-        raise UserError(f"{config.env} has its own reward and no world: task and world are for worlds of ours")
+        raise UserError(f"{config.env} has its own reward and no world: task, world and sampling_steps are for ours")
     luanti = env == "WorldSim-Luanti-v0"
     maps = [int(seed) for seed in config.maps] if luanti else ()
     if not ours:
@@ -234,13 +235,6 @@ def _prefixes(config: DictConfig) -> Any:
     from worldsim.cli_store import open_store
 
     return choose_starts(open_store(config.store), "train", config.starts, seed=config.seed)
-
-
-def _names(chosen: Any) -> list[str]:
-    """One name, several, or none."""
-    if chosen is None:
-        return []
-    return [str(name) for name in chosen] if isinstance(chosen, ListConfig) else [str(chosen)]
 
 
 def _task_of(config: DictConfig, policy: str) -> None:

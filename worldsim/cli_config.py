@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from worldsim.errors import UserError
@@ -79,6 +79,13 @@ def build(owner: type[T], part: DictConfig) -> T:
 def plain(part: DictConfig) -> dict[str, Any]:
     """A part of the configuration as plain values."""
     return cast(dict[str, Any], OmegaConf.to_container(part))
+
+
+def several(value: Any) -> list[str]:
+    """A setting that may be one name, a list of them, or null."""
+    if value is None:
+        return []
+    return [str(name) for name in value] if isinstance(value, ListConfig) else [str(value)]
 
 
 def picture_size(text: str | None) -> tuple[int, int] | None:

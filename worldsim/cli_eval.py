@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from worldsim.cli_config import build, compose_config, required, run_folder
+from worldsim.cli_config import build, compose_config, required, run_folder, several
 from worldsim.cli_store import filter_of
 from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
@@ -32,7 +32,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     data = store_at(required(config, "data", STORE))
     if config.split not in HELD_OUT:
         raise UserError(f"split must be test or validation, maps that nothing is trained on; got {config.split!r}")
-    chosen = [config.parts] if isinstance(config.parts, str) else list(config.parts)
+    chosen = several(config.parts)
     names = list(PARTS) if chosen == ["all"] else chosen
     if unknown := [name for name in names if name not in PARTS]:
         raise UserError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from worldsim.cli_config import build, compose_config, plain, required, run_folder
+from worldsim.cli_config import build, compose_config, plain, required, run_folder, several
 from worldsim.cli_store import filter_of
 from worldsim.datasets.folder import is_url
 from worldsim.datasets.governance import ALL, EpisodeFilter
@@ -53,7 +53,7 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     if config.data is not None or config.latents is None:
         data = store_at(required(config, "data", STORE))
         config.latents = config.latents or latents_of(data, filter_of(config))
-    also = [existing(store) for store in ([config.also] if isinstance(config.also, str) else config.also)]
+    also = [existing(store) for store in several(config.also)]
     tokenizer = existing(required(config, "tokenizer", "tokenizer=runs/tokenizer/tokenizer.safetensors"))
     device = device_of(config.device)
     use_threads(config.threads)

@@ -106,12 +106,14 @@ class DynamicsTraining:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        shares = ("cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share")
         check_settings(
             self,
             positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
-            shares=(*shares, "rollout_share", "image_share", "shortcut_share"),
-        )
+            shares=(
+                "cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share",
+                "rollout_share", "image_share", "shortcut_share",
+            ),
+        )  # fmt: skip
 
 
 class ErrorBank:
