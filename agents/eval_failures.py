@@ -27,6 +27,8 @@ DEFINITIONS: Mapping[str, str] = {
     "all else in its place differs by more than that change: its view is lost",
     "action ignored": "a turn of {turn_degrees:g} degrees a frame moves the picture the wrong way, or by less than "
     "{ignored_effect:g} of what recorded turns show, to one side or the other",
+    "obstacle walked through": "holding forward against what stopped the recorded player, the dream covers "
+    "{obstacle_share:g} or more of what it covers where nothing is in the way, by its own account",
     "collapse": "over some {collapse_seconds:g} seconds, mean sharpness or colours lie outside of what recorded play "
     "shows over as long (quantile {drift_quantile:g} on each side)",
 }

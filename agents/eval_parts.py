@@ -26,6 +26,7 @@ from worldsim.agents.eval_long import (
 )
 from worldsim.agents.eval_memory import dig_report, find_digs, memory_report, memory_scores, recall, recorded_revisits
 from worldsim.agents.eval_objects import object_counts, object_report
+from worldsim.agents.eval_obstacles import KINDS, metres_dreamt, obstacle_report, walks_after
 from worldsim.agents.eval_recorded import recorded_windows, trust
 from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, rollout, truth_of
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part
@@ -71,12 +72,13 @@ def films(e: Evaluation, clips: Clips, rows: list[int], count: int = 8) -> np.nd
     return np.stack([np.concatenate([film[at, -1] for film in side_by_side(e, clips, row)]) for row in rows])
 
 
-def side_by_side(e: Evaluation, clips: Clips, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """What was recorded and what is dreamed after the past of one clip, each (K, r, H, W, 3)."""
-    p, part = e.preset, clips.part(slice(row, row + 1))
-    future = future_of(part, p.prefix, p.chunks, e.world.chunk)
-    made = rollout(e.world, begin(e.world, part, p.prefix, row), future)
-    return truth_of(part, p.prefix, p.chunks, e.world.chunk)[0], made[0]
+def side_by_side(e: Evaluation, clips: Clips, row: int, chunks: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What was recorded and what is dreamed after the past of one clip, each (K, r, H, W, 3); K as the preset's."""
+    prefix, part = e.preset.prefix, clips.part(slice(row, row + 1))
+    count = chunks or e.preset.chunks
+    future = future_of(part, prefix, count, e.world.chunk)
+    made = rollout(e.world, begin(e.world, part, prefix, row), future)
+    return truth_of(part, prefix, count, e.world.chunk)[0], made[0]
 
 
 def forced(e: Evaluation) -> Report:
@@ -237,6 +239,36 @@ def _recorded_objects(e: Evaluation, ahead: int = 10) -> dict[str, Any]:
     )
 
 
+def obstacles(e: Evaluation) -> Report:
+    """Walking into things: what stops the player of a recording, and what stops them in the dream."""
+    p, fps = e.preset, e.world.config.fps
+    if not first_person(e):
+        return {"skipped": NO_CAMERA}, {}
+    chunks = max(1, round(p.walk_seconds * fps / e.world.chunk))
+    frames = chunks * e.world.chunk
+    try:
+        clips = {
+            kind: draw_clips(
+                e.store, e.split, p.walks, p.prefix + frames, e.seed + 4, walks_after(p.prefix, frames, kind, fps)
+            )
+            for kind in KINDS
+        }
+    except UserError as error:
+        return {"skipped": str(error)}, {}
+    dreamt = {kind: metres_dreamt(e.world, found, p.prefix, chunks, e.rows) for kind, found in clips.items()}
+    maps = {kind: found.maps for kind, found in clips.items()}
+    share = e.thresholds.obstacle_share
+    report = obstacle_report(dreamt, maps, frames / fps, share, e.seed)
+    least = report["least_metres"]
+    through = Failures(
+        severity=dreamt["blocked"] / least * share, failed=dreamt["blocked"] >= least, maps=maps["blocked"]
+    )
+    entry = failure_entry("obstacle walked through", through, e.thresholds, e.seed)
+    report["failures"] = {"obstacle walked through": entry}
+    film = [np.stack(side_by_side(e, clips["blocked"], row, chunks))[:, :, -1] for row in entry["gallery"]]
+    return report, {"obstacle walked through": np.stack([np.concatenate(list(pair)) for pair in film])}
+
+
 PARTS: dict[str, Part] = {
     "horizons": horizons,
     "actions": actions,
@@ -246,6 +278,7 @@ PARTS: dict[str, Part] = {
     "branches": branches,
     "memory": memory,
     "objects": objects,
+    "obstacles": obstacles,
     "long": long_play,
     "measures": measures,
 }

@@ -30,6 +30,7 @@ class EvalPreset(_Checked):
         memory_gaps: chunks between leaving and returning.
         still_starts, still_seconds: rollouts in which nothing is done.
         digs: recorded digs that are looked away from.
+        walks, walk_seconds: recorded walks of each kind, against something and free, and their length.
         branch_starts, branch_chunks: starts and length of counterfactual branches.
         inverse_clips: clips whose actions the inverse-dynamics model reads back.
     """
@@ -46,6 +47,8 @@ class EvalPreset(_Checked):
     still_starts: int
     still_seconds: float
     digs: int
+    walks: int
+    walk_seconds: float
     branch_starts: int
     branch_chunks: int
     inverse_clips: int
@@ -77,6 +80,7 @@ class EvalThresholds(_Checked):
         object_contrast: local contrast (of 255) that a cell with something in it has.
         drift_quantile: of recorded play, outside of which sharpness or colours count as out of its spread.
         collapse_seconds: over which they are averaged; a stretch of that length out of the spread is a collapse.
+        obstacle_share: of a free walk's distance, from which on an obstacle was walked through.
         memory_recall: share of what is remembered without looking away, below which identity is lost.
         persistence: share of a dug block's change that must be there on return.
     """
@@ -91,5 +95,6 @@ class EvalThresholds(_Checked):
     object_contrast: float
     drift_quantile: float
     collapse_seconds: float
+    obstacle_share: float
     memory_recall: float
     persistence: float

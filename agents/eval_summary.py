@@ -85,7 +85,8 @@ def summary(results: dict[str, Any]) -> list[Line]:
     """The lines of all parts that were measured."""
     makers = {
         "horizons": _horizons, "forced": _forced, "perceptual": _perceptual, "actions": _actions, "inverse": _inverse,
-        "branches": _branches, "memory": _memory, "objects": _objects, "long": _long,
+        "branches": _branches, "memory": _memory, "objects": _objects,
+        "obstacles": _obstacles, "long": _long,
     }  # fmt: skip
     out: list[Line] = []
     for part, make in makers.items():
@@ -199,6 +200,15 @@ def _objects(o: dict[str, Any]) -> Iterator[Line]:
     for word in ("appeared", "disappeared"):
         beside = "" if "skipped" in real else f"recorded {number(real[f'{word}_per_100_frames']['value'])}"
         yield line(f"objects that {word} by themselves, per 100 frames", o[f"{word}_per_100_frames"], beside=beside)
+
+
+def _obstacles(o: dict[str, Any]) -> Iterator[Line]:
+    blocked, free = o["blocked"], o["free"]
+    beside = (
+        f"dreamt {number(blocked['metres']['value'], 'm')} in {number(o['seconds'], 's')}; where nothing is in the "
+    )
+    beside += f"way {number(free['metres']['value'], 'm')}, and {number(free['stops']['value'], '%')} stop"
+    yield line("walks stopped by what stops the recorded player", blocked["stops"], "%", beside=beside)
 
 
 def _long(d: dict[str, Any]) -> Iterator[Line]:

@@ -12,14 +12,15 @@ from worldsim.datasets.stillness import FROZEN_DIFFERENCE, difference
 
 # Share of time that the mixture gives to each script.
 MIXTURE: dict[str, float] = {
-    "explore": 0.22,
-    "walk": 0.16,
-    "single": 0.19,
+    "explore": 0.18,
+    "walk": 0.14,
+    "single": 0.17,
     "spin": 0.05,
     "look_back": 0.07,
     "gaze": 0.06,
     "still": 0.02,
     "return_trip": 0.07,
+    "push": 0.08,
     "climb": 0.03,
     "dig": 0.08,
     "place": 0.06,
@@ -33,11 +34,12 @@ SECONDS = {
     "pillar": (8.0, 12.0),
     "dig": (4.0, 8.0),
     "look_back": (3.0, 8.0),
+    "push": (4.0, 10.0),
     "chop": (5.0, 12.0),
 }
 # Scripts that may look steeply up or down, and that push against things on purpose.
 STEEP = {"dig", "place", "pillar", "chop"}
-PUSHING = {"dig"}
+PUSHING = {"dig", "push"}
 # A picture that stays the same for so many frames is dull: do something else.
 DULL_FRAMES = 15
 # So many troubles within TROUBLE_FRAMES and TROUBLE_METRES mean a pit.

@@ -147,6 +147,29 @@ def return_trip(me: Body) -> Iterator[Action]:
             yield me.act(camera=me.aim(start, 5.0, speed))
 
 
+def push(me: Body) -> Iterator[Action]:
+    """Walk straight into whatever is in the way, push against it for a while, then turn off: what is solid must be seen."""
+    while True:
+        trunk = me.trunks[0] if len(me.trunks) and me.rng.random() < 0.6 else None
+        heading = me.yaw + float(me.rng.normal(0, 25)) if trunk is None else me.bearing(trunk)
+        speed, keys = me.log_uniform(2.0, 8.0), ("forward", "sprint") if me.rng.random() < 0.2 else ("forward",)
+        for _ in me.frames(30, 90):
+            if me.blocked:
+                break
+            yield me.act(*keys, camera=me.aim(heading, 4.0, speed))
+        me.new_gaze(0.2, 2.0)
+        aside: tuple[str, ...] = ((), (), ("left",), ("right",))[me.rng.integers(4)]
+        for _ in me.frames(8, 40):
+            yield me.act("forward", *aside, camera=me.glance())
+        heading, speed = me.yaw + me.sign() * float(me.rng.uniform(20, 180)), me.log_uniform(3.0, 12.0)
+        back = me.frames(0, 10)
+        for step in range(30):
+            if step >= len(back) and me.faces(heading, 4.0):
+                break
+            keys = ("back",) if step in back else ("forward", "jump") if me.blocked else ("forward",)
+            yield me.act(*keys, camera=me.aim(heading, 4.0, speed))
+
+
 def climb(me: Body) -> Iterator[Action]:
     """Hop uphill: keep a heading while it gains height, else try another one."""
     while True:
@@ -292,5 +315,5 @@ def _approach(me: Body, target: np.ndarray, within: float) -> Iterator[Action]:
         yield me.act("forward", *_hop(me), camera=me.aim(me.bearing(target), 8.0, 7.0))
 
 
-_ALL = explore, walk, single, spin, look_back, gaze, still, return_trip, climb, dig, place, pillar, swim, chop
+_ALL = explore, walk, single, spin, look_back, gaze, still, return_trip, push, climb, dig, place, pillar, swim, chop
 SCRIPTS: dict[str, Script] = {script.__name__: script for script in _ALL}

@@ -13,6 +13,7 @@ PHRASES = {
     "gaze": "looking around",
     "still": "standing still",
     "return_trip": "walking out and back",
+    "push": "walking into things",
     "climb": "climbing",
     "dig": "digging",
     "place": "placing blocks",
