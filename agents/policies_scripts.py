@@ -148,7 +148,7 @@ def return_trip(me: Body) -> Iterator[Action]:
 
 
 def push(me: Body) -> Iterator[Action]:
-    """Walk straight into whatever is in the way, push against it for a while, then turn off: what is solid must be seen."""
+    """Walk straight into whatever is in the way, push against it for a while, then turn off: solid things must show."""
     while True:
         trunk = me.trunks[0] if len(me.trunks) and me.rng.random() < 0.6 else None
         heading = me.yaw + float(me.rng.normal(0, 25)) if trunk is None else me.bearing(trunk)
