@@ -128,7 +128,7 @@ def perceptual_report(
     base = world.config.sampling
     worlds = {"model": world}
     if not base.shortcut or base.steps != 1:
-        worlds |= {f"{n} steps": world.with_sampling(steps=n) for n in (2, 4) if n != base.steps}
+        worlds |= {f"{n} steps": world.with_sampling(steps=n) for n in (1, 2, 4, 32) if n != base.steps}
     table: dict[str, list[NDArray]] = {name: [] for name in (*worlds, "repeat", "tokenizer")}
     for at, part in clips.batches(rows):
         truth = truth_of(part, prefix, chunks, world.chunk)[:, at_chunks, -1]

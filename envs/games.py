@@ -19,6 +19,9 @@ from worldsim.state import WorldState
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]
+# What a step may take of a chunk's duration: the rest is for drawing, and for when the machine is busy.
+IN_TIME = 0.7
+TIMED_STEPS = 8
 
 
 class Game(Protocol):
@@ -109,6 +112,23 @@ class WorldGame:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> WorldModel:
+    """The same world where it keeps real time on this machine, else sampled in one network evaluation a latent frame.
+
+    ``share``: of a chunk's duration, that a step may take at most (the median of some steps from the first start).
+    """
+    if world.config.sampling.steps == 1:
+        return world
+    state = prefill(world, [choose(world, starts, np.random.default_rng(0))])
+    actions, times = np.repeat(world.spec.noop()[None, None], world.chunk, 1), []
+    for _ in range(3 + TIMED_STEPS):
+        began = time.perf_counter()
+        state, _ = world.step(state, actions, donate=True)
+        times.append(time.perf_counter() - began)
+    slow = float(np.median(times[3:])) > share * world.chunk / world.config.fps
+    return world.with_sampling(steps=1) if slow else world
 
 
 class LuantiGame:

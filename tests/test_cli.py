@@ -81,6 +81,7 @@ MISTAKES = [
     ["collect"],
     ["collect", "out=store", "maps=some"],
     ["bench", "steps=1"],
+    ["play", "--headless", "sampling_steps=0"],
     ["bench", "train", "batch=0"],
     ["doctor", "x=1"],
 ]
@@ -182,6 +183,7 @@ def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["bench", "--world", world, "steps=10", "minutes=0.02"]) == 0
     [run] = (folder / "runs").iterdir()
     results = json.loads((run / "bench.json").read_text())
+    assert results["sampling_steps"] == 2
     assert results["step_p50_ms"] <= results["step_p95_ms"] and 0 < results["decode_share"] < 1
     assert 0 < results["share_of_matrix_ceiling"] < 1 and results["memory"]["most_mb"] > 0
     assert cli.main(["doctor"]) in (0, 1)

@@ -31,6 +31,8 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         raise UserError("bench needs at least 10 steps, a batch from 1 and no negative minutes")
     use_threads(config.threads)
     world, starts = resolve(config.world, None)
+    if config.sampling_steps is not None:
+        world = world.with_sampling(steps=config.sampling_steps)
     rng = np.random.default_rng(0)
     state = prefill(world, [choose(world, starts, rng) for _ in range(config.batch)])
     actions = np.tile(world.spec.vector({"forward": 1}), (config.batch, world.chunk, 1))
@@ -50,6 +52,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         "machine": machine(),
         "batch": config.batch,
         "steps": config.steps,
+        "sampling_steps": world.config.sampling.steps,
         "step_p50_ms": 1000 * float(np.percentile(steps, 50)),
         "step_p95_ms": 1000 * float(np.percentile(steps, 95)),
         "frames_per_second": config.batch * world.chunk / seconds,
@@ -71,7 +74,8 @@ def _lines(results: Mapping[str, Any], world: WorldModel) -> list[str]:
     """For people."""
     chunk_ms = 1000 * world.chunk / world.config.fps
     lines = [
-        f"{results['frames_per_second']:.1f} frames/s, decode included; batch {results['batch']}, "
+        f"{results['frames_per_second']:.1f} frames/s, decode included; sampling steps {results['sampling_steps']}, "
+        f"batch {results['batch']}, "
         f"{results['machine']['threads']} threads",
         f"step latency p50 {results['step_p50_ms']:.1f} ms, p95 {results['step_p95_ms']:.1f} ms; "
         f"a chunk lasts {chunk_ms:.0f} ms; decoding is {results['decode_share']:.0%} of a step",

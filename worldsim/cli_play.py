@@ -12,8 +12,10 @@ from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
+    from worldsim.datasets.starts import StartClips
     from worldsim.envs.games import WorldGame
     from worldsim.envs.play import Choose
+    from worldsim.world import WorldModel
 
 
 def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
@@ -41,7 +43,7 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             raise UserError("policy is for learned worlds: worldsim collect plays the real game by policies")
         game = LuantiGame(realtime=not config.headless)
     else:
-        game = WorldGame(*resolve(config.world, None))
+        game = WorldGame(*_in_time(*resolve(config.world, None), config.sampling_steps))
         if config.policy is not None:
             choose = _player(config.policy, game, config.seed)
     try:
@@ -55,6 +57,18 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         print(out)
     finally:
         game.close()
+
+
+def _in_time(world: "WorldModel", starts: "StartClips", steps: int | None) -> "tuple[WorldModel, StartClips]":
+    """The world in so many sampling steps; without a number, its own, or one where these are too slow to play."""
+    from worldsim.envs.games import in_time
+
+    if steps is not None:
+        return world.with_sampling(steps=steps), starts
+    own, world = world.config.sampling.steps, in_time(world, starts)
+    if world.config.sampling.steps != own:
+        print(f"{own} sampling steps are too slow for real time here: playing with one (sampling_steps={own} insists)")
+    return world, starts
 
 
 def _player(name: str, game: "WorldGame", seed: int) -> "Choose":

@@ -1,0 +1,43 @@
+"""Playing in real time: a world whose own sampling steps are too slow for the machine is played with one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_world import save_tiny_world
+from worldsim import cli
+from worldsim.envs.beginnings import resolve
+from worldsim.envs.games import in_time
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("world") / "world"
+    save_tiny_world(path)
+    return path
+
+
+def test_a_machine_that_keeps_up_plays_the_world_as_it_is(folder: Path):
+    world, starts = resolve(folder, None)
+    assert in_time(world, starts, share=1000.0) is world
+
+
+def test_a_slow_machine_plays_the_same_weights_in_one_step(folder: Path):
+    world, starts = resolve(folder, None)
+    quick = in_time(world, starts, share=0.0)
+    assert quick.config.sampling.steps == 1 and world.config.sampling.steps == 2
+    assert quick.dit is world.dit and quick.tokenizer is world.tokenizer
+    # There is nothing quicker than one step.
+    assert in_time(quick, starts, share=0.0) is quick
+
+
+def test_a_number_of_steps_that_was_asked_for_stays(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("worldsim.envs.games.in_time.__defaults__", (0.0,))
+    words = ["play", "--headless", f"world={folder}", "seconds=0.4", "scale=1"]
+    assert cli.main([*words, "sampling_steps=2"]) == 0
+    assert "too slow" not in capsys.readouterr().out
+    assert cli.main(words) == 0
+    assert "playing with one" in capsys.readouterr().out
