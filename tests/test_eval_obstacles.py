@@ -1,5 +1,6 @@
 """Obstacles: a corridor whose wall stops the player, in a dream that has the wall and in one that has not."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,8 +56,7 @@ def test_both_kinds_are_found_on_the_way_to_a_wall():
 
 
 def test_recordings_without_positions_are_refused():
-    episode = corridor(8.0)
-    episode.state.clear()
+    episode = replace(corridor(8.0), state={})
     with pytest.raises(UserError, match="no position"):
         walks_after(PAST, FRAMES, "free", 20)(episode)
 
@@ -90,7 +90,9 @@ def test_a_dream_with_the_wall_stops_and_one_without_does_not(solid: bool):
     for kind, metres in (("blocked", 0), ("free", 100)):
         frames = np.full((6, PAST + FRAMES + 1, 8, 8, 3), metres, np.uint8)
         maps[kind] = np.arange(6) // 2
-        clips = Clips(frames=frames, actions=actions, maps=maps[kind], pitch=np.zeros((6, PAST + FRAMES + 1)))
+        clips = Clips(
+            frames=frames, actions=actions, maps=maps[kind], pitch=np.zeros((6, PAST + FRAMES + 1), np.float32)
+        )
         dreamt[kind] = metres_dreamt(world, clips, PAST, FRAMES // 2, rows=4)
     assert dreamt["free"] == pytest.approx(PACE * FRAMES) and dreamt["blocked"].shape == (6,)
     report = obstacle_report(dreamt, maps, 1.0, 0.5)
