@@ -29,7 +29,7 @@ def walks_after(past: int, frames: int, kind: str, fps: int) -> Suits:
 
     def suits(episode: Episode) -> NDArray[np.bool_]:
         out = np.zeros(len(episode), bool)
-        if not {"position"} <= set(episode.state):
+        if "position" not in episode.state:
             raise UserError("these recordings tell no position: nobody can say when the player was stopped")
         forward = (episode.actions[:, 0] > 0.5) & ~(episode.actions[:, 1] > 0.5)
         wet = np.asarray(episode.state.get("in_water", np.zeros(len(episode), bool)), bool)

@@ -63,22 +63,21 @@ def horizons(e: Evaluation) -> Report:
         "last_psnr": found["psnr/model"][:, -1].round(3).tolist(),
     }
     chosen = report["failures"]["motion discontinuity"]["gallery"]
-    return report, {"motion discontinuity": films(e, clips, chosen)}
+    return report, {"motion discontinuity": films(e, clips, chosen, p.chunks)}
 
 
-def films(e: Evaluation, clips: Clips, rows: list[int], count: int = 8) -> np.ndarray:
-    """Some frames of chosen clips: what was recorded, then what is dreamed (n, 2 count, H, W, 3)."""
-    at = np.linspace(0, e.preset.chunks - 1, count).astype(int)
-    return np.stack([np.concatenate([film[at, -1] for film in side_by_side(e, clips, row)]) for row in rows])
+def films(e: Evaluation, clips: Clips, rows: list[int], chunks: int, count: int = 8) -> np.ndarray:
+    """Some frames of chosen clips: what was recorded, then what is dreamed for K chunks (n, 2 count, H, W, 3)."""
+    at = np.linspace(0, chunks - 1, count).astype(int)
+    return np.stack([np.concatenate([film[at, -1] for film in side_by_side(e, clips, row, chunks)]) for row in rows])
 
 
-def side_by_side(e: Evaluation, clips: Clips, row: int, chunks: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """What was recorded and what is dreamed after the past of one clip, each (K, r, H, W, 3); K as the preset's."""
+def side_by_side(e: Evaluation, clips: Clips, row: int, chunks: int) -> tuple[np.ndarray, np.ndarray]:
+    """What was recorded and what is dreamed for K chunks after the past of one clip, each (K, r, H, W, 3)."""
     prefix, part = e.preset.prefix, clips.part(slice(row, row + 1))
-    count = chunks or e.preset.chunks
-    future = future_of(part, prefix, count, e.world.chunk)
+    future = future_of(part, prefix, chunks, e.world.chunk)
     made = rollout(e.world, begin(e.world, part, prefix, row), future)
-    return truth_of(part, prefix, count, e.world.chunk)[0], made[0]
+    return truth_of(part, prefix, chunks, e.world.chunk)[0], made[0]
 
 
 def forced(e: Evaluation) -> Report:
@@ -257,16 +256,12 @@ def obstacles(e: Evaluation) -> Report:
         return {"skipped": str(error)}, {}
     dreamt = {kind: metres_dreamt(e.world, found, p.prefix, chunks, e.rows) for kind, found in clips.items()}
     maps = {kind: found.maps for kind, found in clips.items()}
-    share = e.thresholds.obstacle_share
-    report = obstacle_report(dreamt, maps, frames / fps, share, e.seed)
-    least = report["least_metres"]
-    through = Failures(
-        severity=dreamt["blocked"] / least * share, failed=dreamt["blocked"] >= least, maps=maps["blocked"]
-    )
+    report = obstacle_report(dreamt, maps, frames / fps, e.thresholds.obstacle_share, e.seed)
+    metres = dreamt["blocked"]
+    through = Failures(severity=metres, failed=metres >= report["least_metres"], maps=maps["blocked"])
     entry = failure_entry("obstacle walked through", through, e.thresholds, e.seed)
     report["failures"] = {"obstacle walked through": entry}
-    film = [np.stack(side_by_side(e, clips["blocked"], row, chunks))[:, :, -1] for row in entry["gallery"]]
-    return report, {"obstacle walked through": np.stack([np.concatenate(list(pair)) for pair in film])}
+    return report, {"obstacle walked through": films(e, clips["blocked"], entry["gallery"], chunks, count=chunks)}
 
 
 PARTS: dict[str, Part] = {

@@ -171,7 +171,7 @@ def _videos(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, st
     last = results["horizons"]["per_clip"]["last_psnr"]
     clips = clips_of(e)
     for place, row in enumerate(quantile_members(last)):
-        both = np.concatenate(side_by_side(e, clips, row), 3)
+        both = np.concatenate(side_by_side(e, clips, row, e.preset.chunks), 3)
         file = f"videos/quantile-{25 * place}.mp4"
         film = both.reshape(-1, *both.shape[2:]).repeat(2, 1).repeat(2, 2)
         write_video(e.folder / file, film, e.world.config.fps)

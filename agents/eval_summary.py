@@ -204,10 +204,8 @@ def _objects(o: dict[str, Any]) -> Iterator[Line]:
 
 def _obstacles(o: dict[str, Any]) -> Iterator[Line]:
     blocked, free = o["blocked"], o["free"]
-    beside = (
-        f"dreamt {number(blocked['metres']['value'], 'm')} in {number(o['seconds'], 's')}; where nothing is in the "
-    )
-    beside += f"way {number(free['metres']['value'], 'm')}, and {number(free['stops']['value'], '%')} stop"
+    beside = f"dreamt {number(blocked['metres']['value'], 'm')} in {number(o['seconds'], 's')}; "
+    beside += f"free walks {number(free['metres']['value'], 'm')}, and {number(free['stops']['value'], '%')} stop"
     yield line("walks stopped by what stops the recorded player", blocked["stops"], "%", beside=beside)
 
 

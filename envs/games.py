@@ -21,7 +21,7 @@ from worldsim.world import WorldModel
 Frames = NDArray[np.uint8]
 # What a step may take of a chunk's duration: the rest is for drawing, and for when the machine is busy.
 IN_TIME = 0.7
-TIMED_STEPS = 8
+WARM_UP, TIMED_STEPS = 3, 8
 
 
 class Game(Protocol):
@@ -121,14 +121,12 @@ def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> Wo
     """
     if world.config.sampling.steps == 1:
         return world
-    state = prefill(world, [choose(world, starts, np.random.default_rng(0))])
-    actions, times = np.repeat(world.spec.noop()[None, None], world.chunk, 1), []
-    for _ in range(3 + TIMED_STEPS):
-        began = time.perf_counter()
-        state, _ = world.step(state, actions, donate=True)
-        times.append(time.perf_counter() - began)
-    slow = float(np.median(times[3:])) > share * world.chunk / world.config.fps
-    return world.with_sampling(steps=1) if slow else world
+    game = WorldGame(world, starts)
+    game.reset(seed=0)
+    actions, times = np.repeat(game.spec.noop()[None], game.chunk, 0), StepTimes(game.chunk, keep=TIMED_STEPS)
+    for _ in range(WARM_UP + TIMED_STEPS):
+        times.measure(game, actions)
+    return world.with_sampling(steps=1) if times.percentile(50) > 1000 * share * game.chunk / game.fps else world
 
 
 class LuantiGame:

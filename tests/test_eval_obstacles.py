@@ -19,14 +19,13 @@ from worldsim.errors import UserError
 PACE, PAST, FRAMES = 0.2, 9, 20
 
 
-def corridor(wall: float, frames: int = 80, released: int = 80, start: float = 0.0) -> Episode:
-    """Holding forward from ``start`` towards a wall at so many metres, until the key is let go."""
+def corridor(wall: float, frames: int = 80, released: int = 80) -> Episode:
+    """Holding forward towards a wall at so many metres, until the key is let go."""
     actions = np.zeros((frames, MINECRAFT.size), np.float32)
     actions[:released, 0] = 1
     place = np.zeros((frames, 3))
     for t in range(frames - 1):
-        place[t + 1] = place[t]
-        place[t + 1, 2] = min(wall, start * (t == 0) + place[t, 2] + PACE * (actions[t, 0] > 0))
+        place[t + 1, 2] = min(wall, place[t, 2] + PACE * (actions[t, 0] > 0))
     return Episode(
         frames=np.zeros((frames, 8, 8, 3), np.uint8), actions=actions, rewards=np.zeros(frames, np.float32),
         terminated=np.zeros(frames, bool), state={"position": place}, text="", provenance={}, events=[],

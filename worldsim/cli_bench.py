@@ -75,8 +75,7 @@ def _lines(results: Mapping[str, Any], world: WorldModel) -> list[str]:
     chunk_ms = 1000 * world.chunk / world.config.fps
     lines = [
         f"{results['frames_per_second']:.1f} frames/s, decode included; sampling steps {results['sampling_steps']}, "
-        f"batch {results['batch']}, "
-        f"{results['machine']['threads']} threads",
+        f"batch {results['batch']}, {results['machine']['threads']} threads",
         f"step latency p50 {results['step_p50_ms']:.1f} ms, p95 {results['step_p95_ms']:.1f} ms; "
         f"a chunk lasts {chunk_ms:.0f} ms; decoding is {results['decode_share']:.0%} of a step",
         f"{results['step_gflop']:.2f} GFLOP a step, at {results['share_of_matrix_ceiling']:.0%} of the "

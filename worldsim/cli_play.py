@@ -43,7 +43,8 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             raise UserError("policy is for learned worlds: worldsim collect plays the real game by policies")
         game = LuantiGame(realtime=not config.headless)
     else:
-        game = WorldGame(*_in_time(*resolve(config.world, None), config.sampling_steps))
+        world, starts = resolve(config.world, None)
+        game = WorldGame(_sampled(world, starts, config.sampling_steps), starts)
         if config.policy is not None:
             choose = _player(config.policy, game, config.seed)
     try:
@@ -59,16 +60,16 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         game.close()
 
 
-def _in_time(world: "WorldModel", starts: "StartClips", steps: int | None) -> "tuple[WorldModel, StartClips]":
+def _sampled(world: "WorldModel", starts: "StartClips", steps: int | None) -> "WorldModel":
     """The world in so many sampling steps; without a number, its own, or one where these are too slow to play."""
     from worldsim.envs.games import in_time
 
     if steps is not None:
-        return world.with_sampling(steps=steps), starts
+        return world.with_sampling(steps=steps)
     own, world = world.config.sampling.steps, in_time(world, starts)
     if world.config.sampling.steps != own:
         print(f"{own} sampling steps are too slow for real time here: playing with one (sampling_steps={own} insists)")
-    return world, starts
+    return world
 
 
 def _player(name: str, game: "WorldGame", seed: int) -> "Choose":
