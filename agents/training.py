@@ -29,7 +29,8 @@ from worldsim.errors import UserError
 from worldsim.precision import fast_precision
 from worldsim.text import TextEncoder, default_encoder
 from worldsim.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
-from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamics
+from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
+from worldsim.train_dynamics import train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 from worldsim.world import WorldModel
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.governance import join_record
 from worldsim.datasets.latent_cache import STILL_EVERY, LatentCache
-from worldsim.train_dynamics import LatentBatch
+from worldsim.dynamics_loss import LatentBatch
 
 
 class LatentClips:

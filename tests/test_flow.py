@@ -1,8 +1,11 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worldsim.flow import (
     data_from_velocity,
+    energy_score,
     flow_loss,
     interpolate,
     sample_play_tau,
@@ -66,6 +69,61 @@ def test_training_reaches_the_gaussian_optimum():
     gain = level * s**2 / ((level * s) ** 2 + (1 - level) ** 2)
     assert abs(float(weights[0]) - gain) < 0.05
     assert abs(float(weights[1]) - (m - gain * level * m)) < 0.05
+
+
+def test_energy_score_is_best_for_samples_of_the_data():
+    """Neither their mean, nor what is too calm, nor what is too wild, nor a shifted guess scores as well."""
+    generator = torch.Generator().manual_seed(0)
+    data, first, second = torch.randn(3, 4000, 1, 4, 3, 3, generator=generator)
+
+    def score(spread, shift=0.0):
+        return float(energy_score(spread * first + shift, spread * second + shift, data).mean())
+
+    best = score(1.0)
+    assert all(score(spread) > 1.003 * best for spread in (0.0, 0.6, 1.5)) and score(1.0, 0.4) > 1.003 * best
+
+
+def test_energy_score_knows_that_cells_belong_together():
+    """Data whose cells are all equal: samples right cell by cell but not jointly score worse."""
+    generator = torch.Generator().manual_seed(0)
+
+    def alike():
+        return torch.randn(4000, 1, 1, 1, 1, generator=generator).expand(-1, 1, 2, 4, 4)
+
+    def apart():
+        return torch.randn(4000, 1, 2, 4, 4, generator=generator)
+
+    data = alike()
+    joint, each = energy_score(alike(), alike(), data).mean(), energy_score(apart(), apart(), data).mean()
+    assert float(each) > 1.05 * float(joint)
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_energy_score_takes_two_equal_guesses_as_a_distance(t, height, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    guess, data = torch.randn(2, 2, t, 3, height, width, generator=generator).unbind(0)
+    guess.requires_grad_(True)
+    score = energy_score(guess, guess, data)
+    assert score.shape == (2, t) and bool((score > 0).all())
+    other = guess.detach() + 0.1
+    torch.testing.assert_close(energy_score(guess, other, data), energy_score(other, guess, data))
+    score.sum().backward()
+    assert guess.grad is not None and bool(guess.grad.isfinite().all())
+
+
+def test_training_by_the_energy_score_reaches_the_spread_of_the_data():
+    """Guesses a + b noise of data N(m, s^2): the squared error drives b to 0, the energy score to s."""
+    torch.manual_seed(0)
+    weights = torch.tensor([0.0, 0.1], requires_grad=True)
+    optimizer = torch.optim.Adam([weights], 0.02)
+    for _ in range(500):
+        data, first, second = torch.randn(3, 512, 1, 4, 3, 3)
+        guesses = (weights[0] + weights[1] * noise for noise in (first, second))
+        loss = energy_score(*guesses, 0.7 + 0.5 * data).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert abs(float(weights[0]) - 0.7) < 0.05 and abs(float(weights[1]) - 0.5) < 0.05
 
 
 def test_perfect_model_carries_noise_to_the_data_distribution():

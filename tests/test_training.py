@@ -4,19 +4,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.tiny_world import CHANNELS, tiny_dit, tiny_tokenizer
+from tests.tiny_world import CHANNELS, TEXT, tiny_dit, tiny_tokenizer
 from worldsim.checkpoint import load_tensors
 from worldsim.dit import previous_of
-from worldsim.rollout_context import dream, own_past
-from worldsim.train_dynamics import (
+from worldsim.dynamics_loss import (
     DynamicsTraining,
     ErrorBank,
     LatentBatch,
     conditions,
     dynamics_loss,
     head_loss,
-    train_dynamics,
 )
+from worldsim.rollout_context import dream, own_past
+from worldsim.train_dynamics import train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, train_tokenizer
 from worldsim.training import Ema, learning_rate_factor
 
@@ -72,6 +72,49 @@ def test_a_share_of_levels_is_those_of_play():
     training = DynamicsTraining(play_share=1.0, play_steps=4, image_share=0.0)
     dynamics_loss(forward, dit, latents(0), training, torch.Generator().manual_seed(0), ErrorBank())
     assert set(seen[0].flatten().tolist()) == {0.0, 0.25, 0.5, 0.75}
+
+
+def test_twins_differ_by_the_noise_of_pure_noise_alone():
+    dit, seen = tiny_dit(), []
+
+    def forward(*inputs, **options):
+        seen.append(inputs)
+        return dit(*inputs, **options)
+
+    training = DynamicsTraining(
+        twin_noises=True, play_share=0.5, play_steps=1, image_share=0.0, rollout_share=0.5, rollout_frames=2
+    )
+    generator = torch.Generator().manual_seed(0)
+    batch = latents(0)
+    loss, _ = dynamics_loss(forward, dit, replace(batch, text=torch.randn(4, TEXT)), training, generator, ErrorBank())
+    assert bool(loss.isfinite())
+    noisy, *shared = seen[-1]
+    for value in shared:
+        torch.testing.assert_close(value[:2], value[2:], rtol=0, atol=0)
+    tau = shared[1][:2]
+    same = (noisy[:2] == noisy[2:]).flatten(2).all(-1)
+    # A frame of the past that the network dreamt is pure noise too, as the cache holds it, and not learnt from.
+    assert bool(same[tau > 0].all()) and not bool(same[:1][tau[:1] == 0].any())
+
+
+def test_twins_teach_samples_where_single_noises_teach_the_mean(tmp_path):
+    """A world whose next frame is anyone's guess: noise must come out as its spread, not as its mean."""
+
+    def batches(index):
+        batch = latents(index, batch=8)
+        generator = torch.Generator().manual_seed(abs(index))
+        return replace(batch, latents=torch.randn(batch.latents.shape, generator=generator))
+
+    spread = {}
+    for twins in (False, True):
+        training = DynamicsTraining(
+            steps=120, warmup=5, compile=False, validate_every=120, rate=3e-3, matrix_rate=1e-2, ema=0.9,
+            twin_noises=twins, play_share=0.8, play_steps=1, noise_weight=1.0,
+        )  # fmt: skip
+        folder = tmp_path / str(twins)
+        *_, (_, last) = train_dynamics(tiny_dit().config, training, batches, batches(-7), folder)
+        spread[twins] = last["validation/spread_0"]
+    assert spread[False] < 0.2 and 0.6 < spread[True] < 1.1
 
 
 def test_shortcut_training_runs_and_stays_finite(tmp_path):

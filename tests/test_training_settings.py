@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worldsim.train_dynamics import DynamicsTraining
+from worldsim.dynamics_loss import DynamicsTraining
 from worldsim.train_tokenizer import TokenizerTraining
 
 # Built by name, as the command line does.

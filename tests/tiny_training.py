@@ -12,7 +12,8 @@ from worldsim.actions import ActionSpec
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.recording_format import RecordingFormat, recording_format
 from worldsim.datasets.store import EpisodeStore
-from worldsim.train_dynamics import DynamicsTraining, LatentBatch, train_dynamics
+from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
+from worldsim.train_dynamics import train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
 

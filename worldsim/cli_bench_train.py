@@ -13,10 +13,11 @@ from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
 from worldsim.cli_config import build, compose_config, plain, run_folder
 from worldsim.cli_train import device_of, use_threads
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss
 from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.train_dynamics import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss, training_step
+from worldsim.train_dynamics import training_step
 from worldsim.training import Ema, split_optimizers
 
 UNTIMED = 2

@@ -44,7 +44,7 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train dynamics``."""
     from worldsim.agents.training import run_dynamics
-    from worldsim.train_dynamics import DynamicsTraining
+    from worldsim.dynamics_loss import DynamicsTraining
 
     config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
     training = build(DynamicsTraining, config.training)

@@ -5,6 +5,7 @@ Sources: flow matching (Lipman et al. 2023), shortcut models (Frans et al. 2025)
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -37,6 +38,35 @@ def flow_loss(predicted: Tensor, data: Tensor, tau: Tensor, noise_weight: float 
     """Weighted mean squared x0 error per frame: (B, T) from (B, T, ...)."""
     error = (predicted.float() - data.float()).square().flatten(tau.ndim).mean(-1)
     return loss_weight(tau, noise_weight) * error
+
+
+def energy_score(first: Tensor, second: Tensor, data: Tensor, repulsion: float = 1.0) -> Tensor:
+    """Energy score (B, T) of two predictions (B, T, C, H, W) made of different noise and nothing else; lower is better.
+
+    Their mean distance from the data, less half their distance from each other. On average it is smallest where
+    predictions are samples of what may follow: the mean of what may follow, a blur, lies nearer to the data, but at no
+    distance from itself. Distances are root mean squares over a latent cell, over 3x3 cells and over the frame,
+    averaged: samples have to be right jointly, not cell by cell.
+
+    Args:
+        first: predicted data.
+        second: predicted data of the same past and actions.
+        data: what followed.
+        repulsion: weight of the distance of the two; below 1 samples keep closer to their mean.
+
+    Source: Gneiting and Raftery 2007; as a loss of diffusion models, De Bortoli et al. 2025.
+    """
+    apart = _distance(first, second)
+    return (_distance(first, data) + _distance(second, data) - repulsion * apart) / 2
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    squares = (a.float() - b.float()).square().mean(-3).flatten(0, -3)[:, None]
+    near = F.avg_pool2d(squares, min(3, *squares.shape[-2:]), 1)
+    whole = squares.mean((1, 2, 3))
+    # The square root of 0 has no gradient.
+    parts = [(square + 1e-6).sqrt().flatten(1).mean(1) for square in (squares, near, whole[:, None])]
+    return (sum(parts[1:], parts[0]) / len(parts)).reshape(a.shape[:-3])
 
 
 def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: float = 0.1) -> Tensor:

@@ -107,7 +107,7 @@ def own_past(
     b, t = tau_BT.shape
     device = tau_BT.device
     given = int(torch.randint(1, t - frames, (), generator=generator, device=device))
-    steps = int(2 ** torch.randint(1, 3, (), generator=generator, device=device))
+    steps = int(torch.randint(1, 3, (), generator=generator, device=device))
     conditioning = (actions_BTrA, present_BT, text_BX)
     past = dream(dit, forward, data_BTCHW[:, :given], *conditioning, frames, steps, generator)
     dreamt, following = slice(given, given + frames), slice(given + 1, given + frames + 1)

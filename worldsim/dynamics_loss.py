@@ -1,0 +1,278 @@
+"""The loss of the diffusion Transformer on latent clips: diffusion forcing with x0-prediction, samples by the energy
+score, shortcut steps, heads.
+
+B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldsim.dit import DiTOutput, WorldDiT, previous_of
+from worldsim.flow import (
+    data_from_velocity,
+    energy_score,
+    flow_loss,
+    interpolate,
+    sample_play_tau,
+    sample_shortcut,
+    sample_tau,
+    velocity_from_data,
+)
+from worldsim.heads import MOTION_SCALE
+from worldsim.rollout_context import own_past
+from worldsim.training import check_settings
+
+
+@dataclass(frozen=True)
+class LatentBatch:
+    """Consecutive latent frames with what caused and accompanied them.
+
+    latents (B, T, C, H, W); actions (B, T, r, A): those that lead into each frame (frame 0's are not used);
+    motion (B, T, 5): body-frame displacement in metres, turn in degrees during the chunk; terminated (B, T) 0 or 1;
+    text (B, X) sentence embeddings, or None; known (B,) whether the actions were recorded, posed (B,) whether the
+    motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees.
+    """
+
+    latents: Tensor
+    actions: Tensor
+    motion: Tensor
+    terminated: Tensor
+    text: Tensor | None = None
+    known: Tensor | None = None
+    posed: Tensor | None = None
+    mouse: bool = True
+
+    def to(self, device: torch.device) -> "LatentBatch":
+        """The same batch on a device."""
+        return self.mapped(lambda value: value.to(device))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "LatentBatch":
+        """The batch with every tensor changed alike."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsTraining:
+    """How to train. Heads' weights are relative to the flow loss; ``cooldown`` is a share of all steps.
+
+    ``play_share``: of the frames, whose signal level is one that a sampler of ``play_steps`` steps evaluates, so that
+    a world learns most where it is played. ``noise_weight``: of the loss of frames of pure noise; of clean ones, 1.
+    ``twin_noises``: learn from half of the clips of a batch, each under two noises: frames of pure noise then learn by
+    the energy score to become samples of what may follow instead of its mean, which is a blur. ``repulsion`` of the
+    two below 1 makes for calmer samples.
+    ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at
+    a half it makes a step a third longer.
+    ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
+    whose activations do not fit the device.
+    """
+
+    steps: int = 20_000
+    rate: float = 8e-4
+    matrix_rate: float = 2e-3
+    warmup: int = 200
+    cooldown: float = 0.3
+    ema: float = 0.999
+    action_drop: float = 0.1
+    text_drop: float = 0.2
+    mouse_jitter: float = 0.02
+    context_noise: float = 0.15
+    error_injection: float = 0.5
+    play_share: float = 0.0
+    play_steps: int = 2
+    noise_weight: float = 0.1
+    twin_noises: bool = False
+    repulsion: float = 1.0
+    rollout_share: float = 0.0
+    rollout_frames: int = 16
+    image_share: float = 0.05
+    shortcut_from: int = 1_000_000_000
+    shortcut_share: float = 0.25
+    finest: int = 64
+    motion_weight: float = 0.1
+    action_weight: float = 0.02
+    termination_weight: float = 0.01
+    save_minutes: float = 4.0
+    validate_every: int = 250
+    compile: bool = True
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
+            shares=(
+                "cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share",
+                "repulsion", "rollout_share", "image_share", "shortcut_share",
+            ),
+        )  # fmt: skip
+
+
+class ErrorBank:
+    """Recent prediction errors, to be added to the context: the model learns to live with its own mistakes.
+
+    Source: error injection as in LongLive and Matrix-Game 3. Held in memory only; a resumed run refills it at once.
+    """
+
+    def __init__(self, capacity: int = 512) -> None:
+        self.capacity = capacity
+        self.errors: Tensor | None = None
+        self.filled = 0
+
+    def add(self, errors_ACHW: Tensor) -> None:
+        """Keep the newest errors, overwriting the oldest."""
+        if self.errors is None or self.errors.shape[1:] != errors_ACHW.shape[1:]:
+            self.errors, self.filled = errors_ACHW.new_zeros(self.capacity, *errors_ACHW.shape[1:]), 0
+        for error in errors_ACHW:
+            self.errors[self.filled % self.capacity] = error
+            self.filled += 1
+
+    def draw(self, shape: tuple[int, ...], probability: float, generator: torch.Generator) -> Tensor | None:
+        """Random errors (B, T, C, H, W), scaled by +-(0 to 1), zero with probability 1 - ``probability`` per row."""
+        if self.errors is None or self.filled < self.capacity or self.errors.shape[1:] != shape[2:]:
+            return None
+        device = generator.device
+        index = torch.randint(0, self.capacity, shape[:2], generator=generator, device=device)
+        scale = torch.rand(shape[0], 1, 1, 1, 1, generator=generator, device=device)
+        scale = scale * (torch.rand(scale.shape, generator=generator, device=device) < probability)
+        return self.errors[index] * scale
+
+
+def twice(x: Tensor) -> Tensor:
+    """The rows, then the same rows again."""
+    return torch.cat([x, x])
+
+
+def recorded(batch: LatentBatch) -> Tensor:
+    """Which frames (B, T) have a recorded action that leads into them: never the first of a clip."""
+    (b, t), device = batch.latents.shape[:2], batch.latents.device
+    known = torch.ones(b, dtype=torch.bool, device=device) if batch.known is None else batch.known
+    return known[:, None] & (torch.arange(t, device=device) > 0)
+
+
+def conditions(
+    batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Jittered actions, the mask of frames that keep theirs, and text, zeros where dropped."""
+    (b, t), device = batch.latents.shape[:2], generator.device
+    actions = batch.actions.clone()
+    jitter = 1 + training.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator, device=device)
+    if batch.mouse:
+        actions[..., -2:] = actions[..., -2:] * jitter
+    kept = torch.rand(b, 1, generator=generator, device=device) >= training.action_drop
+    present = kept.repeat(1, t) & recorded(batch)
+    if batch.text is None:
+        return actions, present, None
+    kept = torch.rand(b, 1, generator=generator, device=device) >= training.text_drop
+    return actions, present, batch.text * kept
+
+
+def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor, training: DynamicsTraining) -> dict[str, Tensor]:
+    """Losses of the heads over frames that have a past, where the truth is known.
+
+    Inverse dynamics learns only where the action was hidden.
+    """
+    scale = batch.motion.new_tensor(MOTION_SCALE)
+    posed = batch.motion.new_ones(len(present)) if batch.posed is None else batch.posed.float()
+    motion = F.smooth_l1_loss(out.heads.motion[:, 1:] / scale, batch.motion[:, 1:] / scale, reduction="none")
+    motion = (motion.mean((1, 2)) * posed).sum() / posed.sum().clamp_min(1)
+    termination = F.binary_cross_entropy_with_logits(out.heads.termination[:, 1:], batch.terminated[:, 1:])
+    mean_action = batch.actions[:, 1:].mean(2)
+    keys = mean_action.shape[-1] - 2 * batch.mouse
+    guessed, hidden = out.heads.action[:, 1:], (recorded(batch) & ~present)[:, 1:].float()
+    guess = F.binary_cross_entropy_with_logits(guessed[..., :keys], mean_action[..., :keys], reduction="none").mean(-1)
+    if batch.mouse:
+        mouse = F.smooth_l1_loss(guessed[..., keys:], mean_action[..., keys:] / 5, reduction="none")
+        guess = guess + mouse.mean(-1)
+    action = (guess * hidden).sum() / hidden.sum().clamp_min(1)
+    return {"motion": motion, "termination": termination, "action": action}
+
+
+@torch.no_grad()
+def shortcut_target(
+    dit: Callable[..., DiTOutput], noisy: Tensor, tau: Tensor, step: Tensor, finest: int, rest: tuple
+) -> Tensor:
+    """What two half steps of the model itself arrive at, expressed as clean latents (Frans et al. 2025)."""
+    half = step / 2
+    told = torch.where(half <= 1.0 / finest, torch.zeros_like(half), half)
+    previous, *conditioning = rest
+    first = velocity_from_data(noisy, dit(noisy, previous, tau, told, *conditioning).latents, tau)
+    middle = noisy + first * half[..., None, None, None]
+    second = velocity_from_data(middle, dit(middle, previous, tau + half, told, *conditioning).latents, tau + half)
+    return data_from_velocity(noisy, (first + second) / 2, tau)
+
+
+def dynamics_loss(
+    forward: Callable[..., DiTOutput],
+    dit: WorldDiT,
+    batch: LatentBatch,
+    training: DynamicsTraining,
+    generator: torch.Generator,
+    bank: ErrorBank,
+    shortcut: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step's loss and its parts; ``forward`` is ``dit``, or what it was compiled to.
+
+    Random numbers come from ``generator`` alone.
+    """
+    if training.twin_noises:
+        half = max(1, len(batch.latents) // 2)
+        batch = batch.mapped(lambda value: value[:half])
+    data = batch.latents
+    (b, t), device = data.shape[:2], generator.device
+    actions, present, text = conditions(batch, training, generator)
+    tau = sample_tau((b, t), generator)
+    if training.play_share:
+        tau = sample_play_tau(tau, training.play_steps, training.play_share, generator)
+    step = torch.zeros_like(tau)
+    noise = torch.randn(data.shape, generator=generator, device=device)
+    amount = training.context_noise * torch.rand(b, 1, 1, 1, 1, generator=generator, device=device)
+    corrupted = data + amount * torch.randn(data.shape, generator=generator, device=device)
+    errors = bank.draw(tuple(data.shape), training.error_injection, generator)
+    previous = previous_of(corrupted if errors is None else corrupted + errors)
+    rows = int(b * training.shortcut_share) if shortcut else 0
+    if rows:
+        tau[:rows], step[:rows] = sample_shortcut((rows, t), training.finest, generator)
+    noisy = interpolate(data, noise, tau)
+    target = data
+    if rows:
+        conditioning = (previous[:rows], actions[:rows], present[:rows], None if text is None else text[:rows])
+        bootstrapped = shortcut_target(forward, noisy[:rows], tau[:rows], step[:rows], training.finest, conditioning)
+        target = torch.cat([bootstrapped, data[rows:]])
+    images = t == 1 or float(torch.rand((), generator=generator, device=device)) < training.image_share
+    learnt = torch.ones_like(tau)
+    # The last rows, as shortcut steps take the first ones. Clips too short to dream in stay as they are.
+    dreamt = 0 if images or t < training.rollout_frames + 2 else min(int(b * training.rollout_share), b - rows)
+    own = slice(b - dreamt, b)
+    if dreamt:
+        conditioning = (actions[own], present[own], None if text is None else text[own])
+        parts_of_rows = (data[own], noisy[own], previous[own], tau[own])
+        past = own_past(dit, forward, *parts_of_rows, *conditioning, training.rollout_frames, generator)
+        noisy[own], previous[own], tau[own], learnt[own] = past
+    pure = (tau == 0) & (step == 0) & (learnt > 0)
+    inputs = (noisy, previous, tau, step, actions, present & (not images), text)
+    if training.twin_noises:
+        other = torch.randn(data.shape, generator=generator, device=device)
+        other = torch.where(pure[..., None, None, None], other, noisy)
+        shared = (None if x is None else twice(x) for x in inputs[1:])
+        inputs = (torch.cat([noisy, other]), *shared)
+        batch, present = batch.mapped(twice), twice(present)
+    out = forward(*inputs, temporal=not images)
+    guesses = out.latents.unflatten(0, (-1, b))
+    per_frame = torch.stack([flow_loss(guess, target, tau, training.noise_weight) for guess in guesses]).mean(0)
+    if training.twin_noises:
+        score = training.noise_weight * energy_score(guesses[0], guesses[1], target, training.repulsion)
+        per_frame = torch.where(pure, score, per_frame)
+    parts = {"flow": (per_frame * learnt).sum() / learnt.sum()}
+    total = parts["flow"]
+    if not images:
+        bank.add((guesses[0].detach() - data)[: own.start, 1:].flatten(0, 1)[:: max(1, t // 4)])
+        heads = head_loss(out, batch, present, training)
+        parts |= heads
+        total = total + training.motion_weight * heads["motion"] + training.action_weight * heads["action"]
+        total = total + training.termination_weight * heads["termination"]
+    return total, parts
