@@ -3,12 +3,13 @@
 B clips, K chunks, r video frames per chunk.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import held, held_rollouts
@@ -98,43 +99,64 @@ def delta_report(found: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dic
 
 
 @torch.inference_mode()
-def action_use(
+def x0_errors(
     world: WorldModel,
     clips: Clips,
+    told: Mapping[str, tuple[NDArray[np.float32], Tensor | None]],
     rows: int = 8,
     levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Loss with true and with foreign actions: x0 error of single noised frames on a clean past; and their ratio."""
-    losses: dict[str, list[NDArray]] = {"true": [], "shuffled": []}
+    chunks: int | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """x0 error (B,) of single noised frames on a clean past, by name of what the network is told.
+
+    Args:
+        world: to be judged.
+        clips: recorded play.
+        told: actions (B, F - 1, A), and sentence embeddings (B, X) or None.
+        rows: side by side.
+        levels: of signal, averaged over.
+        chunks: after each clip's first frame, of which every second in the later half is judged; 0: the first frame
+            alone. Default and most: as many as the network can see at once.
+    """
     r, size = world.chunk, clips.actions.shape[-1]
-    # As much of each clip as the network can see at once.
-    frames = 1 + min((clips.frames.shape[1] - 1) // r, world.dit.config.window) * r
-    foreign = clips.actions[clips.foreign()]
+    most = min((clips.frames.shape[1] - 1) // r, world.dit.config.window)
+    t = 1 + (most if chunks is None else min(chunks, most))
+    judged = torch.arange(t // 2, t, 2)
+    losses: dict[str, list[NDArray[np.float32]]] = {name: [] for name in told}
     for at in range(0, len(clips), rows):
-        latents = world.encode(clips.frames[at : at + rows, :frames])
-        b, t = latents.shape[:2]
+        latents = world.encode(clips.frames[at : at + rows, : 1 + (t - 1) * r])
+        b = len(latents)
         eps = noise(range(at, at + b), [0] * b, tuple(latents.shape[1:]))
         previous = previous_of(latents)
         present = torch.ones(b, t, dtype=torch.bool)
         present[:, 0] = False
-        judged = torch.arange(t // 2, t, 2)
-        for name, source in (("true", clips.actions), ("shuffled", foreign)):
+        for name, (source, text) in told.items():
             actions = np.zeros((b, t, r, size), np.float32)
-            actions[:, 1:] = source[at : at + b, : frames - 1].reshape(b, t - 1, r, size)
+            actions[:, 1:] = source[at : at + b, : (t - 1) * r].reshape(b, t - 1, r, size)
             total = torch.zeros(b)
             for level in levels:
                 tau = torch.ones(b, t)
                 tau[:, judged] = level
                 noisy = interpolate(latents, eps, tau)
-                out = world.predict(noisy, previous, tau, torch.from_numpy(actions), present)
+                given = None if text is None else text[at : at + b]
+                out = world.predict(noisy, previous, tau, torch.from_numpy(actions), present, given)
                 total += (out - latents)[:, judged].float().square().flatten(1).mean(1) / len(levels)
             losses[name].append(total.numpy())
-    loss = {name: np.concatenate(values) for name, values in losses.items()}
-    ratio = estimate(
-        loss["true"],
-        clips.maps,
-        seed=seed,
-        statistic=lambda i: float(loss["shuffled"][i].mean() / loss["true"][i].mean()),
+    return {name: np.concatenate(values) for name, values in losses.items()}
+
+
+def error_ratio(
+    loss: Mapping[str, NDArray], name: str, than: str, maps: NDArray, seed: int = 0
+) -> dict[str, Any]:
+    """How many times the mean error ``than`` the error ``name`` is, with its interval over maps."""
+    return estimate(
+        loss[than], maps, seed=seed, statistic=lambda i: float(loss[name][i].mean() / loss[than][i].mean())
     )
-    return {name: estimate(values, clips.maps, seed=seed) for name, values in loss.items()} | {"ratio": ratio}
+
+
+def action_use(world: WorldModel, clips: Clips, rows: int = 8, seed: int = 0) -> dict[str, Any]:
+    """x0 errors with true and with foreign actions, and their ratio."""
+    told = {"true": (clips.actions, None), "shuffled": (clips.actions[clips.foreign()], None)}
+    loss = x0_errors(world, clips, told, rows)
+    shown = {name: estimate(values, clips.maps, seed=seed) for name, values in loss.items()}
+    return shown | {"ratio": error_ratio(loss, "shuffled", "true", clips.maps, seed)}

@@ -30,6 +30,7 @@ from worldsim.agents.eval_obstacles import KINDS, metres_dreamt, obstacle_report
 from worldsim.agents.eval_recorded import recorded_windows, trust
 from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, rollout, truth_of
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part
+from worldsim.agents.eval_text import text_report
 from worldsim.agents.inverse_dynamics import load_inverse
 from worldsim.agents.measures import turn_evidence
 from worldsim.errors import UserError
@@ -264,6 +265,20 @@ def obstacles(e: Evaluation) -> Report:
     return report, {"obstacle walked through": films(e, clips["blocked"], entry["gallery"], chunks, count=chunks)}
 
 
+def text(e: Evaluation) -> Report:
+    """Captions: own, swapped, none."""
+    clips = clips_of(e)
+    captions = [e.store.read(name, start, start + 1).text for name, start in clips.places]
+    if len(set(captions)) < 2:
+        return {"skipped": "these recordings all have the same caption, or none: there is none to swap"}, {}
+    try:
+        embeddings = e.world.embed(captions, len(clips))
+    except ValueError as error:
+        return {"skipped": str(error)}, {}
+    report, pictures = text_report(e.world, clips, captions, embeddings, e.rows, e.seed)
+    return report, {"text": pictures[:8]}
+
+
 PARTS: dict[str, Part] = {
     "horizons": horizons,
     "actions": actions,
@@ -274,6 +289,7 @@ PARTS: dict[str, Part] = {
     "memory": memory,
     "objects": objects,
     "obstacles": obstacles,
+    "text": text,
     "long": long_play,
     "measures": measures,
 }

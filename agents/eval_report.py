@@ -47,6 +47,10 @@ playsinline></video><figcaption>{{ words }}</figcaption></figure>{% endfor %}</d
 {% if counterfactual %}<h2>Counterfactual branches</h2>
 <p class="soft">Above: where the engine gets to from one past. Below: where the world gets to. {{ names }}</p>
 {% for uri in counterfactual %}<figure><img src="{{ uri }}" alt="branches"></figure>{% endfor %}{% endif %}
+{% if captioned %}<h2>Captions</h2>
+<p class="soft">Recorded; dreamt from its caption alone; dreamt from another clip's caption with the same noise.</p>
+{% for words, uri in captioned %}<figure><img src="{{ uri }}" alt="{{ words }}"><figcaption>{{ words }}</figcaption>
+</figure>{% endfor %}{% endif %}
 {% if trust %}<h2>The measures themselves</h2>
 <p class="soft">Share of recorded windows of known action that the sign measures judge right: as recorded, and as dreams
 look. "still expands" should be near a half, "lean" near 0.</p>
@@ -81,6 +85,7 @@ def write_report(e: Evaluation, results: dict[str, Any], world: str, seconds: fl
         kinds=list(_kinds(e, results)),
         counterfactual=[picture_uri(sheet(list(row), len(row) // 2)) for row in _films(e, "branches", "branches")],
         names=", ".join(results.get("branches", {}).get("branches", ())),
+        captioned=list(_captioned(e, results)),
         trust=trust,
         trust_kinds=list(next(iter(trust.values()), ())),
         number=number,
@@ -164,6 +169,12 @@ def _kinds(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, dic
             strips.append((words, picture_uri(sheet(list(film), len(film) // 2 if len(film) > 11 else len(film)))))
         shown = {"shown": rates[kind].shown, "interval": rates[kind].interval, "count": entry["rate"]["count"]}
         yield kind, shown | {"definition": entry["definition"]}, strips
+
+
+def _captioned(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    captions = results.get("text", {}).get("pictures", {}).get("captions", [])
+    for (own, swapped), row in zip(captions, _films(e, "text", "text"), strict=False):
+        yield f"{own} | {swapped}", picture_uri(sheet(list(row), len(row)))
 
 
 def _videos(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

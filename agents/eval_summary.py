@@ -86,7 +86,7 @@ def summary(results: dict[str, Any]) -> list[Line]:
     makers = {
         "horizons": _horizons, "forced": _forced, "perceptual": _perceptual, "actions": _actions, "inverse": _inverse,
         "branches": _branches, "memory": _memory, "objects": _objects,
-        "obstacles": _obstacles, "long": _long,
+        "obstacles": _obstacles, "text": _text, "long": _long,
     }  # fmt: skip
     out: list[Line] = []
     for part, make in makers.items():
@@ -207,6 +207,13 @@ def _obstacles(o: dict[str, Any]) -> Iterator[Line]:
     beside = f"dreamt {number(blocked['metres']['value'], 'm')} in {number(o['seconds'], 's')}; "
     beside += f"free walks {number(free['metres']['value'], 'm')}, and {number(free['stops']['value'], '%')} stop"
     yield line("walks stopped by what stops the recorded player", blocked["stops"], "%", beside=beside)
+
+
+def _text(t: dict[str, Any]) -> Iterator[Line]:
+    for name, said in (("next", "after a past"), ("first", "of a first frame")):
+        beside = f"without a caption {number(t[name]['none_ratio']['value'])}"
+        yield line(f"error {said} under a swapped caption, ratio", t[name]["swapped_ratio"], beside=beside)
+    yield line("pictures nearer under their own caption", t["pictures"]["own_nearer"], "%", beside="chance 50 %")
 
 
 def _long(d: dict[str, Any]) -> Iterator[Line]:

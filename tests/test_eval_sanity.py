@@ -1,11 +1,15 @@
 """Each measure on a world that is the engine itself and on worlds broken on purpose: it must tell them apart."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
+from worldsim.actions import MINECRAFT
 from worldsim.agents.eval_actions import delta_report, sign_evidence, sign_report
 from worldsim.agents.eval_branches import Branches, branch_report
 from worldsim.agents.eval_failures import DEFINITIONS, Failures, definition, discontinuities, failure_entry, ignored
@@ -16,6 +20,7 @@ from worldsim.agents.eval_memory import dug_patch, memory_scores, persistence, r
 from worldsim.agents.eval_objects import object_counts
 from worldsim.agents.eval_recorded import blurred
 from worldsim.agents.eval_settings import EvalThresholds
+from worldsim.agents.eval_text import others, text_report
 from worldsim.agents.measures import colours, sharpness
 from worldsim.cli_config import build, compose_config
 
@@ -98,6 +103,48 @@ def test_branches_are_found_by_the_engine_and_not_by_a_frozen_picture():
     assert reports["engine"]["retrieval_engine"]["value"] == 1 and reports["engine"]["rank_agreement"]["value"] > 0.99
     assert reports["frozen"]["retrieval"]["value"] <= 0.125 and reports["frozen"]["effect_ratio"]["value"] == 0
     assert reports["half"]["retrieval"]["value"] < 1
+
+
+class ColourWorld:
+    """Pictures of one colour each; a caption's embedding is that colour, which the world heeds or not."""
+
+    chunk, spec = 2, MINECRAFT
+    dit = SimpleNamespace(config=SimpleNamespace(window=4))
+    tokenizer = SimpleNamespace(config=SimpleNamespace(channels=3), latent_grid=lambda h, w: (h // 8, w // 8))
+
+    def __init__(self, heeds: bool):
+        self.heeds = heeds
+
+    def encode(self, frames):
+        return torch.as_tensor(frames[:, ::2, ::8, ::8]).permute(0, 1, 4, 2, 3) / 255.0
+
+    def decode(self, latents):
+        pixels = (latents * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2)
+        pixels = pixels.repeat_interleave(8, 2).repeat_interleave(8, 3)
+        return pixels[:, :, None].expand(-1, -1, 2, -1, -1, -1).numpy(), ()
+
+    def predict(self, noisy, previous, tau, actions, present, text=None):
+        out = torch.where(present[..., None, None, None], previous + 0.01, torch.full_like(previous, 0.5))
+        if self.heeds and text is not None:
+            out[:, 0] = text[:, :, None, None]
+        return out
+
+
+def test_text_tells_of_what_no_past_shows_and_a_deaf_world_hears_nothing():
+    colour = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]]).repeat_interleave(2, 0)
+    clips = toy_clips(6, 9)
+    flat = (colour * 255).round().byte().numpy()[:, None, None, None]
+    clips = replace(clips, frames=np.broadcast_to(flat, clips.frames.shape).copy())
+    texts = [f"map {m}" for m in clips.maps]
+    assert all(texts[i] != text for i, text in zip(others(texts), texts, strict=True))
+    heeds, _ = text_report(ColourWorld(heeds=True), clips, texts, colour)  # pyright: ignore[reportArgumentType]
+    deaf, pictures = text_report(ColourWorld(heeds=False), clips, texts, colour)  # pyright: ignore[reportArgumentType]
+    assert heeds["first"]["swapped_ratio"]["value"] > 100 and heeds["first"]["none_ratio"]["value"] > 100
+    assert heeds["pictures"]["own_nearer"]["value"] == 1 and heeds["captions"] == 3
+    assert deaf["first"]["swapped_ratio"]["value"] == 1 and deaf["pictures"]["own_nearer"]["value"] == 0
+    # What the past shows, no caption has to tell.
+    assert heeds["next"]["swapped"]["value"] == pytest.approx(heeds["next"]["own"]["value"])
+    assert (pictures[:, 1] == pictures[:, 2]).all()
 
 
 def test_collapse_is_blur_or_other_colours_and_not_standing_still():

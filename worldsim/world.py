@@ -311,10 +311,18 @@ class WorldModel:
         return latent, outputs[0], outputs[-1]
 
     @torch.inference_mode()
-    def predict(self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor) -> Tensor:
+    def predict(
+        self,
+        noisy: Tensor,
+        previous: Tensor,
+        tau: Tensor,
+        actions: Tensor,
+        present: Tensor,
+        text: Tensor | None = None,
+    ) -> Tensor:
         """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
         with self._precision():
-            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present).latents
+            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present, text).latents
 
     def _evaluate(
         self,
