@@ -1,6 +1,6 @@
 """Trust: statistics as described, a fit that is calibrated, a file that belongs to its weights and sampling."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,9 @@ def test_a_calibration_belongs_to_its_weights_and_its_sampling(tmp_path: Path):
     assert 0 < WorldSimEnv(world, starts=tiny_starts()).reset(seed=0)[1]["trust"] <= 1
     assert world.with_sampling(steps=4).trust is None, "fitted to other sampling"
     assert load_trust(folder, {"steps": 9}) is None
+    older = {name: value for name, value in asdict(world.config.sampling).items() if name != "temperature"}
+    save_trust(replace(trust, sampling=older), folder)
+    assert WorldModel.load(folder).trust is not None, "written before there was a temperature"
     tiny_world(seed=1).save(folder)
     assert WorldModel.load(folder).trust is None, "fitted to other weights"
     (folder / "trust.safetensors").write_bytes(b"nothing")

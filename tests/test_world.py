@@ -11,6 +11,7 @@ from worldsim.heads import MOTION
 from worldsim.pose import advance_pose
 from worldsim.state import WorldState
 from worldsim.world import WorldModel
+from worldsim.world_config import SamplingConfig
 
 
 def past(world, batch=2, chunks=3, seed=0):
@@ -51,6 +52,19 @@ def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     assert following.steps.tolist() == [1, 1]
     again, repeated = world.step(state, acts(world))
     assert np.array_equal(step.frames, repeated.frames) and same(following, again)
+
+
+def test_temperature_scales_the_noise_and_nothing_else():
+    cold, warm = tiny_world(temperature=0.0), tiny_world(temperature=1.0)
+    frames, actions = past(cold)
+    twins = [np.repeat(x[:1], 2, 0) for x in (frames, actions)]
+    told = np.repeat(acts(cold, 1), 2, 0)
+    one, other = cold.step(cold.prefill(*twins, seeds=[1, 2]), told)[1].latents
+    torch.testing.assert_close(one, other)
+    one, other = warm.step(warm.prefill(*twins, seeds=[1, 2]), told)[1].latents
+    assert float((one - other).abs().max()) > 1e-3
+    with pytest.raises(ValueError, match="temperature"):
+        SamplingConfig(temperature=-1.0)
 
 
 @pytest.mark.parametrize("sampling", [{"fold": False}, {"steps": 3}])

@@ -10,7 +10,7 @@ B rows, S statistics.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from worldsim.checkpoint import load_tensors, save_tensors
 from worldsim.errors import UserError
 from worldsim.fact_heads import digest
+from worldsim.world_config import SamplingConfig
 
 FILE = "trust.safetensors"
 FORMAT = "worldsim-trust-1"
@@ -88,7 +89,8 @@ def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT or not set(_TENSORS) <= tensors.keys():
         raise UserError(f"{path} holds no calibration of trust")
-    if about["dit"] != digest(folder) or about["sampling"] != dict(sampling):
+    # Settings that came later than the file had their defaults.
+    if about["dit"] != digest(folder) or asdict(SamplingConfig()) | about["sampling"] != dict(sampling):
         return None
     return Trust(**{name: tensors[name] for name in _TENSORS}, sampling=about["sampling"], about=about["about"])
 

@@ -302,7 +302,7 @@ class WorldModel:
             outputs.append(out)
             return velocity_from_data(x, predicted, tau)
 
-        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]))
+        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:])) * sampling.temperature
         latent = sample_euler(velocity, start, time_steps(sampling.steps))
         if not sampling.fold:
             tau = sampling.context_tau
