@@ -5,16 +5,19 @@ A run is a folder: ``config.json``, ``state.safetensors`` (to resume), weights, 
 """
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
-Metrics = Iterator[tuple[int, dict[str, float]]]
+Metrics = Generator[tuple[int, dict[str, float]]]
 
 
 class RunLog:
@@ -45,6 +48,27 @@ class RunLog:
             self.board.close()
 
 
+@contextmanager
+def interruptions() -> Iterator[list[int]]:
+    """Signals to stop (SIGINT, SIGTERM) that arrived, kept for when it is a good moment; a second one acts at once."""
+    came: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, _: Any) -> None:
+        came.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    # Only a main thread is told of signals.
+    if threading.current_thread() is threading.main_thread():
+        before |= {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def follow(
     run: Metrics,
     folder: Path,
@@ -54,12 +78,16 @@ def follow(
     sample_every: int,
     every: int = 10,
 ) -> None:
-    """Drain a training generator: progress bar, log, sample videos; without a terminal, a line a minute."""
+    """Drain a training generator: progress bar, log, sample videos; without a terminal, a line a minute.
+
+    Raises:
+        KeyboardInterrupt: told to stop (Ctrl-C, SIGTERM), after the step in progress and after saving.
+    """
     log = RunLog(folder)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     printed = time.monotonic()
     try:
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+        with interruptions() as stop, Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
             task = progress.add_task(title, total=steps, note="")
             for step, metrics in run:
                 validated = {
@@ -74,6 +102,10 @@ def follow(
                 if not progress.console.is_terminal and time.monotonic() - printed > 60:
                     print(f"{time.strftime('%H:%M:%S')} step {step}/{steps} loss {metrics['loss']:.4f}", flush=True)
                     printed = time.monotonic()
+                if stop and step < steps:
+                    run.close()
+                    print(f"stopped and saved after step {step}: the same command goes on from there", flush=True)
+                    raise KeyboardInterrupt
                 if step % sample_every == 0 or step == steps:
                     sample(step)
     finally:

@@ -42,13 +42,11 @@ def test_resume_equals_never_having_stopped(tmp_path):
     options = {"error_injection": 0.0, "save_minutes": 1e9}
     whole = train(tmp_path / "whole", 12, **options)
     # The schedule looks at the number of steps in all: stop the same run early instead of asking for fewer.
-    training = DynamicsTraining(
-        steps=12, warmup=2, compile=False, validate_every=5, error_injection=0.0, save_minutes=0
-    )
+    training = DynamicsTraining(steps=12, warmup=2, compile=False, validate_every=5, **options)
     run = train_dynamics(tiny_dit().config, training, latents, latents(-7), tmp_path / "parts")
     for _ in range(6):
         next(run)
-    del run
+    run.close()
     resumed = train(tmp_path / "parts", 12, **options)
     assert resumed[0][0] == 7
     for (step, a), (other, b) in zip(resumed, whole[6:], strict=True):

@@ -4,7 +4,7 @@ B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A act
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,8 @@ def train_dynamics(
     initial: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
     device: str = "cpu",
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
+) -> Generator[tuple[int, dict[str, float]]]:
+    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
     Args:
         dit_config: sizes.
@@ -145,6 +145,13 @@ def train_dynamics(
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
     bank = ErrorBank()
     saved = time.monotonic()
+
+    def save(step: int) -> None:
+        save_training(folder / "state.safetensors", step, dit, ema, optimizers)
+        ema.swap(dit)
+        save_dit(folder / "dit.safetensors", dit, about)
+        ema.swap(dit)
+
     for step in range(first, training.steps):
         batch = batches(step).to(torch.device(device))
         metrics = training_step(forward, dit, optimizers, ema, batch, training, step, seed, bank)
@@ -153,9 +160,10 @@ def train_dynamics(
             metrics |= {f"validation/{k}": v for k, v in validate(dit, validation).items()}
             ema.swap(dit)
         if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
-            save_training(folder / "state.safetensors", step + 1, dit, ema, optimizers)
-            ema.swap(dit)
-            save_dit(folder / "dit.safetensors", dit, about)
-            ema.swap(dit)
+            save(step + 1)
             saved = time.monotonic()
-        yield step + 1, metrics
+        try:
+            yield step + 1, metrics
+        except GeneratorExit:
+            save(step + 1)
+            raise

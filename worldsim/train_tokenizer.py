@@ -4,7 +4,7 @@ B batch, T chunks, r frames per chunk.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,8 @@ def train_tokenizer(
     seed: int = 0,
     initial: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics).
+) -> Generator[tuple[int, dict[str, float]]]:
+    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
     Args:
         tokenizer_config: sizes.
@@ -200,7 +200,11 @@ def train_tokenizer(
         if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
             save(step + 1)
             saved = time.monotonic()
-        yield step + 1, metrics
+        try:
+            yield step + 1, metrics
+        except GeneratorExit:
+            save(step + 1)
+            raise
 
 
 __all__ = ["TokenizerTraining", "psnr", "save_tokenizer", "to_chunks", "train_tokenizer", "validate"]
