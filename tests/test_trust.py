@@ -67,6 +67,15 @@ def test_dreams_are_compared_with_what_followed():
     assert (samples.candidates["disagreement of two noises"] > 0).all()
 
 
+def test_with_one_evaluation_the_latent_before_is_the_first_guess():
+    world, starts = tiny_world(steps=1), tiny_starts()
+    state = world.prefill(starts.frames[:2, :1], starts.actions[:2, :0], [0, 1])
+    following, out = world.step(state, starts.actions[:2, :2])
+    changed = residual(state.latent, following.latent)
+    torch.testing.assert_close(torch.from_numpy(out.statistics[:, 0]), changed)
+    assert bool((changed > -9).all()), "something changed"
+
+
 def test_a_calibration_belongs_to_its_weights_and_its_sampling(tmp_path: Path):
     folder = save_tiny_world(tmp_path / "tiny")
     trust = trusting_world().trust

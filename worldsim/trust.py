@@ -1,10 +1,11 @@
 """How far a dream can be believed: a calibrated probability made of numbers that every step yields for nothing.
 
-A step evaluates the network several times. Where the first guess, made of pure noise, and the last one differ, the
-network is unsure of what comes next: most telling right after the past, where it has seen everything around it; over
-the steps of a dream, doubt adds up. A logistic regression of these numbers (Platt 1999), fitted on recorded futures,
-gives the probability that the dreamt latent frame is closer to the true one than ``LEVEL`` times the variance of
-latent frames: that the dream still explains more than half of what can be seen.
+Where a step evaluates the network several times, the first guess, made of pure noise, and the last one differ where
+the network is unsure of what comes next: most telling right after the past, where it has seen everything around it;
+over the steps of a dream, doubt adds up. Where a step evaluates it once, the latent before stands for the first guess:
+the more changes at a time, the less can be known of it. A logistic regression of these numbers (Platt 1999), fitted on
+recorded futures, gives the probability that the dreamt latent frame is closer to the true one than ``LEVEL`` times the
+variance of latent frames: that the dream still explains more than half of what can be seen.
 
 B rows, S statistics.
 """

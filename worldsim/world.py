@@ -235,6 +235,8 @@ class WorldModel:
         cache.write(last.keys, last.values)
         chunks, decoder = self.decode(latent, state.decoder)
         pose = advance_pose(state.pose, last.heads.motion[:, 0])
+        # A single evaluation has no first guess to correct: then the latent before stands for it.
+        guess = first.latents if self.config.sampling.steps > 1 else state.latent[:, None]
         following = replace(
             state,
             cache=cache,
@@ -243,7 +245,7 @@ class WorldModel:
             pose=pose,
             furthest=torch.maximum(state.furthest, pose[:, [0, 2]].norm(dim=1)),
             features=last.heads.pooled[:, 0].float(),
-            doubt=add_doubt(state.doubt, residual(first.latents, latent), state.steps),
+            doubt=add_doubt(state.doubt, residual(guess, latent), state.steps),
             steps=state.steps + 1,
         )
         told = statistics(following.doubt, following.steps)
