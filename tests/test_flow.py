@@ -118,8 +118,8 @@ def test_training_by_the_energy_score_reaches_the_spread_of_the_data():
     optimizer = torch.optim.Adam([weights], 0.02)
     for _ in range(500):
         data, first, second = torch.randn(3, 512, 1, 4, 3, 3)
-        guesses = (weights[0] + weights[1] * noise for noise in (first, second))
-        loss = energy_score(*guesses, 0.7 + 0.5 * data).mean()
+        one, other = weights[0] + weights[1] * first, weights[0] + weights[1] * second
+        loss = energy_score(one, other, 0.7 + 0.5 * data).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

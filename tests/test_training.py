@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def train(folder, steps, **options):
 
 
 def test_resume_equals_never_having_stopped(tmp_path):
-    options = {"error_injection": 0.0, "save_minutes": 1e9}
+    options: dict[str, Any] = {"error_injection": 0.0, "save_minutes": 1e9}
     whole = train(tmp_path / "whole", 12, **options)
     # The schedule looks at the number of steps in all: stop the same run early instead of asking for fewer.
     training = DynamicsTraining(steps=12, warmup=2, compile=False, validate_every=5, **options)

@@ -57,11 +57,11 @@ def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
 def test_temperature_scales_the_noise_and_nothing_else():
     cold, warm = tiny_world(temperature=0.0), tiny_world(temperature=1.0)
     frames, actions = past(cold)
-    twins = [np.repeat(x[:1], 2, 0) for x in (frames, actions)]
+    frames, actions = np.repeat(frames[:1], 2, 0), np.repeat(actions[:1], 2, 0)
     told = np.repeat(acts(cold, 1), 2, 0)
-    one, other = cold.step(cold.prefill(*twins, seeds=[1, 2]), told)[1].latents
+    one, other = cold.step(cold.prefill(frames, actions, seeds=[1, 2]), told)[1].latents
     torch.testing.assert_close(one, other)
-    one, other = warm.step(warm.prefill(*twins, seeds=[1, 2]), told)[1].latents
+    one, other = warm.step(warm.prefill(frames, actions, seeds=[1, 2]), told)[1].latents
     assert float((one - other).abs().max()) > 1e-3
     with pytest.raises(ValueError, match="temperature"):
         SamplingConfig(temperature=-1.0)
