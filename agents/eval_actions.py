@@ -145,13 +145,9 @@ def x0_errors(
     return {name: np.concatenate(values) for name, values in losses.items()}
 
 
-def error_ratio(
-    loss: Mapping[str, NDArray], name: str, than: str, maps: NDArray, seed: int = 0
-) -> dict[str, Any]:
+def error_ratio(loss: Mapping[str, NDArray], name: str, than: str, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """How many times the mean error ``than`` the error ``name`` is, with its interval over maps."""
-    return estimate(
-        loss[than], maps, seed=seed, statistic=lambda i: float(loss[name][i].mean() / loss[than][i].mean())
-    )
+    return estimate(loss[than], maps, seed=seed, statistic=lambda i: float(loss[name][i].mean() / loss[than][i].mean()))
 
 
 def action_use(world: WorldModel, clips: Clips, rows: int = 8, seed: int = 0) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from worldsim.datasets.recording_format import RecordingFormat, recording_format
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.datasets.video import write_video
 from worldsim.dit import DiTConfig
+from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
 from worldsim.errors import UserError
 from worldsim.precision import fast_precision
 from worldsim.text import TextEncoder, default_encoder
 from worldsim.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
-from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
 from worldsim.train_dynamics import train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 from worldsim.world import WorldModel
