@@ -31,13 +31,29 @@ class CloneTraining:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Pictures uint8 (N, H, W, 3), and the options that came closest to what was done (N, choices), or (N,) of one."""
+    """Pictures uint8 (N, H, W, 3) of every step of M examples' episodes, in order; ``step`` (M,): which picture an
+    example acts on, ``age`` (M,): how many before it are of its episode; ``actions`` (M, choices), or (M,) of one
+    choice: the options that came closest to what was done.
+    """
 
     pictures: NDArray[np.uint8]
+    step: NDArray[np.int64]
+    age: NDArray[np.int64]
     actions: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def seen(self, rows: NDArray[np.int64], stack: int) -> NDArray[np.uint8]:
+        """What a policy that sees ``stack`` pictures sees in these examples: (rows, H, W, 3 * stack), latest last.
+
+        Black before an episode's first, as ``policy_net.Memory`` has it.
+        """
+        back = np.arange(stack - 1, -1, -1)
+        there = self.age[rows, None] >= back
+        pictures = self.pictures[np.maximum(self.step[rows, None] - back, 0)]
+        pictures = np.where(there[..., None, None, None], pictures, np.uint8(0))
+        return np.moveaxis(pictures, 1, 3).reshape(*pictures.shape[:1], *pictures.shape[2:4], -1)
 
 
 def read_demonstrations(
@@ -66,42 +82,51 @@ def read_demonstrations(
     """
     if recording_format(store).spec != actions.spec:
         raise UserError(f"the recordings in {store.url} have other actions than the environment")
-    pictures, chosen, total = [], [], 0
+    pictures, steps, ages, chosen, total, shown = [], [], [], [], 0, 0
     names = store.names(split)
     for i in np.random.default_rng(seed).permutation(len(names)):
         episode = store.read(names[int(i)])
         at = np.arange(0, len(episode) - chunk, chunk)
+        wanted = np.arange(len(at))
         if scripts:
             told = list(episode.provenance.get("scripts", ()))
-            wanted = [told.index(name) for name in scripts if name in told]
-            at = at[np.isin(episode.state.get("script", np.full(len(episode), -1))[at], wanted)]
+            theirs = [told.index(name) for name in scripts if name in told]
+            wanted = wanted[np.isin(episode.state.get("script", np.full(len(episode), -1))[at], theirs)]
+        if not len(wanted):
+            continue
         pictures.append(episode.frames[at])
-        chosen += [actions.nearest(episode.actions[t : t + chunk].mean(0)) for t in at]
-        total += len(at)
+        steps.append(shown + wanted)
+        ages.append(wanted)
+        chosen += [actions.nearest(episode.actions[t : t + chunk].mean(0)) for t in at[wanted]]
+        total, shown = total + len(wanted), shown + len(at)
         if total >= most:
             break
     if not total:
         raise UserError(f"no {split} episode in {store.url} shows {', '.join(scripts) or 'anything'}")
-    return Demonstrations(np.concatenate(pictures)[:most], np.stack(chosen)[:most])
+    step, age = (np.concatenate(values)[:most] for values in (steps, ages))
+    return Demonstrations(np.concatenate(pictures), step, age, np.stack(chosen)[:most])
 
 
 def clone(
     policy: ActorCriticCnnPolicy,
     shown: Demonstrations,
     training: CloneTraining,
+    stack: int,
     seed: int = 0,
     progress: Progress = lambda done, total, loss: None,
 ) -> float:
-    """Train a policy in place to choose what was shown; returns the log-likelihood over the last tenth of steps."""
+    """Train a policy, which sees ``stack`` pictures, in place to choose what was shown; returns the log-likelihood over
+    the last tenth of steps.
+    """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(policy.parameters(), training.rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.rate, total_steps=training.steps)
     policy.set_training_mode(True)
     likelihoods = []
     for step in range(training.steps):
-        rows = torch.randint(len(shown), (min(training.batch, len(shown)),), generator=generator)
-        pictures = torch.from_numpy(shown.pictures[rows.numpy()]).permute(0, 3, 1, 2)
-        _, likelihood, entropy = policy.evaluate_actions(pictures, torch.from_numpy(shown.actions[rows.numpy()]))
+        rows = torch.randint(len(shown), (min(training.batch, len(shown)),), generator=generator).numpy()
+        pictures = torch.from_numpy(shown.seen(rows, stack)).permute(0, 3, 1, 2)
+        _, likelihood, entropy = policy.evaluate_actions(pictures, torch.from_numpy(shown.actions[rows]))
         assert entropy is not None
         loss = -likelihood.mean() - training.entropy * entropy.mean()
         optimizer.zero_grad()

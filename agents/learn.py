@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor
 
 from worldsim.agents.eval_agent import play_episode
 from worldsim.agents.players import TrainedPlayer
@@ -77,7 +77,7 @@ def learn(
         folder: of the run.
         training: PPO's settings.
         schedule: how long, and what happens on the way.
-        net: sizes of a fresh policy.
+        net: sizes of a fresh policy; one that is resumed or started from keeps its own.
         about: plain JSON that goes into the policy's file.
         eval_envs: to evaluate in.
         watched: makes the environment that videos are played in.
@@ -90,6 +90,10 @@ def learn(
         UserError: the policy to start from does not fit.
     """
     at = _steps_done(folder)
+    given = folder / FILE if at else initial
+    if given is not None:
+        net = load_policy(given).net
+    envs = VecFrameStack(envs, net.stack)
     # A resumed run goes on with other draws than those it began with.
     model = PPO(
         "CnnPolicy", VecMonitor(envs), seed=seed + at, n_steps=training.rollout, batch_size=training.batch,
@@ -107,8 +111,9 @@ def learn(
     if eval_envs is not None and schedule.eval_every:
         best = _Best(folder / "best" / FILE, net, dict(about))
         every = max(1, schedule.eval_every // envs.num_envs)
+        seen = VecMonitor(VecFrameStack(eval_envs, net.stack))
         evaluation = EvalCallback(
-            VecMonitor(eval_envs), callback_on_new_best=best, n_eval_episodes=schedule.eval_episodes, eval_freq=every,
+            seen, callback_on_new_best=best, n_eval_episodes=schedule.eval_episodes, eval_freq=every,
             log_path=str(folder), deterministic=False, verbose=0, warn=False,
         )  # fmt: skip
         callbacks.append(evaluation)

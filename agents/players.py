@@ -121,21 +121,23 @@ class TrainedPlayer:
 
     def __init__(self, env: Env, path: str, deterministic: bool = False):
         # Imported here: the other players need no stable-baselines3.
-        from worldsim.agents.policy_net import load_policy
+        from worldsim.agents.policy_net import Memory, load_policy
 
         self.name, self._deterministic = path, deterministic
         self._learned = load_policy(path)
         self._learned.check(env)
+        self._memory = Memory(self._learned.net, env.observation_space)
 
     def reset(self, seed: int, info: Mapping[str, Any]) -> None:
         """Begin an episode."""
         import torch
 
         torch.manual_seed(_own(seed))
+        self._memory.forget()
 
     def act(self, observation: NDArray[np.uint8], info: Mapping[str, Any]) -> Any:
-        """The policy's action."""
-        return self._learned.act(observation, deterministic=self._deterministic)
+        """The policy's action; it remembers the observation."""
+        return self._learned.act(self._memory.see(observation), deterministic=self._deterministic)
 
 
 def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:

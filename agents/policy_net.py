@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.preprocessing import is_image_space_channels_first
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecTransposeImage
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from torch import Tensor, nn
 
 from worldsim.checkpoint import load_module, load_tensors, save_tensors
@@ -26,9 +27,12 @@ FORMAT = "worldsim-policy-1"
 
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
-    """Sizes. ``shrink``: pixels of a side that are averaged into one before the first layer."""
+    """Sizes. ``shrink``: pixels of a side that are averaged into one before the first layer. ``stack``: pictures that a
+    policy sees, the present one and those before it: one tells neither how fast something moves nor that nothing does.
+    """
 
     shrink: int = 2
+    stack: int = 4
     channels: int = 24
     features: int = 256
 
@@ -59,24 +63,40 @@ def policy_settings(net: NetConfig) -> dict[str, Any]:
     """``policy_kwargs`` for stable-baselines3's ``CnnPolicy``."""
     return {
         "features_extractor_class": PictureNet,
-        "features_extractor_kwargs": asdict(net),
+        "features_extractor_kwargs": {"shrink": net.shrink, "channels": net.channels, "features": net.features},
         "net_arch": [],
     }
 
 
 def make_policy_net(observation: spaces.Space[Any], action: spaces.Space[Any], net: NetConfig) -> ActorCriticCnnPolicy:
-    """A policy with fresh weights for pictures uint8 (H, W, C) or (C, H, W).
+    """A policy with fresh weights for pictures uint8 (H, W, C), of which it sees ``net.stack`` together.
 
     Raises:
         UserError: observations are no pictures.
     """
     if not isinstance(observation, spaces.Box) or len(observation.shape) != 3 or observation.dtype != np.uint8:
         raise UserError(f"policies read pictures, uint8 (H, W, 3), not {observation}")
-    first = (
-        observation if is_image_space_channels_first(observation) else VecTransposeImage.transpose_space(observation)
-    )
+    stacked = StackedObservations(1, net.stack, observation).stacked_observation_space
+    assert isinstance(stacked, spaces.Box)
+    first = stacked if is_image_space_channels_first(stacked) else VecTransposeImage.transpose_space(stacked)
     assert isinstance(first, spaces.Box)
     return ActorCriticCnnPolicy(first, action, lambda _: 0.0, **policy_settings(net))
+
+
+class Memory:
+    """The last pictures of an episode, as stable-baselines3's VecFrameStack has them: black before the first."""
+
+    def __init__(self, net: NetConfig, observation: spaces.Box) -> None:
+        self._stacked = StackedObservations(1, net.stack, observation)
+
+    def forget(self) -> None:
+        """Begin an episode."""
+        self._stacked.stacked_obs[...] = 0
+
+    def see(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture uint8 (H, W, C) with those before it, the latest last: (H, W, C * stack)."""
+        stacked, _ = self._stacked.update(picture[None], np.array([False]), [{}])
+        return np.asarray(stacked)[0]
 
 
 def save_policy(path: Path, policy: ActorCriticCnnPolicy, net: NetConfig, about: dict[str, Any]) -> None:
@@ -101,7 +121,7 @@ class LearnedPolicy:
     about: dict[str, Any]
 
     def act(self, observation: NDArray[np.uint8], *, deterministic: bool = False) -> NDArray[Any]:
-        """The action for one observation uint8 (H, W, C)."""
+        """The action for one observation uint8 (H, W, C * stack), as ``Memory`` has it."""
         action, _ = self.policy.predict(observation, deterministic=deterministic)
         return action
 
@@ -112,10 +132,10 @@ class LearnedPolicy:
             UserError: it sees other pictures or chooses among other actions.
         """
         h, w, c = env.observation_space.shape
-        if self.policy.observation_space.shape not in ((c, h, w), (h, w, c)):
-            raise UserError(
-                f"the policy reads pictures {self.policy.observation_space.shape}, here they are {(h, w, c)}"
-            )
+        channels, *size = self.policy.observation_space.shape or (0, 0, 0)
+        read = (*size, channels // self.net.stack)
+        if read != (h, w, c):
+            raise UserError(f"the policy reads pictures {read}, here they are {(h, w, c)}")
         if self.policy.action_space != env.action_space:
             raise UserError(f"the policy chooses among {self.policy.action_space}, here it is {env.action_space}")
 
@@ -133,9 +153,11 @@ def load_policy(path: str | Path) -> LearnedPolicy:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no policy")
-    options, net = about["options"], NetConfig(**about["net"])
+    # Policies were once saved without ``stack``, and saw one picture.
+    options, net = about["options"], NetConfig(**({"stack": 1} | about["net"]))
     action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
-    policy = make_policy_net(spaces.Box(0, 255, tuple(about["picture"]), np.uint8), action, net)
+    channels, *size = about["picture"]
+    policy = make_policy_net(spaces.Box(0, 255, (channels // net.stack, *size), np.uint8), action, net)
     load_module(policy, tensors, str(path))
     policy.set_training_mode(False)
     return LearnedPolicy(policy, net, about["about"])

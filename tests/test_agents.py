@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from tests.test_engine_env import engine
 from tests.tiny_world import tiny_starts, tiny_world
@@ -17,7 +18,7 @@ from worldsim.agents.clone import CloneTraining, Demonstrations, clone, read_dem
 from worldsim.agents.eval_agent import advantage, interquartile_mean, play_episode, play_episodes, summary
 from worldsim.agents.learn import PpoTraining, Schedule, learn
 from worldsim.agents.players import make_player
-from worldsim.agents.policy_net import FILE, NetConfig, load_policy, make_policy_net, save_policy
+from worldsim.agents.policy_net import FILE, Memory, NetConfig, load_policy, make_policy_net, save_policy
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.datasets.video import read_video
@@ -117,9 +118,9 @@ def test_policies_are_loaded_without_pickle_and_only_where_they_fit(tmp_path: Pa
     policy = make_policy_net(env.observation_space, env.action_space, NET)
     save_policy(tmp_path / FILE, policy, NET, {"task": "explore"})
     again = load_policy(tmp_path)
-    picture = np.random.default_rng(0).integers(0, 255, (80, 144, 3), np.uint8)
-    expected, _ = policy.predict(picture, deterministic=True)
-    np.testing.assert_array_equal(again.act(picture, deterministic=True), expected)
+    pictures = np.random.default_rng(0).integers(0, 255, (80, 144, 3 * NET.stack), np.uint8)
+    expected, _ = policy.predict(pictures, deterministic=True)
+    np.testing.assert_array_equal(again.act(pictures, deterministic=True), expected)
     assert again.about == {"task": "explore"}
     with pytest.raises(UserError, match="the policy reads pictures"):
         make_player(str(tmp_path), gymnasium.make("Bright-v0"))
@@ -195,12 +196,40 @@ def test_cloning_learns_what_was_shown(tmp_path: Path):
     pictures = np.zeros((200, 48, 64, 3), np.uint8)
     for i, side in enumerate(sides):
         pictures[i, :, 32 * side : 32 * side + 32] = 255
-    shown = Demonstrations(pictures, np.stack([actions.nearest(MINECRAFT.vector({"forward": s})) for s in sides]))
-    policy = make_policy_net(spaces.Box(0, 255, (48, 64, 3), np.uint8), actions.space, NET)
-    likelihood = clone(policy, shown, CloneTraining(steps=150, batch=64, rate=5e-3, entropy=0.0))
+    step = np.arange(200)
+    # What is done answers the picture before the one acted on: only a policy that remembers can know.
+    before = np.concatenate([[0], sides[:-1]])
+    chosen = np.stack([actions.nearest(MINECRAFT.vector({"forward": s})) for s in before])
+    shown = Demonstrations(pictures, step, step, chosen)
+    net = NetConfig(shrink=4, channels=4, features=32, stack=2)
+    policy = make_policy_net(spaces.Box(0, 255, (48, 64, 3), np.uint8), actions.space, net)
+    likelihood = clone(policy, shown, CloneTraining(steps=250, batch=64, rate=5e-3, entropy=0.0), net.stack)
     assert likelihood > -0.5
-    done = policy.predict(pictures, deterministic=True)[0]
-    assert (done[:, 0] == sides).mean() > 0.97 and (done[:, -1] == 5).all()
+    done = policy.predict(shown.seen(step, net.stack), deterministic=True)[0]
+    assert (done[:, 0] == before).mean() > 0.97 and (done[:, -1] == 5).all()
+
+
+def test_players_remember_what_vector_environments_stack(tmp_path: Path):
+    """What a player sees, step by step, is what VecFrameStack showed while it learned; also after an episode ended."""
+    made = DummyVecEnv([lambda: gymnasium.make("Bright-v0", max_episode_steps=5)])
+    stacked, plain = VecFrameStack(made, NET.stack), []
+    memory = Memory(NET, made.observation_space)
+    observation = stacked.reset()
+    for _ in range(12):
+        seen = memory.see(observation[0, ..., -3:])
+        np.testing.assert_array_equal(seen, observation[0])
+        plain.append(observation[0, ..., -3:].copy())
+        observation, _, done, _ = stacked.step(np.array([made.action_space.sample()]))
+        if done[0]:
+            memory.forget()
+    # Recorded pictures are stacked alike.
+    recorded = np.stack(plain)
+    shown = Demonstrations(recorded, np.arange(12), np.arange(12) % 5, np.zeros(12, np.int64))
+    memory.forget()
+    for t in range(12):
+        if t % 5 == 0:
+            memory.forget()
+        np.testing.assert_array_equal(memory.see(recorded[t]), shown.seen(np.array([t]), NET.stack)[0])
 
 
 def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path):
@@ -220,10 +249,13 @@ def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path)
     )  # fmt: skip
     actions = MultiDiscreteActions(MINECRAFT)
     shown = read_demonstrations(store, actions, 2, "train")
-    jumping = [int(picture[0, 0, 0]) for picture, action in zip(*vars(shown).values(), strict=True) if action[2]]
+    acted_on = shown.pictures[shown.step, 0, 0, 0]
+    jumping = [int(picture) for picture, action in zip(acted_on, shown.actions, strict=True) if action[2]]
     assert jumping == [6] and len(shown) == 9
     some = read_demonstrations(store, actions, 2, "train", scripts=["climb"])
-    assert some.pictures[:, 0, 0, 0].tolist() == [10, 12, 14, 16]
+    assert some.pictures[some.step, 0, 0, 0].tolist() == [10, 12, 14, 16]
+    # What a climber saw before it began to climb is remembered too.
+    assert some.seen(np.array([0]), 2)[0, 0, 0].tolist() == [8, 8, 8, 10, 10, 10]
     with pytest.raises(UserError, match="shows swim"):
         read_demonstrations(store, actions, 2, "train", scripts=["swim"])
 

@@ -198,9 +198,8 @@ def test_schedule_and_average():
         module.weight.add_(2)
     ema.update(module, 100)
     torch.testing.assert_close(ema.shadow["weight"], before + 1)
-    ema.swap(module)
-    torch.testing.assert_close(module.weight.detach(), before + 1)
-    ema.swap(module)
+    with ema.averaged(module):
+        torch.testing.assert_close(module.weight.detach(), before + 1)
     torch.testing.assert_close(module.weight.detach(), before + 2)
 
 

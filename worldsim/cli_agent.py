@@ -95,7 +95,7 @@ def _clone(config: DictConfig) -> None:
     with Progress() as bar:
         task = bar.add_task("cloning", total=training.steps)
         likelihood = clone(
-            policy, shown, training, config.seed, lambda done, total, loss: bar.update(task, completed=done)
+            policy, shown, training, net.stack, config.seed, lambda done, total, loss: bar.update(task, completed=done)
         )
     save_policy(folder / FILE, policy, net, _about(config, env) | {"scripts": scripts, "examples": len(shown)})
     print(f"{len(shown)} examples; log-likelihood of what was done {likelihood:.2f}, by chance {_chance(actions):.2f}")

@@ -3,7 +3,6 @@
 B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
 """
 
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from worldsim.training import (
     finite,
     learning_rate_factor,
     load_training,
+    run_steps,
     save_training,
     set_rate,
     split_optimizers,
@@ -144,26 +144,21 @@ def train_dynamics(
         first = load_training(folder / "state.safetensors", dit, ema, optimizers)
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
     bank = ErrorBank()
-    saved = time.monotonic()
+
+    def learn(step: int) -> dict[str, float]:
+        batch = batches(step).to(torch.device(device))
+        return training_step(forward, dit, optimizers, ema, batch, training, step, seed, bank)
+
+    def judge() -> dict[str, float]:
+        with ema.averaged(dit):
+            return validate(dit, validation)
 
     def save(step: int) -> None:
         save_training(folder / "state.safetensors", step, dit, ema, optimizers)
-        ema.swap(dit)
-        save_dit(folder / "dit.safetensors", dit, about)
-        ema.swap(dit)
+        with ema.averaged(dit):
+            save_dit(folder / "dit.safetensors", dit, about)
 
-    for step in range(first, training.steps):
-        batch = batches(step).to(torch.device(device))
-        metrics = training_step(forward, dit, optimizers, ema, batch, training, step, seed, bank)
-        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
-            ema.swap(dit)
-            metrics |= {f"validation/{k}": v for k, v in validate(dit, validation).items()}
-            ema.swap(dit)
-        if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
-            save(step + 1)
-            saved = time.monotonic()
-        try:
-            yield step + 1, metrics
-        except GeneratorExit:
-            save(step + 1)
-            raise
+    yield from run_steps(
+        first, training.steps, learn, judge, save,
+        validate_every=training.validate_every, save_minutes=training.save_minutes,
+    )  # fmt: skip

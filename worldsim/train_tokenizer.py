@@ -3,7 +3,6 @@
 B batch, T chunks, r frames per chunk.
 """
 
-import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from worldsim.training import (
     finite,
     learning_rate_factor,
     load_training,
+    run_steps,
     save_training,
     set_rate,
     split_optimizers,
@@ -158,17 +158,8 @@ def train_tokenizer(
         first = load_training(folder / "state.safetensors", tokenizer, ema, optimizers)
         if adversary is not None:
             adversary.load(folder / "adversary.safetensors")
-    saved = time.monotonic()
 
-    def save(step: int) -> None:
-        if adversary is not None:
-            adversary.save(folder / "adversary.safetensors", step)
-        save_training(folder / "state.safetensors", step, tokenizer, ema, optimizers)
-        ema.swap(tokenizer)
-        save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
-        ema.swap(tokenizer)
-
-    for step in range(first, training.steps):
+    def learn(step: int) -> dict[str, float]:
         chunks = to_chunks(batches(step), r)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps))
@@ -193,18 +184,23 @@ def train_tokenizer(
         if adversary is not None:
             with fast_precision():
                 metrics["adversary"] = adversary.learn(chunks.flatten(0, 1), out.flatten(0, 1))
-        if (step + 1) % training.validate_every == 0 or step + 1 == training.steps:
-            ema.swap(tokenizer)
-            metrics |= {f"validation/{k}": v for k, v in validate(tokenizer, held_out).items()}
-            ema.swap(tokenizer)
-        if time.monotonic() - saved > 60 * training.save_minutes or step + 1 == training.steps:
-            save(step + 1)
-            saved = time.monotonic()
-        try:
-            yield step + 1, metrics
-        except GeneratorExit:
-            save(step + 1)
-            raise
+        return metrics
+
+    def judge() -> dict[str, float]:
+        with ema.averaged(tokenizer):
+            return validate(tokenizer, held_out)
+
+    def save(step: int) -> None:
+        if adversary is not None:
+            adversary.save(folder / "adversary.safetensors", step)
+        save_training(folder / "state.safetensors", step, tokenizer, ema, optimizers)
+        with ema.averaged(tokenizer):
+            save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
+
+    yield from run_steps(
+        first, training.steps, learn, judge, save,
+        validate_every=training.validate_every, save_minutes=training.save_minutes,
+    )  # fmt: skip
 
 
 __all__ = ["TokenizerTraining", "psnr", "save_tokenizer", "to_chunks", "train_tokenizer", "validate"]

@@ -1,7 +1,9 @@
 """What both trainings share: averaged weights, schedule, optimizers, and training state that resumes exactly."""
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,13 +56,58 @@ class Ema:
             for name, parameter in module.named_parameters():
                 self.shadow[name].lerp_(parameter, 1 - decay)
 
-    def swap(self, module: nn.Module) -> None:
-        """Exchange averaged and live weights in place; call again to exchange back."""
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                held = parameter.detach().clone()
-                parameter.copy_(self.shadow[name])
-                self.shadow[name].copy_(held)
+    @contextmanager
+    def averaged(self, module: nn.Module) -> Iterator[None]:
+        """Inside, the module has the averaged weights; afterwards its own again."""
+        self._exchange(module)
+        try:
+            yield
+        finally:
+            self._exchange(module)
+
+    @torch.no_grad()
+    def _exchange(self, module: nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            held = parameter.detach().clone()
+            parameter.copy_(self.shadow[name])
+            self.shadow[name].copy_(held)
+
+
+def run_steps(
+    first: int,
+    steps: int,
+    learn: Callable[[int], dict[str, float]],
+    validate: Callable[[], dict[str, float]],
+    save: Callable[[int], None],
+    *,
+    validate_every: int,
+    save_minutes: float,
+) -> Generator[tuple[int, dict[str, float]]]:
+    """Steps ``first`` to ``steps``; yields (steps done, metrics). Saves every few minutes, at the end, and when closed.
+
+    Args:
+        first: step to begin with.
+        steps: of the whole run.
+        learn: does a step (from 0), returns its metrics.
+        validate: metrics on held-out clips, of every ``validate_every``-th step and the last.
+        save: writes the state after so many steps.
+        validate_every: steps.
+        save_minutes: between saves.
+    """
+    saved = time.monotonic()
+    for step in range(first, steps):
+        metrics = learn(step)
+        done, last = step + 1, step + 1 == steps
+        if done % validate_every == 0 or last:
+            metrics |= {f"validation/{name}": value for name, value in validate().items()}
+        if last or time.monotonic() - saved > 60 * save_minutes:
+            save(done)
+            saved = time.monotonic()
+        try:
+            yield done, metrics
+        except GeneratorExit:
+            save(done)
+            raise
 
 
 def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
