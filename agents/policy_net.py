@@ -86,7 +86,8 @@ def make_policy_net(observation: spaces.Space[Any], action: spaces.Space[Any], n
 class Memory:
     """The last pictures of an episode, as stable-baselines3's VecFrameStack has them: black before the first."""
 
-    def __init__(self, net: NetConfig, observation: spaces.Box) -> None:
+    def __init__(self, net: NetConfig, observation: spaces.Space[Any]) -> None:
+        assert isinstance(observation, spaces.Box)
         self._stacked = StackedObservations(1, net.stack, observation)
 
     def forget(self) -> None:

@@ -214,7 +214,7 @@ def test_players_remember_what_vector_environments_stack(tmp_path: Path):
     made = DummyVecEnv([lambda: gymnasium.make("Bright-v0", max_episode_steps=5)])
     stacked, plain = VecFrameStack(made, NET.stack), []
     memory = Memory(NET, made.observation_space)
-    observation = stacked.reset()
+    observation: Any = stacked.reset()
     for _ in range(12):
         seen = memory.see(observation[0, ..., -3:])
         np.testing.assert_array_equal(seen, observation[0])

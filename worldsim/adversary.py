@@ -15,23 +15,31 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from worldsim.training import load_training, save_training
 
+# Differences of neighbouring pixels, in 0..1, times this are about as large as pixels in -1..1.
+EDGES = 16.0
+
 
 class PatchDiscriminator(nn.Module):
     """One score for each 8x8 pixels of a chunk, from its surroundings in space and both frames in time.
 
-    No convolution runs above a quarter of the resolution, as in the tokenizer.
+    It is shown differences of neighbouring pixels beside the pixels: texture is small beside brightness, and by pixels
+    alone it takes thousands of steps to be seen at all. No convolution runs above a quarter of the resolution, as in
+    the tokenizer.
     """
 
     def __init__(self, chunk: int, width: int = 96) -> None:
         super().__init__()
-        sizes = [(chunk * 3 * 16, width, 3, 1), (width, width, 3, 1), (width, 2 * width, 3, 2), (2 * width, 1, 3, 1)]
+        shown = 3 * chunk * 3 * 16
+        sizes = [(shown, width, 3, 1), (width, width, 3, 1), (width, 2 * width, 3, 2), (2 * width, 1, 3, 1)]
         self.layers = nn.ModuleList(
             spectral_norm(nn.Conv2d(a, b, kernel, stride, padding=kernel // 2)) for a, b, kernel, stride in sizes
         )
 
     def forward(self, chunks: Tensor) -> Tensor:
         """Chunks (N, r, 3, H, W) in 0..1 to scores (N, 1, H / 8, W / 8): higher looks more like a recording."""
-        x = rearrange(2 * chunks - 1, "n r c (h p) (w q) -> n (r c p q) h w", p=4, q=4)
+        right, down = F.pad(chunks.diff(dim=-1), (0, 1)), F.pad(chunks.diff(dim=-2), (0, 0, 0, 1))
+        x = torch.cat([2 * chunks - 1, EDGES * right, EDGES * down], 2)
+        x = rearrange(x, "n r c (h p) (w q) -> n (r c p q) h w", p=4, q=4)
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers[:-1]:
             x = F.leaky_relu(layer(x), 0.2)

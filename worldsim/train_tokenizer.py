@@ -36,8 +36,9 @@ class TokenizerTraining:
     rare_weight: for small things on a still ground, a ball say: 0 counts all pixels alike, 1 gives half of the
     weight to pixels by how far they are from the batch's mean picture. latent_std: the deviation of latents that the
     linear path is scaled to; with most of the picture still, a smaller one keeps what moves within reach of the noise.
-    adversarial: weight of the loss that an opponent (worldsim.adversary) gives, from the end of the warm-up on; for
-    decoders that already reconstruct: initial=, with freeze_encoder where dynamics stand on the latents.
+    adversarial: how much an opponent (worldsim.adversary) pulls at pictures, as a multiple of what reconstruction pulls
+    (lengths of gradients, as in VQGAN), from the end of the warm-up on; for decoders that already reconstruct:
+    initial=, with freeze_encoder where dynamics stand on the latents.
     fit_batches: batches that the linear path is fitted to: small things have to be in them in every place.
     """
 
@@ -168,13 +169,15 @@ def train_tokenizer(
             noise = torch.randn(latents.shape, generator=generator)
             amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
             out, _ = tokenizer.decode_chunks(latents + amount * noise)
-        out = out.float()
-        loss = reconstruction_loss(out, chunks, training.edge_weight, training.rare_weight)
+        shown = out.detach().float().requires_grad_()
+        loss = reconstruction_loss(shown, chunks, training.edge_weight, training.rare_weight)
+        (gradient,) = torch.autograd.grad(loss, shown)
         if adversary is not None and step >= training.warmup:
             with fast_precision():
-                complaint = adversary.complaint(out.flatten(0, 1))
-            loss = loss + training.adversarial * complaint
-        loss.backward()
+                complaint = adversary.complaint(shown.flatten(0, 1))
+            (wanted,) = torch.autograd.grad(complaint, shown)
+            gradient = gradient + training.adversarial * gradient.norm() / wanted.norm().clamp_min(1e-12) * wanted
+        out.backward(gradient.to(out.dtype))
         torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -183,7 +186,7 @@ def train_tokenizer(
         metrics = {"loss": finite(loss, step)}
         if adversary is not None:
             with fast_precision():
-                metrics["adversary"] = adversary.learn(chunks.flatten(0, 1), out.flatten(0, 1))
+                metrics["adversary"] = adversary.learn(chunks.flatten(0, 1), shown.flatten(0, 1))
         return metrics
 
     def judge() -> dict[str, float]:
