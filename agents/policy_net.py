@@ -22,7 +22,7 @@ from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.errors import UserError
 
 FILE = "policy.safetensors"
-FORMAT = "worldsim-policy-1"
+FORMAT = "worldsim-policy-2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,19 @@ class NetConfig:
 
 
 class PictureNet(BaseFeaturesExtractor):
-    """Pictures (B, C, H, W) of any size to features."""
+    """Pictures (B, C, H, W) of any size to features.
+
+    Pictures are told by how they differ from a mean picture, in units of how much pictures differ: beside a still
+    background, a ball of two pixels is otherwise not learnt from.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, observation_space: spaces.Box, shrink: int, channels: int, features: int) -> None:
         super().__init__(observation_space, features)
+        self.register_buffer("mean", torch.full(observation_space.shape, 0.5))
+        self.register_buffer("deviation", torch.tensor(0.25))
         c = channels
         self.convolutions = nn.Sequential(
             nn.AvgPool2d(shrink),
@@ -56,7 +65,15 @@ class PictureNet(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Features (B, F)."""
-        return self.linear(self.convolutions(observations))
+        return self.linear(self.convolutions((observations - self.mean) / self.deviation))
+
+    @torch.no_grad()
+    def fit(self, pictures: NDArray[np.uint8]) -> None:
+        """Take mean picture and deviation from pictures uint8 (N, H, W, 3)."""
+        shown = torch.from_numpy(pictures[:: max(1, len(pictures) // 500)]).permute(0, 3, 1, 2).float() / 255
+        mean = shown.mean(0)
+        self.mean.copy_(mean.repeat(len(self.mean) // len(mean), 1, 1))
+        self.deviation.copy_((shown - mean).square().mean().sqrt().clamp_min(0.02))
 
 
 def policy_settings(net: NetConfig) -> dict[str, Any]:
@@ -68,8 +85,15 @@ def policy_settings(net: NetConfig) -> dict[str, Any]:
     }
 
 
-def make_policy_net(observation: spaces.Space[Any], action: spaces.Space[Any], net: NetConfig) -> ActorCriticCnnPolicy:
+def make_policy_net(
+    observation: spaces.Space[Any],
+    action: spaces.Space[Any],
+    net: NetConfig,
+    pictures: NDArray[np.uint8] | None = None,
+) -> ActorCriticCnnPolicy:
     """A policy with fresh weights for pictures uint8 (H, W, C), of which it sees ``net.stack`` together.
+
+    ``pictures`` (N, H, W, C) are examples of what it will see.
 
     Raises:
         UserError: observations are no pictures.
@@ -80,7 +104,11 @@ def make_policy_net(observation: spaces.Space[Any], action: spaces.Space[Any], n
     assert isinstance(stacked, spaces.Box)
     first = stacked if is_image_space_channels_first(stacked) else VecTransposeImage.transpose_space(stacked)
     assert isinstance(first, spaces.Box)
-    return ActorCriticCnnPolicy(first, action, lambda _: 0.0, **policy_settings(net))
+    policy = ActorCriticCnnPolicy(first, action, lambda _: 0.0, **policy_settings(net))
+    if pictures is not None:
+        assert isinstance(policy.features_extractor, PictureNet)
+        policy.features_extractor.fit(pictures)
+    return policy
 
 
 class Memory:
@@ -153,9 +181,8 @@ def load_policy(path: str | Path) -> LearnedPolicy:
         path = next((p for p in (path / "best" / FILE, path / FILE) if p.is_file()), path / FILE)
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
-        raise UserError(f"{path} holds no policy")
-    # Policies were once saved without ``stack``, and saw one picture.
-    options, net = about["options"], NetConfig(**({"stack": 1} | about["net"]))
+        raise UserError(f"{path} holds no policy of this version of worldsim")
+    options, net = about["options"], NetConfig(**about["net"])
     action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
     channels, *size = about["picture"]
     policy = make_policy_net(spaces.Box(0, 255, (channels // net.stack, *size), np.uint8), action, net)

@@ -209,6 +209,26 @@ def test_cloning_learns_what_was_shown(tmp_path: Path):
     assert (done[:, 0] == before).mean() > 0.97 and (done[:, -1] == 5).all()
 
 
+def test_small_things_before_a_still_background_are_cloned():
+    """Where a spot of two pixels is decides what to do: learnt by how pictures differ from their mean."""
+    actions = MultiDiscreteActions(MINECRAFT)
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (1, 48, 64, 3), np.uint8).repeat(300, 0)
+    x, y = rng.integers(2, 62, 300), rng.integers(2, 46, 300)
+    pictures[np.arange(300), y, x] = 255 - pictures[np.arange(300), y, x]
+    pictures[np.arange(300), y, x + 1] = 255 - pictures[np.arange(300), y, x + 1]
+    chosen = np.stack([actions.nearest(MINECRAFT.vector({"forward": float(right)})) for right in x > 31])
+    shown = Demonstrations(pictures, np.arange(300), np.zeros(300, np.int64), chosen)
+    net = NetConfig(shrink=1, channels=4, features=32, stack=1)
+    likelihood = []
+    for seen in (None, pictures):
+        torch.manual_seed(0)
+        policy = make_policy_net(spaces.Box(0, 255, (48, 64, 3), np.uint8), actions.space, net, seen)
+        training = CloneTraining(steps=150, batch=64, rate=3e-3, entropy=0.0)
+        likelihood.append(clone(policy, shown, training, net.stack))
+    assert likelihood[1] > -0.35 and likelihood[1] > likelihood[0] + 0.2
+
+
 def test_players_remember_what_vector_environments_stack(tmp_path: Path):
     """What a player sees, step by step, is what VecFrameStack showed while it learned; also after an episode ended."""
     made = DummyVecEnv([lambda: gymnasium.make("Bright-v0", max_episode_steps=5)])

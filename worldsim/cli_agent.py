@@ -87,7 +87,7 @@ def _clone(config: DictConfig) -> None:
     folder = run_folder("agent", config)
     torch.manual_seed(config.seed)
     if config.initial is None:
-        policy = make_policy_net(made.observation_space, made.action_space, net)
+        policy = make_policy_net(made.observation_space, made.action_space, net, shown.pictures)
     else:
         given = load_policy(config.initial)
         given.check(made)
