@@ -69,8 +69,8 @@ def train(folder: Path, steps: int, **settings: Any):
 def test_ppo_learns_keeps_what_it_learned_and_goes_on(tmp_path: Path):
     train(tmp_path, 640)
     assert load_policy(tmp_path / FILE).about["steps"] == 640
-    model = train(tmp_path, 1280)
-    assert model.num_timesteps == 1280
+    model = train(tmp_path, 1920)
+    assert model.num_timesteps == 1920
     env = gymnasium.make("Bright-v0")
     learned = make_player(str(tmp_path), env, deterministic=True)
     chance = np.mean([p.total for p in play_episodes(env, make_player("random", env), 10, seed=0)])
