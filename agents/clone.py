@@ -31,28 +31,22 @@ class CloneTraining:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Pictures uint8 (N, H, W, 3) of every step of M examples' episodes, in order; ``step`` (M,): which picture an
-    example acts on, ``age`` (M,): how many before it are of its episode; ``actions`` (M, choices), or (M,) of one
-    choice: the options that came closest to what was done.
+    """Pictures uint8 (N, H, W, 3); ``seen`` (M, stack): which of them each example shows together, the latest last, -1
+    (black) before an episode's first, as ``policy_net.Memory`` has it; ``actions`` (M, choices), or (M,) of one choice:
+    the options that came closest to what was done.
     """
 
     pictures: NDArray[np.uint8]
-    step: NDArray[np.int64]
-    age: NDArray[np.int64]
+    seen: NDArray[np.int64]
     actions: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.actions)
 
-    def seen(self, rows: NDArray[np.int64], stack: int) -> NDArray[np.uint8]:
-        """What a policy that sees ``stack`` pictures sees in these examples: (rows, H, W, 3 * stack), latest last.
-
-        Black before an episode's first, as ``policy_net.Memory`` has it.
-        """
-        back = np.arange(stack - 1, -1, -1)
-        there = self.age[rows, None] >= back
-        pictures = self.pictures[np.maximum(self.step[rows, None] - back, 0)]
-        pictures = np.where(there[..., None, None, None], pictures, np.uint8(0))
+    def stacked(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What a policy sees in these examples: (rows, H, W, 3 * stack)."""
+        seen = self.seen[rows]
+        pictures = np.where((seen >= 0)[..., None, None, None], self.pictures[seen], np.uint8(0))
         return np.moveaxis(pictures, 1, 3).reshape(*pictures.shape[:1], *pictures.shape[2:4], -1)
 
 
@@ -61,6 +55,7 @@ def read_demonstrations(
     actions: MultiDiscreteActions | DiscreteActions,
     chunk: int,
     split: Split,
+    stack: int,
     *,
     scripts: Sequence[str] = (),
     most: int = 20_000,
@@ -73,6 +68,7 @@ def read_demonstrations(
         actions: the policy's options.
         chunk: frames per step, r.
         split: whose episodes.
+        stack: pictures that the policy sees together.
         scripts: only what these scripted players did; default: everything.
         most: examples, at most; episodes are drawn at random.
         seed: of the draw.
@@ -82,7 +78,8 @@ def read_demonstrations(
     """
     if recording_format(store).spec != actions.spec:
         raise UserError(f"the recordings in {store.url} have other actions than the environment")
-    pictures, steps, ages, chosen, total, shown = [], [], [], [], 0, 0
+    pictures, seen, chosen, total, kept = [], [], [], 0, 0
+    back = np.arange(stack - 1, -1, -1)
     names = store.names(split)
     for i in np.random.default_rng(seed).permutation(len(names)):
         episode = store.read(names[int(i)])
@@ -94,30 +91,27 @@ def read_demonstrations(
             wanted = wanted[np.isin(episode.state.get("script", np.full(len(episode), -1))[at], theirs)]
         if not len(wanted):
             continue
-        pictures.append(episode.frames[at])
-        steps.append(shown + wanted)
-        ages.append(wanted)
+        looked = wanted[:, None] - back
+        needed = np.unique(looked[looked >= 0])
+        pictures.append(episode.frames[at[needed]])
+        seen.append(np.where(looked >= 0, kept + np.searchsorted(needed, looked), -1))
         chosen += [actions.nearest(episode.actions[t : t + chunk].mean(0)) for t in at[wanted]]
-        total, shown = total + len(wanted), shown + len(at)
+        total, kept = total + len(wanted), kept + len(needed)
         if total >= most:
             break
     if not total:
         raise UserError(f"no {split} episode in {store.url} shows {', '.join(scripts) or 'anything'}")
-    step, age = (np.concatenate(values)[:most] for values in (steps, ages))
-    return Demonstrations(np.concatenate(pictures), step, age, np.stack(chosen)[:most])
+    return Demonstrations(np.concatenate(pictures), np.concatenate(seen)[:most], np.stack(chosen)[:most])
 
 
 def clone(
     policy: ActorCriticCnnPolicy,
     shown: Demonstrations,
     training: CloneTraining,
-    stack: int,
     seed: int = 0,
     progress: Progress = lambda done, total, loss: None,
 ) -> float:
-    """Train a policy, which sees ``stack`` pictures, in place to choose what was shown; returns the log-likelihood over
-    the last tenth of steps.
-    """
+    """Train a policy in place to choose what was shown; returns the log-likelihood over the last tenth of steps."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(policy.parameters(), training.rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.rate, total_steps=training.steps)
@@ -125,7 +119,7 @@ def clone(
     likelihoods = []
     for step in range(training.steps):
         rows = torch.randint(len(shown), (min(training.batch, len(shown)),), generator=generator).numpy()
-        pictures = torch.from_numpy(shown.seen(rows, stack)).permute(0, 3, 1, 2)
+        pictures = torch.from_numpy(shown.stacked(rows)).permute(0, 3, 1, 2)
         _, likelihood, entropy = policy.evaluate_actions(pictures, torch.from_numpy(shown.actions[rows]))
         assert entropy is not None
         loss = -likelihood.mean() - training.entropy * entropy.mean()

@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor
 
 from worldsim.agents.eval_agent import play_episode
 from worldsim.agents.players import TrainedPlayer
-from worldsim.agents.policy_net import FILE, NetConfig, load_policy, policy_settings, save_policy
+from worldsim.agents.policy_net import FILE, LearnedPolicy, NetConfig, load_policy, policy_settings, save_policy
 from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.datasets.video import write_video
 from worldsim.errors import UserError
@@ -91,8 +91,9 @@ def learn(
     """
     at = _steps_done(folder)
     given = folder / FILE if at else initial
-    if given is not None:
-        net = load_policy(given).net
+    before = None if given is None else load_policy(given)
+    if before is not None:
+        net = before.net
     envs = VecFrameStack(envs, net.stack)
     # A resumed run goes on with other draws than those it began with.
     model = PPO(
@@ -104,8 +105,8 @@ def learn(
     model.set_logger(configure(str(folder), _outputs()))
     if at:
         _restore(folder / STATE, model)
-    elif initial is not None:
-        _start_from(initial, model)
+    elif before is not None:
+        _start_from(before, str(initial), model)
     save = _Saver(folder, net, dict(about), schedule, progress)
     callbacks: list[BaseCallback] = [save]
     if eval_envs is not None and schedule.eval_every:
@@ -153,12 +154,11 @@ def _restore(path: Path, model: PPO) -> None:
     model.num_timesteps, model._n_updates = int(about["steps"]), int(about["updates"])
 
 
-def _start_from(initial: Path, model: PPO) -> None:
-    given = load_policy(initial)
+def _start_from(given: LearnedPolicy, initial: str, model: PPO) -> None:
     policy = model.policy
     if given.policy.observation_space != policy.observation_space or given.policy.action_space != policy.action_space:
         raise UserError(f"{initial} sees other pictures or has other actions than this environment")
-    load_module(policy, given.policy.state_dict(), str(initial))
+    load_module(policy, given.policy.state_dict(), initial)
 
 
 class _Saver(BaseCallback):

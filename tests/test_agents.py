@@ -200,12 +200,12 @@ def test_cloning_learns_what_was_shown(tmp_path: Path):
     # What is done answers the picture before the one acted on: only a policy that remembers can know.
     before = np.concatenate([[0], sides[:-1]])
     chosen = np.stack([actions.nearest(MINECRAFT.vector({"forward": s})) for s in before])
-    shown = Demonstrations(pictures, step, step, chosen)
+    shown = Demonstrations(pictures, np.stack([step - 1, step], 1), chosen)
     net = NetConfig(shrink=4, channels=4, features=32, stack=2)
     policy = make_policy_net(spaces.Box(0, 255, (48, 64, 3), np.uint8), actions.space, net)
-    likelihood = clone(policy, shown, CloneTraining(steps=250, batch=64, rate=5e-3, entropy=0.0), net.stack)
+    likelihood = clone(policy, shown, CloneTraining(steps=250, batch=64, rate=5e-3, entropy=0.0))
     assert likelihood > -0.5
-    done = policy.predict(shown.seen(step, net.stack), deterministic=True)[0]
+    done = policy.predict(shown.stacked(step), deterministic=True)[0]
     assert (done[:, 0] == before).mean() > 0.97 and (done[:, -1] == 5).all()
 
 
@@ -218,14 +218,14 @@ def test_small_things_before_a_still_background_are_cloned():
     pictures[np.arange(300), y, x] = 255 - pictures[np.arange(300), y, x]
     pictures[np.arange(300), y, x + 1] = 255 - pictures[np.arange(300), y, x + 1]
     chosen = np.stack([actions.nearest(MINECRAFT.vector({"forward": float(right)})) for right in x > 31])
-    shown = Demonstrations(pictures, np.arange(300), np.zeros(300, np.int64), chosen)
+    shown = Demonstrations(pictures, np.arange(300)[:, None], chosen)
     net = NetConfig(shrink=1, channels=4, features=32, stack=1)
     likelihood = []
     for seen in (None, pictures):
         torch.manual_seed(0)
         policy = make_policy_net(spaces.Box(0, 255, (48, 64, 3), np.uint8), actions.space, net, seen)
         training = CloneTraining(steps=150, batch=64, rate=3e-3, entropy=0.0)
-        likelihood.append(clone(policy, shown, training, net.stack))
+        likelihood.append(clone(policy, shown, training))
     assert likelihood[1] > -0.35 and likelihood[1] > likelihood[0] + 0.2
 
 
@@ -244,12 +244,13 @@ def test_players_remember_what_vector_environments_stack(tmp_path: Path):
             memory.forget()
     # Recorded pictures are stacked alike.
     recorded = np.stack(plain)
-    shown = Demonstrations(recorded, np.arange(12), np.arange(12) % 5, np.zeros(12, np.int64))
+    step, back = np.arange(12)[:, None], np.arange(NET.stack - 1, -1, -1)
+    shown = Demonstrations(recorded, np.where(step % 5 >= back, step - back, -1), np.zeros(12, np.int64))
     memory.forget()
     for t in range(12):
         if t % 5 == 0:
             memory.forget()
-        np.testing.assert_array_equal(memory.see(recorded[t]), shown.seen(np.array([t]), NET.stack)[0])
+        np.testing.assert_array_equal(memory.see(recorded[t]), shown.stacked(np.array([t]))[0])
 
 
 def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path):
@@ -268,16 +269,16 @@ def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path)
         "one",
     )  # fmt: skip
     actions = MultiDiscreteActions(MINECRAFT)
-    shown = read_demonstrations(store, actions, 2, "train")
-    acted_on = shown.pictures[shown.step, 0, 0, 0]
+    shown = read_demonstrations(store, actions, 2, "train", 2)
+    acted_on = shown.pictures[shown.seen[:, -1], 0, 0, 0]
     jumping = [int(picture) for picture, action in zip(acted_on, shown.actions, strict=True) if action[2]]
     assert jumping == [6] and len(shown) == 9
-    some = read_demonstrations(store, actions, 2, "train", scripts=["climb"])
-    assert some.pictures[some.step, 0, 0, 0].tolist() == [10, 12, 14, 16]
+    some = read_demonstrations(store, actions, 2, "train", 2, scripts=["climb"])
+    assert some.pictures[some.seen[:, -1], 0, 0, 0].tolist() == [10, 12, 14, 16]
     # What a climber saw before it began to climb is remembered too.
-    assert some.seen(np.array([0]), 2)[0, 0, 0].tolist() == [8, 8, 8, 10, 10, 10]
+    assert some.stacked(np.array([0]))[0, 0, 0].tolist() == [8, 8, 8, 10, 10, 10]
     with pytest.raises(UserError, match="shows swim"):
-        read_demonstrations(store, actions, 2, "train", scripts=["swim"])
+        read_demonstrations(store, actions, 2, "train", 2, scripts=["swim"])
 
 
 def test_engines_behind_worlds_are_known_and_others_are_told():

@@ -83,19 +83,21 @@ def _clone(config: DictConfig) -> None:
     net, training = build(NetConfig, config.net), build(CloneTraining, config.cloning)
     chunk = int(getattr(made.unwrapped, "world").chunk)  # noqa: B009 - gymnasium.Env has no such attribute
     scripts = [str(name) for name in config.scripts]
-    shown = read_demonstrations(store, actions, chunk, "train", scripts=scripts, seed=config.seed)
+    given = None if config.initial is None else load_policy(config.initial)
+    if given is not None:
+        given.check(made)
+        net = given.net
+    shown = read_demonstrations(store, actions, chunk, "train", net.stack, scripts=scripts, seed=config.seed)
     folder = run_folder("agent", config)
     torch.manual_seed(config.seed)
-    if config.initial is None:
+    if given is None:
         policy = make_policy_net(made.observation_space, made.action_space, net, shown.pictures)
     else:
-        given = load_policy(config.initial)
-        given.check(made)
-        policy, net = given.policy, given.net
+        policy = given.policy
     with Progress() as bar:
         task = bar.add_task("cloning", total=training.steps)
         likelihood = clone(
-            policy, shown, training, net.stack, config.seed, lambda done, total, loss: bar.update(task, completed=done)
+            policy, shown, training, config.seed, lambda done, total, loss: bar.update(task, completed=done)
         )
     save_policy(folder / FILE, policy, net, _about(config, env) | {"scripts": scripts, "examples": len(shown)})
     print(f"{len(shown)} examples; log-likelihood of what was done {likelihood:.2f}, by chance {_chance(actions):.2f}")
