@@ -3,7 +3,6 @@
 r video frames per step (1 for engines), H W pixels, A action vector.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +15,7 @@ from worldsim.actions import ActionSpec
 from worldsim.agents.policies import Policy, make_policy
 from worldsim.agents.policies_random import Idle, StickyRandom
 from worldsim.errors import UserError
+from worldsim.imports import own
 from worldsim.script_player import ScriptPolicy
 
 if TYPE_CHECKING:
@@ -184,8 +184,4 @@ def own_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
     Raises:
         UserError: there is no such class.
     """
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"policy {name!r} is not to be had: {error}") from error
+    return own(name, "policy")

@@ -32,7 +32,8 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
     record. Options of ``reset`` are those of ``LuantiEnv``.
 
     Args:
-        task: a name of ``worldsim.tasks``, or a function of ``StepInformation``; default: explore.
+        task: a name of ``worldsim.tasks``, or a function of ``StepInformation`` (or ``package.module:function``);
+            default: explore.
         maps: map seeds to draw from at each reset; another map than the last one takes some seconds.
         mapgen: how maps are made.
         action_space: "multidiscrete", or "minerl" for MineRL's Dict.

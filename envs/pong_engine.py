@@ -14,7 +14,9 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from worldsim.envs.tasks import Referee, TaskLike
 from worldsim.errors import UserError
+from worldsim.facts import LEARNED, Facts
 
 SIZE, FRAMESKIP = 80, 4
 FPS = 60 // FRAMESKIP
@@ -63,7 +65,7 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
     one of the opponent's. Terminated at 21 points. ``info``: see ``positions``.
 
     Args:
-        task: "points", the only one: takes the place that the learned world's has.
+        task: "points", or a function of ``StepInformation`` (or ``package.module:function``).
         render_mode: "rgb_array" or None.
 
     Raises:
@@ -72,16 +74,16 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012 - as Gymnasium declares it
 
-    def __init__(self, task: str = "points", *, render_mode: str | None = None):
-        if task != "points":
-            raise UserError(f"the emulator of Pong knows one task, 'points', not {task!r}")
+    def __init__(self, task: TaskLike = "points", *, render_mode: str | None = None):
+        if task is None or (isinstance(task, str) and task != "points" and ":" not in task):
+            raise UserError(f"the emulator of Pong knows one task by name, 'points', not {task!r}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         try:
             gymnasium.register_envs(importlib.import_module("ale_py"))
         except ModuleNotFoundError as error:
             raise UserError("Pong needs the package ale_py: pip install 'worldsim[atari]'") from error
-        self.render_mode = render_mode
+        self.render_mode, self.referee = render_mode, Referee(task, 1 / FPS)
         console = gymnasium.make("ALE/Pong-v5", frameskip=FRAMESKIP, repeat_action_probability=0.0)
         self._console: Any = console.unwrapped
         names = self._console.get_action_meanings()
@@ -119,9 +121,13 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
             raise ResetNeeded("there is no episode yet: call reset() first")
         if not self.action_space.contains(action):
             raise UserError(f"an action must be 0, 1 or 2, got {action!r}")
-        picture, reward, terminated, _, _ = self._console.step(self._codes[int(action)])
+        picture, points, terminated, _, _ = self._console.step(self._codes[int(action)])
         self._frame = court(picture)
-        return self._frame.copy(), float(reward), bool(terminated), False, self._info()
+        held = np.eye(len(ACTIONS), dtype=np.float32)[None, None, int(action)]
+        rewards, ends = self.referee.judge(
+            _facts(0), _facts(float(points)), self._frame[None, None], held, np.zeros((1, 5), np.float32)
+        )
+        return self._frame.copy(), float(rewards[0]), bool(terminated or ends[0]), False, self._info()
 
     def clone_state(self, include_rng: bool = True) -> PongMoment:
         """A clone of the console, by the name that ALE's own environments have for it."""
@@ -145,6 +151,13 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     def _info(self) -> dict[str, Any]:
         return dict(positions(self._console.ale.getRAM()))
+
+
+def _facts(points: float) -> Facts:
+    """All that the console tells about a step: the points."""
+    none = np.zeros(1, np.float32)
+    told = {"won": np.array([max(points, 0)], np.float32), "lost": np.array([max(-points, 0)], np.float32)}
+    return Facts(position=np.zeros((1, 3), np.float32), furthest=none, **{name: none for name in LEARNED} | told)
 
 
 def court(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ B rows, r video frames per chunk, H W pixels, A action vector.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UserError
 from worldsim.facts import LEARNED, Facts
+from worldsim.imports import own
 from worldsim.state import WorldState
 from worldsim.tasks import Ends, Rewards, find_task
 from worldsim.world import Step, WorldModel
@@ -48,14 +50,16 @@ class Referee:
     """Judges steps by facts, whoever tells them.
 
     Args:
-        task: a task's name, or a function.
+        task: a task's name, a function, or ``package.module:function``.
         seconds: a step takes.
 
     Raises:
-        UserError: there is no such task.
+        UserError: there is no such task or function.
     """
 
     def __init__(self, task: str | TaskFunction, seconds: float):
+        if isinstance(task, str) and ":" in task:
+            task = cast(TaskFunction, own(task, "task"))
         self.function = task if callable(task) else None
         self.task = None if callable(task) else find_task(task)
         self.seconds = seconds
@@ -96,7 +100,8 @@ class DreamTask:
 
     Args:
         world: the world.
-        task: a name, a function, ``goal: TEXT``, or None: the reward that the world was trained with.
+        task: a name, a function (or ``package.module:function``), ``goal: TEXT``, or None: the reward that the world
+            was trained with.
 
     Raises:
         UserError: there is no such task, or the world has no learned heads for it.

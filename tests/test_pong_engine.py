@@ -96,9 +96,41 @@ def test_the_player_keeps_the_ball_in_play_and_loses_points(played):
     assert np.abs(rewards).sum() >= 1
 
 
+def test_following_the_ball_is_judged_by_pictures_as_the_console_knows_it(played):
+    _, frames, infos, actions, _ = played
+    earned = []
+    judged = PongEngine(task="worldsim.envs.pong_tasks:follow_ball")
+    judged.reset(seed=12)
+    for action, frame, info in zip(actions, frames[1:], infos[1:], strict=True):
+        picture, reward, *_ = judged.step(action)
+        assert np.array_equal(picture, frame)
+        # Half of the paddle may have left the picture.
+        whole = 5 < info["paddle_y"] < 75
+        away = abs(info["ball_y"] - info["paddle_y"])
+        if info["ball_seen"] and 41 < info["ball_x"] < 69 and whole:
+            earned.append(reward)
+            assert reward == pytest.approx(max(0, 1 - away / 10), abs=0.13)
+        elif not info["ball_seen"] or info["ball_x"] < 38:
+            assert reward == 0
+    assert 0 < sum(earned) < len(earned)
+
+
+def test_a_function_may_end_the_game():
+    env = PongEngine(task=lambda step: (2.0, bool(step.after["lost"])))
+    env.reset(seed=3)
+    for _ in range(300):
+        _, reward, ended, _, _ = env.step(0)
+        assert reward == 2
+        if ended:
+            return
+    pytest.fail("nobody lost")
+
+
 def test_errors():
     with pytest.raises(UserError, match="task"):
         PongEngine(task="explore")
+    with pytest.raises(UserError, match="pong_tasks:nothing' is not to be had"):
+        PongEngine(task="worldsim.envs.pong_tasks:nothing")
     with pytest.raises(UserError, match="0, 1 or 2"):
         env = PongEngine()
         env.reset(seed=0)

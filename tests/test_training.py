@@ -15,6 +15,7 @@ from worldsim.dynamics_loss import (
     conditions,
     dynamics_loss,
     head_loss,
+    rarity,
 )
 from worldsim.rollout_context import dream, own_past
 from worldsim.train_dynamics import train_dynamics
@@ -114,6 +115,45 @@ def test_twins_teach_samples_where_single_noises_teach_the_mean(tmp_path):
         *_, (_, last) = train_dynamics(tiny_dit().config, training, batches, batches(-7), folder)
         spread[twins] = last["validation/spread_0"]
     assert spread[False] < 0.2 and 0.6 < spread[True] < 1.1
+
+
+def test_rare_things_weigh_where_they_are_and_were():
+    """A dot that moves over a still ground: its cell and the one it left count most, the ground least."""
+    clip = torch.full((2, 6, 3, 4, 8), 0.3)
+    for t in range(6):
+        clip[:, t, :, 1, t] = 2.0
+    rare = rarity(clip)
+    assert rare.shape == (2, 6, 1, 4, 8)
+    torch.testing.assert_close(rare.mean(), torch.tensor(1.0))
+    for t in range(1, 6):
+        marked = rare[0, t, 0] > 5
+        assert marked.nonzero().tolist() == [[1, t - 1], [1, t]]
+    assert float(rare[:, :, :, 2:].max()) < 1e-5
+    assert bool(rarity(torch.ones(1, 2, 3, 4, 4)).isfinite().all())
+
+
+def test_the_weight_of_rare_things_changes_the_loss_by_where_the_error_is():
+    dit, batch = tiny_dit(), latents(0)
+    still = replace(batch, latents=torch.zeros_like(batch.latents))
+    still.latents[:, :, :, 0, 0] = torch.randn(still.latents.shape[:3], generator=torch.Generator().manual_seed(1))
+    losses = {}
+    for place in ("rare", "ground"):
+        for weight in (0.0, 1.0):
+
+            def forward(*inputs, place=place, **options):
+                out = dit(*inputs, **options)
+                guess = still.latents.clone()
+                guess[..., 0, 0] += float(place == "rare")
+                guess[..., 1, 1] += float(place == "ground")
+                return replace(out, latents=guess)
+
+            training = DynamicsTraining(rare_weight=weight, image_share=0.0)
+            generator = torch.Generator().manual_seed(0)
+            parts = dynamics_loss(forward, dit, still, training, generator, ErrorBank())[1]
+            losses[place, weight] = float(parts["flow"])
+    assert losses["rare", 0.0] == pytest.approx(losses["ground", 0.0], rel=1e-4)
+    assert losses["rare", 1.0] > 2 * losses["rare", 0.0]
+    assert losses["ground", 1.0] == pytest.approx(0.5 * losses["ground", 0.0], rel=0.05)
 
 
 def test_shortcut_training_runs_and_stays_finite(tmp_path):

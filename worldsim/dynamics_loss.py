@@ -65,6 +65,9 @@ class DynamicsTraining:
     ``twin_noises``: learn from half of the clips of a batch, each under two noises: frames of pure noise then learn by
     the energy score to become samples of what may follow instead of its mean, which is a blur. ``repulsion`` of the
     two below 1 makes for calmer samples.
+    ``rare_weight``: for small things on a still ground, a ball say: 0 counts all latent cells alike, 1 gives half of
+    the weight to cells by how far they are from the batch's mean latent, now or a frame before. The energy score
+    pulls at every cell alike, however small its error: without it, training mostly polishes a ground that is right.
     ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at
     a half it makes a step a third longer.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
@@ -87,6 +90,7 @@ class DynamicsTraining:
     noise_weight: float = 0.1
     twin_noises: bool = False
     repulsion: float = 1.0
+    rare_weight: float = 0.0
     rollout_share: float = 0.0
     rollout_frames: int = 16
     image_share: float = 0.05
@@ -107,7 +111,7 @@ class DynamicsTraining:
             positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
             shares=(
                 "cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share",
-                "repulsion", "rollout_share", "image_share", "shortcut_share",
+                "repulsion", "rare_weight", "rollout_share", "image_share", "shortcut_share",
             ),
         )  # fmt: skip
 
@@ -140,6 +144,13 @@ class ErrorBank:
         scale = torch.rand(shape[0], 1, 1, 1, 1, generator=generator, device=device)
         scale = scale * (torch.rand(scale.shape, generator=generator, device=device) < probability)
         return self.errors[index] * scale
+
+
+def rarity(latents: Tensor) -> Tensor:
+    """How far each cell of (B, T, C, H, W) is, now or a frame before, from the mean latent: (B, T, 1, H, W), mean 1."""
+    away = (latents - latents.mean((0, 1), keepdim=True)).square().mean(2, keepdim=True).sqrt()
+    away = torch.maximum(away, torch.cat([away[:, :1], away[:, :-1]], 1))
+    return away / away.mean().clamp_min(1e-6)
 
 
 def twice(x: Tensor) -> Tensor:
@@ -263,6 +274,9 @@ def dynamics_loss(
         batch, present = batch.mapped(twice), twice(present)
     out = forward(*inputs, temporal=not images)
     guesses = out.latents.unflatten(0, (-1, b))
+    if training.rare_weight:
+        emphasis = torch.lerp(torch.ones_like(data[:, :, :1]), rarity(data), training.rare_weight / 2).sqrt()
+        guesses, target = guesses * emphasis, target * emphasis
     per_frame = torch.stack([flow_loss(guess, target, tau, training.noise_weight) for guess in guesses]).mean(0)
     if training.twin_noises:
         score = training.noise_weight * energy_score(guesses[0], guesses[1], target, training.repulsion)
@@ -270,7 +284,7 @@ def dynamics_loss(
     parts = {"flow": (per_frame * learnt).sum() / learnt.sum()}
     total = parts["flow"]
     if not images:
-        bank.add((guesses[0].detach() - data)[: own.start, 1:].flatten(0, 1)[:: max(1, t // 4)])
+        bank.add((out.latents[:b].detach() - data)[: own.start, 1:].flatten(0, 1)[:: max(1, t // 4)])
         heads = head_loss(out, batch, present, training)
         parts |= heads
         total = total + training.motion_weight * heads["motion"] + training.action_weight * heads["action"]

@@ -99,5 +99,8 @@ def find_task(name: str) -> Task:
         UserError: there is no such task.
     """
     if name not in TASKS:
-        raise UserError(f"unknown task {name!r}; known: {', '.join(TASKS)}, or a text goal: 'goal: a forest at night'")
+        raise UserError(
+            f"unknown task {name!r}; known: {', '.join(TASKS)}, a text goal, 'goal: a forest at night', "
+            "or a function, package.module:name"
+        )
     return TASKS[name]

@@ -1,0 +1,19 @@
+"""Things of the user's own that settings name as ``package.module:Name``."""
+
+import importlib
+from typing import Any
+
+from worldsim.errors import UserError
+
+
+def own(name: str, kind: str) -> Any:
+    """What ``package.module:Name`` names; ``kind`` says in errors what it was wanted as.
+
+    Raises:
+        UserError: there is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{kind} {name!r} is not to be had: {error}") from error
