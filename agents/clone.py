@@ -120,7 +120,8 @@ def clone(
     for step in range(training.steps):
         rows = torch.randint(len(shown), (min(training.batch, len(shown)),), generator=generator).numpy()
         pictures = torch.from_numpy(shown.stacked(rows)).permute(0, 3, 1, 2)
-        _, likelihood, entropy = policy.evaluate_actions(pictures, torch.from_numpy(shown.actions[rows]))
+        chances = policy.get_distribution(pictures)
+        likelihood, entropy = chances.log_prob(torch.from_numpy(shown.actions[rows])), chances.entropy()
         assert entropy is not None
         loss = -likelihood.mean() - training.entropy * entropy.mean()
         optimizer.zero_grad()
@@ -130,5 +131,7 @@ def clone(
         schedule.step()
         likelihoods.append(float(likelihood.mean().detach()))
         progress(step + 1, training.steps, float(loss.detach()))
+    # What the value of a moment will be learnt from, where reward follows, is seen by the same features to begin with.
+    policy.vf_features_extractor.load_state_dict(policy.pi_features_extractor.state_dict())
     policy.set_training_mode(False)
     return float(np.mean(likelihoods[-max(1, training.steps // 10) :]))

@@ -19,8 +19,17 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor
 
 from worldsim.agents.eval_agent import play_episode
 from worldsim.agents.players import TrainedPlayer
-from worldsim.agents.policy_net import FILE, LearnedPolicy, NetConfig, load_policy, policy_settings, save_policy
-from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.agents.policy_net import (
+    FILE,
+    LearnedPolicy,
+    NetConfig,
+    load_policy,
+    load_policy_tensors,
+    policy_settings,
+    policy_tensors,
+    save_policy,
+)
+from worldsim.checkpoint import load_tensors, save_tensors
 from worldsim.datasets.video import write_video
 from worldsim.errors import UserError
 
@@ -143,7 +152,8 @@ def _restore(path: Path, model: PPO) -> None:
     """Weights and optimizer of a checkpoint."""
     tensors, about = load_tensors(path)
     weights = {n.removeprefix("policy/"): t for n, t in tensors.items() if n.startswith("policy/")}
-    load_module(model.policy, weights, str(path))
+    assert isinstance(model.policy, ActorCriticCnnPolicy)
+    load_policy_tensors(model.policy, weights, str(path))
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
@@ -158,7 +168,8 @@ def _start_from(given: LearnedPolicy, initial: str, model: PPO) -> None:
     policy = model.policy
     if given.policy.observation_space != policy.observation_space or given.policy.action_space != policy.action_space:
         raise UserError(f"{initial} sees other pictures or has other actions than this environment")
-    load_module(policy, given.policy.state_dict(), initial)
+    assert isinstance(policy, ActorCriticCnnPolicy)
+    load_policy_tensors(policy, policy_tensors(given.policy), initial)
 
 
 class _Saver(BaseCallback):
@@ -187,7 +198,7 @@ class _Saver(BaseCallback):
         """Write both files."""
         policy, optimizer = self.model.policy, self.model.policy.optimizer
         assert isinstance(policy, ActorCriticCnnPolicy) and isinstance(self.model, PPO)
-        tensors = {f"policy/{n}": t for n, t in policy.state_dict().items()}
+        tensors = {f"policy/{n}": t for n, t in policy_tensors(policy).items()}
         for key, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
         steps = self.model.num_timesteps

@@ -3,6 +3,7 @@
 A policy is one safetensors file: weights, and as JSON the spaces and sizes that it was made with.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.errors import UserError
 
 FILE = "policy.safetensors"
-FORMAT = "worldsim-policy-2"
+FORMAT = "worldsim-policy-3"
+# Where stable-baselines3 names the same network twice.
+ALIAS = "pi_features_extractor."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,8 @@ def policy_settings(net: NetConfig) -> dict[str, Any]:
         "features_extractor_class": PictureNet,
         "features_extractor_kwargs": {"shrink": net.shrink, "channels": net.channels, "features": net.features},
         "net_arch": [],
+        # The value has a picture network of its own: its errors, large at first, would undo what was cloned.
+        "share_features_extractor": False,
     }
 
 
@@ -106,9 +111,26 @@ def make_policy_net(
     assert isinstance(first, spaces.Box)
     policy = ActorCriticCnnPolicy(first, action, lambda _: 0.0, **policy_settings(net))
     if pictures is not None:
-        assert isinstance(policy.features_extractor, PictureNet)
-        policy.features_extractor.fit(pictures)
+        for net_of in (policy.pi_features_extractor, policy.vf_features_extractor):
+            assert isinstance(net_of, PictureNet)
+            net_of.fit(pictures)
     return policy
+
+
+def policy_tensors(policy: ActorCriticCnnPolicy) -> dict[str, Tensor]:
+    """A policy's weights, each once."""
+    return {name: tensor for name, tensor in policy.state_dict().items() if not name.startswith(ALIAS)}
+
+
+def load_policy_tensors(policy: ActorCriticCnnPolicy, tensors: Mapping[str, Tensor], where: str) -> None:
+    """The inverse of ``policy_tensors``.
+
+    Raises:
+        ValueError: names or shapes do not fit; ``where`` names the file.
+    """
+    own = "features_extractor."
+    twice = {ALIAS + n.removeprefix(own): tensor for n, tensor in tensors.items() if n.startswith(own)}
+    load_module(policy, {**tensors, **twice}, where)
 
 
 class Memory:
@@ -138,7 +160,7 @@ def save_policy(path: Path, policy: ActorCriticCnnPolicy, net: NetConfig, about:
     else:
         raise UserError(f"policies choose among options, not {action}: use action_space='multidiscrete'")
     metadata = {"format": FORMAT, "net": asdict(net), "picture": list(shape or ()), "options": options, "about": about}
-    save_tensors(path, policy.state_dict(), metadata)
+    save_tensors(path, policy_tensors(policy), metadata)
 
 
 @dataclass(frozen=True)
@@ -186,6 +208,6 @@ def load_policy(path: str | Path) -> LearnedPolicy:
     action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
     channels, *size = about["picture"]
     policy = make_policy_net(spaces.Box(0, 255, (channels // net.stack, *size), np.uint8), action, net)
-    load_module(policy, tensors, str(path))
+    load_policy_tensors(policy, tensors, str(path))
     policy.set_training_mode(False)
     return LearnedPolicy(policy, net, about["about"])

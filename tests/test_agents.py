@@ -229,6 +229,33 @@ def test_small_things_before_a_still_background_are_cloned():
     assert likelihood[1] > -0.35 and likelihood[1] > likelihood[0] + 0.2
 
 
+def test_errors_of_the_value_leave_alone_what_was_cloned(tmp_path: Path):
+    """What a moment is worth is learnt by a picture network of its own, which cloning begins as the policy's."""
+    rng = np.random.default_rng(0)
+    actions = MultiDiscreteActions(MINECRAFT)
+    pictures = rng.integers(0, 255, (40, 24, 32, 3), np.uint8)
+    shown = Demonstrations(pictures, np.arange(40)[:, None], np.zeros((40, len(actions.space.nvec)), np.int64))
+    net = NetConfig(shrink=1, channels=4, features=16, stack=1)
+    policy = make_policy_net(spaces.Box(0, 255, (24, 32, 3), np.uint8), actions.space, net, pictures)
+    clone(policy, shown, CloneTraining(steps=3, batch=8))
+    mine, its = (dict(n.named_parameters()) for n in (policy.pi_features_extractor, policy.vf_features_extractor))
+    assert mine.keys() == its.keys() and all(torch.equal(mine[n], its[n]) for n in mine)
+    seen = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    before = policy.get_distribution(seen).log_prob(torch.from_numpy(shown.actions)).detach()
+    optimizer = torch.optim.SGD(policy.parameters(), 10.0)
+    optimizer.zero_grad()
+    (policy.predict_values(seen) - 100).square().mean().backward()
+    optimizer.step()
+    worth = policy.predict_values(seen).detach()
+    assert torch.equal(policy.get_distribution(seen).log_prob(torch.from_numpy(shown.actions)).detach(), before)
+    save_policy(tmp_path / FILE, policy, net, {})
+    read = load_policy(tmp_path / FILE).policy
+    torch.testing.assert_close(read.predict_values(seen).detach(), worth)
+    torch.testing.assert_close(
+        read.get_distribution(seen).log_prob(torch.from_numpy(shown.actions)).detach(), before, rtol=1e-4, atol=1e-4
+    )
+
+
 def test_players_remember_what_vector_environments_stack(tmp_path: Path):
     """What a player sees, step by step, is what VecFrameStack showed while it learned; also after an episode ended."""
     made = DummyVecEnv([lambda: gymnasium.make("Bright-v0", max_episode_steps=5)])
