@@ -17,6 +17,8 @@ from worldsim.envs.action_spaces import DiscreteActions, MultiDiscreteActions
 from worldsim.errors import UserError
 
 Progress = Callable[[int, int, float], None]
+# Keys that do all they do in one frame: the mean over a step's frames would hide them.
+TAPPED = "hotbar."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def read_demonstrations(
         raise UserError(f"the recordings in {store.url} have other actions than the environment")
     pictures, seen, chosen, total, kept = [], [], [], 0, 0
     back = np.arange(stack - 1, -1, -1)
+    taps = np.array([key.startswith(TAPPED) for key in actions.spec.keys] + [False, False] * actions.spec.camera)
     names = store.names(split)
     for i in np.random.default_rng(seed).permutation(len(names)):
         episode = store.read(names[int(i)])
@@ -95,13 +98,18 @@ def read_demonstrations(
         needed = np.unique(looked[looked >= 0])
         pictures.append(episode.frames[at[needed]])
         seen.append(np.where(looked >= 0, kept + np.searchsorted(needed, looked), -1))
-        chosen += [actions.nearest(episode.actions[t : t + chunk].mean(0)) for t in at[wanted]]
+        chosen += [actions.nearest(_held(episode.actions[t : t + chunk], taps)) for t in at[wanted]]
         total, kept = total + len(wanted), kept + len(needed)
         if total >= most:
             break
     if not total:
         raise UserError(f"no {split} episode in {store.url} shows {', '.join(scripts) or 'anything'}")
     return Demonstrations(np.concatenate(pictures), np.concatenate(seen)[:most], np.stack(chosen)[:most])
+
+
+def _held(vectors: NDArray[np.float32], taps: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What was done in frames (r, A) as one vector (A,): the mean, but a tap in one of them is a tap."""
+    return np.where(taps, vectors.max(0), vectors.mean(0))
 
 
 def clone(

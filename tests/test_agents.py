@@ -285,6 +285,7 @@ def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path)
     seed = next(s for s in range(100) if split_of(s) == "train")
     keys = np.zeros((frames, MINECRAFT.size), np.float32)
     keys[6:8, MINECRAFT.keys.index("jump")] = 1
+    keys[13, MINECRAFT.keys.index("hotbar.5")] = 1
     pictures = np.arange(frames, dtype=np.uint8)[:, None, None, None].repeat(16, 1).repeat(16, 2).repeat(3, 3)
     store.append(
         Episode(
@@ -300,6 +301,8 @@ def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path)
     acted_on = shown.pictures[shown.seen[:, -1], 0, 0, 0]
     jumping = [int(picture) for picture, action in zip(acted_on, shown.actions, strict=True) if action[2]]
     assert jumping == [6] and len(shown) == 9
+    # A slot is chosen by a tap of one frame, which is no less of one for the step's other frame.
+    assert [int(p) for p, action in zip(acted_on, shown.actions, strict=True) if action[6]] == [12]
     some = read_demonstrations(store, actions, 2, "train", 2, scripts=["climb"])
     assert some.pictures[some.seen[:, -1], 0, 0, 0].tolist() == [10, 12, 14, 16]
     # What a climber saw before it began to climb is remembered too.
