@@ -29,7 +29,7 @@ from worldsim.agents.policy_net import (
     policy_tensors,
     save_policy,
 )
-from worldsim.checkpoint import load_tensors, save_tensors
+from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.datasets.video import write_video
 from worldsim.errors import UserError
 
@@ -168,8 +168,7 @@ def _start_from(given: LearnedPolicy, initial: str, model: PPO) -> None:
     policy = model.policy
     if given.policy.observation_space != policy.observation_space or given.policy.action_space != policy.action_space:
         raise UserError(f"{initial} sees other pictures or has other actions than this environment")
-    assert isinstance(policy, ActorCriticCnnPolicy)
-    load_policy_tensors(policy, policy_tensors(given.policy), initial)
+    load_module(policy, given.policy.state_dict(), initial)
 
 
 class _Saver(BaseCallback):

@@ -149,7 +149,7 @@ class ErrorBank:
 def rarity(latents: Tensor) -> Tensor:
     """How far each cell of (B, T, C, H, W) is, now or a frame before, from the mean latent: (B, T, 1, H, W), mean 1."""
     away = (latents - latents.mean((0, 1), keepdim=True)).square().mean(2, keepdim=True).sqrt()
-    away = torch.maximum(away, torch.cat([away[:, :1], away[:, :-1]], 1))
+    away = torch.maximum(away, previous_of(away))
     return away / away.mean().clamp_min(1e-6)
 
 
