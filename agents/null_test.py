@@ -3,6 +3,7 @@
 K steps, N rows.
 """
 
+import copy
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,19 +30,18 @@ class Trajectory:
 
 def dream(world: str, steps: int, rows: int = 1, progress: Progress = lambda: None) -> Trajectory:
     """Row 0 of ``rows`` rows under random actions; the other rows have other seeds and actions."""
-    rng = np.random.default_rng(0)
     # Episodes that end begin anew in the same step, so that the neighbours reset now and then.
     envs: Any = WorldSimEnv(world) if rows == 1 else WorldSimVectorEnv(rows, world, autoreset_mode="SameStep")
-    space = envs.action_space if rows == 1 else envs.single_action_space
-    mine = [rng.integers(0, space.nvec) for _ in range(steps)]
-    other = np.random.default_rng(1)
+    mine, others = (copy.deepcopy(envs.action_space if rows == 1 else envs.single_action_space) for _ in range(2))
+    mine.seed(0)
+    others.seed(1)
     envs.reset(seed=0)
     kept: list[tuple[Any, ...]] = []
-    for k in range(steps):
-        actions = (
-            mine[k] if rows == 1 else np.stack([mine[k], *other.integers(0, space.nvec, (rows - 1, len(mine[k])))])
-        )
-        obs, reward, terminated, truncated, info = envs.step(actions)
+    for _ in range(steps):
+        action = mine.sample()
+        if rows > 1:
+            action = np.stack([action, *(others.sample() for _ in range(rows - 1))])
+        obs, reward, terminated, truncated, info = envs.step(action)
         state = envs.current()
         first = (lambda value: value) if rows == 1 else (lambda value: value[0])
         kept.append((state.latent[0].numpy().copy(), first(info["pose"]), first(reward), first(obs)))

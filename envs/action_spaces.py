@@ -147,12 +147,17 @@ Actions = MultiDiscreteActions | DictActions | DiscreteActions
 SPACES = {"multidiscrete": MultiDiscreteActions, "minerl": DictActions, "discrete": DiscreteActions}
 
 
-def make_actions(spec: ActionSpec, name: str) -> Actions:
+def make_actions(spec: ActionSpec, name: str | None = None) -> Actions:
     """The action space called ``name``: "multidiscrete", "minerl" or "discrete".
+
+    None is "multidiscrete" where the game has a camera or keys of ``CHOICES``, else "discrete".
 
     Raises:
         UserError: there is no such action space, or the game cannot be played with it.
     """
+    if name is None:
+        known = spec.camera or any(key in spec.keys for choice in CHOICES for key in choice)
+        name = "multidiscrete" if known else "discrete"
     if name not in SPACES:
         raise UserError(f"action_space must be 'multidiscrete', 'minerl' or 'discrete', got {name!r}")
     return SPACES[name](spec)

@@ -36,7 +36,7 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             default: explore.
         maps: map seeds to draw from at each reset; another map than the last one takes some seconds.
         mapgen: how maps are made.
-        action_space: "multidiscrete", or "minerl" for MineRL's Dict.
+        action_space: "multidiscrete", "minerl" for MineRL's Dict, "discrete" for games of keys alone; None: what suits.
         chunk: frames per step, r.
         render_mode: "rgb_array" or None.
         max_episode_steps: truncate after so many steps; ``gymnasium.make`` has its own limit and leaves this None.
@@ -51,7 +51,7 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         task: TaskLike = "explore",
         maps: Sequence[int] = (1,),
         mapgen: str = "v7",
-        action_space: str = "multidiscrete",
+        action_space: str | None = None,
         chunk: int = 2,
         render_mode: str | None = None,
         max_episode_steps: int | None = None,

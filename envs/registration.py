@@ -31,7 +31,7 @@ def register_envs() -> None:
         entry_point="worldsim.envs.world_env:WorldSimEnv",
         vector_entry_point="worldsim.envs.world_vector_env:WorldSimVectorEnv",
         max_episode_steps=MAX_EPISODE_STEPS,
-        kwargs={"world": "pong", "action_space": "discrete", "task": "points"},
+        kwargs={"world": "pong", "task": "points"},
     )
     gymnasium.register(
         id="WorldSim-PongEngine-v0",

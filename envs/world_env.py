@@ -47,7 +47,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         task: gives reward and ends episodes: a name of ``worldsim.tasks``, a function of ``StepInformation`` to reward
             and end, ``"goal: TEXT"``, or None for the world's own reward.
         render_mode: "rgb_array", "human" (a window) or None.
-        action_space: "multidiscrete", or "minerl" for MineRL's Dict.
+        action_space: "multidiscrete", "minerl" for MineRL's Dict, "discrete" for games of keys alone; None: what suits.
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate after so many steps; ``gymnasium.make`` has its own limit and leaves this None.
         min_trust: truncate when ``info["trust"]`` falls below this, so that nobody learns from hallucinations.
@@ -61,7 +61,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         *,
         task: TaskLike = None,
         render_mode: str | None = None,
-        action_space: str = "multidiscrete",
+        action_space: str | None = None,
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = None,
         min_trust: float | None = None,

@@ -32,7 +32,7 @@ class WorldSimVecEnv(VecEnv):
         world: a shipped world's name, a checkpoint folder, or a loaded model.
         task: gives reward and ends episodes, as for ``WorldSimEnv``.
         render_mode: "rgb_array" or None.
-        action_space: "multidiscrete", or "discrete" for games of keys alone.
+        action_space: "multidiscrete" or "discrete" (games of keys alone); None: what suits the game.
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate a row after so many steps; None never does.
         min_trust: truncate a row whose trust falls below this.
@@ -45,7 +45,7 @@ class WorldSimVecEnv(VecEnv):
         *,
         task: TaskLike = None,
         render_mode: str | None = None,
-        action_space: str = "multidiscrete",
+        action_space: str | None = None,
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = MAX_EPISODE_STEPS,
         min_trust: float | None = None,

@@ -43,7 +43,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         world: a shipped world's name, a checkpoint folder, or a loaded model.
         task: gives reward and ends episodes, as for ``WorldSimEnv``.
         render_mode: "rgb_array" or None.
-        action_space: "multidiscrete", or "minerl" for MineRL's Dict.
+        action_space: "multidiscrete", "minerl" for MineRL's Dict, "discrete" for games of keys alone; None: what suits.
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate a row after so many steps.
         min_trust: truncate a row whose ``infos["trust"]`` falls below this.
@@ -58,7 +58,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         *,
         task: TaskLike = None,
         render_mode: str | None = None,
-        action_space: str = "multidiscrete",
+        action_space: str | None = None,
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = None,
         min_trust: float | None = None,

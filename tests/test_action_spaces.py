@@ -18,6 +18,19 @@ def test_each_number_presses_its_key_and_comes_back():
     np.testing.assert_array_equal(actions.vectors(single(np.int64(1))), [[0, 1, 0]])
 
 
+@pytest.mark.parametrize(
+    ("spec", "suits"),
+    [
+        (MINECRAFT, "multidiscrete"),
+        (PONG, "discrete"),
+        (ActionSpec(keys=(), camera=True), "multidiscrete"),
+        (ActionSpec(keys=("left", "fire"), camera=False), "multidiscrete"),
+    ],
+)
+def test_unnamed_it_is_what_suits_the_game(spec: ActionSpec, suits: str):
+    assert make_actions(spec).space == make_actions(spec, suits).space
+
+
 @pytest.mark.parametrize("wrong", [3, -1, 0.5, [0, 1]])
 def test_what_is_outside_the_space_is_refused(wrong):
     with pytest.raises(UserError):

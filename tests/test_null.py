@@ -22,3 +22,10 @@ def test_same_seed_and_actions_diverge_nowhere(tmp_path: Path):
     latents[3] += 0.5
     found = compare(once, replace(once, latents=latents))
     assert found["first_different_step"] == 4 and np.isclose(found["latents"], 0.5)
+
+
+def test_a_game_of_keys_alone_is_dreamt_too():
+    results = null_test("pong", 3, 2)
+    assert [found["steps"] for found in results.values()] == [3, 3, 3]
+    assert results["again"]["first_different_step"] is results["in another process"]["first_different_step"] is None
+    assert results["as a row of 2"]["latents"] < 0.1

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from tests.tiny_world import ROUNDING
-from worldsim.rowwise import RowConv2d, RowLinear
+from worldsim.precision import has_amx
+from worldsim.rowwise import RowConv2d, RowLinear, TokenLinear
 
 
 @pytest.mark.parametrize("shape", [(16, 1, 64, 96), (16, 1, 2, 40, 32)])
@@ -19,6 +20,20 @@ def test_row_linear_is_a_linear_layer_whose_rows_are_alike(shape: tuple[int, ...
         torch.testing.assert_close(together, plain(x))
         for count in range(1, 16):
             torch.testing.assert_close(layer(x[:count]), together[:count], rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.skipif(not has_amx(), reason="measured on AMX")
+@pytest.mark.parametrize(("width", "out"), [(1024, 384), (512, 384), (768, 128), (384, 1152)])
+def test_token_linear_is_a_linear_layer_whose_rows_are_alike_in_bf16(width: int, out: int):
+    torch.manual_seed(0)
+    layer, plain = (kind(width, out, bias=False).bfloat16() for kind in (TokenLinear, torch.nn.Linear))
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(16, 3, 17, width).bfloat16()
+    with torch.inference_mode():
+        together = layer(x)
+        torch.testing.assert_close(together, plain(x))
+        for count in range(1, 16):
+            assert torch.equal(layer(x[:count]), together[:count]), count
 
 
 def test_row_linear_compiles_in_one_graph():

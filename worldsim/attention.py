@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from worldsim.rowwise import TokenLinear
+
 
 def rotary_angles(positions: Tensor, width: int, base: float) -> Tensor:
     """Angles (..., width / 2) of rotary position embedding (Su et al. 2021) for real-valued positions."""
@@ -104,7 +106,7 @@ class SwiGLU(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.down = TokenLinear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., D)."""

@@ -9,9 +9,19 @@ import torch
 @cache
 def fast_bf16() -> bool:
     """Whether this CPU multiplies bf16 matrices faster than fp32 ones (without instructions: 100 times slower)."""
+    return "avx512_bf16" in _flags() or has_amx() or "bf16" in _flags()
+
+
+@cache
+def has_amx() -> bool:
+    """Whether this CPU multiplies bf16 matrices by tiles."""
+    return "amx_bf16" in _flags()
+
+
+@cache
+def _flags() -> frozenset[str]:
     cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16 " in flags
+    return frozenset(cpuinfo.read_text().split()) if cpuinfo.exists() else frozenset()
 
 
 def fast_precision(device: torch.device | str = "cpu") -> torch.autocast:
