@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
-from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecTransposeImage, is_vecenv_wrapped
 
 from worldsim.agents.eval_agent import play_episode
 from worldsim.agents.players import TrainedPlayer
@@ -121,7 +121,9 @@ def learn(
     if eval_envs is not None and schedule.eval_every:
         best = _Best(folder / "best" / FILE, net, dict(about))
         every = max(1, schedule.eval_every // envs.num_envs)
-        seen = VecMonitor(VecFrameStack(eval_envs, net.stack))
+        seen: VecEnv = VecMonitor(VecFrameStack(eval_envs, net.stack))
+        if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
+            seen = VecTransposeImage(seen)
         evaluation = EvalCallback(
             seen, callback_on_new_best=best, n_eval_episodes=schedule.eval_episodes, eval_freq=every,
             log_path=str(folder), deterministic=False, verbose=0, warn=False,

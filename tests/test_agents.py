@@ -66,6 +66,7 @@ def train(folder: Path, steps: int, **settings: Any):
     )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("error:Training and eval env")
 def test_ppo_learns_keeps_what_it_learned_and_goes_on(tmp_path: Path):
     train(tmp_path, 640)
     assert load_policy(tmp_path / FILE).about["steps"] == 640

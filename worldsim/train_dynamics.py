@@ -18,6 +18,7 @@ from worldsim.flow import energy_score, interpolate
 from worldsim.precision import fast_precision
 from worldsim.training import (
     Ema,
+    descend,
     finite,
     learning_rate_factor,
     load_training,
@@ -92,12 +93,8 @@ def training_step(
     with fast_precision(batch.latents.device):
         loss, parts = dynamics_loss(forward, dit, batch, training, generator, bank, step >= training.shortcut_from)
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(dit.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    ema.update(dit, step)
-    metrics = {"loss": finite(loss, step), "gradient_norm": float(norm)}
+    norm = descend(dit, optimizers, ema, step)
+    metrics = {"loss": finite(loss, step), "gradient_norm": norm}
     return metrics | {name: float(part.detach()) for name, part in parts.items()}
 
 

@@ -19,6 +19,7 @@ from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.training import (
     Ema,
     check_settings,
+    descend,
     finite,
     learning_rate_factor,
     load_training,
@@ -178,11 +179,7 @@ def train_tokenizer(
             (wanted,) = torch.autograd.grad(complaint, shown)
             gradient = gradient + training.adversarial * gradient.norm() / wanted.norm().clamp_min(1e-12) * wanted
         out.backward(gradient.to(out.dtype))
-        torch.nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        ema.update(tokenizer, step)
+        descend(tokenizer, optimizers, ema, step)
         metrics = {"loss": finite(loss, step)}
         if adversary is not None:
             with fast_precision():

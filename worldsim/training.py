@@ -132,6 +132,17 @@ def set_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None
             group["lr"] = group.setdefault("first_lr", group["lr"]) * factor
 
 
+def descend(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], ema: Ema, step: int) -> float:
+    """Step ``step`` (from 0) along the gradients there are, then clear them; returns their length, uncut."""
+    # Cut to 1: a rare batch would throw the weights far away.
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    ema.update(module, step)
+    return float(norm)
+
+
 def save_training(
     path: Path, step: int, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]
 ) -> None:
