@@ -16,6 +16,7 @@ from worldsim.actions import ActionSpec
 from worldsim.agents.sources import Moment
 from worldsim.agents.sources_engine import EngineStage
 from worldsim.agents.sources_gym import GymSource, GymStage
+from worldsim.envs.luanti_env import LuantiEnv, map_changed
 from worldsim.errors import UserError
 
 REST_FRAMES = 60
@@ -95,8 +96,6 @@ class LuantiReplay(Engine):
         make_env: Callable[[], gymnasium.Env[Any, Any]] | None = None,
     ):
         if make_env is None:
-            from worldsim.envs.luanti_env import LuantiEnv
-
             env = LuantiEnv(map_seed=map_seed, mapgen=mapgen, fps=int(fps))
         else:
             env = make_env()
@@ -116,7 +115,7 @@ class LuantiReplay(Engine):
     def advance(self, action: NDArray[np.float32]) -> Moment:
         """Play one frame."""
         moment = self._stage.advance(action[None])[0]
-        self._changed = self._changed or any(e.get("kind") in ("dig", "place") for e in moment.info.get("events", ()))
+        self._changed = self._changed or map_changed(moment.info)
         return moment
 
     def _come_to_rest(self) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.task_facts import FactsFollower
 from worldsim.envs.action_spaces import make_actions, single
-from worldsim.envs.luanti_env import LuantiEnv
+from worldsim.envs.luanti_env import LuantiEnv, map_changed
 from worldsim.envs.tasks import Referee, TaskLike
 from worldsim.errors import UserError
 
@@ -29,7 +29,8 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
 
     An action is held for all r frames of a step. ``info`` holds ``frames`` and ``pose`` as the learned world's does,
     and what the engine tells about the last frame (see ``LuantiEnv.step``). Rewards and ends come from the engine's own
-    record. Options of ``reset`` are those of ``LuantiEnv``.
+    record. Options of ``reset`` are those of ``LuantiEnv``. After an episode in which blocks were dug or placed the next
+    one plays a new copy of the map, which takes some seconds: a seed begins alike whatever was played before.
 
     Args:
         task: a name of ``worldsim.tasks``, or a function of ``StepInformation`` (or ``package.module:function``);
@@ -74,7 +75,7 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self._follower: FactsFollower | None = None
         self._start: Mapping[str, Any] = {}
         self._frame = np.zeros((80, 144, 3), np.uint8)
-        self._elapsed, self._ended = 0, False
+        self._elapsed, self._ended, self._changed = 0, False, False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -83,8 +84,10 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         super().reset(seed=seed)
         rng = self.np_random
         chosen = {"map_seed": int(rng.choice(self.maps)), "mapgen": self.mapgen, "time_of_day": rng.uniform(*DAY)}
+        chosen["fresh"] = self._changed
         begun = int(rng.integers(2**31))
         self._frame, info = self._game.reset(seed=begun, options=chosen | dict(options or {}))
+        self._changed = False
         self._follower, self._start = FactsFollower(info), info
         self._elapsed, self._ended = 0, False
         frames = np.repeat(self._frame[None], self.chunk, 0)
@@ -105,6 +108,7 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             self._frame, *_, info = self._game.step(vector)
             frames.append(self._frame)
             infos.append(info)
+            self._changed = self._changed or map_changed(info)
         before, after = self._follower.facts, self._follower.advance(infos)
         told = self._info(infos[-1], np.stack(frames))
         held = np.repeat(vector[None, None], self.chunk, 1)

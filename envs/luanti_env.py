@@ -18,6 +18,11 @@ from worldsim.envs.luanti_world import WorldConfig
 OPTIONS = ("map_seed", "mapgen", "time_of_day", "position", "yaw", "pitch", "fresh", "spread")
 
 
+def map_changed(info: Mapping[str, Any]) -> bool:
+    """Whether the frame that ``info`` tells of saw a block dug or placed."""
+    return any(event.get("kind") in ("dig", "place") for event in info.get("events", ()))
+
+
 class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
     """One Luanti client in lockstep: exactly ``1 / fps`` seconds of game time a step, as fast as the machine allows.
 

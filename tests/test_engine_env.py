@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env as gymnasium_checker
+from stable_baselines3.common.env_checker import check_env as sb3_checker
 
 from tests.fake_engine import FakeEngine
 from tests.test_luanti_env import needs_game
+from worldsim.actions import MINECRAFT
 from worldsim.envs.engine_env import EngineEnv, relative_pose
 from worldsim.envs.tasks import StepInformation
 from worldsim.errors import UserError
@@ -57,6 +60,39 @@ def test_survive_ends_in_the_step_that_leads_into_water_and_not_before():
         env.step(FORWARD)
     env.reset()
     assert not env.step(FORWARD)[2]
+
+
+class Diggers(Shore):
+    """Digs whenever attack is held; remembers which resets asked for a new copy of the map."""
+
+    fresh: list[bool]
+
+    def reset(self, *, seed=None, options=None):
+        assert options is not None
+        self.fresh = [*getattr(self, "fresh", []), options["fresh"]]
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        *shown, info = super().step(action)
+        dug = MINECRAFT.mapping(action)["attack"] > 0
+        return *shown, info | {"events": [{"kind": "dig", "node": "default:dirt"}] if dug else []}
+
+
+def test_what_an_episode_dug_is_whole_again_in_the_next():
+    game = Diggers(size=(144, 80))
+    env = EngineEnv(game=game)
+    dig = np.array([0, 0, 0, 0, 0, 1, 0, 5, 5])
+    for actions in ([FORWARD], [FORWARD, dig, FORWARD], [FORWARD], []):
+        env.reset(seed=3)
+        for action in actions:
+            env.step(action)
+    assert game.fresh == [False, False, True, False]
+
+
+@pytest.mark.filterwarnings("error")
+def test_both_checkers_accept_the_engine():
+    gymnasium_checker(engine(), skip_render_check=True)
+    sb3_checker(engine())
 
 
 def test_functions_see_true_facts_and_limits_truncate():
