@@ -29,8 +29,8 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
 
     An action is held for all r frames of a step. ``info`` holds ``frames`` and ``pose`` as the learned world's does,
     and what the engine tells about the last frame (see ``LuantiEnv.step``). Rewards and ends come from the engine's own
-    record. Options of ``reset`` are those of ``LuantiEnv``. After an episode in which blocks were dug or placed the next
-    one plays a new copy of the map, which takes some seconds: a seed begins alike whatever was played before.
+    record. Options of ``reset`` are those of ``LuantiEnv``. After an episode that dug or placed blocks, the next one
+    plays a new copy of the map, which takes some seconds: a seed begins alike whatever was played before.
 
     Args:
         task: a name of ``worldsim.tasks``, or a function of ``StepInformation`` (or ``package.module:function``);

@@ -73,9 +73,10 @@ class Diggers(Shore):
         return super().reset(seed=seed, options=options)
 
     def step(self, action):
-        *shown, info = super().step(action)
+        obs, reward, terminated, truncated, info = super().step(action)
         dug = MINECRAFT.mapping(action)["attack"] > 0
-        return *shown, info | {"events": [{"kind": "dig", "node": "default:dirt"}] if dug else []}
+        info |= {"events": [{"kind": "dig", "node": "default:dirt"}] if dug else []}
+        return obs, reward, terminated, truncated, info
 
 
 def test_what_an_episode_dug_is_whole_again_in_the_next():
