@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.tiny_world import CHANNELS, tiny_dit
+from worldsim.attention import attend, attend_fused
 from worldsim.dit import DiTConfig
 from worldsim.patchify import SpacetimePatchifier
 
@@ -162,3 +163,13 @@ def test_computes_where_its_weights_are():
     cache = type(cache)(*(t.to("meta") for t in (cache.keys, cache.values, cache.count)))
     out = dit(*(x[:, :1] for x in given), cache=cache)
     assert out.heads.motion.device.type == "meta" and out.keys[0].device.type == "meta"
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "lead"), [(4, 4, (3,)), (6, 2, (2, 5)), (4, 1, (1, 2))])
+def test_fused_attention_is_the_written_out_one(heads: int, kv_heads: int, lead: tuple[int, ...]):
+    q = torch.randn(*lead, heads, 3, 8)
+    k, v = torch.randn(2, *lead, kv_heads, 7, 8)
+    mask = torch.zeros(3, 7).masked_fill(torch.rand(3, 7) < 0.4, float("-inf"))
+    mask[:, 0] = 0
+    for given in (None, mask[None]):
+        torch.testing.assert_close(attend_fused(q, k, v, given), attend(q, k, v, given))

@@ -14,6 +14,7 @@ from worldsim.dynamics_loss import (
     LatentBatch,
     conditions,
     dynamics_loss,
+    halved,
     head_loss,
     rarity,
 )
@@ -40,8 +41,11 @@ def train(folder, steps, **options):
     return list(train_dynamics(tiny_dit().config, training, latents, latents(-7), folder))
 
 
-def test_resume_equals_never_having_stopped(tmp_path):
-    options: dict[str, Any] = {"error_injection": 0.0, "save_minutes": 1e9}
+@pytest.mark.parametrize("injected", [0.0, 0.9])
+def test_resume_equals_never_having_stopped(tmp_path, monkeypatch, injected: float):
+    # So small that errors are injected from the third step on.
+    monkeypatch.setattr("worldsim.train_dynamics.ErrorBank", lambda: ErrorBank(40))
+    options: dict[str, Any] = {"error_injection": injected, "image_share": 0.0, "save_minutes": 1e9}
     whole = train(tmp_path / "whole", 12, **options)
     # The schedule looks at the number of steps in all: stop the same run early instead of asking for fewer.
     training = DynamicsTraining(steps=12, warmup=2, compile=False, validate_every=5, **options)
@@ -53,6 +57,49 @@ def test_resume_equals_never_having_stopped(tmp_path):
     assert resumed[0][0] == 7
     for (step, a), (other, b) in zip(resumed, whole[6:], strict=True):
         assert step == other and a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+
+
+def test_errors_of_pictures_of_several_sizes_are_kept_apart():
+    bank, generator = ErrorBank(4), torch.Generator().manual_seed(0)
+    for value in range(1, 6):
+        bank.add(torch.full((1, 2, 3, 4), float(value)))
+        bank.add(torch.full((1, 2, 4, 3), -float(value)))
+    for shape, sign in (((5, 6, 2, 3, 4), 1), ((5, 6, 2, 4, 3), -1)):
+        drawn = bank.draw(shape, 1.0, generator)
+        assert drawn is not None and drawn.shape == shape
+        assert (drawn * sign >= 0).all() and drawn.abs().max() <= 5 and drawn.abs().max() > 0
+    assert bank.draw((5, 6, 2, 3, 3), 1.0, generator) is None
+    again = ErrorBank(4)
+    again.restore(bank.tensors())
+    again.add(torch.full((1, 2, 3, 4), 6.0))
+    held = next(iter(again.tensors().values()))
+    assert held[:, 0, 0, 0].tolist() == [5.0, 6.0, 3.0, 4.0]
+
+
+def test_halves_of_clips_are_clips():
+    batch = replace(latents(0), text=torch.randn(4, TEXT), known=torch.tensor([True, False, True, True]))
+    cut = halved(batch)
+    for name in ("latents", "actions", "motion", "terminated"):
+        whole, parts = getattr(batch, name), getattr(cut, name)
+        assert parts.shape == (8, 3, *whole.shape[2:])
+        assert torch.equal(torch.cat([parts[::2], parts[1::2]], 1), whole)
+    assert cut.text is not None and torch.equal(cut.text[::2], cut.text[1::2]) and cut.known is not None
+    assert cut.known.tolist() == [True, True, False, False, True, True, True, True]
+    metrics = dynamics_loss_shapes(DynamicsTraining(halved_share=0.5, image_share=0.0))
+    assert metrics == {(4, 6), (8, 3)}
+
+
+def dynamics_loss_shapes(training: DynamicsTraining) -> set[tuple[int, ...]]:
+    """Shapes (B, T) that the network sees in twenty steps."""
+    dit, seen = tiny_dit(), set()
+
+    def forward(*inputs, **options):
+        seen.add(tuple(inputs[0].shape[:2]))
+        return dit(*inputs, **options)
+
+    for seed in range(20):
+        dynamics_loss(forward, dit, latents(0), training, torch.Generator().manual_seed(seed), ErrorBank())
+    return seen
 
 
 def test_training_learns_the_rule_and_uses_actions(tmp_path):

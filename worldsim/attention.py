@@ -39,11 +39,7 @@ def attend(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None =
     Written out on CPUs, where the fused kernel's backward pass is slower than these products.
     """
     if q_BHSE.is_cuda:
-        lead = q_BHSE.shape[:-3]
-        q, k, v = (x.reshape(-1, *x.shape[-3:]) for x in (q_BHSE, k_BKSE, v_BKSE))
-        if mask is not None:
-            mask = mask.to(q.dtype).expand(*lead, *mask.shape[-3:]).reshape(-1, *mask.shape[-3:])
-        return F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=True).reshape(q_BHSE.shape)
+        return attend_fused(q_BHSE, k_BKSE, v_BKSE, mask)
     kv_heads, (heads, length) = k_BKSE.shape[-3], q_BHSE.shape[-3:-1]
     # Queries that share a key head stand below each other: the keys need not be repeated.
     q = q_BHSE.unflatten(-3, (kv_heads, heads // kv_heads)).flatten(-3, -2)
@@ -54,14 +50,26 @@ def attend(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None =
     return out.unflatten(-2, (heads // kv_heads, length)).flatten(-4, -3)
 
 
+def attend_fused(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``attend`` by PyTorch's fused kernels: FlashAttention without a mask, the memory-efficient one with one."""
+    # Neither takes grouped queries together with a mask.
+    group = q_BHSE.shape[-3] // k_BKSE.shape[-3]
+    lead = q_BHSE.shape[:-3]
+    q, k, v = (x.reshape(-1, *x.shape[-3:]) for x in (q_BHSE, k_BKSE, v_BKSE))
+    k, v = (x if group == 1 else x.repeat_interleave(group, 1) for x in (k, v))
+    if mask is not None:
+        mask = mask.to(q.dtype).expand(*lead, *mask.shape[-3:]).reshape(-1, *mask.shape[-3:])
+    return F.scaled_dot_product_attention(q, k, v, mask).reshape(q_BHSE.shape)
+
+
 class SpatialAttention(nn.Module):
     """Full attention among the tokens of one latent frame; 2-D rotary positions, registers unrotated."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.qkv = TokenLinear(width, 3 * width, bias=False)
+        self.out = TokenLinear(width, width, bias=False)
         self.q_norm = nn.RMSNorm(width // heads)
         self.k_norm = nn.RMSNorm(width // heads)
 
@@ -79,9 +87,9 @@ class TemporalAttention(nn.Module):
         super().__init__()
         self.heads, self.kv_heads = heads, kv_heads
         head = width // heads
-        self.q = nn.Linear(width, width, bias=False)
-        self.kv = nn.Linear(width, 2 * kv_heads * head, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.q = TokenLinear(width, width, bias=False)
+        self.kv = TokenLinear(width, 2 * kv_heads * head, bias=False)
+        self.out = TokenLinear(width, width, bias=False)
         self.q_norm = nn.RMSNorm(head)
         self.k_norm = nn.RMSNorm(head)
 
@@ -105,7 +113,7 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, 2 * hidden, bias=False)
+        self.up = TokenLinear(width, 2 * hidden, bias=False)
         self.down = TokenLinear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import training_step
-from worldsim.training import Ema, split_optimizers
+from worldsim.training import Ema, descend, split_optimizers
 
 UNTIMED = 2
 
@@ -107,10 +107,7 @@ def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, st
         for parameter in dit.parameters():
             parameter.grad = torch.zeros_like(parameter)
         begun = time.perf_counter()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        ema.update(dit, step)
+        descend(dit, optimizers, ema, step)
         synchronise(batch.latents.device)
         optimizing.append(time.perf_counter() - begun)
     return statistics.median(whole[UNTIMED:]), statistics.median(optimizing[UNTIMED:])

@@ -4,7 +4,7 @@ score, shortcut steps, heads.
 B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -68,6 +68,7 @@ class DynamicsTraining:
     ``rare_weight``: for small things on a still ground, a ball say: 0 counts all latent cells alike, 1 gives half of
     the weight to cells by how far they are from the batch's mean latent, now or a frame before. The energy score
     pulls at every cell alike, however small its error: without it, training mostly polishes a ground that is right.
+    ``halved_share``: of the steps, whose clips are cut into halves, twice as many of half the length.
     ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at
     a half it makes a step a third longer.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
@@ -91,6 +92,7 @@ class DynamicsTraining:
     twin_noises: bool = False
     repulsion: float = 1.0
     rare_weight: float = 0.0
+    halved_share: float = 0.0
     rollout_share: float = 0.0
     rollout_frames: int = 16
     image_share: float = 0.05
@@ -111,7 +113,7 @@ class DynamicsTraining:
             positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
             shares=(
                 "cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share",
-                "repulsion", "rare_weight", "rollout_share", "image_share", "shortcut_share",
+                "repulsion", "rare_weight", "halved_share", "rollout_share", "image_share", "shortcut_share",
             ),
         )  # fmt: skip
 
@@ -119,31 +121,59 @@ class DynamicsTraining:
 class ErrorBank:
     """Recent prediction errors, to be added to the context: the model learns to live with its own mistakes.
 
-    Source: error injection as in LongLive and Matrix-Game 3. Held in memory only; a resumed run refills it at once.
+    Source: error injection as in LongLive and Matrix-Game 3. Latents of each shape have a ring of their own.
     """
 
     def __init__(self, capacity: int = 512) -> None:
         self.capacity = capacity
-        self.errors: Tensor | None = None
-        self.filled = 0
+        self._rings: dict[tuple[int, ...], Tensor] = {}
+        self._filled: dict[tuple[int, ...], int] = {}
 
     def add(self, errors_ACHW: Tensor) -> None:
         """Keep the newest errors, overwriting the oldest."""
-        if self.errors is None or self.errors.shape[1:] != errors_ACHW.shape[1:]:
-            self.errors, self.filled = errors_ACHW.new_zeros(self.capacity, *errors_ACHW.shape[1:]), 0
+        shape = tuple(errors_ACHW.shape[1:])
+        ring = self._rings.setdefault(shape, errors_ACHW.new_zeros(self.capacity, *shape))
         for error in errors_ACHW:
-            self.errors[self.filled % self.capacity] = error
-            self.filled += 1
+            filled = self._filled.get(shape, 0)
+            ring[filled % self.capacity] = error
+            self._filled[shape] = filled + 1
 
     def draw(self, shape: tuple[int, ...], probability: float, generator: torch.Generator) -> Tensor | None:
-        """Random errors (B, T, C, H, W), scaled by +-(0 to 1), zero with probability 1 - ``probability`` per row."""
-        if self.errors is None or self.filled < self.capacity or self.errors.shape[1:] != shape[2:]:
+        """Random errors (B, T, C, H, W), scaled by +-(0 to 1), zero with probability 1 - ``probability`` per row.
+
+        None until there are as many of that shape as are kept.
+        """
+        if self._filled.get(shape[2:], 0) < self.capacity:
             return None
         device = generator.device
         index = torch.randint(0, self.capacity, shape[:2], generator=generator, device=device)
         scale = torch.rand(shape[0], 1, 1, 1, 1, generator=generator, device=device)
         scale = scale * (torch.rand(scale.shape, generator=generator, device=device) < probability)
-        return self.errors[index] * scale
+        return self._rings[shape[2:]][index] * scale
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All there is to save, by name."""
+        rings = enumerate(self._rings.items())
+        return {f"{i}/{self._filled[shape]}": ring for i, (shape, ring) in rings}
+
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
+        """Take back what ``tensors`` gave."""
+        for name, ring in tensors.items():
+            shape = tuple(ring.shape[1:])
+            self._rings[shape], self._filled[shape] = ring.to(device), int(name.split("/")[1])
+
+
+def halved(batch: LatentBatch) -> LatentBatch:
+    """Twice as many clips (2 B, T / 2): each one's first half, then its second, whose past is gone."""
+    half = batch.latents.shape[1] // 2
+    moving = (batch.latents, batch.actions, batch.motion, batch.terminated)
+
+    def cut(value: Tensor) -> Tensor:
+        if any(value is each for each in moving):
+            return value[:, : 2 * half].unflatten(1, (2, half)).flatten(0, 1)
+        return value.repeat_interleave(2, 0)
+
+    return batch.mapped(cut)
 
 
 def rarity(latents: Tensor) -> Tensor:
@@ -233,6 +263,9 @@ def dynamics_loss(
     if training.twin_noises:
         half = max(1, len(batch.latents) // 2)
         batch = batch.mapped(lambda value: value[:half])
+    if training.halved_share and batch.latents.shape[1] > 3:
+        drawn = torch.rand((), generator=generator, device=generator.device)
+        batch = halved(batch) if float(drawn) < training.halved_share else batch
     data = batch.latents
     (b, t), device = data.shape[:2], generator.device
     actions, present, text = conditions(batch, training, generator)

@@ -21,6 +21,7 @@ from worldsim.training import (
     descend,
     finite,
     learning_rate_factor,
+    load_more,
     load_training,
     run_steps,
     save_training,
@@ -136,11 +137,11 @@ def train_dynamics(
     validation = validation.to(torch.device(device))
     optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
     ema = Ema(dit, training.ema)
-    first = 0
-    if (folder / "state.safetensors").exists():
-        first = load_training(folder / "state.safetensors", dit, ema, optimizers)
+    first, bank, state = 0, ErrorBank(), folder / "state.safetensors"
+    if state.exists():
+        first = load_training(state, dit, ema, optimizers)
+        bank.restore(load_more(state), device)
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
-    bank = ErrorBank()
 
     def learn(step: int) -> dict[str, float]:
         batch = batches(step).to(torch.device(device))
@@ -151,7 +152,7 @@ def train_dynamics(
             return validate(dit, validation)
 
     def save(step: int) -> None:
-        save_training(folder / "state.safetensors", step, dit, ema, optimizers)
+        save_training(state, step, dit, ema, optimizers, bank.tensors())
         with ema.averaged(dit):
             save_dit(folder / "dit.safetensors", dit, about)
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -144,12 +144,18 @@ def descend(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], ema:
 
 
 def save_training(
-    path: Path, step: int, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]
+    path: Path,
+    step: int,
+    module: nn.Module,
+    ema: Ema | None,
+    optimizers: list[torch.optim.Optimizer],
+    more: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write everything that resuming needs to one safetensors file."""
+    """Write everything that resuming needs to one safetensors file; ``more`` is what ``load_more`` gives back."""
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
     if ema is not None:
         tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
+    tensors |= {f"more/{n}": t for n, t in (more or {}).items()}
     for i, optimizer in enumerate(optimizers):
         for key, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer{i}/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
@@ -187,6 +193,12 @@ def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: li
                 if value.shape == parameter.shape:
                     values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     return int(metadata["step"])
+
+
+def load_more(path: Path) -> dict[str, Tensor]:
+    """What a training keeps beside weights and optimizers."""
+    tensors, _ = load_tensors(path)
+    return {n.removeprefix("more/"): t for n, t in tensors.items() if n.startswith("more/")}
 
 
 def finite(loss: Tensor, step: int) -> float:
