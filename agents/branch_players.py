@@ -104,4 +104,4 @@ class _Seat:
         return sample_minecraft(self.world.spec, rng)
 
     def idle(self) -> Actions:
-        return self.world.spec.noop()
+        return self.world.spec.idle()

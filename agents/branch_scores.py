@@ -14,7 +14,7 @@ from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
 from worldsim.agents.measures import psnr
 from worldsim.branching import Tree
-from worldsim.datasets.task_facts import FactsFollower
+from worldsim.datasets.task_facts import FactsFollower, points_facts
 from worldsim.envs.engine_env import relative_pose
 from worldsim.envs.tasks import GOAL, Referee
 
@@ -38,7 +38,7 @@ def score_branches(tree: Tree, truth: Truth, chunk: int, *, task: str | None = N
         tree: dreamed.
         truth: played; frames as many as the tree's.
         chunk: frames per step, r.
-        task: what the engine's play is rewarded for; default: explore.
+        task: what the engine's play is rewarded for; default: see ``engine_reward``.
         fps: frames a second.
     """
     dreamed = np.stack([branch.frames for branch in tree.branches])
@@ -81,23 +81,29 @@ def score_branches(tree: Tree, truth: Truth, chunk: int, *, task: str | None = N
 def engine_reward(past: Film, film: Film, chunk: int, *, task: str | None, fps: float) -> float | None:
     """What a film earned after its past, up to its end, judged by what the engine told of each frame.
 
-    None for a text goal, of which engines know nothing; the engine's own rewards where it tells no positions.
+    Without a task, metres explored; or the engine's own rewards where it tells no positions. Such an engine knows
+    nothing else but points: a task that is a function is judged with poses of 0, and for all others, as for text goals
+    anywhere, the answer is None.
     """
     if task is not None and task.startswith(GOAL):
         return None
     pose = pose_from(past, film)
-    if pose is None or not past.infos:
-        return _round(film.rewards.sum(dtype=np.float64))
-    referee, follower, earned = Referee(task or "explore", chunk / fps), FactsFollower(past.infos[-1]), 0.0
-    for at in range(0, len(film.frames), chunk):
-        part, before = slice(at, at + chunk), follower.facts
-        after = follower.advance(film.infos[part])
+    follower = None if pose is None or not past.infos else FactsFollower(past.infos[-1])
+    if follower is None and (task is None or ":" not in task):
+        return _round(film.rewards.sum(dtype=np.float64)) if task in (None, "points") else None
+    poses = np.zeros((len(film.frames), 5), np.float32) if pose is None else pose
+    referee, earned = Referee(task or "explore", chunk / fps), 0.0
+    before = points_facts(np.zeros(chunk, np.float32)) if follower is None else follower.facts
+    for at in range(0, len(film.frames) if film.ended is None else film.ended, chunk):
+        part = slice(at, at + chunk)
+        after = points_facts(film.rewards[part]) if follower is None else follower.advance(film.infos[part])
         rewards, ends = referee.judge(
-            before, after, film.frames[None, part], film.actions[None, part], pose[None, part][:, -1]
+            before, after, film.frames[None, part], film.actions[None, part], poses[None, part][:, -1]
         )
         earned += float(rewards[0])
         if ends[0]:
             break
+        before = after
     return _round(earned)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecTransposeImage, is_vecenv_wrapped
 
@@ -34,6 +35,8 @@ from worldsim.datasets.video import write_video
 from worldsim.errors import UserError
 
 STATE = "state.safetensors"
+# As stable-baselines3 names them.
+STEPS_COLUMN, EVALUATIONS = "time/total_timesteps", "evaluations.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +99,17 @@ def learn(
         progress: called with the steps done.
 
     Raises:
-        UserError: the policy to start from does not fit.
+        UserError: the policy to start from does not fit, or ``folder`` holds a run of another task or environment.
     """
     at = _steps_done(folder)
     given = folder / FILE if at else initial
     before = None if given is None else load_policy(given)
     if before is not None:
         net = before.net
+    if at and before is not None:
+        for name in ("task", "env"):
+            if before.about.get(name) != about.get(name):
+                raise UserError(f"{folder} began with {name} {before.about.get(name)!r}, not {about.get(name)!r}")
     envs = VecFrameStack(envs, net.stack)
     # A resumed run goes on with other draws than those it began with.
     model = PPO(
@@ -111,7 +118,8 @@ def learn(
         clip_range=training.clip, ent_coef=training.entropy, vf_coef=training.value, max_grad_norm=training.gradient,
         target_kl=training.target_kl or None, policy_kwargs=policy_settings(net), device="cpu",
     )  # fmt: skip
-    model.set_logger(configure(str(folder), _outputs()))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.set_logger(Logger(str(folder), _outputs(folder, at)))
     if at:
         _restore(folder / STATE, model)
     elif before is not None:
@@ -124,10 +132,13 @@ def learn(
         seen: VecEnv = VecMonitor(VecFrameStack(eval_envs, net.stack))
         if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
             seen = VecTransposeImage(seen)
-        evaluation = EvalCallback(
+        evaluation = _Evaluation(
             seen, callback_on_new_best=best, n_eval_episodes=schedule.eval_episodes, eval_freq=every,
             log_path=str(folder), deterministic=False, verbose=0, warn=False,
         )  # fmt: skip
+        evaluation.seed = seed
+        if at:
+            evaluation.resume(folder, at)
         callbacks.append(evaluation)
     if watched is not None and schedule.video_every:
         callbacks.append(_Videos(save, watched, schedule.video_every, fps))
@@ -138,12 +149,33 @@ def learn(
     return model
 
 
-def _outputs() -> list[str]:
+def _outputs(folder: Path, steps: int) -> list[KVWriter]:
+    table = _Table(folder / "progress.csv", steps)
     try:
         import tensorboard  # noqa: F401
     except ImportError:
-        return ["csv"]
-    return ["csv", "tensorboard"]
+        return [table]
+    return [table, TensorBoardOutputFormat(str(folder))]
+
+
+class _Table(CSVOutputFormat):
+    """Goes on after the rows of the first ``steps`` steps, which the class behind it would throw away."""
+
+    def __init__(self, path: Path, steps: int):
+        lines = path.read_text().splitlines() if steps and path.is_file() else []
+        super().__init__(str(path))
+        if not lines:
+            return
+        self.keys = lines[0].split(",")
+        at = self.keys.index(STEPS_COLUMN)
+        self.file.write(f"{lines[0]}\n")
+        for line in lines[1:]:
+            # Plain numbers: no comma is part of one. Where the run was killed while it wrote, there may be none.
+            told = "".join(line.split(",")[at : at + 1])
+            # Steps after the checkpoint's are taken again.
+            if told.isdigit() and int(told) <= steps:
+                self.file.write(f"{line}\n")
+        self.file.flush()
 
 
 def _steps_done(folder: Path) -> int:
@@ -208,6 +240,35 @@ class _Saver(BaseCallback):
         self._saved = steps
 
 
+class _Evaluation(EvalCallback):
+    """Every evaluation begins from the same starts, which ``seed`` decides."""
+
+    seed = 0
+
+    def _on_step(self) -> bool:
+        if self.n_calls % self.eval_freq == 0:
+            self.eval_env.seed(self.seed)
+        return super()._on_step()
+
+    def resume(self, folder: Path, steps: int) -> None:
+        """Go on after the evaluations of the first ``steps`` steps, and replace the best policy by a better one only.
+
+        Raises:
+            UserError: evaluations had another number of episodes.
+        """
+        if (folder / "best" / FILE).is_file():
+            self.best_mean_reward = float(load_tensors(folder / "best" / FILE)[1]["about"]["evaluation"])
+        if not (folder / EVALUATIONS).is_file():
+            return
+        with np.load(folder / EVALUATIONS) as told:
+            kept = {name: values[told["timesteps"] <= steps].tolist() for name, values in told.items()}
+        for episodes in kept["results"]:
+            if len(episodes) != self.n_eval_episodes:
+                raise UserError(f"{folder} was evaluated over {len(episodes)} episodes, not {self.n_eval_episodes}")
+        self.evaluations_timesteps, self.evaluations_results = kept["timesteps"], kept["results"]
+        self.evaluations_length, self.evaluations_successes = kept["ep_lengths"], kept.get("successes", [])
+
+
 class _Best(BaseCallback):
     """Keeps the policy that did best in evaluation."""
 
@@ -244,7 +305,9 @@ class _Videos(BaseCallback):
         self._next = (self.num_timesteps // self.every + 1) * self.every
         env = self.make()
         try:
-            played = play_episode(env, TrainedPlayer(env, str(self.folder / FILE)), self.num_timesteps, keep=True)
+            # Making a policy and playing draw from torch's own generator, as learning does.
+            with torch.random.fork_rng(devices=()):
+                played = play_episode(env, TrainedPlayer(env, str(self.folder / FILE)), self.num_timesteps, keep=True)
         finally:
             env.close()
         assert played.frames is not None

@@ -16,6 +16,8 @@ from worldsim.envs.world_env import WorldSimEnv
 from worldsim.envs.world_vector_env import WorldSimVectorEnv
 
 Progress = Callable[[], None]
+# Steps after which the neighbours of row 0 begin anew.
+RENEWED_EVERY = 37
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,14 @@ class Trajectory:
 
 
 def dream(world: str, steps: int, rows: int = 1, progress: Progress = lambda: None) -> Trajectory:
-    """Row 0 of ``rows`` rows under random actions; the other rows have other seeds and actions."""
-    # Episodes that end begin anew in the same step, so that the neighbours reset now and then.
-    envs: Any = WorldSimEnv(world) if rows == 1 else WorldSimVectorEnv(rows, world, autoreset_mode="SameStep")
+    """Row 0 of ``rows`` rows under random actions; the others have other seeds and actions, and reset now and then."""
+    envs: Any = WorldSimEnv(world) if rows == 1 else WorldSimVectorEnv(rows, world, autoreset_mode="Disabled")
     mine, others = (copy.deepcopy(envs.action_space if rows == 1 else envs.single_action_space) for _ in range(2))
     mine.seed(0)
     others.seed(1)
     envs.reset(seed=0)
     kept: list[tuple[Any, ...]] = []
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         action = mine.sample()
         if rows > 1:
             action = np.stack([action, *(others.sample() for _ in range(rows - 1))])
@@ -45,8 +46,10 @@ def dream(world: str, steps: int, rows: int = 1, progress: Progress = lambda: No
         state = envs.current()
         first = (lambda value: value) if rows == 1 else (lambda value: value[0])
         kept.append((state.latent[0].numpy().copy(), first(info["pose"]), first(reward), first(obs)))
-        if rows == 1 and (terminated or truncated):
-            envs.reset()
+        over = np.atleast_1d(terminated | truncated)
+        over[1:] |= step % RENEWED_EVERY == 0
+        if over.any():
+            envs.reset(options=None if rows == 1 else {"reset_mask": over})
         progress()
     latents, poses, rewards, frames = (np.stack(values) for values in zip(*kept, strict=True))
     return Trajectory(latents, poses, rewards, frames)
@@ -56,6 +59,7 @@ def compare(a: Trajectory, b: Trajectory) -> dict[str, Any]:
     """Greatest differences over all steps, and the first step that differs at all (None: none does)."""
     grey = np.abs(a.frames.astype(int) - b.frames)
     different = (a.latents != b.latents).any((1, 2, 3)) | (grey > 0).any((1, 2, 3)) | (a.poses != b.poses).any(1)
+    different |= a.rewards != b.rewards
     return {
         "steps": len(different),
         "latents": float(np.abs(a.latents - b.latents).max()),

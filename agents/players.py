@@ -59,7 +59,7 @@ class IdlePlayer:
     def __init__(self, env: Env):
         actions = getattr(env.unwrapped, "actions", None)
         # Elsewhere, as in Atari's games, the first option is the one that does nothing.
-        self._action = 0 if actions is None else actions.nearest(actions.spec.noop())
+        self._action = 0 if actions is None else actions.nearest(actions.spec.idle())
 
     def reset(self, seed: int, info: Mapping[str, Any]) -> None:
         """Begin an episode."""

@@ -67,9 +67,10 @@ class Idle:
 
 def sample_minecraft(spec: ActionSpec, rng: np.random.Generator) -> Action:
     """A random action of a game with (some of) Minecraft's keys; menus are left alone. Other keys: one or none."""
-    vector = spec.noop()
+    vector = spec.idle()
     known = {key for choice in CHOICES for key in choice}
     if spec.keys and not known & set(spec.keys) and rng.random() < 0.8:
+        vector = spec.noop()
         vector[rng.integers(len(spec.keys))] = 1
     for choice in CHOICES:
         keys = [key for key in choice if key in spec.keys]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.episode import Episode
-from worldsim.facts import Facts
+from worldsim.facts import LEARNED, Facts
 
 # A trunk counts as looked at within so many degrees of the middle of the view.
 TREE_DEGREES = 10.0
@@ -91,6 +91,13 @@ class FactsFollower:
         }
         arrays = {name: np.array([value], np.float32) for name, value in numbers.items()}
         return Facts(position=position[None].astype(np.float32), **arrays)
+
+
+def points_facts(rewards: NDArray[np.float32]) -> Facts:
+    """Facts (1,) after a chunk of a game that tells nothing but its rewards (r,)."""
+    none = np.zeros(1, np.float32)
+    told = {name: _points(sign * rewards, 2, len(rewards))[1:] for name, sign in (("won", 1), ("lost", -1))}
+    return Facts(position=np.zeros((1, 3), np.float32), furthest=none, **{name: none for name in LEARNED} | told)
 
 
 def _horizontal(position: NDArray[np.float64]) -> NDArray[np.float64]:

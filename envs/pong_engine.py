@@ -14,9 +14,9 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from worldsim.datasets.task_facts import points_facts
 from worldsim.envs.tasks import Referee, TaskLike
 from worldsim.errors import UserError
-from worldsim.facts import LEARNED, Facts
 
 SIZE, FRAMESKIP = 80, 4
 FPS = 60 // FRAMESKIP
@@ -33,10 +33,13 @@ WARM_UP = (16, 120)
 
 @dataclass(frozen=True)
 class PongMoment:
-    """A clone of the console with the picture it shows; it can be restored any number of times."""
+    """A clone of the console with the picture it shows, and whether the game was over; it can be restored any number
+    of times.
+    """
 
     state: Any
     frame: NDArray[np.uint8]
+    ended: bool
 
 
 def positions(memory: NDArray[np.uint8]) -> dict[str, float | bool]:
@@ -91,6 +94,7 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         self._frame: NDArray[np.uint8] | None = None
+        self._ended = False
 
     def get_action_meanings(self) -> list[str]:
         """Names of the actions."""
@@ -107,38 +111,38 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
             if self.np_random.random() < 0.2:
                 action = int(self.np_random.integers(len(ACTIONS)))
             picture = self._console.step(self._codes[action])[0]
-        self._frame = court(picture)
+        self._frame, self._ended = court(picture), False
         return self._frame.copy(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
         """Four frames of the console.
 
         Raises:
-            ResetNeeded: there was no reset.
+            ResetNeeded: there was no reset, or the episode is over.
             UserError: the action is not 0, 1 or 2.
         """
-        if self._frame is None:
-            raise ResetNeeded("there is no episode yet: call reset() first")
+        if self._frame is None or self._ended:
+            raise ResetNeeded("there is no episode, or it is over: call reset() before step()")
         if not self.action_space.contains(action):
             raise UserError(f"an action must be 0, 1 or 2, got {action!r}")
         picture, points, terminated, _, _ = self._console.step(self._codes[int(action)])
         self._frame = court(picture)
         held = np.eye(len(ACTIONS), dtype=np.float32)[None, None, int(action)]
-        rewards, ends = self.referee.judge(
-            _facts(0), _facts(float(points)), self._frame[None, None], held, np.zeros((1, 5), np.float32)
-        )
-        return self._frame.copy(), float(rewards[0]), bool(terminated or ends[0]), False, self._info()
+        before, after = (points_facts(np.array([told], np.float32)) for told in (0, points))
+        rewards, ends = self.referee.judge(before, after, self._frame[None, None], held, np.zeros((1, 5), np.float32))
+        self._ended = bool(terminated or ends[0])
+        return self._frame.copy(), float(rewards[0]), self._ended, False, self._info()
 
     def clone_state(self, include_rng: bool = True) -> PongMoment:
         """A clone of the console, by the name that ALE's own environments have for it."""
         if self._frame is None:
             raise ResetNeeded("there is no episode yet: call reset() first")
-        return PongMoment(self._console.ale.cloneState(include_rng=include_rng), self._frame.copy())
+        return PongMoment(self._console.ale.cloneState(include_rng=include_rng), self._frame.copy(), self._ended)
 
     def restore_state(self, moment: PongMoment) -> tuple[NDArray[np.uint8], dict[str, Any]]:
         """Go back to a moment of this or another emulator; the same actions then show the same pictures."""
         self._console.ale.restoreState(moment.state)
-        self._frame = moment.frame.copy()
+        self._frame, self._ended = moment.frame.copy(), moment.ended
         return self._frame.copy(), self._info()
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -151,13 +155,6 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
 
     def _info(self) -> dict[str, Any]:
         return dict(positions(self._console.ale.getRAM()))
-
-
-def _facts(points: float) -> Facts:
-    """All that the console tells about a step: the points."""
-    none = np.zeros(1, np.float32)
-    told = {"won": np.array([max(points, 0)], np.float32), "lost": np.array([max(-points, 0)], np.float32)}
-    return Facts(position=np.zeros((1, 3), np.float32), furthest=none, **{name: none for name in LEARNED} | told)
 
 
 def court(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ class Snapshot:
         state: the world's state, one row.
         frames: uint8 (r, H, W, 3), the frames shown last.
         elapsed: steps since the episode began.
-        ended: whether the episode has terminated.
+        ended: whether the episode is over, terminated or truncated.
         start: number of the start clip, -1 for none.
         rng: state of the environment's random generator.
         world: fingerprint of the weights that it belongs to.

@@ -127,13 +127,27 @@ class DreamTask:
         return None if self.referee is None else world_facts(self.world, state)
 
     def judge(
-        self, before: Facts | None, state: WorldState, out: Step, actions: NDArray[np.float32]
+        self,
+        before: Facts | None,
+        state: WorldState,
+        out: Step,
+        actions: NDArray[np.float32],
+        rows: NDArray[np.bool_] | None = None,
     ) -> tuple[Rewards, Ends]:
-        """Rewards and ends (B,) of a step that led to ``state``; ``actions`` are (B, r, A)."""
+        """Rewards and ends (B,) of a step that led to ``state``; ``actions`` are (B, r, A).
+
+        A task's function is told of ``rows`` (bool (B,)) alone, for it may count; the others get 0 from it and no end.
+        """
+        nothing = np.zeros(state.batch, np.bool_)
         if self.referee is not None:
             assert before is not None
-            return self.referee.judge(before, world_facts(self.world, state), out.frames, actions, out.pose)
-        nothing = np.zeros(state.batch, np.bool_)
+            part = ~nothing if rows is None else rows
+            after = world_facts(self.world, state).rows(part)
+            rewards, ends = np.zeros(state.batch, np.float32), nothing
+            rewards[part], ends[part] = self.referee.judge(
+                before.rows(part), after, out.frames[part], actions[part], out.pose[part]
+            )
+            return rewards, ends
         if self.goal is None:
             return out.reward, nothing
         heads = self.world.fact_heads

@@ -150,7 +150,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         self._alone = True
         self._frames = out.frames
         self._elapsed += 1
-        judged, ends = self.task.judge(before, self._state, out, held)
+        judged, ends = self.task.judge(before, self._state, out, held, ~renewed)
         rewards, terminations = judged.astype(np.float64), ends | (out.termination > TERMINATION_THRESHOLD)
         truncations = np.zeros(self.num_envs, np.bool_)
         if self.max_episode_steps is not None:

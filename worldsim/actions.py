@@ -33,8 +33,16 @@ class ActionSpec:
         return len(self.keys) + (2 if self.camera else 0)
 
     def noop(self) -> NDArray[np.float32]:
-        """The action (A,) that does nothing."""
+        """The action (A,) without any key."""
         return np.zeros(self.size, np.float32)
+
+    def idle(self) -> NDArray[np.float32]:
+        """The action (A,) that does nothing: no key, or the key that games of one key at a time have for it."""
+        vector = self.noop()
+        for number, key in enumerate(self.keys):
+            if key.lower() in ("noop", "nop"):
+                vector[number] = 1
+        return vector
 
     def vector(self, action: Mapping[str, Any]) -> NDArray[np.float32]:
         """Turn ``{"forward": 1, "camera": (pitch, yaw)}`` into a vector (A,); keys left out are 0.

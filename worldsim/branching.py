@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.actions import ActionSpec
 from worldsim.branch_tree import Actions, Node
 from worldsim.state import WorldState
 
@@ -187,7 +186,7 @@ class _Garden:
         """Go on to the end of the longest future, doing nothing."""
         while len(leaf.frames) < chunks:
             missing = self.world.chunk - len(leaf.waiting)
-            leaf = self.step(replace(leaf, waiting=(*leaf.waiting, *[_nothing(self.world.spec)] * missing)))
+            leaf = self.step(replace(leaf, waiting=(*leaf.waiting, *[self.world.spec.idle()] * missing)))
         return Branch(
             name=", ".join(self.stretches[i].name for i in leaf.path),
             actions=np.stack(leaf.actions),
@@ -210,15 +209,6 @@ class _Fixed:
     def choose(self, state: WorldState, frame: NDArray[np.uint8] | None, count: int) -> Actions:
         chosen, self._left = self._left[:count], self._left[count:]
         return chosen
-
-
-def _nothing(spec: ActionSpec) -> Actions:
-    """No key, or the key that games of one key at a time have for it."""
-    vector = spec.noop()
-    for number, key in enumerate(spec.keys):
-        if key.lower() in ("noop", "nop"):
-            vector[number] = 1
-    return vector
 
 
 def past_of(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldState, NDArray[np.uint8] | None]:

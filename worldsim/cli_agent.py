@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from worldsim.cli_config import build, compose_config, required, run_folder, several
+from worldsim.cli_config import build, compose_config, plain, required, run_folder, several
 from worldsim.cli_train import existing, use_threads
 from worldsim.errors import UserError
 
@@ -248,8 +248,10 @@ def _task_of(config: DictConfig, policy: str) -> None:
 
 
 def _about(config: DictConfig, env: str) -> dict[str, Any]:
-    told = ("task", "algo", "world", "sampling_steps", "seed")
-    return {name: config[name] for name in told} | {"env": env}
+    """What goes into a policy's file: what it was trained for, in and with."""
+    told = ("task", "algo", "world", "sampling_steps", "min_trust", "initial", "store", "seed")
+    settings = plain(config.cloning if config.algo == "bc" else config.training)
+    return {name: config[name] for name in told} | {"env": env, "training": settings}
 
 
 def _fps(env: Any) -> float:

@@ -80,7 +80,7 @@ def _player(name: str, game: "WorldGame", seed: int) -> "Choose":
 
     def choose(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         chosen = player.choose(game.state, frame, game.chunk)
-        idle = np.repeat(game.world.spec.noop()[None], game.chunk - len(chosen), 0)
+        idle = np.repeat(game.world.spec.idle()[None], game.chunk - len(chosen), 0)
         return np.concatenate([chosen, idle])
 
     return choose

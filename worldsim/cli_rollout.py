@@ -37,6 +37,8 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.envs.tasks import DreamTask
 
     world, starts = resolve(config.world, None)
+    if config.task is None and _counts_points(world):
+        config.task = "points"
     judge = DreamTask(world, config.task)
     nodes = _nodes(config, world, judge)
     past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
@@ -63,6 +65,14 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         truth=films,
     )  # fmt: skip
     _tell(summary, folder)
+
+
+def _counts_points(world: "WorldModel") -> bool:
+    """Whether a world is of a game that counts points: there, no motion head tells metres."""
+    from worldsim.tasks import find_task
+
+    known = world.fact_heads.config.known if world.fact_heads else ()
+    return set(find_task("points").needs) <= set(known)
 
 
 def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:

@@ -44,6 +44,6 @@ class Facts:
         place = dict(zip("xyz", self.position[index].tolist(), strict=True))
         return place | {f.name: float(getattr(self, f.name)[index]) for f in fields(self) if f.name != "position"}
 
-    def rows(self, part: slice) -> "Facts":
+    def rows(self, part: slice | NDArray[np.bool_]) -> "Facts":
         """The facts of some rows."""
         return Facts(**{f.name: getattr(self, f.name)[part] for f in fields(self)})
