@@ -1,6 +1,8 @@
 """Learning agents: the loop learns, resumes and keeps its policies without pickle; players and their returns."""
 
+import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -8,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
 
 from tests.test_engine_env import engine
 from tests.tiny_world import tiny_starts, tiny_world
-from worldsim.actions import MINECRAFT
+from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.agents.agent_envs import env_id, make_rows
 from worldsim.agents.clone import CloneTraining, Demonstrations, clone, read_demonstrations
 from worldsim.agents.eval_agent import advantage, interquartile_mean, play_episode, play_episodes, summary
@@ -22,7 +24,7 @@ from worldsim.agents.policy_net import FILE, Memory, NetConfig, load_policy, mak
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.datasets.video import read_video
-from worldsim.envs.action_spaces import MultiDiscreteActions
+from worldsim.envs.action_spaces import MultiDiscreteActions, make_actions
 from worldsim.errors import UserError
 
 NET = NetConfig(shrink=4, channels=4, features=32)
@@ -56,13 +58,13 @@ class Bright(gymnasium.Env[Any, Any]):
 gymnasium.register("Bright-v0", lambda **settings: Bright())
 
 
-def train(folder: Path, steps: int, **settings: Any):
+def train(folder: Path, steps: int, *, task: str | None = None, eval_envs: VecEnv | None = None, **often: int):
     envs = make_rows("Bright-v0", 4, steps=20, kwargs={})
-    schedule = Schedule(steps=steps, checkpoint_every=128, eval_every=256, eval_episodes=4, video_every=256)
+    usual = {"checkpoint_every": 128, "eval_every": 256, "eval_episodes": 4, "video_every": 256}
     return learn(
-        envs, folder, PPO, schedule, net=NET, about={"task": None, "env": "Bright-v0"},
-        eval_envs=make_rows("Bright-v0", 1, steps=20, kwargs={}), watched=lambda: gymnasium.make("Bright-v0"),
-        fps=10, **settings,
+        envs, folder, PPO, Schedule(steps=steps, **usual | often), net=NET, about={"task": task, "env": "Bright-v0"},
+        eval_envs=eval_envs or make_rows("Bright-v0", 1, steps=20, kwargs={}),
+        watched=lambda: gymnasium.make("Bright-v0"), fps=10,
     )  # fmt: skip
 
 
@@ -91,6 +93,89 @@ def test_a_resumed_run_has_the_weights_and_the_optimizer_it_stopped_with(tmp_pat
     one, two = before.policy.optimizer.state_dict()["state"], again.policy.optimizer.state_dict()["state"]
     assert set(one) == set(two) and all(torch.equal(one[k]["exp_avg_sq"], two[k]["exp_avg_sq"]) for k in one)
     assert load_policy(tmp_path / FILE).about["steps"] == 256
+
+
+def test_a_resumed_run_keeps_its_history(tmp_path: Path):
+    def rows() -> list[dict[str, str]]:
+        return list(csv.DictReader((tmp_path / "progress.csv").read_text().splitlines()))
+
+    train(tmp_path, 256, eval_every=0, video_every=0)
+    before = rows()
+    # Written after the checkpoint, by a run that was killed: these steps are taken again.
+    lines = (tmp_path / "progress.csv").read_text().splitlines(keepends=True)
+    lines.append(lines[-1].replace(",256", ",9999").replace("256,", "9999,"))
+    (tmp_path / "progress.csv").write_text("".join([*lines, "torn"]))
+    train(tmp_path, 512, eval_every=128, video_every=0)
+    after = rows()
+    assert len(rows()) > len(before) == 2 and "eval/mean_reward" in after[-1].keys() - before[0].keys()
+    for old, new in zip(before, after, strict=False):
+        assert {name: new[name] for name in old} == old
+    steps = [int(row["time/total_timesteps"]) for row in after]
+    assert steps == sorted(steps) and steps[-1] == 512
+    with np.load(tmp_path / "evaluations.npz") as told:
+        first = {name: values.copy() for name, values in told.items()}
+    train(tmp_path, 768, eval_every=128, video_every=0)
+    with np.load(tmp_path / "evaluations.npz") as told:
+        assert told["timesteps"].tolist() == [384, 512, 640, 768] and first["timesteps"].tolist() == [384, 512]
+        for name, values in first.items():
+            np.testing.assert_array_equal(told[name][:2], values)
+        assert load_policy(tmp_path).about["evaluation"] == told["results"].mean(1).max()
+    with pytest.raises(UserError, match="over 4 episodes, not 5"):
+        train(tmp_path, 800, eval_episodes=5)
+    assert [int(row["time/total_timesteps"]) for row in rows()][: len(steps)] == steps
+
+
+def test_after_resuming_only_a_better_policy_becomes_the_best(tmp_path: Path):
+    train(tmp_path, 128, eval_every=128, video_every=0)
+    best, path = load_policy(tmp_path), tmp_path / "best" / FILE
+    for found, kept in ((1e6, True), (-1.0, False)):
+        save_policy(path, best.policy, NET, best.about | {"evaluation": found})
+        written = path.read_bytes()
+        train(tmp_path, load_policy(tmp_path / FILE).about["steps"] + 128, eval_every=128, video_every=0)
+        assert (path.read_bytes() == written) == kept
+
+
+def test_a_run_of_another_task_is_not_resumed(tmp_path: Path):
+    train(tmp_path, 128, eval_every=0, video_every=0)
+    before = (tmp_path / "progress.csv").read_bytes()
+    with pytest.raises(UserError, match="began with task None, not 'points'"):
+        train(tmp_path, 256, task="points")
+    assert (tmp_path / "progress.csv").read_bytes() == before
+
+
+def test_films_change_nothing_about_what_is_learned(tmp_path: Path):
+    filmed = train(tmp_path / "filmed", 384, eval_every=0, video_every=128).policy.state_dict()
+    unseen = train(tmp_path / "unseen", 384, eval_every=0, video_every=0).policy.state_dict()
+    assert list((tmp_path / "filmed" / "videos").iterdir())
+    assert all(torch.equal(filmed[name], tensor) for name, tensor in unseen.items())
+
+
+class Beginnings(VecEnvWrapper):
+    """Keeps what every episode begins with."""
+
+    def __init__(self, venv: VecEnv):
+        super().__init__(venv)
+        self.seen: list[Any] = []
+
+    def reset(self):
+        self.seen.append(np.copy(self.venv.reset()))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return self.seen[-1]
+
+    def step_wait(self):
+        observations, rewards, dones, infos = self.venv.step_wait()
+        if dones[0]:
+            self.seen.append(np.copy(observations))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return observations, rewards, dones, infos
+
+
+def test_every_evaluation_begins_from_the_same_starts(tmp_path: Path):
+    starts = Beginnings(make_rows("Bright-v0", 1, steps=20, kwargs={}))
+    train(tmp_path, 384, eval_envs=starts, eval_every=128, video_every=0)
+    # After each of the four episodes a further one begins.
+    first, *others = np.split(np.stack(starts.seen), 3)
+    assert len(first) == 5 and len(np.unique(first, axis=0)) > 1
+    for other in others:
+        np.testing.assert_array_equal(other, first)
 
 
 def test_rows_of_a_dream_end_as_stable_baselines3_expects():
@@ -139,6 +224,12 @@ def test_players_play_the_engine_and_their_seed_decides(name: str):
     assert one.total == two.total and one.steps == 12 and one.ended == "truncated"
     assert one.frames is not None and one.frames.shape == (26, 80, 144, 3)
     assert (name != "noop") or one.total == 0
+
+
+def test_in_a_game_of_one_key_at_a_time_doing_nothing_is_a_key_too():
+    actions = make_actions(ActionSpec(keys=("up", "noop", "down"), camera=False))
+    env: Any = SimpleNamespace(unwrapped=SimpleNamespace(actions=actions))
+    assert make_player("noop", env).act(np.zeros((8, 8, 3), np.uint8), {}) == 1
 
 
 def test_players_play_the_dream_by_its_own_estimate_of_pose():

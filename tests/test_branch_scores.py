@@ -12,6 +12,7 @@ from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
 from worldsim.branch_tree import nodes_of
 from worldsim.branching import Tree, grow, past_of
+from worldsim.envs.tasks import StepInformation
 
 
 def dreamed() -> Tree:
@@ -106,5 +107,19 @@ def test_the_engine_is_rewarded_by_what_it_tells_until_the_task_ends():
     earned = {task: engine_reward(past, branch, 2, task=task, fps=20) for task in (None, "collect_wood", "survive")}
     assert earned == {None: pytest.approx(10), "collect_wood": 3, "survive": pytest.approx(0.1)}
     assert engine_reward(past, branch, 2, task="goal: a tree", fps=20) is None
-    unposed = replace(branch, pose=None, rewards=np.array([1, 0, 2, 0, 0, -1], np.float32))
-    assert engine_reward(past, unposed, 2, task="points", fps=15) == 2
+
+
+def five_for_a_loss(step: StepInformation) -> tuple[float, bool]:
+    """A task that ends at a point of the opponent's, where nothing is known of poses."""
+    assert not step.pose.any() and step.frames.shape == (2, 2, 2, 3)
+    return step.after["won"] - 5 * step.after["lost"] + float(step.action[0, 0]), step.after["lost"] > 0
+
+
+def test_an_engine_that_tells_points_alone_is_judged_by_them_or_by_a_function():
+    nothing = film(np.zeros((8, 2, 2, 3), np.uint8))
+    actions = np.array([1, 1, 0, 0, 0, 0, 1, 1], np.float32)[:, None]
+    played = replace(nothing, actions=actions, rewards=np.array([1, 0, 2, 0, 0, -1, 1, 0], np.float32))
+    function = "tests.test_branch_scores:five_for_a_loss"
+    tasks = (None, "points", "explore", "survive", function)
+    assert [engine_reward(nothing, played, 2, task=task, fps=15) for task in tasks] == [3, 3, None, None, -2]
+    assert engine_reward(nothing, replace(played, ended=4), 2, task=function, fps=15) == 3

@@ -10,6 +10,7 @@ from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT
 from worldsim.agents.agent_envs import sampled
+from worldsim.agents.policy_net import load_policy
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.governance import read_metadata
 from worldsim.datasets.store import EpisodeStore, split_of
@@ -68,6 +69,9 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     words = ["agent", "train", "task=survive", "world=world", "rows=2", "folder=ppo", "initial=bc", *schedule, *SMALL]
     assert cli.main([*words, "training.rollout=8", "training.batch=16", "training.epochs=1"]) == 0
     assert (home / "ppo" / "best" / "policy.safetensors").exists() and list((home / "ppo" / "videos").iterdir())
+    about = load_policy(home / "ppo").about
+    assert about["initial"] == "bc" and about["training"]["rollout"] == 8
+    assert about["store"] is about["min_trust"] is None and load_policy(home / "bc").about["store"] == "store"
     capsys.readouterr()
     words = [
         "agent",
@@ -90,6 +94,21 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     words = ["agent", "watch", "policy=ppo", "world=world", "sampling_steps=1", "episode=4", "scale=1"]
     assert cli.main([*words, "--out", "w.mp4"]) == 0
     assert "return" in capsys.readouterr().out and read_video(home / "w.mp4").shape[1:] == (HEIGHT, WIDTH, 3)
+
+
+def test_pong_is_learned_in_its_console_and_played_in_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("ale_py")
+    monkeypatch.chdir(tmp_path)
+    pong = ["env=WorldSim-Pong-v0", "episode=6"]
+    words = ["agent", "train", *pong, "in=engine", "rows=2", "folder=ppo", "schedule.steps=16", *SMALL]
+    assert cli.main([*words, "training.rollout=8", "training.batch=16", "training.epochs=1"]) == 0
+    about = load_policy(tmp_path / "ppo").about
+    assert about["env"] == "WorldSim-PongEngine-v0" and about["steps"] == 16
+    words = ["agent", "eval", *pong, "in=both", "policy=ppo", "sampling_steps=1", "episodes=1", "folder=e"]
+    assert cli.main(words) == 0
+    told = json.loads((tmp_path / "e" / "agent.json").read_text())
+    assert {place: found["steps"] for place, found in told["places"].items()} == {"dream": 6, "engine": 6}
+    assert told["gap"] == pytest.approx(told["places"]["dream"]["iqm"] - told["places"]["engine"]["iqm"])
 
 
 def test_agents_dream_in_as_many_steps_as_asked(home: Path):

@@ -14,8 +14,12 @@ from worldsim.agents import engine_replays
 from worldsim.agents.collect import collect
 from worldsim.agents.collect_world import World
 from worldsim.agents.engine_replays import LuantiReplay
+from worldsim.agents.sources_gym import GymSource
 from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.video import read_video
+from worldsim.envs.pong_engine import PongEngine
+
+FOLLOW = "worldsim.envs.pong_tasks:follow_ball"
 
 
 class OtherPlace(FakeEngine):
@@ -78,6 +82,33 @@ def test_a_tree_is_scored_against_the_engine(
     out = capsys.readouterr().out
     assert "in the engine:" in out and "engine against itself 60.0 dB" in out
     assert read_video(tmp_path / "out" / "rollout.mp4").shape[0] == 9 + 8
+
+
+def test_pong_is_scored_against_its_console_by_points_or_by_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("ale_py")
+    monkeypatch.chdir(tmp_path)
+    source: Any = GymSource(env="WorldSim-PongEngine-v0")
+    sizes: dict[str, Any] = {"episodes": 1, "episode_frames": 40, "workers": 0}
+    assert not collect(out=tmp_path / "store", make_env=source, policy="random", progress=False, **sizes).failures
+    store = EpisodeStore(tmp_path / "store")
+    [name] = store
+    played = store.read(name)
+    words = ["rollout", "--world", "pong", "--prefix", f"store:{name}@20", "--actions", "up 4", "--actions", "down 2"]
+    words += ["--against", "engine", "prefix_frames=9"]
+    for task, given in (("points", []), (FOLLOW, [f"task={FOLLOW}"]), ("explore", ["task=explore"])):
+        assert cli.main([*words, *given, "--out", "out"]) == 0
+        told = json.loads((tmp_path / "out" / "divergence.json").read_text())
+        assert told["task"] == task and told["engine"]["floor"]["psnr"] == 60
+        rewards = [branch["engine_reward"] for branch in told["engine"]["branches"]]
+        judged = PongEngine("points" if task == "explore" else task)
+        expected = []
+        for script in ([1, 1, 1, 1], [2, 2, 0, 0]):
+            judged.reset(seed=played.provenance["seed"])
+            # The past: frames 20 to 28.
+            for action in played.actions[:28].argmax(1):
+                judged.step(action)
+            expected.append(pytest.approx(sum(judged.step(action)[1] for action in script), abs=1e-3))
+        assert rewards == ([None, None] if task == "explore" else expected)
 
 
 def test_another_world_is_refused_in_one_line(

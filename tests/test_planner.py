@@ -1,7 +1,11 @@
 """The planner: it earns what it says, more than random players do, and leaves the world it looks into alone."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from tests.tiny_world import tiny_starts, tiny_world
 from worldsim.actions import ActionSpec
@@ -78,6 +82,15 @@ def test_games_with_one_key_at_a_time_are_drawn_one_key_at_a_time():
     drawn = chooser._around(elite)
     assert (drawn[..., : len(chooser.world.spec.keys)].sum(-1) == 1).all()
     assert isinstance(chooser.world.spec, ActionSpec)
+
+
+def test_in_games_of_one_key_at_a_time_players_always_press_one():
+    spec = ActionSpec(keys=("up", "noop", "down"), camera=False)
+    world: Any = SimpleNamespace(spec=spec, chunk=1, config=SimpleNamespace(fps=15, height=16, width=16))
+    state: Any = SimpleNamespace(pose=torch.zeros(1, 5))
+    assert players(world)("noop")().choose(state, None, 2).tolist() == [[0, 1, 0]] * 2
+    played = players(world)("random")().choose(state, None, 300)
+    assert (played.sum(1) == 1).all() and played.any(0).all()
 
 
 def test_impossible_planners_and_players_are_refused():

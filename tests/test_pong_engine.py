@@ -3,6 +3,7 @@
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from worldsim.actions import ActionSpec
@@ -124,6 +125,23 @@ def test_a_function_may_end_the_game():
         if ended:
             return
     pytest.fail("nobody lost")
+
+
+def test_a_game_that_is_over_wants_a_reset():
+    env = PongEngine(task=lambda step: (0.0, bool(step.action[0, 1])))
+    env.reset(seed=3)
+    running = env.clone_state()
+    assert env.step(1)[2]
+    over = env.clone_state()
+    with pytest.raises(ResetNeeded, match="over"):
+        env.step(0)
+    env.restore_state(running)
+    assert not env.step(0)[2]
+    env.restore_state(over)
+    with pytest.raises(ResetNeeded, match="over"):
+        env.step(0)
+    env.reset()
+    assert not env.step(0)[2]
 
 
 def test_errors():

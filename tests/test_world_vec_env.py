@@ -44,6 +44,34 @@ def test_an_ended_row_begins_anew_in_the_same_step():
     assert not venv.step(np.stack([NOOP, NOOP]))[2].any()
 
 
+def test_a_row_that_ends_alone_leaves_the_others_to_go_on():
+    """Terminated, not cut: nothing is bootstrapped from what it showed last."""
+    forward = NOOP + np.eye(1, len(NOOP), dtype=np.int64)[0]
+    task = lambda step: (2.0, bool(step.action[0, 0]))  # noqa: E731 - forward ends an episode
+    venv = make(max_episode_steps=None, task=task)
+    venv.seed(10)
+    venv.reset()
+    rows = [WorldSimEnv(tiny_world(), starts=tiny_starts(), task=task) for _ in range(2)]
+    for i, row in enumerate(rows):
+        row.reset(seed=10 + i)
+    observations: Any
+    observations, rewards, dones, infos = venv.step(np.stack([NOOP, forward]))
+    alone, (last, reward, ended, cut, info) = rows[0].step(NOOP), rows[1].step(forward)
+    assert dones.tolist() == [False, True] and ended and not cut and rewards.tolist() == [2, reward]
+    assert not any(info["TimeLimit.truncated"] for info in infos) and "terminal_observation" not in infos[0]
+    assert np.abs(infos[1]["terminal_observation"].astype(int) - last).max() <= 1
+    np.testing.assert_allclose(infos[1]["pose"], info["pose"], atol=1e-4)
+    np.testing.assert_array_equal(observations[1], rows[1].reset()[0])
+    assert venv.reset_infos[1]["start"] >= 0 and not venv.reset_infos[1]["pose"].any()
+    assert np.abs(observations[0].astype(int) - alone[0]).max() <= 1
+    observations, _, dones, infos = venv.step(np.stack([NOOP, NOOP]))
+    assert not dones.any() and not any("terminal_observation" in info for info in infos)
+    for i, row in enumerate(rows):
+        expected, *_, info = row.step(NOOP)
+        assert np.abs(observations[i].astype(int) - expected).max() <= 1
+        np.testing.assert_allclose(infos[i]["pose"], info["pose"], atol=1e-4)
+
+
 def test_methods_and_attributes_of_rows():
     venv = make(render_mode="rgb_array", max_episode_steps=None)
     venv.reset()

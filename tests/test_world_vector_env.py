@@ -11,6 +11,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
 from tests.tiny_world import HEIGHT, ROUNDING, WIDTH, tiny_starts, tiny_world, trusting_world
+from worldsim.envs.tasks import StepInformation
 from worldsim.envs.world_env import WorldSimEnv
 from worldsim.envs.world_vector_env import WorldSimVectorEnv
 from worldsim.errors import UserError
@@ -164,6 +165,23 @@ def test_rows_begin_anew_one_by_one():
     single = WorldSimEnv(tiny_world(), starts=tiny_starts())
     single.reset(seed=0)
     np.testing.assert_array_equal(single.reset()[0], observations[0])
+
+
+def test_a_task_is_told_only_of_rows_that_really_stepped():
+    judged = 0
+
+    def count(step: StepInformation) -> tuple[float, bool]:
+        nonlocal judged
+        judged += 1
+        return judged, False
+
+    envs = make(max_episode_steps=2, task=count)
+    envs.reset(seed=0)
+    assert envs.step(noops())[1].tolist() == [1, 2, 3]
+    envs.reset(options={"reset_mask": np.array([False, True, False])})
+    assert envs.step(noops())[1].tolist() == [4, 5, 6]
+    # Rows 0 and 2 begin anew, then row 1, then the others again.
+    assert [envs.step(noops())[1].tolist() for _ in range(3)] == [[0, 7, 0], [8, 0, 9], [10, 11, 12]]
 
 
 def test_same_step_autoreset_keeps_the_last_observation():
