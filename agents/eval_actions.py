@@ -14,7 +14,7 @@ from torch import Tensor
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import held, held_rollouts
 from worldsim.agents.eval_statistics import curve, estimate
-from worldsim.agents.measures import turn_evidence, walk_evidence
+from worldsim.agents.measures import WALK, turn_evidence, walk_evidence
 from worldsim.dit import previous_of
 from worldsim.flow import interpolate
 from worldsim.noise import noise
@@ -55,9 +55,10 @@ def sign_evidence(
             if name in ("right", "left"):
                 out[name] += [turn_evidence(list(row)) for row in lasts]
             else:
-                pitches = part.pitch[:, prefix - 1]
+                pitches, step = part.pitch[:, prefix - 1], WALK * world.chunk
                 # From the second chunk on: the first still carries the momentum of the past.
-                out[name] += [walk_evidence(list(r), float(p)) for r, p in zip(lasts[:, 2:], pitches, strict=True)]
+                seen = zip(lasts[:, 2:], pitches, strict=True)
+                out[name] += [walk_evidence(list(row), float(pitch), metres=step) for row, pitch in seen]
         progress("sign tests", at + len(part), len(clips))
     return {name: np.array(values) for name, values in out.items()}
 

@@ -4,9 +4,10 @@ B clips, F frames, H W pixels, A action vector.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from worldsim.datasets.governance import ALL, EpisodeFilter
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.errors import UserError
 
+T = TypeVar("T")
 # Whether a clip of F frames may begin at a frame of an episode.
 Suits = Callable[[Episode], NDArray[np.bool_]]
 # Metres a second, degrees a frame: a player who stands still and looks at one place.
@@ -96,26 +98,33 @@ def draw_clips(
         UserError: nothing suits.
     """
     by_map: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    rng = np.random.default_rng(seed)
     for name in store.names(split):
-        manifest = store.manifest(name)
-        total = int(manifest["frames"])
+        total = int(store.manifest(name)["frames"])
         if total < frames:
             continue
         fits = np.ones(total, bool) if suits is None else np.array(suits(store.read(name)), bool)
         starts = np.flatnonzero(fits[: total - frames + 1])
         if suits is not None:
             starts = _apart(starts, 8)
-        by_map[int(manifest["provenance"].get("seed", 0))] += [(name, int(t)) for t in starts]
-    decks = [[found[i] for i in rng.permutation(len(found))] for _, found in sorted(by_map.items()) if found]
-    drawn: list[tuple[str, int]] = []
-    for round_ in range(max(map(len, decks), default=0)):
-        drawn += [deck[round_] for deck in decks if round_ < len(deck)]
-        if len(drawn) >= count:
-            break
+        by_map[map_of(store, name)] += [(name, int(t)) for t in starts]
+    drawn = draw_evenly(by_map, count, seed)
     if not drawn:
         raise UserError(f"no {split} episode in {store.url} has the {frames} frames that are needed here")
-    return read_clips(store, sorted(drawn[:count]), frames)
+    return read_clips(store, drawn, frames)
+
+
+def map_of(store: EpisodeStore, name: str) -> int:
+    """The seed of an episode's map; 0 where it was not recorded."""
+    return int(store.manifest(name)["provenance"].get("seed", 0))
+
+
+def draw_evenly(by_map: Mapping[int, Sequence[T]], count: int, seed: int) -> list[T]:
+    """At most ``count`` of all members, sorted, as many of each map as of any other as long as it has some."""
+    rng = np.random.default_rng(seed)
+    decks = [[found[i] for i in rng.permutation(len(found))] for _, found in sorted(by_map.items()) if found]
+    rounds = range(max(map(len, decks), default=0))
+    drawn = [deck[round_] for round_ in rounds for deck in decks if round_ < len(deck)]
+    return sorted(drawn[:count])  # pyright: ignore[reportArgumentType]
 
 
 def read_clips(store: EpisodeStore, places: Sequence[tuple[str, int]], frames: int) -> Clips:

@@ -20,7 +20,7 @@ DEFINITIONS: Mapping[str, str] = {
     "spontaneous object": "while nothing is done, {object_cells} or more neighbouring 8x8 cells that were nearly even "
     "come to a local contrast of {object_contrast:g} and {object_gain:g} times what they had",
     "identity drift": "after looking away and back, less than {memory_recall:g} of the likeness is left that there is "
-    "without looking away, above that of another view",
+    "without looking away, above that of another view; or even without looking away none is left",
     "motion discontinuity": "between two chunks the picture changes by {jump_grey:g} grey values or more, and by more "
     "than {jump_ratio:g} times what recorded play does within a chunk of that moment",
     "causal-state error": "less than {persistence:g} of a dug block's change is left after looking away and back, or "
@@ -29,8 +29,8 @@ DEFINITIONS: Mapping[str, str] = {
     "{ignored_effect:g} of what recorded turns show, to one side or the other",
     "obstacle walked through": "holding forward against what stopped the recorded player, the dream covers "
     "{obstacle_share:g} or more of what it covers where nothing is in the way, by its own account",
-    "collapse": "over some {collapse_seconds:g} seconds, mean sharpness or colours lie outside of what recorded play "
-    "shows over as long (quantile {drift_quantile:g} on each side)",
+    "collapse": "over some {collapse_seconds:g} seconds, mean sharpness or colours lie outside of the bounds that "
+    "{collapse_false_alarms:.0%} of recorded play's own futures leave somewhere",
 }
 
 
@@ -68,6 +68,11 @@ def ignored(
     """
     weakest = np.minimum(-right, left) / max(1e-9, usual)
     return -weakest, weakest < limits.ignored_effect
+
+
+def forgotten(left: NDArray, least: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Severity and failure (B,) from the share that is left of a view or a change; NaN, none can be told, is none."""
+    return 1 - np.nan_to_num(left, nan=0.0), np.isnan(left) | (left < least)
 
 
 def failure_entry(kind: str, found: Failures, limits: EvalThresholds, seed: int = 0) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents import stlpips
+from worldsim.agents.eval_actions import error_ratio
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import begin, future_of, reconstruction, rollout, teacher_forced, truth_of
 from worldsim.agents.eval_statistics import curve, estimate, survival_summary
@@ -20,6 +21,8 @@ Progress = Callable[[str, int, int], None]
 ROWS = ("model", "repeat", "shuffled", "tokenizer")
 # Horizons (chunks) at which the costly ST-LPIPS is measured.
 PERCEPTUAL_AT = (1, 5, 10, 20)
+# Fewer sampling steps, and the number they are compared with.
+FEWER_STEPS = ((2, 4), (4, 32))
 
 
 def free_running(
@@ -62,37 +65,36 @@ def changes(first: NDArray[np.uint8], chunks: NDArray[np.uint8]) -> NDArray[np.f
 def horizon_report(found: dict[str, NDArray], maps: NDArray, failure_run: int, seed: int = 0) -> dict[str, Any]:
     """Curves with intervals, gains over repeating the last frame, and the time until a dream is no better than that."""
     gain = found["psnr/model"] - found["psnr/repeat"]
-    times, failed = time_to_failure(gain, failure_run)
-    horizon = gain.shape[1]
+    times, failed, watched = time_to_failure(gain, failure_run)
     above = curve(gain, maps, seed)
     return {
         "clips": len(gain),
         "maps": len(np.unique(maps)),
-        "chunks": horizon,
+        "chunks": gain.shape[1],
         "psnr": {row: curve(found[f"psnr/{row}"], maps, seed) for row in ROWS},
         "ssim": {row: curve(found[f"ssim/{row}"], maps, seed) for row in ROWS},
         "gain_over_repeat": above,
         "chunks_above_repeat": int(np.argmin([*(np.array(above["value"]) > 0), False])),
         "clips_above_repeat": (gain > 0).mean(0).round(3).tolist(),
         "tokenizer_ceiling": estimate(found["psnr/tokenizer"].mean(1), maps, seed=seed),
-        "failure": survival_summary(times, failed, maps, horizon, seed),
+        "failure": survival_summary(times, failed, maps, watched, seed),
     }
 
 
-def time_to_failure(gain: NDArray[np.float64], run: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """First chunk (B,), counted from 1, of ``run`` in a row without gain over repeating the last frame.
+def time_to_failure(gain: NDArray[np.float64], run: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
+    """Good chunks (B,) before the first ``run`` in a row without gain (B, K) over repeating the last frame.
 
     Returns:
-        The chunk, or the horizon K where there is none; and whether there is one.
+        The good chunks; whether such a run follows them; and the horizon K - run + 1, which those without a run are
+        given: none that begins later would end within the K chunks.
     """
-    below = gain <= 0
-    times, failed = np.full(len(gain), gain.shape[1]), np.zeros(len(gain), bool)
-    for row, bad in enumerate(below):
-        runs = np.convolve(bad, np.ones(run), "valid") if len(bad) >= run else np.zeros(0)
-        starts = np.flatnonzero(runs >= run)
-        if len(starts):
-            times[row], failed[row] = starts[0] + 1, True
-    return times, failed
+    watched = max(0, gain.shape[1] - run + 1)
+    times, failed = np.full(len(gain), watched), np.zeros(len(gain), bool)
+    if watched:
+        runs = np.lib.stride_tricks.sliding_window_view(gain <= 0, run, axis=1).min(-1)
+        failed = runs.max(1)
+        times[failed] = runs[failed].argmax(1)
+    return times, failed, watched
 
 
 def forced_report(
@@ -141,5 +143,26 @@ def perceptual_report(
             flat = stlpips.stlpips(frames.reshape(-1, *frames.shape[2:]), truth.reshape(-1, *truth.shape[2:]))
             table[name].append(flat.reshape(len(part), -1))
         progress("ST-LPIPS", at + len(part), len(clips))
-    rows_ = {name: curve(np.concatenate(v), clips.maps, seed) for name, v in table.items()}
-    return {"at_chunks": (at_chunks + 1).tolist(), "steps": base.steps, "stlpips": rows_}
+    scores = {name: np.concatenate(v) for name, v in table.items()}
+    return {
+        "at_chunks": (at_chunks + 1).tolist(),
+        "steps": base.steps,
+        "stlpips": {name: curve(values, clips.maps, seed) for name, values in scores.items()},
+        "fewer_steps": fewer_steps(scores, base.steps, clips.maps, seed),
+    }
+
+
+def fewer_steps(
+    scores: dict[str, NDArray], steps: int, maps: NDArray, seed: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """ST-LPIPS (B, H) of fewer sampling steps in units of that of more, by horizon; ``steps``: of the model itself."""
+    by_steps = {int(name.split()[0]): values for name, values in scores.items() if name.endswith(" steps")}
+    by_steps[steps] = scores["model"]
+    return {
+        f"{few} of {many}": [
+            error_ratio({"few": few_h, "many": many_h}, "few", "many", maps, seed)
+            for few_h, many_h in zip(by_steps[few].T, by_steps[many].T, strict=True)
+        ]
+        for few, many in FEWER_STEPS
+        if {few, many} <= set(by_steps)
+    }

@@ -1,5 +1,7 @@
 """A minute of play: do sharpness, colours and latents stay within what recorded play shows?
 
+A future is judged by its worst window, and a minute has many: the bounds are chosen on whole recorded futures too.
+
 B rollouts, K chunks, S seconds, H W pixels.
 """
 
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.agents.eval_clips import Clips
+from worldsim.agents.eval_clips import Clips, map_of
 from worldsim.agents.eval_rollouts import begin, dream
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import colours, sharpness
@@ -24,7 +26,7 @@ FILM = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """What recorded play shows: bounds of sharpness over ``window`` seconds, and by gap (S + 1,) of colour change."""
+    """What recorded play shows: bounds of sharpness and, by gap (S + 1,), colour change, over ``window`` seconds."""
 
     low: float
     high: float
@@ -40,41 +42,73 @@ class LongRun:
     colours: NDArray[np.float64]
     norm: NDArray[np.float64]
 
+    def part(self, rows: NDArray) -> "LongRun":
+        """Some of the rollouts."""
+        return LongRun(sharpness=self.sharpness[rows], colours=self.colours[rows], norm=self.norm[rows])
 
-def recorded_spread(
-    store: EpisodeStore, splits: Sequence[Split], fps: int, seconds: int, quantile: float, window: int
-) -> Spread:
-    """The engine's own spread, from one frame a second of every episode of ``splits``.
 
-    A moment tells little: recorded players too stare at walls. So sharpness is averaged over a window of time.
+def recorded_futures(
+    store: EpisodeStore, splits: Sequence[Split], fps: int, seconds: int, window: int
+) -> tuple[LongRun, NDArray[np.int64]]:
+    """Recorded play in futures of ``seconds``, one after the other from the start of each episode, and their maps.
 
-    Args:
-        store: where the episodes are.
-        splits: which of them.
-        fps: frames a second.
-        seconds: largest gap.
-        quantile: left out on each side.
-        window: seconds over which sharpness and colours are averaged.
+    The last one of an episode is shorter, but has a window at least.
     """
-    sharp: list[float] = []
-    apart: list[list[float]] = [[] for _ in range(seconds + 1)]
-    for name in (name for split in splits for name in store.names(split)):
-        frames = store.read(name).frames[::fps]
-        sharp += list(running_mean(sharpness(frames)[None], window)[0])
-        seen = colours(frames)
-        for gap in range(1, min(seconds + 1, len(seen))):
-            apart[gap] += list(np.abs(seen[gap:] - seen[:-gap]).mean((1, 2)))
-    usual = [float(np.quantile(values, 1 - quantile)) if values else np.nan for values in apart]
-    # A gap longer than every episode is judged by the longest one seen.
-    colour = np.maximum.accumulate(np.nan_to_num(usual, nan=0.0))
-    low, high = np.quantile(sharp, (quantile, 1 - quantile))
-    return Spread(low=float(low), high=float(high), colour=colour, window=window)
+    names = [name for split in splits for name in store.names(split)]
+    ends = {name: int(store.manifest(name)["frames"]) - window * fps for name in names}
+    places = [(name, start) for name in names for start in range(0, ends[name], seconds * fps)]
+    return recorded_run(store, places, fps, seconds), np.array([map_of(store, name) for name, _ in places], np.int64)
+
+
+def spread_of(recorded: LongRun, false_alarms: float, window: int) -> Spread:
+    """The bounds that a share ``false_alarms`` of recorded futures leaves somewhere.
+
+    A future has three extremes: its least and most sharp window, and the one whose colours are furthest from the
+    start's for the time between. Each is compared, in logarithms, with the median of all futures, in units of their
+    median absolute deviation. One limit on the largest of the three gives all three bounds, which together leave out
+    the wanted share.
+    """
+    change = colour_change(recorded)
+    # A gap longer than every future is judged by the longest one seen.
+    mean = np.nansum(change, 0) / np.maximum(1, (~np.isnan(change)).sum(0))
+    usual = np.maximum(np.maximum.accumulate(mean), 1e-9)
+    sharp, far = windows(recorded, usual, window)
+    extremes = np.stack([np.fmin.reduce(sharp, axis=1), np.fmax.reduce(sharp, axis=1), np.fmax.reduce(far, axis=1)], 1)
+    signs = np.array([-1, 1, 1])
+    extremes = signs * np.log(np.maximum(extremes, 1e-9))
+    median = np.median(extremes, 0)
+    deviation = np.maximum(np.median(np.abs(extremes - median), 0), 1e-9)
+    limit = np.quantile(((extremes - median) / deviation).max(1), 1 - false_alarms)
+    low, high, furthest = np.exp(signs * (median + limit * deviation))
+    return Spread(low=float(low), high=float(high), colour=usual * furthest, window=window)
+
+
+def recorded_collapses(recorded: LongRun, maps: NDArray, false_alarms: float, window: int) -> NDArray[np.float64]:
+    """Whether each recorded future (B,) is out of the spread of all other maps; NaN where there is no other map."""
+    out = np.full(len(maps), np.nan)
+    for own in (maps == number for number in np.unique(maps)):
+        if not own.all():
+            spread = spread_of(recorded.part(~own), false_alarms, window)
+            out[own] = collapsed(out_of_spread(recorded.part(own), spread))
+    return out
 
 
 def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Means (B, S - w + 1) of values (B, S) over ``window`` seconds; one mean of all where there are fewer."""
-    width = min(window, values.shape[1])
-    return np.lib.stride_tricks.sliding_window_view(values, width, axis=1).mean(-1)
+    """Means (B, S - w + 1) of values (B, S) over ``window`` seconds; NaN (B, 1) where there are fewer."""
+    if values.shape[1] < window:
+        return np.full((len(values), 1), np.nan)
+    return np.lib.stride_tricks.sliding_window_view(values, window, axis=1).mean(-1)
+
+
+def colour_change(run: LongRun) -> NDArray[np.float64]:
+    """How far the colours (B, S + 1) are from those of the start."""
+    return np.abs(run.colours - run.colours[:, :1]).mean((2, 3))
+
+
+def windows(run: LongRun, usual: NDArray[np.float64], window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean sharpness, and colour change in units of ``usual`` (S + 1,), by window (B, S - w + 1) after the start."""
+    change = colour_change(run)[:, 1:]
+    return running_mean(run.sharpness[:, 1:], window), running_mean(change / usual[1 : change.shape[1] + 1], window)
 
 
 def long_actions(store: EpisodeStore, clips: Clips, prefix: int, frames: int) -> NDArray[np.float32]:
@@ -114,26 +148,30 @@ def long_rollouts(
     return LongRun(sharpness=sharp, colours=colour, norm=norm), films
 
 
-def recorded_run(store: EpisodeStore, clips: Clips, prefix: int, fps: int, seconds: int) -> LongRun:
-    """The same of the recorded play that really followed; NaN from where the episode ends."""
-    sharp = np.full((len(clips), seconds + 1), np.nan)
-    colour = np.full((len(clips), seconds + 1, 3, 16), np.nan)
-    for row, (name, start) in enumerate(clips.places):
-        frames = store.read(name).frames[start + prefix - 1 :: fps][: seconds + 1]
+def recorded_run(store: EpisodeStore, places: Sequence[tuple[str, int]], fps: int, seconds: int) -> LongRun:
+    """The same of recorded play from each (episode, frame) on; NaN from where the episode ends."""
+    sharp = np.full((len(places), seconds + 1), np.nan)
+    colour = np.full((len(places), seconds + 1, 3, 16), np.nan)
+    for row, (name, start) in enumerate(places):
+        frames = store.read(name).frames[start::fps][: seconds + 1]
         sharp[row, : len(frames)], colour[row, : len(frames)] = sharpness(frames), colours(frames)
-    return LongRun(sharpness=sharp, colours=colour, norm=np.full((len(clips), seconds), np.nan))
+    return LongRun(sharpness=sharp, colours=colour, norm=np.full((len(places), seconds), np.nan))
 
 
-def out_of_spread(run: LongRun, spread: Spread) -> NDArray[np.bool_]:
-    """Whether each stretch of ``spread.window`` seconds (B, S - w + 1) lies outside of what recorded play shows.
+def out_of_spread(run: LongRun, spread: Spread) -> NDArray[np.float64]:
+    """Whether each window of ``spread.window`` seconds (B, S - w + 1) lies outside of what recorded play shows.
 
     In sharpness: outside of the bounds. In colours: further from the start than recorded play goes in the same time.
+    NaN where a future is too short to have that window.
     """
-    change = np.abs(run.colours[:, 1:] - run.colours[:, :1]).mean((2, 3))
-    far = running_mean(change / np.maximum(spread.colour[1 : change.shape[1] + 1], 1e-9), spread.window)
-    sharp = running_mean(run.sharpness[:, 1:], spread.window)
-    with np.errstate(invalid="ignore"):
-        return (sharp < spread.low) | (sharp > spread.high) | (far > 1)
+    sharp, far = windows(run, spread.colour, spread.window)
+    outside = (sharp < spread.low) | (sharp > spread.high) | (far > 1)
+    return np.where(np.isnan(sharp), np.nan, outside)
+
+
+def collapsed(outside: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Whether any window of each future (B,) lies outside; NaN where it has none."""
+    return np.fmax.reduce(outside, axis=1)
 
 
 def slope_per_minute(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -148,16 +186,15 @@ def slope_per_minute(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """Collapse rate, slopes a minute and curves, beside those of the recorded play that followed the same starts."""
-    outside, fair = out_of_spread(run, spread), out_of_spread(real, spread)
-    broken = outside.max(1)
+    outside = out_of_spread(run, spread)
+    broken = collapsed(outside)
     relative = run.sharpness / np.maximum(run.sharpness[:, :1], 1e-6)
-    change = np.abs(run.colours - run.colours[:, :1]).mean((2, 3))
+    change = colour_change(run)
     return {
         "starts": len(broken),
         "seconds": run.sharpness.shape[1] - 1,
         "window": spread.window,
         "collapsed": estimate(broken, maps, seed=seed),
-        "collapsed_recorded": estimate(fair.max(1), maps, seed=seed),
         "time_outside": estimate(outside.mean(1), maps, seed=seed),
         "sharpness_bounds": [round(spread.low, 3), round(spread.high, 3)],
         "sharpness": curve(run.sharpness, maps, seed),

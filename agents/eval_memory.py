@@ -3,6 +3,7 @@
 B starts, K chunks, r frames per chunk, H W pixels.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from worldsim.agents.eval_clips import Clips, read_clips
+from worldsim.agents.eval_clips import Clips, draw_evenly, map_of, read_clips
 from worldsim.agents.eval_rollouts import all_held
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import grey, psnr, texture
@@ -80,10 +81,20 @@ def memory_scores(
 def recall(scores: dict[str, NDArray]) -> NDArray[np.float64]:
     """Share (B,) of what is remembered without looking away, over what another view has by chance: 1 all, 0 nothing.
 
-    Between 0 and 1; NaN where even staying forgets.
+    Below 0 and above 1 too, by chance: cut off there, the mean of a world that remembers nothing would lie above 0. NaN
+    where even staying forgets.
     """
     span = scores["stay"] - scores["away"]
-    return np.where(span > 0.1, np.clip((scores["return"] - scores["away"]) / np.maximum(span, 0.1), 0, 1), np.nan)
+    return np.where(span > 0.1, (scores["return"] - scores["away"]) / np.maximum(span, 0.1), np.nan)
+
+
+def mean_recall(scores: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dict[str, Any]:
+    """Recall of the mean likenesses, with its interval: single starts divide by a likeness that is itself uncertain."""
+
+    def statistic(rows: NDArray[np.int64]) -> float:
+        return float(recall({name: values[rows].mean(keepdims=True) for name, values in scores.items()})[0])
+
+    return estimate(scores["return"], maps, seed=seed, statistic=statistic)
 
 
 def memory_report(
@@ -92,7 +103,7 @@ def memory_report(
     """Likeness after looking away, by gap in chunks, beside not looking away, another view, and recorded revisits."""
     gaps = {
         str(gap): {name: estimate(values, maps, seed=seed) for name, values in found.items()}
-        | {"recall": estimate(recall(found), maps, seed=seed), "per_start": recall(found).round(4).tolist()}
+        | {"recall": mean_recall(found, maps, seed), "per_start": recall(found).round(4).tolist()}
         for gap, found in scores.items()
     }
     return {"starts": len(maps), "gaps": gaps, "recorded": recorded}
@@ -102,18 +113,19 @@ def recorded_revisits(store: EpisodeStore, splits: Sequence[Split], most: int = 
     """The same likeness in recorded play: of views that were looked away from and back at, and of views that were not.
 
     Pairs of frames 1 to 8 seconds apart in which the player stands at one place, looks 50 degrees or more away between
-    them, and (revisit) looks the same way again or (other) does not.
+    them, and (revisit) looks the same way again or (other) does not. At most ``most`` of each, drawn with the seed.
     """
-    found: dict[str, list[float]] = {"revisit": [], "other": []}
-    maps: dict[str, list[int]] = {"revisit": [], "other": []}
+    found: dict[str, dict[int, list[tuple[str, int, int]]]] = {"revisit": defaultdict(list), "other": defaultdict(list)}
     for name in (name for split in splits for name in store.names(split)):
-        episode = store.read(name)
-        for kind, pairs in revisits(episode).items():
-            for a, b in pairs[: max(2, most // 10)]:
-                if len(found[kind]) < most:
-                    found[kind] += list(likeness(episode.frames[b][None], episode.frames[a][None]))
-                    maps[kind].append(int(episode.provenance.get("seed", 0)))
-    return {kind: estimate(values, maps[kind], seed=seed) for kind, values in found.items()}
+        for kind, pairs in revisits(store.read(name)).items():
+            found[kind][map_of(store, name)] += [(name, a, b) for a, b in pairs]
+    out = {}
+    for kind, by_map in found.items():
+        drawn = draw_evenly(by_map, most, seed)
+        seen = [[store.read(name, t, t + 1).frames for t in (b, a)] for name, a, b in drawn]
+        alike = [float(likeness(*pair)[0]) for pair in seen]
+        out[kind] = estimate(alike, [map_of(store, name) for name, _, _ in drawn], seed=seed)
+    return out
 
 
 def revisits(episode: Episode) -> dict[str, list[tuple[int, int]]]:
@@ -142,21 +154,25 @@ class Digs:
     before: Frames
 
 
-def find_digs(store: EpisodeStore, splits: Sequence[Split], prefix: int, most: int) -> Digs | None:
-    """Digs whose digger stood still and whose block can be seen to vanish; None where there are none."""
-    places, before = [], []
+def find_digs(store: EpisodeStore, splits: Sequence[Split], prefix: int, most: int, seed: int = 0) -> Digs | None:
+    """At most ``most`` digs whose digger stood still and whose block can be seen to vanish; None where there are none.
+
+    Drawn with the seed, as many of each map as of any other.
+    """
+    by_map: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for name in (name for split in splits for name in store.names(split)):
         episode = store.read(name)
         for event in episode.events:
             f = int(event["frame"])
             if event["kind"] != "dig" or not prefix <= f + 4 < len(episode) or not _stood(episode, f - 3, f + 3):
                 continue
-            if len(places) < most and dug_patch(episode.frames[f - 3], episode.frames[f + 3]).sum() >= DUG_AREA:
-                places.append((name, f + 4 - prefix))
-                before.append(episode.frames[f - 3])
-    if not places:
+            if dug_patch(episode.frames[f - 3], episode.frames[f + 3]).sum() >= DUG_AREA:
+                by_map[map_of(store, name)].append((name, f))
+    drawn = draw_evenly(by_map, most, seed)
+    if not drawn:
         return None
-    return Digs(clips=read_clips(store, places, prefix), before=np.stack(before))
+    clips = read_clips(store, [(name, f + 4 - prefix) for name, f in drawn], prefix)
+    return Digs(clips=clips, before=np.concatenate([store.read(name, f - 3, f - 2).frames for name, f in drawn]))
 
 
 def dug_patch(before: Frames, after: Frames) -> NDArray[np.bool_]:

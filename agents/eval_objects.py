@@ -44,6 +44,17 @@ def object_counts(first: Frames, chunks: Frames, limits: EvalThresholds) -> NDAr
     return np.array(counts).min(1)
 
 
+def windowed_counts(first: Frames, chunks: Frames, width: int, limits: EvalThresholds) -> NDArray[np.int64]:
+    """Objects appeared and disappeared (B, 2) in successive windows of ``width`` chunks, summed.
+
+    A rate depends on the length over which changes are counted, since those that do not last cancel out: rates that are
+    compared are counted over windows of one length.
+    """
+    shown = np.concatenate([first[:, None], chunks], 1)
+    windows = range(0, chunks.shape[1] - width + 1, width)
+    return np.sum([object_counts(shown[:, t], shown[:, t + 1 : t + 1 + width], limits) for t in windows], axis=0)
+
+
 def object_report(counts: NDArray[np.int64], frames: int, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """Rates per 100 frames of doing nothing, and the share of rollouts with any."""
     per_hundred = counts * 100 / frames

@@ -7,7 +7,7 @@ import numpy as np
 from worldsim.agents.eval_actions import action_use, delta_report, sign_evidence, sign_report
 from worldsim.agents.eval_branches import all_branches
 from worldsim.agents.eval_clips import Clips, draw_clips, stands_after
-from worldsim.agents.eval_failures import Failures, discontinuities, failure_entry, ignored
+from worldsim.agents.eval_failures import Failures, discontinuities, failure_entry, forgotten, ignored
 from worldsim.agents.eval_horizons import (
     PERCEPTUAL_AT,
     forced_report,
@@ -17,27 +17,32 @@ from worldsim.agents.eval_horizons import (
 )
 from worldsim.agents.eval_inverse import inverse_report, read_back
 from worldsim.agents.eval_long import (
+    collapsed,
     long_actions,
     long_report,
     long_rollouts,
     out_of_spread,
+    recorded_collapses,
+    recorded_futures,
     recorded_run,
-    recorded_spread,
+    spread_of,
 )
 from worldsim.agents.eval_memory import dig_report, find_digs, memory_report, memory_scores, recall, recorded_revisits
-from worldsim.agents.eval_objects import object_counts, object_report
+from worldsim.agents.eval_objects import object_counts, object_report, windowed_counts
 from worldsim.agents.eval_obstacles import KINDS, metres_dreamt, obstacle_report, walks_after
-from worldsim.agents.eval_recorded import recorded_windows, trust
+from worldsim.agents.eval_recorded import recorded_turn, trust
 from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, rollout, truth_of
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part
+from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_text import text_report
 from worldsim.agents.inverse_dynamics import load_inverse
-from worldsim.agents.measures import turn_evidence
 from worldsim.errors import UserError
 
 Report = tuple[dict[str, Any], Films]
 # Windows of recorded play on which the measures are tried.
 TRUSTED = 30
+# Frames over which things that come and go are counted: recorded players seldom stand still for longer.
+STILL = 10
 NO_CAMERA = "this game has no camera to look away with"
 NO_INVERSE = "no inverse-dynamics model: worldsim train inverse, then eval inverse=runs/inverse/inverse.safetensors"
 
@@ -104,12 +109,11 @@ def actions(e: Evaluation) -> Report:
         return report, {}
     evidence = sign_evidence(e.world, clips, p.prefix, degrees=limits.turn_degrees, rows=e.rows, progress=e.progress)
     report["signs"] = sign_report(evidence, clips.maps, e.seed)
-    turns = recorded_windows(e.store, HELD_OUT, TRUSTED)
-    seen = [abs(turn_evidence(list(x[8::2]))) for kind in ("right", "left") for x, _ in turns[kind]]
-    if not seen:
+    usual = recorded_turn(e.store, HELD_OUT, e.world.chunk, TRUSTED, e.seed)
+    if usual is None:
         return report, {}
-    report["recorded_turn_evidence"] = float(np.mean(seen))
-    severity, failed = ignored(evidence["right"], evidence["left"], report["recorded_turn_evidence"], limits)
+    report["recorded_turn_evidence"] = usual
+    severity, failed = ignored(evidence["right"], evidence["left"], usual, limits)
     entry = failure_entry("action ignored", Failures(severity=severity, failed=failed, maps=clips.maps), limits, e.seed)
     report["failures"] = {"action ignored": entry}
     chosen = clips.part(np.array(entry["gallery"]))
@@ -130,7 +134,7 @@ def first_person(e: Evaluation) -> bool:
 
 def measures(e: Evaluation) -> Report:
     """How far the measures of turning and walking can be trusted, on recorded play of held-out maps."""
-    report = trust(e.store, HELD_OUT, e.world, TRUSTED)
+    report = trust(e.store, HELD_OUT, e.world, TRUSTED, e.seed)
     if not any(report["windows"].values()):
         return {"skipped": "these recordings tell no pose of a first-person camera"}, {}
     return report, {}
@@ -140,7 +144,7 @@ def inverse(e: Evaluation) -> Report:
     """Actions read back from dreams."""
     if e.inverse is None:
         return {"skipped": NO_INVERSE}, {}
-    model = load_inverse(e.inverse)
+    model = load_inverse(e.inverse, e.world.chunk)
     clips, p = clips_of(e, e.preset.inverse_clips), e.preset
     chunks = min(p.chunks, 20)
     found = read_back(model, e.world, clips, p.prefix, chunks, e.rows, e.progress)
@@ -159,15 +163,20 @@ def branches(e: Evaluation) -> Report:
 def long_play(e: Evaluation) -> Report:
     """A minute of play."""
     p, limits, fps = e.preset, e.thresholds, e.world.config.fps
-    clips = draw_clips(e.store, e.split, p.long_starts, p.prefix, e.seed + 1)
     seconds, window = int(p.long_seconds), max(1, round(limits.collapse_seconds))
-    spread = recorded_spread(e.store, HELD_OUT, fps, seconds, limits.drift_quantile, window)
+    recorded, maps = recorded_futures(e.store, HELD_OUT, fps, seconds, window)
+    if seconds < window or not len(maps):
+        return {"skipped": f"collapse is judged over {window} s: recorded play, or dreams, are shorter"}, {}
+    clips = draw_clips(e.store, e.split, p.long_starts, p.prefix, e.seed + 1)
+    spread = spread_of(recorded, limits.collapse_false_alarms, window)
     moves = long_actions(e.store, clips, p.prefix, seconds * fps)
     run, film = long_rollouts(e.world, clips, moves, p.prefix, e.rows, e.progress)
-    real = recorded_run(e.store, clips, p.prefix, fps, seconds)
+    real = recorded_run(e.store, [(name, start + p.prefix - 1) for name, start in clips.places], fps, seconds)
     report = long_report(run, real, spread, clips.maps, e.seed)
+    alarms = recorded_collapses(recorded, maps, limits.collapse_false_alarms, window)
+    report["collapsed_recorded"] = estimate(alarms, maps, seed=e.seed)
     outside = out_of_spread(run, spread)
-    found = Failures(severity=outside.mean(1), failed=outside.max(1), maps=clips.maps)
+    found = Failures(severity=outside.mean(1), failed=collapsed(outside) > 0, maps=clips.maps)
     entry = failure_entry("collapse", found, limits, e.seed)
     report["failures"] = {"collapse": entry}
     start = clips.frames[:, None, p.prefix - 1]
@@ -187,19 +196,18 @@ def memory(e: Evaluation) -> Report:
     report = memory_report(scores, recorded_revisits(e.store, HELD_OUT, seed=e.seed), clips.maps, e.seed)
     gap = p.memory_gaps[len(p.memory_gaps) // 2]
     kept = recall(scores[gap])
-    lost = Failures(severity=1 - kept, failed=kept < limits.memory_recall, maps=clips.maps)
+    severity, failed = forgotten(kept, limits.memory_recall)
+    lost = Failures(severity=severity, failed=failed, maps=clips.maps)
     entry = failure_entry("identity drift", lost, limits, e.seed) | {"gap_chunks": gap}
     report["failures"] = {"identity drift": entry}
     out: Films = {"identity drift": returns[gap][entry["gallery"]]}
-    digs = find_digs(e.store, HELD_OUT, p.prefix, p.digs) if p.digs else None
+    digs = find_digs(e.store, HELD_OUT, p.prefix, p.digs, e.seed) if p.digs else None
     if digs is None:
         report["digs"] = {"skipped": "no recorded dig of the held-out maps suits"}
         return report, out
     report["digs"], film = dig_report(e.world, digs, p.prefix, gap, limits.persistence, e.rows, e.seed)
-    stays = np.array(report["digs"]["per_start_return"])
-    undone = Failures(
-        severity=np.where(np.isnan(stays), 1.0, -stays), failed=~(stays > limits.persistence), maps=digs.clips.maps
-    )
+    severity, failed = forgotten(np.array(report["digs"]["per_start_return"]), limits.persistence)
+    undone = Failures(severity=severity, failed=failed, maps=digs.clips.maps)
     report["failures"]["causal-state error"] = failure_entry("causal-state error", undone, limits, e.seed)
     out["causal-state error"] = film[report["failures"]["causal-state error"]["gallery"]]
     return report, out
@@ -215,9 +223,12 @@ def objects(e: Evaluation) -> Report:
     chunks = max(2, round(p.still_seconds * e.world.config.fps / e.world.chunk))
     lasts = all_held(e.world, clips, p.prefix, {"nothing": held(e.world, chunks)}, e.rows)["nothing"][:, :, -1]
     first = clips.frames[:, p.prefix - 1]
+    width = min(chunks, max(1, round(STILL / e.world.chunk)))
+    windowed = windowed_counts(first, lasts, width, limits)
+    report = object_report(windowed, chunks // width * width * e.world.chunk, clips.maps, e.seed)
     counts = object_counts(first, lasts, limits)
-    report = object_report(counts, chunks * e.world.chunk, clips.maps, e.seed)
-    report["recorded"] = _recorded_objects(e)
+    report["from_start_to_end"] = object_report(counts, chunks * e.world.chunk, clips.maps, e.seed)
+    report["recorded"] = _recorded_objects(e, width * e.world.chunk)
     picked = np.linspace(0, chunks - 1, 7).astype(int)
     film = np.concatenate([first[:, None], lasts[:, picked]], 1)
     report["failures"], out = {}, {}
@@ -228,15 +239,14 @@ def objects(e: Evaluation) -> Report:
     return report, out
 
 
-def _recorded_objects(e: Evaluation, ahead: int = 10) -> dict[str, Any]:
-    """The same counts in recorded play: the floor of the measure."""
+def _recorded_objects(e: Evaluation, ahead: int) -> dict[str, Any]:
+    """The same counts in a window of ``ahead`` frames of recorded play: the floor of the measure."""
     try:
         clips = draw_clips(e.store, e.split, TRUSTED, 1 + ahead, e.seed + 3, stands_after(1, ahead, 1))
     except UserError as error:
         return {"skipped": str(error)}
-    return object_report(
-        object_counts(clips.frames[:, 0], clips.frames[:, 1:], e.thresholds), ahead, clips.maps, e.seed
-    )
+    counts = object_counts(clips.frames[:, 0], clips.frames[:, e.world.chunk :: e.world.chunk], e.thresholds)
+    return object_report(counts, ahead, clips.maps, e.seed)
 
 
 def obstacles(e: Evaluation) -> Report:

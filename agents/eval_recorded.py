@@ -4,6 +4,7 @@ Each window is also shown blurred, ghosted and through a world's tokenizer, as d
 a measure that leans to one side under any of these would judge a dream's blur and not its motion.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from worldsim.actions import MINECRAFT
-from worldsim.agents.measures import turn_evidence, walk_evidence
+from worldsim.agents.eval_clips import draw_evenly, map_of
+from worldsim.agents.measures import WALK, turn_evidence, walk_evidence
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.world import WorldModel
@@ -20,7 +22,7 @@ from worldsim.world import WorldModel
 Frames = NDArray[np.uint8]
 Distort = Callable[[Frames], Frames]
 SIGN = {"right": -1, "left": 1, "forward": 1, "back": -1, "still": 0}
-# Frames of a window, of which every second one is looked at; frames before it for the tokenizer to warm up.
+# Frames of a window, of which one a chunk is looked at; frames before it for the tokenizer to warm up.
 WINDOW, BEFORE = 9, 8
 
 
@@ -46,24 +48,35 @@ DISTORTIONS: Mapping[str, Distort] = {
 }
 
 
-def recorded_windows(store: EpisodeStore, splits: Sequence[Split], most: int = 100) -> dict[str, list[Any]]:
-    """Windows (frames, pitch) of recorded play by what was done in them, ``most`` of each kind, spread over the store.
+def recorded_windows(
+    store: EpisodeStore, splits: Sequence[Split], most: int = 100, seed: int = 0
+) -> dict[str, list[Any]]:
+    """Windows (frames, pitch) of recorded play by what was done in them: ``most`` of each kind, drawn with the seed.
 
     Windows of 8 frames: turning steadily by 1 to 5 degrees a frame; only forward or only back held on level ground,
     with the camera nearly still and the player really moving; or nothing done.
     """
-    found: dict[str, list[Any]] = {kind: [] for kind in SIGN}
-    names = [name for split in splits for name in store.names(split) if _posed(store.manifest(name))]
-    quota = max(1, -(-2 * most // max(1, len(names))))
-    for name in names:
-        episode, taken = store.read(name), dict.fromkeys(SIGN, 0)
+    found: dict[str, dict[int, list[tuple[str, int]]]] = {kind: defaultdict(list) for kind in SIGN}
+    for name in (name for split in splits for name in store.names(split) if _posed(store.manifest(name))):
+        episode = store.read(name)
         for t in range(20, len(episode) - 20, 8):
-            kind = window_kind(episode, t)
-            if kind and len(found[kind]) < most and taken[kind] < quota:
-                taken[kind] += 1
-                frames = episode.frames[t - BEFORE : t + WINDOW]
-                found[kind].append((frames, float(episode.state["pitch"][t])))
-    return found
+            if kind := window_kind(episode, t):
+                found[kind][map_of(store, name)].append((name, t))
+
+    def window(name: str, t: int) -> tuple[Frames, float]:
+        part = store.read(name, t - BEFORE, t + WINDOW)
+        return part.frames, float(part.state["pitch"][BEFORE])
+
+    return {kind: [window(*place) for place in draw_evenly(by_map, most, seed)] for kind, by_map in found.items()}
+
+
+def recorded_turn(
+    store: EpisodeStore, splits: Sequence[Split], chunk: int, most: int = 100, seed: int = 0
+) -> float | None:
+    """Mean evidence of recorded turns without its sign, from pictures a chunk apart; None where nobody turned."""
+    windows = recorded_windows(store, splits, most, seed)
+    seen = [abs(turn_evidence(list(x[BEFORE::chunk]))) for kind in ("right", "left") for x, _ in windows[kind]]
+    return float(np.mean(seen)) if seen else None
 
 
 def _posed(manifest: Mapping[str, Any]) -> bool:
@@ -72,24 +85,29 @@ def _posed(manifest: Mapping[str, Any]) -> bool:
     return {"state/position", "state/pitch"} <= set(manifest["arrays"]) and tuple(keys) == MINECRAFT.keys
 
 
-def trust(store: EpisodeStore, splits: Sequence[Split], world: WorldModel | None = None, most: int = 100) -> dict:
+def trust(
+    store: EpisodeStore, splits: Sequence[Split], world: WorldModel, most: int = 100, seed: int = 0
+) -> dict[str, Any]:
     """Share of windows judged right, by distortion and kind, and how far walking leans to one side.
+
+    Pictures are as far apart as the ends of the world's chunks, as they are where dreams are judged.
 
     Returns:
         Per distortion: ``right``, ``left``, ``forward``, ``back`` and, with time turned round, ``forward reversed`` and
         ``back reversed``; ``still expands`` (a half is fair); ``lean``: mean evidence of windows and their reversals
         together, in units of the mean evidence of a walk (0 is fair); ``windows`` of each kind.
     """
-    windows = recorded_windows(store, splits, most)
+    windows, r = recorded_windows(store, splits, most, seed), world.chunk
     views: dict[str, Callable[[Frames], Frames]] = {
-        name: lambda x, distort=distort: distort(x[BEFORE::2]) for name, distort in DISTORTIONS.items()
+        name: lambda x, distort=distort: distort(x[BEFORE::r]) for name, distort in DISTORTIONS.items()
     }
-    if world is not None:
-        views["through the tokenizer"] = lambda x: world.decode(world.encode(x[None]))[0][0, -(WINDOW // 2 + 1) :, -1]
-    return {"windows": {kind: len(v) for kind, v in windows.items()}, "right": _judge(windows, views)}
+    views["through the tokenizer"] = lambda x: world.decode(world.encode(x[None]))[0][0, -(WINDOW // r + 1) :, -1]
+    return {"windows": {kind: len(v) for kind, v in windows.items()}, "right": _judge(windows, views, WALK * r)}
 
 
-def _judge(windows: dict[str, list[Any]], views: dict[str, Callable[[Frames], Frames]]) -> dict[str, Any]:
+def _judge(
+    windows: dict[str, list[Any]], views: dict[str, Callable[[Frames], Frames]], metres: float
+) -> dict[str, Any]:
     out = {}
     for name, view in views.items():
         row: dict[str, Any] = {}
@@ -100,11 +118,12 @@ def _judge(windows: dict[str, list[Any]], views: dict[str, Callable[[Frames], Fr
             if kind in ("right", "left"):
                 evidence = np.array([turn_evidence(list(x)) for x, _ in shown])
             else:
-                evidence = np.array([walk_evidence(list(x), pitch) for x, pitch in shown])
+                evidence = np.array([walk_evidence(list(x), pitch, metres=metres) for x, pitch in shown])
             if kind in ("forward", "back") and members:
                 # Turned round before it is distorted: a dream blurs as its own time goes on.
                 turned = [view_reversed(view, frames) for frames, _ in members]
-                reverse = np.array([walk_evidence(list(x), p) for x, (_, p) in zip(turned, members, strict=True)])
+                pairs = zip(turned, members, strict=True)
+                reverse = np.array([walk_evidence(list(x), pitch, metres=metres) for x, (_, pitch) in pairs])
                 row[f"{kind} reversed"] = float((reverse * SIGN[kind] < 0).mean())
                 sums += list(evidence + reverse)
                 sizes += list(np.abs(evidence))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from worldsim.agents.eval_parts import clips_of, side_by_side
 from worldsim.agents.eval_run import Evaluation, films_of
 from worldsim.agents.eval_statistics import quantile_members
-from worldsim.agents.eval_summary import failures, number, skipped, summary, verdict
+from worldsim.agents.eval_summary import failures, line, number, skipped, summary, verdict
 from worldsim.datasets.check_charts import lines, picture_uri, sheet
 from worldsim.datasets.report_style import STYLE
 from worldsim.datasets.video import write_video
@@ -29,7 +29,7 @@ videos are the 0, 25, 50, 75 and 100 % quantiles of their severity; nobody picke
 <h2>Numbers</h2>
 <table><tr><th>measure<th class="n">value<th>interval<th>wanted<th><th>beside</tr>
 {% for row, word in rows %}<tr><td>{{ row.name }}<td class="n">{{ row.shown }}<td class="soft">{{ row.interval }}
-<td>{{ row.wanted }}<td class="{{ {'met': 'good', 'missed': 'failure', '': 'soft'}[word] }}">{{ word }}
+<td>{{ row.wanted }}<td class="{{ {'met': 'good', 'missed': 'failure'}.get(word, 'soft') }}">{{ word }}
 <td class="soft">{{ row.beside }}</tr>{% endfor %}</table>
 {% if missing %}<p>Not measured: {% for name, why in missing %}<br><b>{{ name }}</b>: {{ why }}{% endfor %}</p>
 {% endif %}
@@ -64,7 +64,7 @@ look. "still expands" should be near a half, "lean" near 0.</p>
 
 def write_report(e: Evaluation, results: dict[str, Any], world: str, seconds: float) -> Path:
     """Write ``eval.json``, ``report.html`` and ``videos/`` to the run's folder; returns the page."""
-    rows = [(row, verdict(row)) for row in summary(results)]
+    rows = [(row, verdict(row)) for row in summary(results, e.thresholds.goals)]
     about = {
         "world": world, "data": e.store.url, "split": e.split, "seed": e.seed, "preset": asdict(e.preset),
         "thresholds": asdict(e.thresholds), "sampling": asdict(e.world.config.sampling), "seconds": round(seconds, 1),
@@ -108,7 +108,9 @@ def charts(results: Mapping[str, Any], chunk_seconds: float) -> Iterator[tuple[s
         survival = h["failure"]["survival"]
         yield (
             "Share of dreams still better than a standing picture",
-            lines({"survival (Kaplan-Meier)": (survival, None, None)}, "survival", (0, h["chunks"]), fixed=(0, 1)),
+            lines(
+                {"survival (Kaplan-Meier)": (survival, None, None)}, "survival", (0, len(survival) - 1), fixed=(0, 1)
+            ),
         )
     b = results.get("branches", {})
     if "retrieval_by_chunk" in b:
@@ -158,16 +160,14 @@ def _films(e: Evaluation, part: str, name: str) -> NDArray[np.uint8]:
 def _kinds(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[tuple[str, str]]]]:
     """Per kind of failure: its rate in words, and a strip of pictures per quantile."""
     where = {kind: part for part, found in results.items() for kind in found.get("failures", {})}
-    rates = {
-        row.name.removeprefix("failure: "): row for row in summary(dict(results)) if row.name.startswith("failure: ")
-    }
     for kind, entry in failures(dict(results)).items():
+        rate = line(kind, entry["rate"], "%")
         strips = []
         for place, film in enumerate(_films(e, where[kind], kind)):
             row = entry["gallery"][place]
             words = f"{25 * place} % quantile: severity {number(entry['severity'][row])}"
             strips.append((words, picture_uri(sheet(list(film), len(film) // 2 if len(film) > 11 else len(film)))))
-        shown = {"shown": rates[kind].shown, "interval": rates[kind].interval, "count": entry["rate"]["count"]}
+        shown = {"shown": rate.shown, "interval": rate.interval, "count": entry["rate"]["count"]}
         yield kind, shown | {"definition": entry["definition"]}, strips
 
 

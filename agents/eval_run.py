@@ -20,7 +20,7 @@ from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.world import WorldModel
 
 # Raised when a part's meaning changes, so that older results are not taken over.
-VERSION = 2
+VERSION = 3
 # Splits of maps that nothing is trained on.
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 Films = dict[str, NDArray[np.uint8]]
@@ -58,12 +58,13 @@ class Evaluation:
     progress: Progress = field(default=lambda *_: None)
 
     def weights(self) -> str:
-        """Digest of the world's weights."""
+        """Digest of the world's weights, and of the captions that ship with it."""
         out = hashlib.sha256()
         for module in (self.world.tokenizer, self.world.dit):
             for name, tensor in sorted(module.state_dict().items()):
                 out.update(name.encode())
                 out.update(tensor.float().numpy().tobytes())
+        out.update(self.world.prompt_embeddings.float().numpy().tobytes())
         return out.hexdigest()
 
     def digest(self, part: str, weights: str) -> str:
@@ -72,12 +73,13 @@ class Evaluation:
             "version": VERSION,
             "part": part,
             "weights": weights,
-            "sampling": asdict(self.world.config.sampling),
+            "world": asdict(self.world.config),
             "bf16": self.world.bf16,
             "episodes": [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)],
             "split": self.split,
             "preset": asdict(self.preset),
-            "thresholds": asdict(self.thresholds),
+            # Goals judge what was measured; they do not change it.
+            "thresholds": {name: value for name, value in asdict(self.thresholds).items() if name != "goals"},
             "seed": self.seed,
             "rows": self.rows,
             "inverse": hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None,
@@ -90,6 +92,8 @@ Part = Callable[[Evaluation], tuple[dict[str, Any], Films]]
 
 def run_parts(evaluation: Evaluation, parts: dict[str, Part], only: Sequence[str]) -> dict[str, Any]:
     """Measure the parts named in ``only``, or take over what an earlier run of the same inputs kept in the folder.
+
+    A part that was skipped is not kept: what it wants may be there the next time.
 
     Returns:
         Results by part, each with ``took_seconds``: of those parts, and of others that are kept there.
@@ -105,7 +109,9 @@ def run_parts(evaluation: Evaluation, parts: dict[str, Part], only: Sequence[str
             began = time.monotonic()
             found, films = parts[name](evaluation)
             kept = {"key": key, "seconds": round(time.monotonic() - began, 1), "results": without_nan(found)}
-            _keep(evaluation.folder, name, kept, films)
+            _forget(evaluation.folder, name)
+            if "skipped" not in found:
+                _keep(evaluation.folder, name, kept, films)
         results[name] = kept["results"] | {"took_seconds": kept["seconds"]}
     return results
 
@@ -138,12 +144,15 @@ def _kept(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     return kept if kept.get("key") == key else None
 
 
+def _forget(folder: Path, name: str) -> None:
+    for kind in ("json", "npz"):
+        (folder / "parts" / f"{name}.{kind}").unlink(missing_ok=True)
+
+
 def _keep(folder: Path, name: str, kept: dict[str, Any], films: Films) -> None:
     parts = folder / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     pictures, aside = parts / f"{name}.npz", parts / f".{name}.npz"
-    pictures.unlink(missing_ok=True)
-    (parts / f"{name}.json").unlink(missing_ok=True)
     if films:
         with aside.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **films)

@@ -1,6 +1,8 @@
 """Settings of an evaluation: how much is measured (presets) and what counts as what (thresholds)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 
 class _Checked:
@@ -66,6 +68,50 @@ class EvalPreset(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvalGoals(_Checked):
+    """What a world should reach; fixed in a file before training.
+
+    Attributes:
+        above_last_frame_chunks: for which dreams are better than repeating the last frame on average, at least.
+        forced_below_tokenizer_db: of the next chunk after the true past, at most.
+        tokenizer_db: PSNR of the tokenizer's own reconstruction, at least.
+        camera, movement: share of sign tests passed, at least.
+        shuffled: times the loss under true actions that under shuffled ones is, at least.
+        camera_error: degrees a frame by which turns that are read back differ, at most.
+        inverse_f1: of keys that are read back, as a share of the engine's own and between chance and that, at least.
+        retrieval: share of counterfactual branches that are told apart, at least.
+        effect: effect ratio, from and to.
+        minutes: share of long rollouts without collapse, at least.
+        fewer_steps: by which share ST-LPIPS of 2 sampling steps may be above that of 4, and of 4 above that of 32.
+    """
+
+    above_last_frame_chunks: int
+    forced_below_tokenizer_db: float
+    tokenizer_db: float
+    camera: float
+    movement: float
+    shuffled: float
+    camera_error: float
+    inverse_f1: float
+    retrieval: float
+    effect: tuple[float, float]
+    minutes: float
+    fewer_steps: float
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is of the wrong type or negative, or ``effect`` is not a range.
+        """
+        super().__post_init__()
+        low, high = (float(bound) for bound in self.effect)
+        if not 0 <= low <= high:
+            raise ValueError(f"effect must go from a number of 0 or more to a larger one, got {list(self.effect)}")
+        object.__setattr__(self, "effect", (low, high))
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalThresholds(_Checked):
     """What counts as a failure; fixed in a file before training.
 
@@ -78,11 +124,12 @@ class EvalThresholds(_Checked):
         object_cells: neighbouring cells that must change together to count as one object.
         object_gain: factor of local contrast by which an appearing object's cell grows, a disappearing one's shrinks.
         object_contrast: local contrast (of 255) that a cell with something in it has.
-        drift_quantile: of recorded play, outside of which sharpness or colours count as out of its spread.
-        collapse_seconds: over which they are averaged; a stretch of that length out of the spread is a collapse.
+        collapse_seconds: over which sharpness and colours are averaged; so long out of recorded play's is a collapse.
+        collapse_false_alarms: share of recorded play's own futures that the bounds call a collapse.
         obstacle_share: of a free walk's distance, from which on an obstacle was walked through.
         memory_recall: share of what is remembered without looking away, below which identity is lost.
         persistence: share of a dug block's change that must be there on return.
+        goals: what a world should reach; a mapping is taken too.
     """
 
     failure_run: int
@@ -93,8 +140,20 @@ class EvalThresholds(_Checked):
     object_cells: int
     object_gain: float
     object_contrast: float
-    drift_quantile: float
     collapse_seconds: float
+    collapse_false_alarms: float
     obstacle_share: float
     memory_recall: float
     persistence: float
+    goals: EvalGoals
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is of the wrong type or negative.
+        """
+        super().__post_init__()
+        goals: Any = self.goals
+        if isinstance(goals, Mapping):
+            object.__setattr__(self, "goals", EvalGoals(**goals))

@@ -70,16 +70,16 @@ def curve(values: ArrayLike, maps: ArrayLike, seed: int = 0) -> dict[str, Any]:
 
 
 def survival(times: ArrayLike, failed: ArrayLike, horizon: int) -> NDArray[np.float64]:
-    """Share (horizon + 1,) that has not failed after 0, 1, ... steps (Kaplan and Meier 1958).
+    """Share (horizon + 1,) that has more than 0, 1, ... good steps (Kaplan and Meier 1958).
 
     Args:
-        times: step (N,) at which each failed, or after which it was no longer watched.
+        times: good steps (N,) of each before it failed, or before it was no longer watched.
         failed: whether it failed then (N,); False: censored.
-        horizon: last step.
+        horizon: most steps that are watched.
     """
     times, failed = np.asarray(times), np.asarray(failed, bool)
     out, alive = np.ones(horizon + 1), 1.0
-    for step in range(1, horizon + 1):
+    for step in range(horizon + 1):
         at_risk = (times >= step).sum()
         if at_risk:
             alive *= 1 - (failed & (times == step)).sum() / at_risk

@@ -18,6 +18,7 @@ from worldsim.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.governance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.store import EpisodeStore
+from worldsim.errors import UserError
 
 Progress = Callable[[str, int, int], None]
 # Keys with an effect that a picture can show at once.
@@ -122,16 +123,22 @@ def save_inverse(path: Path, model: InverseDynamics, about: dict[str, Any]) -> N
     save_tensors(path, model.state_dict(), {"inverse": size, **about})
 
 
-def load_inverse(path: Path) -> InverseDynamics:
-    """Read what ``save_inverse`` wrote.
+def load_inverse(path: Path, chunk: int) -> InverseDynamics:
+    """Read what ``save_inverse`` wrote, to read chunks of ``chunk`` frames with.
 
     Raises:
         FileNotFoundError: there is no such file.
+        UserError: it was trained on chunks of another length.
         ValueError: it holds something else.
     """
     tensors, about = load_tensors(path)
     if "inverse" not in about:
         raise ValueError(f"{path} is not an inverse-dynamics model: train one with worldsim train inverse")
+    if about["chunk"] != chunk:
+        raise UserError(
+            f"{path} reads chunks of {about['chunk']} frames, the world's have {chunk}: "
+            f"train one with worldsim train inverse chunk={chunk}"
+        )
     model = InverseDynamics(about["inverse"]["keys"], about["inverse"]["width"])
     model.head[0] = nn.Linear(tensors["head.0.weight"].shape[1], 128)
     load_module(model, tensors, str(path))

@@ -17,6 +17,7 @@ WORLD_ROWS = 0.78
 CROSSHAIR = 11
 FIELD_OF_VIEW = 72.0  # of the pictures' height, degrees
 WALLS = (3.0, 12.0)  # metres
+WALK = 0.2  # metres a frame of somebody who walks, at 20 frames a second
 BLOCK = 4  # half the side of the blocks that are compared, in pixels
 
 
@@ -59,7 +60,9 @@ def turn_evidence(frames: Sequence[Frames], reach: int = 28) -> float:
     return max(map(correlation, range(1, reach + 1))) - max(map(correlation, range(-reach, 0)))
 
 
-def walk_evidence(frames: Sequence[Frames], pitch: float = 0.0, *, metres: float = 0.4, eye: float = 1.625) -> float:
+def walk_evidence(
+    frames: Sequence[Frames], pitch: float = 0.0, *, metres: float = 2 * WALK, eye: float = 1.625
+) -> float:
     """Positive if the camera went forward over successive frames (the scene expanded), negative if it went back.
 
     The scene is taken to be level ground with a wall at the end of it. Half a step before and half a step after the

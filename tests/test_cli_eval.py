@@ -1,19 +1,27 @@
 """``worldsim eval`` and ``worldsim train inverse`` on a tiny store: all parts, going on, mistakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.tiny_world import save_tiny_world
+from tests.tiny_world import save_tiny_world, tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT
+from worldsim.agents import eval_recorded
 from worldsim.agents.eval_clips import draw_clips, stands_after
-from worldsim.agents.eval_run import films_of
-from worldsim.agents.inverse_dynamics import load_inverse, targets, triples
+from worldsim.agents.eval_memory import find_digs, recorded_revisits
+from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
+from worldsim.agents.eval_run import Evaluation, films_of, run_parts
+from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
+from worldsim.cli_config import build, compose_config
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.errors import UserError
+from worldsim.world import WorldModel
 
 PRESET = (
     "clips=3 prefix=9 chunks=3 forced=1 perceptual=0 long_starts=2 long_seconds=4 memory_starts=2 memory_gaps=[2] "
@@ -21,7 +29,7 @@ PRESET = (
 )
 
 
-def record(store: EpisodeStore, seed: int, frames: int = 120) -> None:
+def record(store: EpisodeStore, seed: int, frames: int = 120, name: str = "") -> None:
     """A picture that moves left when the player turns right; between turns the player stands, once a block vanishes."""
     rng = np.random.default_rng(seed)
     wide = rng.integers(0, 255, (6, 60, 3), np.uint8).repeat(8, 0).repeat(8, 1)
@@ -40,7 +48,7 @@ def record(store: EpisodeStore, seed: int, frames: int = 120) -> None:
             frames=pictures, actions=actions, rewards=np.zeros(frames, np.float32), terminated=np.zeros(frames, bool),
             state=state, text="turning", provenance=about, events=[{"frame": 50, "kind": "dig"}],
         ),
-        f"map{seed}",
+        name or f"map{seed}",
     )  # fmt: skip
 
 
@@ -57,6 +65,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(road: Path, *more: str) -> list[str]:
     numbers = [f"preset.{word}" for word in PRESET.split()]
+    numbers.append("thresholds.collapse_seconds=2")
     return ["eval", f"data={road / 'store'}", f"world={road / 'world'}", f"folder={road / 'run'}", *numbers, *more]
 
 
@@ -132,6 +141,93 @@ def test_clips_are_drawn_evenly_over_maps_and_repeat(road: Path):
     assert not still.actions[:, -3:].any()
 
 
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
+    """Four episodes of one held-out map, then one of another."""
+    store = EpisodeStore(tmp_path_factory.mktemp("uneven") / "store")
+    many, one = [seed for seed in range(200) if split_of(seed) == "test"][:2]
+    for number in range(4):
+        record(store, many, name=f"a{number}")
+    record(store, one, name="b")
+    return store
+
+
+def test_recorded_digs_are_drawn_with_the_seed_and_evenly_over_maps(uneven: EpisodeStore):
+    drawn = {seed: find_digs(uneven, ("test",), 9, 2, seed) for seed in range(5)}
+    places = [digs.clips.places for digs in drawn.values() if digs is not None]
+    assert all(len({name[0] for name, _ in pair}) == 2 for pair in places)
+    assert len({pair[0] for pair in places}) > 1
+    digs = drawn[0]
+    assert digs is not None and digs.clips.frames.shape[1] == 9
+    # The last picture of the past is of the fourth frame after the dig's; the one before it is of the third before.
+    name, start = digs.clips.places[0]
+    assert start + 8 == 53 and (digs.before[0] == uneven.read(name).frames[47]).all()
+
+
+def test_recorded_windows_are_drawn_with_the_seed_and_evenly_over_maps(uneven: EpisodeStore):
+    first = recorded_windows(uneven, ("test",), 4, seed=0)
+    pictures = {kind: {x.tobytes() for x, _ in recorded_windows(uneven, ("test",), 4, seed=1)[kind]} for kind in first}
+    assert {x.tobytes() for x, _ in first["still"]} != pictures["still"]
+    assert len(first["still"]) == 4 and first["still"][0][0].shape[0] == 17
+    alone = {uneven.read("b", t - 8, t + 9).frames.tobytes() for t in range(20, 100, 8)}
+    assert sum(x.tobytes() in alone for x, _ in first["still"]) == 2
+
+
+def test_recorded_revisits_count_all_maps(uneven: EpisodeStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worldsim.agents.eval_memory.revisits", lambda e: {"revisit": [(0, 30)] * 9, "other": []})
+    found = recorded_revisits(uneven, ("test",), most=4)
+    assert found["revisit"]["count"] == 4 and found["revisit"]["maps"] == 2 and found["other"]["count"] == 0
+
+
+@pytest.mark.parametrize(("chunk", "pictures"), [(2, 5), (4, 3)])
+def test_recorded_turns_are_seen_as_far_apart_as_the_ends_of_chunks(
+    uneven: EpisodeStore, chunk: int, pictures: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(eval_recorded, "turn_evidence", len)
+    assert recorded_turn(uneven, ("test",), chunk) == pictures
+
+
+def evaluation(road: Path, world: WorldModel, folder: Path) -> Evaluation:
+    config = compose_config("eval", [f"preset.{word}" for word in PRESET.split()], {})
+    return Evaluation(
+        world=world, store=EpisodeStore(road / "store"), split="test", preset=build(EvalPreset, config.preset),
+        thresholds=build(EvalThresholds, config.thresholds), seed=0, folder=folder, branches=folder,
+    )  # fmt: skip
+
+
+def test_a_part_that_was_skipped_is_tried_again(road: Path, tmp_path: Path):
+    run = evaluation(road, tiny_world(), tmp_path)
+    assert run_parts(run, {"text": lambda _: ({"skipped": "not installed"}, {})}, ["text"])["text"]["skipped"]
+    assert not run_parts(run, {"text": lambda _: ({}, {})}, [])
+    found = run_parts(run, {"text": lambda _: ({"captions": 3}, {})}, ["text"])["text"]
+    assert found["captions"] == 3 and run_parts(run, {"text": lambda _: ({}, {})}, ["text"])["text"] == found
+
+
+def test_other_captions_are_another_world_and_other_goals_are_not(road: Path, tmp_path: Path):
+    world = tiny_world()
+    told = WorldModel(
+        world.config, world.tokenizer, world.dit, prompt_embeddings=1 + world.prompt_embeddings, bf16=False
+    )
+    run = evaluation(road, world, tmp_path)
+    key = run.digest("text", run.weights())
+    other = replace(run, world=told)
+    assert other.digest("text", other.weights()) != key
+    limits = run.thresholds
+    easier = replace(run, thresholds=replace(limits, goals=replace(limits.goals, camera=0.5)))
+    assert easier.digest("text", run.weights()) == key
+    assert replace(run, thresholds=replace(limits, failure_run=2)).digest("text", run.weights()) != key
+
+
+def test_inverse_dynamics_reads_the_chunks_it_was_trained_on(tmp_path: Path):
+    path = tmp_path / "inverse.safetensors"
+    model = InverseDynamics(("forward",))
+    model.read(np.zeros((1, 3, 48, 80, 3), np.uint8))
+    save_inverse(path, model, {"chunk": 2})
+    assert load_inverse(path, 2).keys == ("forward",)
+    with pytest.raises(UserError, match=r"chunks of 2 frames, the world's have 4: .* train inverse chunk=4"):
+        load_inverse(path, 4)
+
+
 def test_inverse_dynamics_targets_belong_to_the_last_chunk(road: Path):
     clip = EpisodeStore(road / "store").read("map0" if "map0" in EpisodeStore(road / "store") else "map3", 20, 29)
     shown = triples(clip.frames[None], 2)
@@ -139,4 +235,4 @@ def test_inverse_dynamics_targets_belong_to_the_last_chunk(road: Path):
     down, turned = targets(clip.actions[None, 2:8].reshape(1, 3, 2, -1), MINECRAFT.keys, ("forward", "jump"))
     assert turned[0, 0, 1] == pytest.approx(clip.actions[2:4, -1].sum()) and down[0, :, 1].sum() == 0
     with pytest.raises(ValueError, match="worldsim train inverse"):
-        load_inverse(road / "world" / "dit.safetensors")
+        load_inverse(road / "world" / "dit.safetensors", 2)

@@ -42,6 +42,11 @@ def test_survival_of_a_textbook_example():
     np.testing.assert_allclose(found, [1, 5 / 6, 5 / 6, 5 / 12, 5 / 12, 5 / 24, 5 / 24])
 
 
+def test_who_fails_at_once_has_no_good_steps():
+    np.testing.assert_allclose(survival([0, 2], [True, True], 3), [0.5, 0.5, 0, 0])
+    assert survival_summary([0, 0], [True, True], [1, 2], 3)["restricted_mean"]["value"] == 0
+
+
 def test_survival_summary_says_when_half_have_failed():
     found = survival_summary([2, 4, 4, 8], [True, True, True, False], [1, 2, 3, 4], 8)
     assert found["median"] == 4 and found["failed"] == 3 and found["censored"] == 1
@@ -61,3 +66,11 @@ def test_presets_and_thresholds_are_files_that_fit(preset):
     assert made.prefix % 2 == 1 and made.long_seconds == 60 and limits.failure_run == 3
     with pytest.raises(ValueError, match="clips must be a int"):
         build(EvalPreset, compose_config("eval", ["preset.clips=many"], {}).preset)
+
+
+def test_goals_are_in_the_file_too():
+    config = compose_config("eval", ["thresholds.goals.camera=0.5"], {})
+    goals = build(EvalThresholds, config.thresholds).goals
+    assert goals.camera == 0.5 and goals.above_last_frame_chunks == 60 and goals.effect == (0.7, 1.3)
+    with pytest.raises(ValueError, match=r"effect must go .* got \[2, 1\]"):
+        build(EvalThresholds, compose_config("eval", ["thresholds.goals.effect=[2, 1]"], {}).thresholds)

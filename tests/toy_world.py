@@ -49,7 +49,10 @@ def known_views() -> dict[bytes, tuple[int, float]]:
 
 
 class ToyWorld:
-    """``obey`` 1 is the engine, 0 a frozen picture, -1 turns the wrong way; ``blur`` pixels more each chunk."""
+    """``obey`` 1 is the engine, 0 a frozen picture, -1 turns the wrong way; ``blur`` pixels more each chunk.
+
+    One that can ``forget`` makes everything anew once it has looked 60 degrees away from where it began.
+    """
 
     chunk = 2
     spec = MINECRAFT
@@ -62,7 +65,8 @@ class ToyWorld:
         return self
 
     def prefill(self, frames, actions, seeds):
-        return [SimpleNamespace(map=m, yaw=y, age=0) for m, y in (known_views()[f[-1].tobytes()] for f in frames)]
+        known = (known_views()[f[-1].tobytes()] for f in frames)
+        return [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
 
     def step(self, state, actions, donate=False):
         state, shown = [SimpleNamespace(**vars(row)) for row in state], []
@@ -71,8 +75,11 @@ class ToyWorld:
             pictures = []
             for action in chunk:
                 row.yaw += self.obey * float(action[-1])
-                wide = panorama(row.map + (100 if self.forget and row.age > 6 else 0))
-                soft = gaussian_filter(view(wide, row.yaw).astype(np.float32), (self.blur * row.age,) * 2 + (0,))
+                if self.forget and row.map < 100 and abs(row.yaw - row.began) > 60:
+                    row.map += 100
+                soft = gaussian_filter(
+                    view(panorama(row.map), row.yaw).astype(np.float32), (self.blur * row.age,) * 2 + (0,)
+                )
                 pictures.append(soft.round().astype(np.uint8))
             shown.append(np.stack(pictures))
         return state, SimpleNamespace(frames=np.stack(shown), latents=torch.ones(len(shown), 1, 1, 1))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +16,10 @@ from worldsim.cli_store import filter_of
 from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
 
-STYLES = {"met": "green", "missed": "red", "": "dim"}
+if TYPE_CHECKING:
+    from worldsim.agents.eval_settings import EvalGoals
+
+STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
 
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
@@ -57,7 +60,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         )
         results = run_parts(evaluation, PARTS, names)
         page = write_report(evaluation, results, config.world, time.monotonic() - began)
-    _print(results)
+    _print(results, thresholds.goals)
     print(page)
 
 
@@ -98,12 +101,12 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _print(results: dict[str, Any]) -> None:
+def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
     from worldsim.agents.eval_summary import skipped, summary, verdict
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table("measure", "value", "95 % interval", "wanted", "", box=None, pad_edge=False)
-    for row in summary(results):
+    for row in summary(results, goals):
         word = verdict(row)
         table.add_row(escape(row.name), row.shown, row.interval, row.wanted, f"[{STYLES[word]}]{word}[/]")
     console.print(table)
