@@ -18,6 +18,7 @@ class Line:
         wanted: the goal in words, "" for none.
         met: whether the value reaches it; None without a goal, or where the run cannot tell.
         beside: reference rows in words.
+        bare: a number that never has an interval.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Line:
     wanted: str = ""
     met: bool | None = None
     beside: str = ""
+    bare: bool = False
 
     @property
     def shown(self) -> str:
@@ -38,7 +40,7 @@ class Line:
     def interval(self) -> str:
         """The interval as text."""
         if self.low is None or self.high is None:
-            return "one map only" if self.value is not None else ""
+            return "" if self.bare or self.value is None else "one map only"
         return f"{number(self.low, self.unit)} to {number(self.high, self.unit)}"
 
 
@@ -85,6 +87,7 @@ def line(name: str, found: dict[str, Any] | float | int | None, unit: str = "", 
         wanted=goal[0] if goal else "",
         met=met,
         beside=beside,
+        bare=not isinstance(found, dict),
     )
 
 
