@@ -139,3 +139,22 @@ def test_in_the_game_itself_walking_earns_what_the_positions_say():
         assert info["pose"][2] == pytest.approx(moved, abs=0.1)
     finally:
         env.close()
+
+
+@needs_game
+def test_in_the_game_itself_a_jump_is_paid_in_the_step_that_rises():
+    env = EngineEnv(task="climb_high", maps=(9,))
+    jump, nothing = (np.array([0, 0, up, 0, 0, 0, 0, 5, 5]) for up in (1, 0))
+    try:
+        _, info = env.reset(seed=4)
+        rises = []
+        for action in (nothing, nothing, jump, *[nothing] * 12):
+            height = info["position"][1]
+            _, reward, terminated, _, info = env.step(action)
+            assert reward == pytest.approx(info["position"][1] - height, abs=1e-4) and not terminated
+            rises.append(reward)
+        # Nothing before the key is held; half a metre at least while it is; and down again.
+        assert rises[:2] == pytest.approx([0, 0], abs=0.01) and max(rises[2:4]) > 0.3
+        assert sum(rises) == pytest.approx(0, abs=0.05)
+    finally:
+        env.close()
