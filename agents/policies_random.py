@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from worldsim.actions import ActionSpec
 from worldsim.agents.policies_body import Action, Info
-from worldsim.envs.action_spaces import CHOICES
+from worldsim.envs.action_spaces import CHOICES, has_choices
 
 Sample = Callable[[np.random.Generator], Action]
 # Mean time for which a random action is held.
@@ -68,8 +68,7 @@ class Idle:
 def sample_minecraft(spec: ActionSpec, rng: np.random.Generator) -> Action:
     """A random action of a game with (some of) Minecraft's keys; menus are left alone. Other keys: one or none."""
     vector = spec.idle()
-    known = {key for choice in CHOICES for key in choice}
-    if spec.keys and not known & set(spec.keys) and rng.random() < 0.8:
+    if spec.keys and not has_choices(spec) and rng.random() < 0.8:
         vector = spec.noop()
         vector[rng.integers(len(spec.keys))] = 1
     for choice in CHOICES:

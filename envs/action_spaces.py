@@ -29,6 +29,11 @@ CHOICES = (
 )
 
 
+def has_choices(spec: ActionSpec) -> bool:
+    """Whether the game has any key of ``CHOICES``."""
+    return any(key in spec.keys for choice in CHOICES for key in choice)
+
+
 class MultiDiscreteActions:
     """One whole number per choice of keys, then one bin each for pitch and yaw (VPT's foveated bins).
 
@@ -156,8 +161,7 @@ def make_actions(spec: ActionSpec, name: str | None = None) -> Actions:
         UserError: there is no such action space, or the game cannot be played with it.
     """
     if name is None:
-        known = spec.camera or any(key in spec.keys for choice in CHOICES for key in choice)
-        name = "multidiscrete" if known else "discrete"
+        name = "multidiscrete" if spec.camera or has_choices(spec) else "discrete"
     if name not in SPACES:
         raise UserError(f"action_space must be 'multidiscrete', 'minerl' or 'discrete', got {name!r}")
     return SPACES[name](spec)

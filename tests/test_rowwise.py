@@ -22,7 +22,6 @@ def test_row_linear_is_a_linear_layer_whose_rows_are_alike(shape: tuple[int, ...
             torch.testing.assert_close(layer(x[:count]), together[:count], rtol=ROUNDING, atol=ROUNDING)
 
 
-@pytest.mark.skipif(not has_amx(), reason="measured on AMX")
 @pytest.mark.parametrize(("width", "out"), [(1024, 384), (512, 384), (768, 128), (384, 1152)])
 def test_token_linear_is_a_linear_layer_whose_rows_are_alike_in_bf16(width: int, out: int):
     torch.manual_seed(0)
@@ -33,7 +32,10 @@ def test_token_linear_is_a_linear_layer_whose_rows_are_alike_in_bf16(width: int,
         together = layer(x)
         torch.testing.assert_close(together, plain(x))
         for count in range(1, 16):
-            assert torch.equal(layer(x[:count]), together[:count]), count
+            alone = layer(x[:count])
+            torch.testing.assert_close(alone, together[:count])
+            # Elsewhere rows are as they come: what the layer does against rounding it does on AMX alone.
+            assert torch.equal(alone, together[:count]) or not has_amx(), count
 
 
 def test_row_linear_compiles_in_one_graph():

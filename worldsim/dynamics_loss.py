@@ -132,11 +132,11 @@ class ErrorBank:
     def add(self, errors_ACHW: Tensor) -> None:
         """Keep the newest errors, overwriting the oldest."""
         shape = tuple(errors_ACHW.shape[1:])
-        ring = self._rings.setdefault(shape, errors_ACHW.new_zeros(self.capacity, *shape))
+        if shape not in self._rings:
+            self._rings[shape], self._filled[shape] = errors_ACHW.new_zeros(self.capacity, *shape), 0
         for error in errors_ACHW:
-            filled = self._filled.get(shape, 0)
-            ring[filled % self.capacity] = error
-            self._filled[shape] = filled + 1
+            self._rings[shape][self._filled[shape] % self.capacity] = error
+            self._filled[shape] += 1
 
     def draw(self, shape: tuple[int, ...], probability: float, generator: torch.Generator) -> Tensor | None:
         """Random errors (B, T, C, H, W), scaled by +-(0 to 1), zero with probability 1 - ``probability`` per row.
