@@ -13,6 +13,7 @@ from torch import Tensor
 
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import held, held_rollouts
+from worldsim.agents.eval_starts import by_start
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import WALK, turn_evidence, walk_evidence
 from worldsim.dit import previous_of
@@ -81,9 +82,10 @@ def sign_report(t: dict[str, NDArray[np.float64]], maps: NDArray, seed: int = 0)
         "forward_expands_more_than_back": t["forward"] > t["back"],
         "nothing_expands": t["nothing"] > 0,
     }
-    out: dict[str, Any] = {name: estimate(test, maps, seed=seed) for name, test in tests.items()}
-    both = np.concatenate([t["forward"] > 0, t["back"] < 0])
-    out["movement_correct"] = estimate(both, np.concatenate([maps, maps]), seed=seed)
+    out: dict[str, Any] = {name: estimate(test, maps, seed=seed) | by_start(test, maps) for name, test in tests.items()}
+    both = np.stack([t["forward"] > 0, t["back"] < 0])
+    out["movement_correct"] = estimate(both.ravel(), np.concatenate([maps, maps]), seed=seed)
+    out["movement_correct"] |= by_start(both.mean(0), maps)
     out["mean_evidence"] = {name: round(float(values.mean()), 5) for name, values in t.items()}
     out["per_start"] = {name: values.round(4).tolist() for name, values in t.items()}
     return out
@@ -96,7 +98,8 @@ def delta_report(found: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dic
     """
     delta = found["psnr/model"] - found["psnr/shuffled"]
     out: dict[str, Any] = {"delta_psnr": curve(delta, maps, seed)}
-    return out | {"at_frame_4": estimate(delta[:, min(1, delta.shape[1] - 1)], maps, seed=seed)}
+    fourth = delta[:, min(1, delta.shape[1] - 1)]
+    return out | {"at_frame_4": estimate(fourth, maps, seed=seed) | by_start(fourth, maps)}
 
 
 @torch.inference_mode()
@@ -148,7 +151,10 @@ def x0_errors(
 
 def error_ratio(loss: Mapping[str, NDArray], name: str, than: str, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """How many times the mean error ``than`` the error ``name`` is, with its interval over maps."""
-    return estimate(loss[than], maps, seed=seed, statistic=lambda i: float(loss[name][i].mean() / loss[than][i].mean()))
+    found = estimate(
+        loss[than], maps, seed=seed, statistic=lambda i: float(loss[name][i].mean() / loss[than][i].mean())
+    )
+    return found | by_start(loss[name], maps, loss[than])
 
 
 def action_use(world: WorldModel, clips: Clips, rows: int = 8, seed: int = 0) -> dict[str, Any]:

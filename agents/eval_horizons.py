@@ -13,6 +13,7 @@ from worldsim.agents import stlpips
 from worldsim.agents.eval_actions import error_ratio
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import begin, future_of, reconstruction, rollout, teacher_forced, truth_of
+from worldsim.agents.eval_starts import by_start, by_start_at, told_chunks
 from worldsim.agents.eval_statistics import curve, estimate, survival_summary
 from worldsim.agents.measures import psnr, ssim
 from worldsim.world import WorldModel
@@ -67,7 +68,8 @@ def horizon_report(found: dict[str, NDArray], maps: NDArray, failure_run: int, s
     gain = found["psnr/model"] - found["psnr/repeat"]
     times, failed, watched = time_to_failure(gain, failure_run)
     above = curve(gain, maps, seed)
-    return {
+    ceiling = found["psnr/tokenizer"].mean(1)
+    report: dict[str, Any] = {
         "clips": len(gain),
         "maps": len(np.unique(maps)),
         "chunks": gain.shape[1],
@@ -76,9 +78,15 @@ def horizon_report(found: dict[str, NDArray], maps: NDArray, failure_run: int, s
         "gain_over_repeat": above,
         "chunks_above_repeat": int(np.argmin([*(np.array(above["value"]) > 0), False])),
         "clips_above_repeat": (gain > 0).mean(0).round(3).tolist(),
-        "tokenizer_ceiling": estimate(found["psnr/tokenizer"].mean(1), maps, seed=seed),
+        "tokenizer_ceiling": estimate(ceiling, maps, seed=seed) | by_start(ceiling, maps),
         "failure": survival_summary(times, failed, maps, watched, seed),
     }
+    # All are watched for equally long, so that the mean up to the horizon is the mean of the times.
+    report["failure"]["restricted_mean"] |= by_start(times, maps)
+    told = [chunk - 1 for chunk in told_chunks(gain.shape[1])]
+    for kind in ("psnr", "ssim"):
+        report[kind]["model"] |= by_start_at(found[f"{kind}/model"], maps, told)
+    return report
 
 
 def time_to_failure(gain: NDArray[np.float64], run: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
@@ -116,7 +124,7 @@ def forced_report(
     out: dict[str, Any] = {"at_chunks": (at_chunks + 1).tolist()}
     out |= {name: curve(table, clips.maps, seed) for name, table in tables.items()}
     gap = (tables["tokenizer"] - tables["model"]).mean(1)
-    return out | {"below_tokenizer_db": estimate(gap, clips.maps, seed=seed)}
+    return out | {"below_tokenizer_db": estimate(gap, clips.maps, seed=seed) | by_start(gap, clips.maps)}
 
 
 def perceptual_report(
@@ -144,10 +152,12 @@ def perceptual_report(
             table[name].append(flat.reshape(len(part), -1))
         progress("ST-LPIPS", at + len(part), len(clips))
     scores = {name: np.concatenate(v) for name, v in table.items()}
+    curves = {name: curve(values, clips.maps, seed) for name, values in scores.items()}
+    curves["model"] |= by_start_at(scores["model"], clips.maps, range(len(at_chunks)))
     return {
         "at_chunks": (at_chunks + 1).tolist(),
         "steps": base.steps,
-        "stlpips": {name: curve(values, clips.maps, seed) for name, values in scores.items()},
+        "stlpips": curves,
         "fewer_steps": fewer_steps(scores, base.steps, clips.maps, seed),
     }
 

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from worldsim.agents.eval_clips import Clips, draw_evenly, map_of, read_clips
 from worldsim.agents.eval_rollouts import all_held
+from worldsim.agents.eval_starts import by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import grey, psnr, texture
 from worldsim.datasets.episode import Episode
@@ -94,7 +95,8 @@ def mean_recall(scores: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dic
     def statistic(rows: NDArray[np.int64]) -> float:
         return float(recall({name: values[rows].mean(keepdims=True) for name, values in scores.items()})[0])
 
-    return estimate(scores["return"], maps, seed=seed, statistic=statistic)
+    found = estimate(scores["return"], maps, seed=seed, statistic=statistic)
+    return found | by_start(scores["return"] - scores["away"], maps, scores["stay"] - scores["away"])
 
 
 def memory_report(
@@ -213,7 +215,8 @@ def dig_report(
         values, rest = np.array(found).T
         seen = np.where(rest < 1, values, np.nan)
         out[name] = estimate(np.clip(seen, -1, 2), digs.clips.maps, seed=seed)
-        out[f"{name}_stays_dug"] = estimate(seen > threshold, digs.clips.maps, seed=seed)
+        stays = seen > threshold
+        out[f"{name}_stays_dug"] = estimate(stays, digs.clips.maps, seed=seed) | by_start(stays, digs.clips.maps)
         out[f"{name}_view_lost"] = estimate(rest >= 1, digs.clips.maps, seed=seed)
         out[f"per_start_{name}"] = seen.round(4).tolist()
         if name == "return":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips, Suits
 from worldsim.agents.eval_rollouts import begin, future_of
+from worldsim.agents.eval_starts import by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.datasets.episode import Episode
 from worldsim.errors import UserError
@@ -64,9 +65,10 @@ def obstacle_report(
     least = share * float(np.median(dreamt["free"]))
     report: dict[str, Any] = {"seconds": seconds, "least_metres": least}
     for kind in KINDS:
+        stops = dreamt[kind] < least
         report[kind] = {
             "walks": len(dreamt[kind]),
             "metres": estimate(dreamt[kind], maps[kind], seed=seed),
-            "stops": estimate(dreamt[kind] < least, maps[kind], seed=seed),
+            "stops": estimate(stops, maps[kind], seed=seed) | by_start(stops, maps[kind]),
         }
     return report

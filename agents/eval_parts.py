@@ -32,9 +32,9 @@ from worldsim.agents.eval_objects import object_counts, object_report, windowed_
 from worldsim.agents.eval_obstacles import KINDS, metres_dreamt, obstacle_report, walks_after
 from worldsim.agents.eval_recorded import recorded_turn, trust
 from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, rollout, truth_of
-from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part
+from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part, clips_of
 from worldsim.agents.eval_statistics import estimate
-from worldsim.agents.eval_text import text_report
+from worldsim.agents.eval_text import heard, text_report
 from worldsim.agents.inverse_dynamics import load_inverse
 from worldsim.errors import UserError
 
@@ -45,14 +45,6 @@ TRUSTED = 30
 STILL = 10
 NO_CAMERA = "this game has no camera to look away with"
 NO_INVERSE = "no inverse-dynamics model: worldsim train inverse, then eval inverse=runs/inverse/inverse.safetensors"
-
-
-def clips_of(e: Evaluation, count: int | None = None) -> Clips:
-    """The clips of the horizon curves, or the first ``count`` of a smaller draw."""
-    frames = e.preset.prefix + e.preset.chunks * e.world.chunk
-    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
-    frames += (1 - frames) % e.world.chunk
-    return draw_clips(e.store, e.split, count or e.preset.clips, frames, e.seed)
 
 
 def horizons(e: Evaluation) -> Report:
@@ -276,7 +268,7 @@ def obstacles(e: Evaluation) -> Report:
 
 
 def text(e: Evaluation) -> Report:
-    """Captions: own, swapped, none."""
+    """Captions: own, swapped, none; and with another place or light."""
     clips = clips_of(e)
     captions = [e.store.read(name, start, start + 1).text for name, start in clips.places]
     if len(set(captions)) < 2:
@@ -286,7 +278,8 @@ def text(e: Evaluation) -> Report:
     except ValueError as error:
         return {"skipped": str(error)}, {}
     report, pictures = text_report(e.world, clips, captions, embeddings, e.rows, e.seed)
-    return report, {"text": pictures[:8]}
+    report["attributes"], out = heard(e, clips, captions)
+    return report, {"text": pictures[:8], **out}
 
 
 PARTS: dict[str, Part] = {

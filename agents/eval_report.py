@@ -11,8 +11,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from worldsim.agents.eval_parts import clips_of, side_by_side
-from worldsim.agents.eval_run import Evaluation, films_of
+from worldsim.agents.eval_parts import side_by_side
+from worldsim.agents.eval_run import Evaluation, clips_of, films_of
+from worldsim.agents.eval_starts import without_starts
 from worldsim.agents.eval_statistics import quantile_members
 from worldsim.agents.eval_summary import failures, line, number, skipped, summary, verdict
 from worldsim.datasets.check_charts import lines, picture_uri, sheet
@@ -51,6 +52,10 @@ playsinline></video><figcaption>{{ words }}</figcaption></figure>{% endfor %}</d
 <p class="soft">Recorded; dreamt from its caption alone; dreamt from another clip's caption with the same noise.</p>
 {% for words, uri in captioned %}<figure><img src="{{ uri }}" alt="{{ words }}"><figcaption>{{ words }}</figcaption>
 </figure>{% endfor %}{% endif %}
+{% for kind, values, pictures in told %}<h3>The same caption with another {{ kind }}: {{ values }}</h3>
+<p class="soft">Dreamt from the caption alone with the same noise, at quantiles of how little it obeys.</p>
+{% for words, uri in pictures %}<figure><img src="{{ uri }}" alt="{{ words }}"><figcaption>{{ words }}</figcaption>
+</figure>{% endfor %}{% endfor %}
 {% if trust %}<h2>The measures themselves</h2>
 <p class="soft">Share of recorded windows of known action that the sign measures judge right: as recorded, and as dreams
 look. "still expands" should be near a half, "lean" near 0.</p>
@@ -65,12 +70,10 @@ look. "still expands" should be near a half, "lean" near 0.</p>
 def write_report(e: Evaluation, results: dict[str, Any], world: str, seconds: float) -> Path:
     """Write ``eval.json``, ``report.html`` and ``videos/`` to the run's folder; returns the page."""
     rows = [(row, verdict(row)) for row in summary(results, e.thresholds.goals)]
-    about = {
-        "world": world, "data": e.store.url, "split": e.split, "seed": e.seed, "preset": asdict(e.preset),
-        "thresholds": asdict(e.thresholds), "sampling": asdict(e.world.config.sampling), "seconds": round(seconds, 1),
-    }  # fmt: skip
+    about = {"world": world, **e.about(), "seconds": round(seconds, 1)}
     listed = [asdict(row) | {"verdict": word} for row, word in rows]
-    whole = {"about": about, "summary": listed, **results}
+    # Values of single starts stand with their measures alone.
+    whole = {"about": about, "summary": listed, **without_starts(results)}
     (e.folder / "eval.json").write_text(json.dumps(whole, indent=1) + "\n")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     trust = results.get("measures", {}).get("right", {})
@@ -86,6 +89,7 @@ def write_report(e: Evaluation, results: dict[str, Any], world: str, seconds: fl
         counterfactual=[picture_uri(sheet(list(row), len(row) // 2)) for row in _films(e, "branches", "branches")],
         names=", ".join(results.get("branches", {}).get("branches", ())),
         captioned=list(_captioned(e, results)),
+        told=list(_told(e, results)),
         trust=trust,
         trust_kinds=list(next(iter(trust.values()), ())),
         number=number,
@@ -102,9 +106,9 @@ def charts(results: Mapping[str, Any], chunk_seconds: float) -> Iterator[tuple[s
     if h:
         ends = (1, h["chunks"])
         for name, title in (("psnr", "PSNR, dB, by chunk"), ("ssim", "SSIM by chunk")):
-            yield title, lines({row: _band(h[name][row]) for row in h[name]}, title, ends)
-        yield "Gain over repeating the last frame, dB", lines({"gain": _band(h["gain_over_repeat"])}, "gain", ends)
-        yield "Delta PSNR, dB", lines({"true - shuffled": _band(h["actions"]["delta_psnr"])}, "Delta PSNR", ends)
+            yield title, lines({row: band(h[name][row]) for row in h[name]}, title, ends)
+        yield "Gain over repeating the last frame, dB", lines({"gain": band(h["gain_over_repeat"])}, "gain", ends)
+        yield "Delta PSNR, dB", lines({"true - shuffled": band(h["actions"]["delta_psnr"])}, "Delta PSNR", ends)
         survival = h["failure"]["survival"]
         yield (
             "Share of dreams still better than a standing picture",
@@ -124,23 +128,24 @@ def charts(results: Mapping[str, Any], chunk_seconds: float) -> Iterator[tuple[s
     if "sharpness" in d:
         ends = (0, d["seconds"])
         least, most = ([v] * (d["seconds"] + 1) for v in d["sharpness_bounds"])
-        curves = {"dream": _band(d["sharpness"]), "recorded": _band(d["sharpness_recorded"])}
+        curves = {"dream": band(d["sharpness"]), "recorded": band(d["sharpness_recorded"])}
         curves |= {"least recorded": (least, None, None), "most recorded": (most, None, None)}
         yield "Sharpness over a minute", lines(curves, "sharpness", ends)
-        colour = {"dream": _band(d["colour_change"]), "recorded play's bound": (d["colour_bound"], None, None)}
+        colour = {"dream": band(d["colour_change"]), "recorded play's bound": (d["colour_bound"], None, None)}
         yield "Change of colours over a minute", lines(colour, "colours", ends)
-        yield "Norm of the latents over a minute", lines({"dream": _band(d["latent_norm"])}, "norm", (1, d["seconds"]))
+        yield "Norm of the latents over a minute", lines({"dream": band(d["latent_norm"])}, "norm", (1, d["seconds"]))
     m = results.get("memory", {}).get("gaps", {})
     if m:
         gaps = [float(g) for g in m]
         curves = {
-            n: _band({k: [m[g][n][k] for g in m] for k in ("value", "low", "high")}) for n in ("return", "stay", "away")
+            n: band({k: [m[g][n][k] for g in m] for k in ("value", "low", "high")}) for n in ("return", "stay", "away")
         }
         title = f"Likeness after looking away, gaps of {', '.join(m)} chunks"
         yield title, lines(curves, title, (gaps[0] * chunk_seconds, gaps[-1] * chunk_seconds))
 
 
-def _band(c: Mapping[str, Any]) -> tuple[list, list, list]:
+def band(c: Mapping[str, Any]) -> tuple[list, list, list]:
+    """A curve as charts take it: its values, and the lower and upper bounds of their interval."""
     return c["value"], c["low"], c["high"]
 
 
@@ -175,6 +180,16 @@ def _captioned(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str,
     captions = results.get("text", {}).get("pictures", {}).get("captions", [])
     for (own, swapped), row in zip(captions, _films(e, "text", "text"), strict=False):
         yield f"{own} | {swapped}", picture_uri(sheet(list(row), len(row)))
+
+
+def _told(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Per attribute of captions: its values, and a strip of pictures per quantile, below what was recorded of each."""
+    for kind, found in results.get("text", {}).get("attributes", {}).items():
+        if "skipped" in found:
+            continue
+        words = ["recorded", *(f"{25 * i} % quantile: {caption}" for i, caption in enumerate(found["gallery"]))]
+        strips = [picture_uri(sheet(list(row), len(row))) for row in _films(e, "text", kind)]
+        yield kind, "; ".join(found["values"]), list(zip(words, strips, strict=False))
 
 
 def _videos(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

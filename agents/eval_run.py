@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.agents.eval_clips import Clips, draw_clips
 from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
 from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.text import encoder_installed
 from worldsim.world import WorldModel
 
 # Raised when a part's meaning changes, so that older results are not taken over.
 VERSION = 3
+# The same for parts that came to measure more: results of other parts are still taken over.
+REVISIONS = {"text": 1}
 # Splits of maps that nothing is trained on.
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
 Films = dict[str, NDArray[np.uint8]]
@@ -84,7 +88,39 @@ class Evaluation:
             "rows": self.rows,
             "inverse": hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None,
         }
+        if part in REVISIONS:
+            inputs["revision"] = REVISIONS[part]
+        if part == "text":
+            # Sentences that do not ship with the world are told only where they can be embedded.
+            inputs["encoder"] = encoder_installed()
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+    def about(self) -> dict[str, Any]:
+        """What two evaluations must have in common to be compared, how the world is played, and what it has cost."""
+        held_out = [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)]
+        return {
+            "version": VERSION,
+            "revisions": REVISIONS,
+            "data": self.store.url,
+            "episodes": hashlib.sha256(json.dumps(held_out).encode()).hexdigest(),
+            "split": self.split,
+            "seed": self.seed,
+            "preset": asdict(self.preset),
+            "thresholds": asdict(self.thresholds),
+            "inverse": hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None,
+            "chunk": self.world.chunk,
+            "fps": self.world.config.fps,
+            "sampling": asdict(self.world.config.sampling),
+            "compute": self.world.compute.to_json(),
+        }
+
+
+def clips_of(e: Evaluation, count: int | None = None) -> Clips:
+    """The clips of the horizon curves, or the first ``count`` of a smaller draw."""
+    frames = e.preset.prefix + e.preset.chunks * e.world.chunk
+    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
+    frames += (1 - frames) % e.world.chunk
+    return draw_clips(e.store, e.split, count or e.preset.clips, frames, e.seed)
 
 
 Part = Callable[[Evaluation], tuple[dict[str, Any], Films]]

@@ -1,10 +1,11 @@
 """The numbers that matter, one a line: what was measured, its interval, what it is compared with, what is wanted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from worldsim.agents.eval_settings import EvalGoals
+from worldsim.agents.eval_starts import KEY, told_chunks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,8 @@ class Line:
         met: whether the value reaches it; None without a goal, or where the run cannot tell.
         beside: reference rows in words.
         bare: a number that never has an interval.
+        part: of the evaluation that measured it.
+        by_start: what it is made of, start by start (``eval_starts``).
     """
 
     name: str
@@ -30,6 +33,8 @@ class Line:
     met: bool | None = None
     beside: str = ""
     bare: bool = False
+    part: str = ""
+    by_start: Mapping[str, Any] | None = None
 
     @property
     def shown(self) -> str:
@@ -88,6 +93,7 @@ def line(name: str, found: dict[str, Any] | float | int | None, unit: str = "", 
         met=met,
         beside=beside,
         bare=not isinstance(found, dict),
+        by_start=entry.get(KEY),
     )
 
 
@@ -102,9 +108,10 @@ def summary(results: dict[str, Any], goals: EvalGoals) -> list[Line]:
     for part, make in makers.items():
         found = results.get(part)
         if found is not None and "skipped" not in found:
-            out += make(found, goals)
-    for kind, entry in failures(results).items():
-        out.append(line(f"failure: {kind}", entry["rate"], "%"))
+            out += [replace(one, part=part) for one in make(found, goals)]
+    for part, found in results.items():
+        for kind, entry in found.get("failures", {}).items():
+            out.append(replace(line(f"failure: {kind}", entry["rate"], "%"), part=part))
     return out
 
 
@@ -120,11 +127,14 @@ def skipped(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, found["skipped"]
     if "skipped" in results.get("memory", {}).get("digs", {}):
         yield "digs", results["memory"]["digs"]["skipped"]
+    for kind, found in results.get("text", {}).get("attributes", {}).items():
+        if "skipped" in found:
+            yield f"{kind} in captions", found["skipped"]
 
 
 def _horizons(h: dict[str, Any], goals: EvalGoals) -> Iterator[Line]:
     yield line("tokenizer's own reconstruction, PSNR", h["tokenizer_ceiling"], "dB", at_least(goals.tokenizer_db, "dB"))
-    for chunk in sorted({1, 5, 10, 20, h["chunks"]} & set(range(1, h["chunks"] + 1))):
+    for chunk in told_chunks(h["chunks"]):
         rows = {row: _point(h["psnr"][row], chunk - 1) for row in ("model", "repeat", "shuffled", "tokenizer")}
         beside = ", ".join(f"{row} {number(rows[row]['value'])}" for row in ("repeat", "shuffled", "tokenizer"))
         yield line(f"PSNR at chunk {chunk}", rows["model"], "dB", beside=beside)
@@ -241,11 +251,21 @@ def _text(t: dict[str, Any], goals: EvalGoals) -> Iterator[Line]:
         beside = f"without a caption {number(t[name]['none_ratio']['value'])}"
         yield line(f"error {said} under a swapped caption, ratio", t[name]["swapped_ratio"], beside=beside)
     yield line("pictures nearer under their own caption", t["pictures"]["own_nearer"], "%", beside="chance 50 %")
+    told = {kind: found for kind, found in t.get("attributes", {}).items() if "skipped" not in found}
+    beside = {k: f"chance 50 %, recorded frames {number(v['recorded']['value'], '%')}" for k, v in told.items()}
+    if (place := told.get("place")) is not None:
+        yield line("pictures nearer to the place they are told", place["nearer"], "%", beside=beside["place"])
+    if (light := told.get("light")) is not None:
+        yield line("pictures darker when told a dark time", light["darker"], "%", beside=beside["light"])
+        real = f"of 255; recorded frames {number(light['difference_recorded']['value'])}"
+        yield line("brightness of day less that of dark times", light["difference"], beside=real)
 
 
 def _long(d: dict[str, Any], goals: EvalGoals) -> Iterator[Line]:
     whole = {key: None if d["collapsed"][key] is None else 1 - d["collapsed"][key] for key in ("value", "low", "high")}
     whole["low"], whole["high"] = whole["high"], whole["low"]
+    if (kept := d["collapsed"].get(KEY)) is not None:
+        whole[KEY] = kept | {"values": [None if v is None else 1 - v for v in kept["values"]]}
     alarms = d["collapsed_recorded"]
     real = None if alarms["value"] is None else 1 - alarms["value"]
     beside = f"{d['starts']} starts; recorded {number(real, '%')} of {alarms['count']}"
@@ -257,7 +277,7 @@ def _long(d: dict[str, Any], goals: EvalGoals) -> Iterator[Line]:
 
 
 def _point(c: dict[str, Any], i: int) -> dict[str, Any]:
-    return {key: c[key][i] for key in ("value", "low", "high")}
+    return {key: c[key][i] for key in ("value", "low", "high")} | {KEY: c.get(KEY, {}).get(str(i))}
 
 
 Kind = Literal["met", "missed", "not judged", ""]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldsim.agents.eval_actions import error_ratio, x0_errors
+from worldsim.agents.eval_attributes import attributes_report, shown_by_recordings
 from worldsim.agents.eval_clips import Clips
+from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import colours
 from worldsim.flow import time_steps, velocity_from_data
@@ -92,3 +94,18 @@ def text_report(
         "captions": [[text, texts[i]] for text, i in zip(texts, other, strict=True)],
     }
     return report, np.stack([recorded, *dreamt], 1)
+
+
+def heard(e: Evaluation, clips: Clips, texts: Sequence[str]) -> tuple[dict[str, Any], Films]:
+    """``attributes_report`` of the clips' captions, beside frames of all held-out recordings."""
+    shown = shown_by_recordings(e.store, HELD_OUT, e.seed)
+    size = clips.frames.shape[2:4]
+    return attributes_report(
+        texts,
+        clips.maps,
+        shown,
+        embed=lambda told: e.world.embed(told, len(told)),
+        dream=lambda text_BX: first_pictures(e.world, text_BX, size, range(len(text_BX))),
+        seed=e.seed,
+        progress=e.progress,
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from worldsim.checkpoint import load_module, load_tensors
+from worldsim.compute import Compute
 from worldsim.datasets.recording_format import RecordingFormat
 from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.errors import UserError
@@ -51,7 +52,10 @@ def export_world(
         sampling=sampling or SamplingConfig(),
         prompts=prompts,
     )
-    world = WorldModel(config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False)
+    world = WorldModel(
+        config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False,
+        compute=Compute.from_json(metadata.get("compute")),
+    )  # fmt: skip
     trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
     world.save(folder / "world", {name: {"trained_on": record} for name, record in trained_on.items() if record})
     return folder / "world"

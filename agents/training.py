@@ -16,8 +16,9 @@ from rich.progress import Progress
 from worldsim.agents.export import export_world, load_tokenizer
 from worldsim.agents.run_log import follow, prefetched, write_config
 from worldsim.checkpoint import load_tensors
+from worldsim.compute import Compute
 from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.governance import ALL, EpisodeFilter, training_record
+from worldsim.datasets.governance import ALL, EpisodeFilter, read_metadata, training_record
 from worldsim.datasets.latent_build import build_latents, is_current
 from worldsim.datasets.latent_cache import LatentCache
 from worldsim.datasets.latents import LatentClips, MixedClips
@@ -240,9 +241,10 @@ def run_dynamics(
 
     weights, before = _start_from(initial, folder / "dit.safetensors")
     about = {"trained_on": clips.training_record(before)}
+    spent = None if initial is None else Compute.from_json(read_metadata(initial).get("compute"))
     with ThreadPoolExecutor(1) as pool:
         run = train_dynamics(
-            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device
+            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device, spent
         )
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 

@@ -1,7 +1,8 @@
 """Charts and pictures for reports: inline SVG, and JPEG as data URIs, so that a report is one file."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
 from typing import cast
@@ -15,6 +16,8 @@ from worldsim.datasets.report_style import CURVES
 
 Picture = NDArray[np.uint8]
 WIDTH, BAR, GAP, LABEL = 640, 18, 4, 130
+# Of charts with two axes: room for the numbers on the left, below, and beyond the axes.
+LEFT, BELOW, MARGIN = 46, 20, 8
 _ANCHOR = {0.0: "start", 0.5: "middle", 1.0: "end"}
 
 
@@ -56,7 +59,7 @@ def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
             f'<rect x="{LABEL}" y="{y}" width="{max(length, 0.5):.1f}" height="{BAR}" rx="2"/>'
             f'<text x="{LABEL + length + 6:.1f}" y="{y + 13}">{escape(text)}</text>'
         )
-    return _svg(len(rows) * (BAR + GAP), "".join(parts), title)
+    return svg(len(rows) * (BAR + GAP), "".join(parts), title)
 
 
 def columns(rows: Sequence[tuple[str, float]], title: str, *, marked: int | None = None, height: int = 150) -> str:
@@ -74,7 +77,38 @@ def columns(rows: Sequence[tuple[str, float]], title: str, *, marked: int | None
             f"<title>{escape(name)}: {value:g}</title></rect>"
             f'<text x="{(i + 0.5) * step:.1f}" y="{height + 16}" text-anchor="middle">{escape(name)}</text>'
         )
-    return _svg(height + 22, "".join(parts), title)
+    return svg(height + 22, "".join(parts), title)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """Two axes in a chart of ``height`` pixels, whose upright one goes from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    height: int
+
+    def across(self, share: float) -> float:
+        """Pixels from the left of a share (0 to 1) of the level axis."""
+        return LEFT + (WIDTH - LEFT - MARGIN) * share
+
+    def up(self, value: float) -> float:
+        """Pixels from the top of a value, cut to what is shown."""
+        bottom, span = self.height - BELOW, (self.high - self.low) or 1.0
+        return bottom - (bottom - MARGIN) * (min(max(value, self.low), self.high) - self.low) / span
+
+    def drawn(self, mark: Callable[[float], float]) -> str:
+        """The level line and three numbers on each axis; ``mark`` tells what a share of the level axis stands for."""
+        bottom, span = self.height - BELOW, (self.high - self.low) or 1.0
+        parts = [f'<line x1="{LEFT}" x2="{WIDTH - MARGIN}" y1="{bottom}" y2="{bottom}"/>']
+        for share in (0.0, 0.5, 1.0):
+            value, x = self.low + share * span, self.across(share)
+            y = bottom - (bottom - MARGIN) * share + 4
+            parts.append(f'<text x="{LEFT - 6}" y="{y:.1f}" text-anchor="end">{value:.3g}</text>')
+            parts.append(
+                f'<text x="{x:.1f}" y="{self.height - 4}" text-anchor="{_ANCHOR[share]}">{mark(share):.3g}</text>'
+            )
+        return "".join(parts)
 
 
 def lines(
@@ -96,19 +130,12 @@ def lines(
     """
     known = [v for c in curves.values() for part in c if part is not None for v in part if v is not None]
     low, high = fixed or (min(known, default=0.0), max(known, default=1.0))
-    span = (high - low) or 1.0
-    left, bottom = 46, height - 20
+    axes = Axes(low=low, high=high, height=height)
 
     def at(i: int, count: int, value: float) -> str:
-        across = left + (WIDTH - left - 8) * (i / max(1, count - 1))
-        return f"{across:.1f},{bottom - (bottom - 8) * (min(max(value, low), high) - low) / span:.1f}"
+        return f"{axes.across(i / max(1, count - 1)):.1f},{axes.up(value):.1f}"
 
-    parts = [f'<line x1="{left}" x2="{WIDTH - 8}" y1="{bottom}" y2="{bottom}"/>']
-    for share in (0.0, 0.5, 1.0):
-        y, mark = bottom - (bottom - 8) * share, f"{low + share * span:.3g}"
-        across, at_x = left + (WIDTH - left - 8) * share, f"{x[0] + share * (x[1] - x[0]):.3g}"
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{mark}</text>')
-        parts.append(f'<text x="{across:.1f}" y="{height - 4}" text-anchor="{_ANCHOR[share]}">{at_x}</text>')
+    parts = [axes.drawn(lambda share: x[0] + share * (x[1] - x[0]))]
     for number, (name, (values, lower, upper)) in enumerate(curves.items()):
         colour = CURVES[number % len(CURVES)]
         if lower is not None and upper is not None:
@@ -118,11 +145,12 @@ def lines(
             parts.append(f'<polygon points="{" ".join(there + back)}" fill="{colour}"/>')
         points = " ".join(at(i, len(values), v) for i, v in enumerate(values) if v is not None)
         parts.append(f'<polyline points="{points}" stroke="{colour}"><title>{escape(name)}</title></polyline>')
-        parts.append(f'<text x="{left + 8}" y="{22 + 15 * number}" style="fill:{colour}">{escape(name)}</text>')
-    return _svg(height, "".join(parts), title)
+        parts.append(f'<text x="{LEFT + 8}" y="{22 + 15 * number}" style="fill:{colour}">{escape(name)}</text>')
+    return svg(height, "".join(parts), title)
 
 
-def _svg(height: float, inside: str, title: str) -> str:
+def svg(height: float, inside: str, title: str) -> str:
+    """A chart as an element of a page, with what is ``inside`` its WIDTH x ``height`` pixels."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{inside}</svg>"

@@ -7,10 +7,11 @@ from typing import Literal
 
 from worldsim.datasets.check_actions import ActionCount, add_counts
 from worldsim.datasets.check_episode import Look
-from worldsim.datasets.check_maps import EpisodeHashes, SharedMap, seed_key, shared_pictures, shared_seeds
+from worldsim.datasets.check_maps import EpisodeHashes, SharedMap, shared_pictures, shared_seeds
 from worldsim.datasets.check_motion import Lag, find_lag
 from worldsim.datasets.check_pictures import PAIRS
 from worldsim.datasets.governance import missing_fields
+from worldsim.datasets.map_seeds import seed_key
 from worldsim.datasets.stillness import FROZEN_DIFFERENCE
 
 Severity = Literal["failure", "warning", "note"]

@@ -7,7 +7,6 @@ Perceptual Image Hash Functions", pHash): it survives scaling, compression and c
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,6 @@ WORDS = KEPT * KEPT // 64
 SAME_BITS = 40
 # Below this spread of the frequencies a picture is plain sky, water or night: its signs are noise.
 PLAIN = 24.0
-# Seeds are called differently by different programs.
-SEED_NAMES = ("seed", "map_seed", "world_seed", "level_seed")
 
 
 def picture_hashes(frames: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
@@ -47,19 +44,6 @@ def _shrink(grey: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
     share = (edges - low).reshape(shape)
     at = total.take(low, axis) * (1 - share) + total.take(low + 1, axis) * share
     return (np.diff(at, axis=axis) * SIDE / grey.shape[axis]).astype(np.float32)
-
-
-def seed_key(provenance: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(engine or source, seed) of an episode's map, whatever the seed is called and however it is written."""
-    value = next((provenance[name] for name in SEED_NAMES if provenance.get(name) is not None), None)
-    if value is None or isinstance(value, bool):
-        return None
-    maker = str(provenance.get("engine") or provenance.get("source") or "?").lower()
-    try:
-        # Programs keep seeds as signed or unsigned 64-bit numbers, or as text.
-        return maker, str(int(str(value).strip(), 0) % 2**64)
-    except ValueError:
-        return maker, str(value).strip()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from worldsim.datasets.index import EpisodeIndex
 from worldsim.datasets.manifest import json_sha256
+from worldsim.datasets.map_seeds import map_name
 from worldsim.datasets.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
 
@@ -136,7 +137,8 @@ def training_record(
     Returns:
         ``{"format": 1, "stores": [{"store", "digest", "frames", "hours", "licences", "sources", "episodes"}]}``:
         ``digest`` is the sha256 of all identities, sorted; ``episodes`` has 16 digits of each by name; ``licences`` and
-        ``sources`` count episodes; ``origins``, if there are copies, has the digits of what they were copied from.
+        ``sources`` count episodes; ``origins``, if there are copies, has the digits of what they were copied from;
+        ``maps``, where seeds are told, names the maps that the episodes show.
 
     Raises:
         ValueError: there is no episode, or ``before`` is not a record.
@@ -154,6 +156,7 @@ def episode_record(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "licence": licence_of(manifest),
         "source": source_of(manifest),
         "origins": origins_of(manifest["provenance"]),
+        "map": map_name(manifest["provenance"]),
     }
 
 
@@ -180,6 +183,9 @@ def join_record(
     # Caches of older versions do not tell.
     if origins := {e["name"]: e["origins"] for e in ordered if e.get("origins")}:
         one["origins"] = origins
+    # Of some maps alone one could not tell that the others are missing.
+    if all("map" in e for e in ordered) and (maps := sorted({e["map"] for e in ordered if e["map"]})):
+        one["maps"] = maps
     earlier = [] if before is None else [s for s in stores_of(before) if s["digest"] != one["digest"]]
     return {"format": RECORD_FORMAT, "stores": [*earlier, one]}
 

@@ -16,9 +16,18 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 img { max-width: 100%; image-rendering: pixelated } figure { margin: .6rem 0 } figcaption { color: var(--soft) }
 svg { width: 100%; max-width: 640px; font-size: 12px } svg text { fill: var(--ink) } svg rect { fill: var(--bar) }
 svg rect.marked { fill: var(--good) } svg line { stroke: var(--soft) }
+svg circle { fill: var(--bar) }
 .charts { display: flex; flex-wrap: wrap; gap: 1.5rem } .charts > div { flex: 1 1 26rem }
 svg polyline { fill: none; stroke-width: 2 } svg polygon { opacity: .16; stroke: none }
 video { width: 100%; max-width: 620px; image-rendering: pixelated }
+"""
+# The same for charts that stand alone as one SVG file: such a file is seen without the page's variables.
+SVG_STYLE = """
+text { font-family: system-ui, "DejaVu Sans", Arial, sans-serif; font-size: 12px; fill: #1c2430 }
+line { stroke: #5b6675 } circle { fill: #3b76c4 }
+polyline { fill: none; stroke-width: 2 } .back { fill: #fff } .head { font-size: 14px; font-weight: 600 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e4e8ee } line { stroke: #9aa5b4 } circle { fill: #6ea3e6 } .back { fill: #14181e } }
 """
 # Colours of curves, readable on light and dark, told apart by people who see few colours (Okabe and Ito).
 CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

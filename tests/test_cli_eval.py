@@ -29,7 +29,7 @@ PRESET = (
 )
 
 
-def record(store: EpisodeStore, seed: int, frames: int = 120, name: str = "") -> None:
+def record(store: EpisodeStore, seed: int, frames: int = 120, name: str = "", text: str = "turning") -> None:
     """A picture that moves left when the player turns right; between turns the player stands, once a block vanishes."""
     rng = np.random.default_rng(seed)
     wide = rng.integers(0, 255, (6, 60, 3), np.uint8).repeat(8, 0).repeat(8, 1)
@@ -46,7 +46,7 @@ def record(store: EpisodeStore, seed: int, frames: int = 120, name: str = "") ->
     store.append(
         Episode(
             frames=pictures, actions=actions, rewards=np.zeros(frames, np.float32), terminated=np.zeros(frames, bool),
-            state=state, text="turning", provenance=about, events=[{"frame": 50, "kind": "dig"}],
+            state=state, text=text, provenance=about, events=[{"frame": 50, "kind": "dig"}],
         ),
         name or f"map{seed}",
     )  # fmt: skip

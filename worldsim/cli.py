@@ -126,6 +126,11 @@ COMMANDS: dict[str, Command] = {
         "measure a world on maps it never saw: quality by horizon, obedience, counterfactuals, memory, drift, failures",
         (WORLD, SEED),
     ),
+    "compare": Command(
+        "worldsim.cli_compare:compare",
+        "compare",
+        "lay reports of eval side by side: differences with intervals, curves, and measures by training compute",
+    ),
     "truth": Command(
         "worldsim.cli_truth:truth",
         "truth",

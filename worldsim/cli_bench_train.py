@@ -13,9 +13,10 @@ from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
 from worldsim.cli_config import build, compose_config, plain, run_folder
 from worldsim.cli_train import device_of, use_threads
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
-from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss
+from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch
 from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
+from worldsim.step_cost import step_flops
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import training_step
 from worldsim.training import Ema, descend, split_optimizers
@@ -79,18 +80,6 @@ def random_batch(batch: int, frames: int, sizes: DiTConfig, grid: tuple[int, int
         terminated=torch.zeros(batch, frames),
         text=torch.randn(batch, sizes.text_size),
     )
-
-
-def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining) -> float:
-    """Operations of one step's matrix products, forward and backward, counted by PyTorch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        generator, shortcut = torch.Generator(batch.latents.device), training.shortcut_from == 0
-        loss, _ = dynamics_loss(dit, dit, batch, training, generator, ErrorBank(), shortcut)
-        loss.backward()
-    dit.zero_grad(set_to_none=True)
-    return float(counter.get_total_flops())
 
 
 def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, steps: int) -> tuple[float, float]:

@@ -18,7 +18,9 @@ from worldsim.errors import UserError
 
 T = TypeVar("T")
 # Settings that are lists or have names of their own.
-MIXED = ("actions", "policy", "against", "also", "env_kwargs", "parts")
+MIXED = (
+    "actions", "policy", "against", "also", "env_kwargs", "parts", "reports", "names", "compute", "measures",
+)  # fmt: skip
 # Settings whose default is null and that are numbers.
 NUMBERS: dict[str, type] = {
     "threads": int,

@@ -1,5 +1,6 @@
 """Commands that judge worlds: ``worldsim eval``, and the training of the model that reads actions off pictures."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.agents.eval_settings import EvalGoals
+    from worldsim.datasets.store import EpisodeStore, Split
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -43,11 +45,13 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     world = worldsim.load(config.world)
     inverse = None if config.inverse is None else existing(config.inverse)
     preset, thresholds = build(EvalPreset, config.preset), build(EvalThresholds, config.thresholds)
+    store = ChosenStore(data, filter_of(config))
+    _check_unseen(worldsim.world_folder(config.world), inverse, store, config.split)
     began = time.monotonic()
     with stages() as progress:
         evaluation = Evaluation(
             world=world,
-            store=ChosenStore(data, filter_of(config)),
+            store=store,
             split=config.split,
             preset=preset,
             thresholds=thresholds,
@@ -62,6 +66,25 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         page = write_report(evaluation, results, config.world, time.monotonic() - began)
     _print(results, thresholds.goals)
     print(page)
+
+
+def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", split: "Split") -> None:
+    """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
+    from worldsim.datasets.governance import TRAINED_ON, read_metadata
+    from worldsim.datasets.seen_maps import check_unseen
+    from worldsim.world import FILES
+
+    # Task heads are optional; calibrations and start clips are not trained.
+    parts = [world / name for name in FILES]
+    heads = [file for file in sorted(world.glob("*.safetensors")) if file not in parts]
+    judged = [*parts, *(file for file in heads if TRAINED_ON in read_metadata(file))]
+    silent = check_unseen([*judged, *([inverse] if inverse else [])], store, split)
+    if silent:
+        print(
+            f"warning: nobody can tell whether the {split} maps of {store.url} are new to "
+            f"{' and '.join(map(str, silent))}: no record of training in there",
+            file=sys.stderr,
+        )
 
 
 def train_inverse(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:

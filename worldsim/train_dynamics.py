@@ -12,15 +12,18 @@ import torch
 from torch import Tensor
 
 from worldsim.checkpoint import load_module, save_tensors
+from worldsim.compute import UNKNOWN, Compute
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT, previous_of
 from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss, recorded
 from worldsim.flow import energy_score, interpolate
 from worldsim.precision import fast_precision
+from worldsim.step_cost import StepCosts
 from worldsim.training import (
     Ema,
     descend,
     finite,
     learning_rate_factor,
+    load_about,
     load_more,
     load_training,
     run_steps,
@@ -114,6 +117,7 @@ def train_dynamics(
     initial: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    before: Compute | None = None,
 ) -> Generator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
@@ -127,6 +131,7 @@ def train_dynamics(
         initial: weights to start a new run from, those of an earlier world say; a run that is resumed ignores them.
         about: further metadata of ``dit.safetensors``: what it is trained on.
         device: that computes. Noise differs between kinds of devices; a run is resumed exactly on its own.
+        before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
@@ -138,13 +143,18 @@ def train_dynamics(
     optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
     ema = Ema(dit, training.ema)
     first, bank, state = 0, ErrorBank(), folder / "state.safetensors"
+    spent = Compute() if initial is None else before or Compute(since=UNKNOWN)
     if state.exists():
         first = load_training(state, dit, ema, optimizers)
         bank.restore(load_more(state), device)
+        spent = Compute.from_json(load_about(state).get("compute"))
+    costs = StepCosts(dit, training)
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
 
     def learn(step: int) -> dict[str, float]:
+        nonlocal spent
         batch = batches(step).to(torch.device(device))
+        spent = spent.plus(*costs(batch, step))
         return training_step(forward, dit, optimizers, ema, batch, training, step, seed, bank)
 
     def judge() -> dict[str, float]:
@@ -152,9 +162,10 @@ def train_dynamics(
             return validate(dit, validation)
 
     def save(step: int) -> None:
-        save_training(state, step, dit, ema, optimizers, bank.tensors())
+        compute = {"compute": spent.to_json()}
+        save_training(state, step, dit, ema, optimizers, bank.tensors(), compute)
         with ema.averaged(dit):
-            save_dit(folder / "dit.safetensors", dit, about)
+            save_dit(folder / "dit.safetensors", dit, {**(about or {}), **compute})
 
     yield from run_steps(
         first, training.steps, learn, judge, save,

@@ -150,8 +150,12 @@ def save_training(
     ema: Ema | None,
     optimizers: list[torch.optim.Optimizer],
     more: Mapping[str, Tensor] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write everything that resuming needs to one safetensors file; ``more`` is what ``load_more`` gives back."""
+    """Write everything that resuming needs to one safetensors file.
+
+    ``more`` is what ``load_more`` gives back, ``about`` what ``load_about`` does: values as JSON can hold them.
+    """
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
     if ema is not None:
         tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
@@ -159,7 +163,7 @@ def save_training(
     for i, optimizer in enumerate(optimizers):
         for key, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer{i}/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
-    save_tensors(path, tensors, {"step": step})
+    save_tensors(path, tensors, {"step": step, "about": dict(about or {})})
 
 
 def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> int:
@@ -199,6 +203,11 @@ def load_more(path: Path) -> dict[str, Tensor]:
     """What a training keeps beside weights and optimizers."""
     tensors, _ = load_tensors(path)
     return {n.removeprefix("more/"): t for n, t in tensors.items() if n.startswith("more/")}
+
+
+def load_about(path: Path) -> dict[str, Any]:
+    """What a training says about itself beside its tensors."""
+    return load_tensors(path)[1].get("about", {})
 
 
 def finite(loss: Tensor, step: int) -> float:

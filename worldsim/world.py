@@ -19,6 +19,7 @@ from worldsim.actions import ActionSpec
 from worldsim.branch_tree import nodes_of
 from worldsim.branching import Branch, Judge, grow, past_of
 from worldsim.checkpoint import compact, load_module, load_tensors, save_tensors
+from worldsim.compute import UNKNOWN, Compute
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT, previous_of
 from worldsim.fact_heads import FactHeads, load_fact_heads
 from worldsim.flow import time_steps, velocity_from_data
@@ -69,6 +70,7 @@ class WorldModel:
         fact_heads: FactHeads | None = None,
         trust: Trust | None = None,
         bf16: bool | None = None,
+        compute: Compute | None = None,
     ) -> None:
         if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
             raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
@@ -85,6 +87,7 @@ class WorldModel:
         self.fact_heads = fact_heads
         self.trust = trust
         self.config = config
+        self.compute = compute or Compute(since=UNKNOWN)
         self.bf16 = fast_bf16() if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dit = dit.eval().requires_grad_(False)
@@ -133,7 +136,7 @@ class WorldModel:
         config = replace(self.config, sampling=replace(self.config.sampling, **changes))
         return WorldModel(
             config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
-            trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16,
+            trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16, compute=self.compute,
         )  # fmt: skip
 
     def _precision(self) -> contextlib.AbstractContextManager:
@@ -356,6 +359,8 @@ class WorldModel:
             if name == "dit":
                 tensors["prompts"] = self.prompt_embeddings.bfloat16()
             metadata = {name: asdict(module.config), "world": world, **(about or {}).get(name, {})}
+            if name == "dit":
+                metadata["compute"] = self.compute.to_json()
             save_tensors(Path(folder) / f"{name}.safetensors", tensors, metadata)
 
     @staticmethod
@@ -382,5 +387,6 @@ class WorldModel:
         heads = load_fact_heads(folder) if fact_heads else None
         trust = load_trust(folder, asdict(config.sampling))
         return WorldModel(
-            config, tokenizer, dit, prompt_embeddings=embeddings, fact_heads=heads, trust=trust, bf16=bf16
-        )
+            config, tokenizer, dit, prompt_embeddings=embeddings, fact_heads=heads, trust=trust, bf16=bf16,
+            compute=Compute.from_json(dit_json.get("compute")),
+        )  # fmt: skip
