@@ -101,15 +101,12 @@ def learn(
     Raises:
         UserError: the policy to start from does not fit, or ``folder`` holds a run of another task or environment.
     """
+    check_resumed(folder, about)
     at = _steps_done(folder)
     given = folder / FILE if at else initial
     before = None if given is None else load_policy(given)
     if before is not None:
         net = before.net
-    if at and before is not None:
-        for name in ("task", "env"):
-            if before.about.get(name) != about.get(name):
-                raise UserError(f"{folder} began with {name} {before.about.get(name)!r}, not {about.get(name)!r}")
     envs = VecFrameStack(envs, net.stack)
     # A resumed run goes on with other draws than those it began with.
     model = PPO(
@@ -147,6 +144,20 @@ def learn(
         model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=False, log_interval=1)
         save.now()
     return model
+
+
+def check_resumed(folder: Path, about: Mapping[str, Any]) -> None:
+    """See that a run of ``about`` may begin or go on in ``folder``; writes nothing.
+
+    Raises:
+        UserError: it holds a run of another task or environment.
+    """
+    if not _steps_done(folder):
+        return
+    before = load_policy(folder / FILE).about
+    for name in ("task", "env"):
+        if before.get(name) != about.get(name):
+            raise UserError(f"{folder} began with {name} {before.get(name)!r}, not {about.get(name)!r}")
 
 
 def _outputs(folder: Path, steps: int) -> list[KVWriter]:

@@ -72,7 +72,11 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     about = load_policy(home / "ppo").about
     assert about["initial"] == "bc" and about["training"]["rollout"] == 8
     assert about["store"] is about["min_trust"] is None and load_policy(home / "bc").about["store"] == "store"
-    capsys.readouterr()
+    # A run of another task is refused, and nothing of it changes.
+    kept = {path: path.read_bytes() for path in (home / "ppo").rglob("*") if path.is_file()}
+    assert cli.main(["agent", "train", "task=explore", "world=world", "rows=2", "folder=ppo", *SMALL]) == 2
+    assert "began with task 'survive', not 'explore'" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (home / "ppo").rglob("*") if path.is_file()} == kept
     words = [
         "agent",
         "eval",
