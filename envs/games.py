@@ -123,7 +123,7 @@ def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> Wo
         return world
     game = WorldGame(world, starts)
     game.reset(seed=0)
-    actions, times = np.repeat(game.spec.noop()[None], game.chunk, 0), StepTimes(game.chunk, keep=TIMED_STEPS)
+    actions, times = np.repeat(game.spec.idle()[None], game.chunk, 0), StepTimes(game.chunk, keep=TIMED_STEPS)
     for _ in range(WARM_UP + TIMED_STEPS):
         times.measure(game, actions)
     return world.with_sampling(steps=1) if times.percentile(50) > 1000 * share * game.chunk / game.fps else world

@@ -172,6 +172,18 @@ def test_a_game_without_a_camera_refuses_turns_and_axes_have_a_range():
             script_actions(parse_script(text), racer, fps=FPS)
 
 
+def test_who_waits_presses_the_key_for_it_where_a_game_has_one():
+    pong = ActionSpec(keys=("noop", "up", "down"), camera=False)
+    nothing, up = [1, 0, 0], [0, 1, 0]
+    np.testing.assert_array_equal(
+        script_actions(parse_script("wait 2; up; wait"), pong, fps=FPS), [nothing, nothing, up, nothing]
+    )
+    policy = ScriptPolicy(parse_script("up"), pong, fps=FPS)
+    policy.reset(np.random.default_rng(0), {})
+    played = [policy.act(np.zeros((4, 4, 3), np.uint8), {}).tolist() for _ in range(3)]
+    assert played == [up, nothing, nothing] and policy.finished
+
+
 def play(text: str, infos: list[dict[str, Any]]) -> list[list[str]]:
     """The keys that a script holds while the game tells ``infos``."""
     policy = ScriptPolicy(parse_script(text), MINECRAFT, fps=FPS)

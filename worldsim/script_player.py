@@ -89,11 +89,11 @@ class ScriptPolicy:
         self._running = self._play()
 
     def act(self, obs: NDArray[np.uint8], info: Mapping[str, Any]) -> Action:
-        """The next action (A,); zeros when ``finished``."""
+        """The next action (A,); nothing is done any more when ``finished``."""
         self._info = info
         action = next(self._running, None)
         self.finished = action is None
-        return self.spec.noop() if action is None else action
+        return self.spec.idle() if action is None else action
 
     def _play(self) -> Iterator[Action]:
         for act in _played(self.script):
@@ -150,7 +150,8 @@ def _still(act: Act, spec: ActionSpec, fps: float) -> tuple[Action, int]:
 
 
 def _vector(act: Act, spec: ActionSpec, fps: float) -> Action:
-    vector = spec.noop()
+    # Who presses no key presses the one for it, where a game has one.
+    vector = spec.noop() if any(isinstance(term, Key) for term in act.terms) else spec.idle()
     for term in act.terms:
         if isinstance(term, Key):
             vector[_index(term, spec)] = term.value
