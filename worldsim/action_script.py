@@ -16,11 +16,12 @@ Grammar (``[ ]`` optional, ``{ }`` any number of times, quoted words stand for t
 A term is a key that is held or a turn of the camera in degrees (positive yaw turns right, positive pitch looks down):
 in each frame (``/frame``), a second (``/s``), or, without a unit, in all, spread evenly over the action's frames.
 Terms of one action happen together. A length is a number of video frames or of seconds; without one, an action lasts
-one frame. ``wait`` presses nothing (in games that have a key for it, that one). ``until`` goes on until an event of that
-kind happens during the action, or until a number that the game tells (``x``, ``y``, ``z``: position in metres; ``yaw``, ``pitch``; any
-other in ``info``) is below or above a value; after ``within`` (default: 1000 frames) the script goes on anyway. ``repeat`` with braces plays its
-block that many times; without braces it means everything before it in its own block. A key whose name is a word of the
-language, or no plain name, stands in double quotes. ``KEY=NUMBER`` is for axes: keys whose names begin with ``axis.``
+one frame. ``wait`` presses nothing (in games that have a key for it, that one). ``until`` goes on until an event of
+that kind happens during the action, or until a number that the game tells (``x``, ``y``, ``z``: position in metres;
+``yaw``, ``pitch``; any other in ``info``) is below or above a value; after ``within`` (default: 1000 frames) the
+script goes on anyway. ``repeat`` with braces plays its block that many times; without braces it means everything
+before it in its own block. A key whose name is a word of the language, or no plain name, stands in double quotes.
+``KEY=NUMBER`` is for axes: keys whose names begin with ``axis.``
 take -1 to 1.
 """
 
