@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import held, held_rollouts
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import by_start, estimate_by_start
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import WALK, turn_evidence, walk_evidence
 from worldsim.dit import previous_of
@@ -82,7 +82,7 @@ def sign_report(t: dict[str, NDArray[np.float64]], maps: NDArray, seed: int = 0)
         "forward_expands_more_than_back": t["forward"] > t["back"],
         "nothing_expands": t["nothing"] > 0,
     }
-    out: dict[str, Any] = {name: estimate(test, maps, seed=seed) | by_start(test, maps) for name, test in tests.items()}
+    out: dict[str, Any] = {name: estimate_by_start(test, maps, seed) for name, test in tests.items()}
     both = np.stack([t["forward"] > 0, t["back"] < 0])
     out["movement_correct"] = estimate(both.ravel(), np.concatenate([maps, maps]), seed=seed)
     out["movement_correct"] |= by_start(both.mean(0), maps)
@@ -99,7 +99,7 @@ def delta_report(found: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dic
     delta = found["psnr/model"] - found["psnr/shuffled"]
     out: dict[str, Any] = {"delta_psnr": curve(delta, maps, seed)}
     fourth = delta[:, min(1, delta.shape[1] - 1)]
-    return out | {"at_frame_4": estimate(fourth, maps, seed=seed) | by_start(fourth, maps)}
+    return out | {"at_frame_4": estimate_by_start(fourth, maps, seed)}
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from worldsim.actions import ActionSpec
 from worldsim.agents.branch_scores import distances, effect_ratio
 from worldsim.agents.eval_rollouts import rollout
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.errors import UserError
@@ -176,13 +176,13 @@ def branch_report(starts: Sequence[Branches], made: Sequence[Frames], chunk: int
         "branches": [name for name, _ in SCRIPTS],
         "chance": 1 / len(SCRIPTS),
         "frames": frames,
-        "retrieval": estimate(hits[:, -1], maps, seed=seed) | by_start(hits[:, -1], maps),
+        "retrieval": estimate_by_start(hits[:, -1], maps, seed),
         "retrieval_by_chunk": hits.mean(0).round(4).tolist(),
         "retrieval_of_last_frame": estimate(still, maps, seed=seed),
         "retrieval_engine": estimate(floor, maps, seed=seed),
-        "effect_ratio": estimate(effect[:, -1], maps, seed=seed) | by_start(effect[:, -1], maps),
+        "effect_ratio": estimate_by_start(effect[:, -1], maps, seed),
         "effect_ratio_by_chunk": effect.mean(0).round(4).tolist(),
-        "rank_agreement": estimate(agree, maps, seed=seed) | by_start(agree, maps),
+        "rank_agreement": estimate_by_start(agree, maps, seed),
         "engine_repeats_itself_to": estimate(noise, maps, seed=seed),
         "per_start": {"retrieval": hits[:, -1].round(4).tolist(), "effect_ratio": effect[:, -1].round(4).tolist()},
     }

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.eval_settings import EvalThresholds
-from worldsim.agents.eval_starts import by_start
-from worldsim.agents.eval_statistics import estimate, quantile_members
+from worldsim.agents.eval_starts import estimate_by_start
+from worldsim.agents.eval_statistics import quantile_members
 
 DEFINITIONS: Mapping[str, str] = {
     "disappearance": "while nothing is done, {object_cells} or more neighbouring 8x8 cells lose their local contrast "
@@ -80,7 +80,7 @@ def failure_entry(kind: str, found: Failures, limits: EvalThresholds, seed: int 
     """Definition, rate with interval, and the rows of the gallery."""
     return {
         "definition": definition(kind, limits),
-        "rate": estimate(found.failed, found.maps, seed=seed) | by_start(found.failed, found.maps),
+        "rate": estimate_by_start(found.failed, found.maps, seed),
         "gallery": quantile_members(np.nan_to_num(found.severity, nan=0.0)),
         "severity": np.asarray(found.severity, np.float64).round(4).tolist(),
     }

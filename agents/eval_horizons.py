@@ -13,8 +13,8 @@ from worldsim.agents import stlpips
 from worldsim.agents.eval_actions import error_ratio
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import begin, future_of, reconstruction, rollout, teacher_forced, truth_of
-from worldsim.agents.eval_starts import by_start, by_start_at, told_chunks
-from worldsim.agents.eval_statistics import curve, estimate, survival_summary
+from worldsim.agents.eval_starts import by_start, by_start_at, estimate_by_start, told_chunks
+from worldsim.agents.eval_statistics import curve, survival_summary
 from worldsim.agents.measures import psnr, ssim
 from worldsim.world import WorldModel
 
@@ -78,7 +78,7 @@ def horizon_report(found: dict[str, NDArray], maps: NDArray, failure_run: int, s
         "gain_over_repeat": above,
         "chunks_above_repeat": int(np.argmin([*(np.array(above["value"]) > 0), False])),
         "clips_above_repeat": (gain > 0).mean(0).round(3).tolist(),
-        "tokenizer_ceiling": estimate(ceiling, maps, seed=seed) | by_start(ceiling, maps),
+        "tokenizer_ceiling": estimate_by_start(ceiling, maps, seed),
         "failure": survival_summary(times, failed, maps, watched, seed),
     }
     # All are watched for equally long, so that the mean up to the horizon is the mean of the times.
@@ -124,7 +124,7 @@ def forced_report(
     out: dict[str, Any] = {"at_chunks": (at_chunks + 1).tolist()}
     out |= {name: curve(table, clips.maps, seed) for name, table in tables.items()}
     gap = (tables["tokenizer"] - tables["model"]).mean(1)
-    return out | {"below_tokenizer_db": estimate(gap, clips.maps, seed=seed) | by_start(gap, clips.maps)}
+    return out | {"below_tokenizer_db": estimate_by_start(gap, clips.maps, seed)}
 
 
 def perceptual_report(

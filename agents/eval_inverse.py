@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import begin, future_of, reconstruction, rollout, truth_of
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.inverse_dynamics import InverseDynamics, targets
 from worldsim.world import WorldModel
@@ -80,7 +80,7 @@ def inverse_report(
         error = np.abs(turns - true_turns).mean((1, 2)) / chunk
         rows[name] = {
             "f1": estimate(marks, maps, seed=seed, statistic=lambda i, said=said: f1(said[i], true_keys[i])),
-            "camera_error_degrees": estimate(error, maps, seed=seed) | by_start(error, maps),
+            "camera_error_degrees": estimate_by_start(error, maps, seed),
             "per_key": {k: round(f1(said[..., [i]], true_keys[..., [i]]), 4) for i, k in enumerate(keys)
                         if true_keys[..., i].any()},
         }  # fmt: skip

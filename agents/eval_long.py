@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips, map_of
 from worldsim.agents.eval_rollouts import begin, dream
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import colours, sharpness
 from worldsim.datasets.store import EpisodeStore, Split
@@ -191,22 +191,21 @@ def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed
     broken = collapsed(outside)
     relative = run.sharpness / np.maximum(run.sharpness[:, :1], 1e-6)
     change = colour_change(run)
-    sharpness, norm = slope_per_minute(run.sharpness), slope_per_minute(run.norm)
     return {
         "starts": len(broken),
         "seconds": run.sharpness.shape[1] - 1,
         "window": spread.window,
-        "collapsed": estimate(broken, maps, seed=seed) | by_start(broken, maps),
-        "time_outside": estimate(outside.mean(1), maps, seed=seed) | by_start(outside.mean(1), maps),
+        "collapsed": estimate_by_start(broken, maps, seed),
+        "time_outside": estimate_by_start(outside.mean(1), maps, seed),
         "sharpness_bounds": [round(spread.low, 3), round(spread.high, 3)],
         "sharpness": curve(run.sharpness, maps, seed),
         "sharpness_recorded": curve(real.sharpness, maps, seed),
         "colour_change": curve(change, maps, seed),
         "colour_bound": spread.colour[: change.shape[1]].round(5).tolist(),
         "latent_norm": curve(run.norm, maps, seed),
-        "sharpness_slope_per_minute": estimate(sharpness, maps, seed=seed) | by_start(sharpness, maps),
+        "sharpness_slope_per_minute": estimate_by_start(slope_per_minute(run.sharpness), maps, seed),
         "sharpness_slope_recorded": estimate(slope_per_minute(real.sharpness), maps, seed=seed),
-        "latent_norm_slope_per_minute": estimate(norm, maps, seed=seed) | by_start(norm, maps),
+        "latent_norm_slope_per_minute": estimate_by_start(slope_per_minute(run.norm), maps, seed),
         "per_start": {
             "collapsed": broken.tolist(),
             "outside": outside.mean(1).round(4).tolist(),

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from worldsim.agents.eval_clips import Clips, draw_evenly, map_of, read_clips
 from worldsim.agents.eval_rollouts import all_held
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import by_start, estimate_by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import grey, psnr, texture
 from worldsim.datasets.episode import Episode
@@ -216,7 +216,7 @@ def dig_report(
         seen = np.where(rest < 1, values, np.nan)
         out[name] = estimate(np.clip(seen, -1, 2), digs.clips.maps, seed=seed)
         stays = seen > threshold
-        out[f"{name}_stays_dug"] = estimate(stays, digs.clips.maps, seed=seed) | by_start(stays, digs.clips.maps)
+        out[f"{name}_stays_dug"] = estimate_by_start(stays, digs.clips.maps, seed)
         out[f"{name}_view_lost"] = estimate(rest >= 1, digs.clips.maps, seed=seed)
         out[f"per_start_{name}"] = seen.round(4).tolist()
         if name == "return":

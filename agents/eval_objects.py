@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from worldsim.agents.eval_settings import EvalThresholds
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import cells
 
@@ -62,8 +62,8 @@ def object_report(counts: NDArray[np.int64], frames: int, maps: NDArray, seed: i
     return {
         "starts": len(counts),
         "frames": frames,
-        "appeared_per_100_frames": estimate(per_hundred[:, 0], maps, seed=seed) | by_start(per_hundred[:, 0], maps),
-        "disappeared_per_100_frames": estimate(per_hundred[:, 1], maps, seed=seed) | by_start(per_hundred[:, 1], maps),
+        "appeared_per_100_frames": estimate_by_start(per_hundred[:, 0], maps, seed),
+        "disappeared_per_100_frames": estimate_by_start(per_hundred[:, 1], maps, seed),
         "rollouts_with_appearance": estimate(counts[:, 0] > 0, maps, seed=seed),
         "rollouts_with_disappearance": estimate(counts[:, 1] > 0, maps, seed=seed),
         "per_start": counts.tolist(),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips, Suits
 from worldsim.agents.eval_rollouts import begin, future_of
-from worldsim.agents.eval_starts import by_start
+from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.datasets.episode import Episode
 from worldsim.errors import UserError
@@ -69,6 +69,6 @@ def obstacle_report(
         report[kind] = {
             "walks": len(dreamt[kind]),
             "metres": estimate(dreamt[kind], maps[kind], seed=seed),
-            "stops": estimate(stops, maps[kind], seed=seed) | by_start(stops, maps[kind]),
+            "stops": estimate_by_start(stops, maps[kind], seed),
         }
     return report

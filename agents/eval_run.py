@@ -79,14 +79,14 @@ class Evaluation:
             "weights": weights,
             "world": asdict(self.world.config),
             "bf16": self.world.bf16,
-            "episodes": [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)],
+            "episodes": self._held_out(),
             "split": self.split,
             "preset": asdict(self.preset),
             # Goals judge what was measured; they do not change it.
             "thresholds": {name: value for name, value in asdict(self.thresholds).items() if name != "goals"},
             "seed": self.seed,
             "rows": self.rows,
-            "inverse": hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None,
+            "inverse": self._inverse_digest(),
         }
         if part in REVISIONS:
             inputs["revision"] = REVISIONS[part]
@@ -97,22 +97,27 @@ class Evaluation:
 
     def about(self) -> dict[str, Any]:
         """What two evaluations must have in common to be compared, how the world is played, and what it has cost."""
-        held_out = [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)]
         return {
             "version": VERSION,
             "revisions": REVISIONS,
             "data": self.store.url,
-            "episodes": hashlib.sha256(json.dumps(held_out).encode()).hexdigest(),
+            "episodes": hashlib.sha256(json.dumps(self._held_out()).encode()).hexdigest(),
             "split": self.split,
             "seed": self.seed,
             "preset": asdict(self.preset),
             "thresholds": asdict(self.thresholds),
-            "inverse": hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None,
+            "inverse": self._inverse_digest(),
             "chunk": self.world.chunk,
             "fps": self.world.config.fps,
             "sampling": asdict(self.world.config.sampling),
             "compute": self.world.compute.to_json(),
         }
+
+    def _held_out(self) -> list[str]:
+        return [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)]
+
+    def _inverse_digest(self) -> str | None:
+        return hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None
 
 
 def clips_of(e: Evaluation, count: int | None = None) -> Clips:

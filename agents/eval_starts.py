@@ -32,6 +32,11 @@ def by_start(values: ArrayLike, maps: ArrayLike, over: ArrayLike | None = None) 
     return {KEY: kept | {"maps": out["maps"].tolist()}}
 
 
+def estimate_by_start(values: ArrayLike, maps: ArrayLike, seed: int = 0) -> dict[str, Any]:
+    """The mean of values (N,) as ``estimate`` tells it, with the values themselves."""
+    return estimate(values, maps, seed=seed) | by_start(values, maps)
+
+
 def by_start_at(table: ArrayLike, maps: ArrayLike, columns: Sequence[int]) -> dict[str, Any]:
     """The same for chosen columns of a curve's table (N, H), by the number of the column."""
     values = np.asarray(table)

@@ -31,6 +31,7 @@ from worldsim.agents.policy_net import (
     save_policy,
 )
 from worldsim.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.datasets.governance import read_metadata
 from worldsim.datasets.video import write_video
 from worldsim.errors import UserError
 
@@ -101,10 +102,9 @@ def learn(
     Raises:
         UserError: the policy to start from does not fit, or ``folder`` holds a run of another task or environment.
     """
-    check_resumed(folder, about)
-    at = _steps_done(folder)
-    given = folder / FILE if at else initial
-    before = None if given is None else load_policy(given)
+    at, before = _steps_done(folder), resumed_policy(folder, about)
+    if before is None and initial is not None:
+        before = load_policy(initial)
     if before is not None:
         net = before.net
     envs = VecFrameStack(envs, net.stack)
@@ -146,18 +146,19 @@ def learn(
     return model
 
 
-def check_resumed(folder: Path, about: Mapping[str, Any]) -> None:
-    """See that a run of ``about`` may begin or go on in ``folder``; writes nothing.
+def resumed_policy(folder: Path, about: Mapping[str, Any]) -> LearnedPolicy | None:
+    """The policy with which a run of ``about`` goes on in ``folder``; None where it begins. Writes nothing.
 
     Raises:
-        UserError: it holds a run of another task or environment.
+        UserError: the folder holds a run of another task or environment.
     """
     if not _steps_done(folder):
-        return
-    before = load_policy(folder / FILE).about
+        return None
+    before = load_policy(folder / FILE)
     for name in ("task", "env"):
-        if before.get(name) != about.get(name):
-            raise UserError(f"{folder} began with {name} {before.get(name)!r}, not {about.get(name)!r}")
+        if before.about.get(name) != about.get(name):
+            raise UserError(f"{folder} began with {name} {before.about.get(name)!r}, not {about.get(name)!r}")
+    return before
 
 
 def _outputs(folder: Path, steps: int) -> list[KVWriter]:
@@ -190,7 +191,7 @@ class _Table(CSVOutputFormat):
 
 
 def _steps_done(folder: Path) -> int:
-    return int(load_tensors(folder / STATE)[1]["steps"]) if (folder / STATE).is_file() else 0
+    return int(read_metadata(folder / STATE)["steps"]) if (folder / STATE).is_file() else 0
 
 
 def _restore(path: Path, model: PPO) -> None:

@@ -38,14 +38,14 @@ def train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def _learn(config: DictConfig) -> None:
     from worldsim.agents.agent_envs import make_one, make_rows
-    from worldsim.agents.learn import PpoTraining, Schedule, check_resumed, learn
+    from worldsim.agents.learn import PpoTraining, Schedule, learn, resumed_policy
     from worldsim.agents.policy_net import FILE, NetConfig
 
     env, kwargs = _environment(config, config["in"])
     schedule, net = build(Schedule, config.schedule), build(NetConfig, config.net)
     if config.folder is not None:
         # Before anything in there is written anew.
-        check_resumed(Path(config.folder), _about(config, env))
+        resumed_policy(Path(config.folder), _about(config, env))
     learning = kwargs | ({} if config.store is None or config["in"] == "engine" else {"starts": _prefixes(config)})
     envs = make_rows(env, config.rows, steps=config.episode, kwargs=learning)
     folder = run_folder("agent", config)
