@@ -29,7 +29,7 @@ from worldsim.dit import DiTConfig
 from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
 from worldsim.errors import UserError
 from worldsim.precision import fast_precision
-from worldsim.text import TextEncoder, default_encoder
+from worldsim.text import TextEncoder, encoder_installed
 from worldsim.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
@@ -151,7 +151,7 @@ def cache_latents(
     """
     store, model = EpisodeStore(data), load_tokenizer(tokenizer)
     digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
-    embed = TextEncoder() if default_encoder() is not None else None
+    embed = TextEncoder() if encoder_installed() else None
 
     @torch.inference_mode()
     def encode(chunks: torch.Tensor) -> torch.Tensor:

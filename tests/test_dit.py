@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from tests.tiny_world import CHANNELS, tiny_dit
+from tests.tiny_world import CHANNELS, shaken, tiny_dit, tiny_world
 from worldsim.attention import attend, attend_fused
-from worldsim.dit import DiTConfig
+from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.patchify import SpacetimePatchifier
+from worldsim.world import WorldModel
 
 
 def inputs(frames, grid=(4, 6), batch=2, seed=0):
@@ -173,3 +176,22 @@ def test_fused_attention_is_the_written_out_one(heads: int, kv_heads: int, lead:
     mask[:, 0] = 0
     for given in (None, mask[None]):
         torch.testing.assert_close(attend_fused(q, k, v, given), attend(q, k, v, given))
+
+
+@pytest.mark.parametrize("clean_past", [True, False])
+@torch.no_grad()
+def test_the_previous_frame_is_an_input_where_the_network_has_a_clean_past(clean_past):
+    dit = shaken(WorldDiT(replace(tiny_dit().config, clean_past=clean_past)), 0)
+    noisy, previous, *rest = inputs(4)
+    first, second = (dit(noisy, frames, *rest).latents for frames in (previous, previous + 1))
+    assert torch.equal(first[:, 0], second[:, 0])
+    assert torch.equal(first[:, 1:], second[:, 1:]) is not clean_past
+
+
+def test_a_world_without_a_clean_past_must_not_fold():
+    world = tiny_world()
+    dit = shaken(WorldDiT(replace(world.dit.config, clean_past=False)), 0)
+    with pytest.raises(ValueError, match="fold=false"):
+        WorldModel(world.config, world.tokenizer, dit)  # pyright: ignore[reportArgumentType]
+    unfolded = replace(world.config, prompts=(), sampling=replace(world.config.sampling, fold=False))
+    WorldModel(unfolded, world.tokenizer, dit)  # pyright: ignore[reportArgumentType]

@@ -306,7 +306,7 @@ def test_the_dreamt_past_is_what_play_would_leave():
     torch.testing.assert_close(out.latents[:, given : given + 2], past.latents[:, :2])
     inputs = (torch.randn(data.shape), previous_of(data), torch.rand(2, t))
     noisy, before, levels, learnt = own_past(
-        dit, dit, data, *inputs, batch.actions, present, None, frames, torch.Generator().manual_seed(1)
+        dit, dit, data, *inputs, batch.actions, present, None, frames, 2, torch.Generator().manual_seed(1)
     )
     changed = [bool((before[:, i] != inputs[1][:, i]).any()) for i in range(t)]
     first = changed.index(True)

@@ -23,7 +23,11 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class DiTConfig:
-    """Sizes of the network. ``window`` is how many past latent frames the cache holds, beside the sink."""
+    """Sizes of the network. ``window`` is how many past latent frames the cache holds, beside the sink.
+
+    ``clean_past`` False: no clean previous frame as an input, as in plain diffusion forcing: all that is known of the
+    past is what the cache holds, so play must not fold (see ``SamplingConfig``).
+    """
 
     channels: int
     keys: int
@@ -39,6 +43,7 @@ class DiTConfig:
     window: int = 64
     text_size: int = 384
     modulation: int = 64
+    clean_past: bool = True
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -180,7 +185,7 @@ class WorldDiT(nn.Module):
         self.patchifier = SpacetimePatchifier(channels=config.channels, patch=config.patch)
         size = self.patchifier.token_size
         self.noisy_in = nn.Linear(size, w)
-        self.clean_in = nn.Linear(size, w)
+        self.clean_in = nn.Linear(size, w) if config.clean_past else None
         self.start = nn.Parameter(torch.randn(w) * 0.02)
         self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
         self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
@@ -222,7 +227,7 @@ class WorldDiT(nn.Module):
 
         Args:
             noisy_BTCHW: latents at signal level ``tau_BT``.
-            previous_BTCHW: the clean latent before each frame; ignored where there is none.
+            previous_BTCHW: the clean latent before each frame; ignored where there is none, and without ``clean_past``.
             tau_BT: signal level of each frame, 0 noise to 1 data.
             step_BT: step size d of the sampler, 0 for the plain flow.
             actions_BTrA: the r actions that lead into each frame.
@@ -243,8 +248,10 @@ class WorldDiT(nn.Module):
         condition, action = self.conditioning(tau_BT, step_BT, actions_BTrA, present_BT, text_BX)
         first = torch.arange(frames, device=device) == 0
         has_past = (~first[None] | started[:, None]) if temporal else torch.zeros_like(present_BT)
-        clean = self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
+        clean = torch.zeros_like(x)
+        if self.clean_in is not None:
+            clean = self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
         registers = self.registers + (condition + action)[:, :, None]
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.

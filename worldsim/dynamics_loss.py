@@ -69,8 +69,8 @@ class DynamicsTraining:
     the weight to cells by how far they are from the batch's mean latent, now or a frame before. The energy score
     pulls at every cell alike, however small its error: without it, training mostly polishes a ground that is right.
     ``halved_share``: of the steps, whose clips are cut into halves, twice as many of half the length.
-    ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames; at
-    a half it makes a step a third longer.
+    ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames, of
+    at most ``play_steps`` steps each; at a half it makes a step a third longer.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
     whose activations do not fit the device.
     """
@@ -295,7 +295,8 @@ def dynamics_loss(
     if dreamt:
         conditioning = (actions[own], present[own], None if text is None else text[own])
         parts_of_rows = (data[own], noisy[own], previous[own], tau[own])
-        past = own_past(dit, forward, *parts_of_rows, *conditioning, training.rollout_frames, generator)
+        extent = (training.rollout_frames, training.play_steps)
+        past = own_past(dit, forward, *parts_of_rows, *conditioning, *extent, generator)
         noisy[own], previous[own], tau[own], learnt[own] = past
     pure = (tau == 0) & (step == 0) & (learnt > 0)
     inputs = (noisy, previous, tau, step, actions, present & (not images), text)

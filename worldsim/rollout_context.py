@@ -95,11 +95,13 @@ def own_past(
     present_BT: Tensor,
     text_BX: Tensor | None,
     frames: int,
+    most_steps: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Training inputs where ``frames`` consecutive latent frames of each clip have the network's own dream as past.
 
-    Half of the dreamt frames are past alone, as play leaves it in the cache; the others learn what was recorded.
+    Half of the dreamt frames are past alone, as play leaves it in the cache; the others learn what was recorded. The
+    dream takes 1 to ``most_steps`` network evaluations per frame.
 
     Returns:
         noisy (B, T, C, H, W), previous, tau (B, T), and which frames are to be learnt (B, T), 0 or 1.
@@ -107,7 +109,7 @@ def own_past(
     b, t = tau_BT.shape
     device = tau_BT.device
     given = int(torch.randint(1, t - frames, (), generator=generator, device=device))
-    steps = int(torch.randint(1, 3, (), generator=generator, device=device))
+    steps = int(torch.randint(1, most_steps + 1, (), generator=generator, device=device))
     conditioning = (actions_BTrA, present_BT, text_BX)
     past = dream(dit, forward, data_BTCHW[:, :given], *conditioning, frames, steps, generator)
     dreamt, following = slice(given, given + frames), slice(given + 1, given + frames + 1)

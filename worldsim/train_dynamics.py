@@ -23,8 +23,6 @@ from worldsim.training import (
     descend,
     finite,
     learning_rate_factor,
-    load_about,
-    load_more,
     load_training,
     run_steps,
     save_training,
@@ -145,9 +143,10 @@ def train_dynamics(
     first, bank, state = 0, ErrorBank(), folder / "state.safetensors"
     spent = Compute() if initial is None else before or Compute(since=UNKNOWN)
     if state.exists():
-        first = load_training(state, dit, ema, optimizers)
-        bank.restore(load_more(state), device)
-        spent = Compute.from_json(load_about(state).get("compute"))
+        restored = load_training(state, dit, ema, optimizers)
+        first = restored.step
+        bank.restore(restored.more, device)
+        spent = Compute.from_json(restored.about.get("compute"))
     costs = StepCosts(dit, training)
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
 

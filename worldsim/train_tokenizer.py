@@ -157,7 +157,7 @@ def train_tokenizer(
     adversary = Adversary(r, training.adversary_rate) if training.adversarial else None
     first = 0
     if (folder / "state.safetensors").exists():
-        first = load_training(folder / "state.safetensors", tokenizer, ema, optimizers)
+        first = load_training(folder / "state.safetensors", tokenizer, ema, optimizers).step
         if adversary is not None:
             adversary.load(folder / "adversary.safetensors")
 

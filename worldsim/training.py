@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,15 @@ def descend(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], ema:
     return float(norm)
 
 
+@dataclass(frozen=True)
+class Restored:
+    """Of a training that is resumed: steps done, and what it keeps beside weights and optimizers."""
+
+    step: int
+    more: dict[str, Tensor]
+    about: dict[str, Any]
+
+
 def save_training(
     path: Path,
     step: int,
@@ -154,7 +163,7 @@ def save_training(
 ) -> None:
     """Write everything that resuming needs to one safetensors file.
 
-    ``more`` is what ``load_more`` gives back, ``about`` what ``load_about`` does: values as JSON can hold them.
+    ``more`` and ``about``, values as JSON can hold them, are what ``load_training`` gives back.
     """
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
     if ema is not None:
@@ -166,8 +175,8 @@ def save_training(
     save_tensors(path, tensors, {"step": step, "about": dict(about or {})})
 
 
-def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Restore ``save_training``'s file into live objects and return its step.
+def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> Restored:
+    """Restore ``save_training``'s file into live objects; returns its step and the rest.
 
     Raises:
         ValueError: the file belongs to another model.
@@ -196,18 +205,8 @@ def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: li
                 # The fused optimizer walks through memory: moments have to lie as their (channels-last) weights do.
                 if value.shape == parameter.shape:
                     values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-    return int(metadata["step"])
-
-
-def load_more(path: Path) -> dict[str, Tensor]:
-    """What a training keeps beside weights and optimizers."""
-    tensors, _ = load_tensors(path)
-    return {n.removeprefix("more/"): t for n, t in tensors.items() if n.startswith("more/")}
-
-
-def load_about(path: Path) -> dict[str, Any]:
-    """What a training says about itself beside its tensors."""
-    return load_tensors(path)[1].get("about", {})
+    more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
+    return Restored(int(metadata["step"]), more, metadata.get("about", {}))
 
 
 def finite(loss: Tensor, step: int) -> float:

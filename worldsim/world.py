@@ -76,6 +76,10 @@ class WorldModel:
             raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
         if dit.config.channels != tokenizer.config.channels or dit.config.chunk != tokenizer.config.chunk:
             raise ValueError("tokenizer and network differ in channels or chunk")
+        if config.sampling.fold and not dit.config.clean_past:
+            raise ValueError(
+                "a network without clean_past knows its past from the cache alone: use sampling.fold=false"
+            )
         tokenizer.latent_grid(config.height, config.width)
         if prompt_embeddings is None:
             prompt_embeddings = torch.zeros(0, dit.config.text_size)
