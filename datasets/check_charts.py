@@ -17,7 +17,7 @@ from worldsim.datasets.report_style import CURVES
 Picture = NDArray[np.uint8]
 WIDTH, BAR, GAP, LABEL = 640, 18, 4, 130
 # Of charts with two axes: room for the numbers on the left, below, and beyond the axes.
-LEFT, BELOW, MARGIN = 46, 20, 8
+LEFT, BELOW, MARGIN = 56, 20, 8
 _ANCHOR = {0.0: "start", 0.5: "middle", 1.0: "end"}
 
 

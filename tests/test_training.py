@@ -18,7 +18,7 @@ from worldsim.dynamics_loss import (
     head_loss,
     rarity,
 )
-from worldsim.rollout_context import dream, own_past
+from worldsim.rollout_context import own_past
 from worldsim.train_dynamics import train_dynamics
 from worldsim.train_tokenizer import TokenizerTraining, train_tokenizer
 from worldsim.training import Ema, learning_rate_factor
@@ -290,31 +290,55 @@ def test_schedule_and_average():
     torch.testing.assert_close(module.weight.detach(), before + 2)
 
 
-def test_the_dreamt_past_is_what_play_would_leave():
-    """Dreams go on from the recorded past, each frame under its own action; inputs hold them where they belong."""
+@pytest.mark.parametrize("frames", [0, 1, 2, 3])
+def test_before_each_frame_stands_a_dream_of_so_many_frames(frames):
+    """It follows what was recorded before the dream, under its own actions, and knows nothing of what it replaces."""
+    dit, t = tiny_dit(), 7
+    batch = latents(3, batch=2, frames=t)
+    present = torch.ones(2, t, dtype=torch.bool)
+
+    def past(data, actions):
+        return own_past(dit, data, actions, present, None, frames, 2, torch.Generator().manual_seed(1))
+
+    def changed(other):
+        return (other != base).flatten(2).any(-1).all(0).tolist()
+
+    base = past(batch.latents, batch.actions)
+    assert torch.equal(base[:, :2], previous_of(batch.latents)[:, :2])
+    for i in range(1, t):
+        data = batch.latents.clone()
+        data[:, i] += 1
+        # Frame i stands before frame i + 1: in the dream of frame j, the frames j - frames to j - 1 are not recorded.
+        first = i + 1 + frames
+        seen = changed(past(data, batch.actions))
+        assert not any(seen[:first]) and (first >= t or seen[first])
+    for i in range(1, t):
+        actions = batch.actions.clone()
+        actions[:, i] += 1
+        seen = changed(past(batch.latents, actions))
+        assert not any(seen[: i + 1]) and (i + 1 >= t or seen[i + 1] is (frames > 0))
+
+
+def test_a_dreamt_past_of_one_frame_is_the_networks_answer_to_the_recorded_past():
+    dit, t = tiny_dit(), 5
+    batch = latents(3, batch=2, frames=t)
+    present, zero = torch.ones(2, t, dtype=torch.bool), torch.zeros(2, t)
+    before = own_past(dit, batch.latents, batch.actions, present, None, 1, 1, torch.Generator().manual_seed(1))
+    noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(1))
+    out = dit(noise, previous_of(batch.latents), zero, zero, batch.actions, present)
+    torch.testing.assert_close(before[:, 2:], out.latents[:, 1:-1])
+
+
+def test_dreaming_before_learning_leaves_the_gradient_whole():
+    """Autocast keeps weights that it has cast: those of a pass without a gradient must not serve the one that has."""
     dit = tiny_dit()
-    batch = latents(3, batch=2, frames=7)
-    t, data = 7, batch.latents
-    generator = torch.Generator().manual_seed(5)
-    given, frames, present = 3, 3, torch.ones(2, t, dtype=torch.bool)
-    past = dream(dit, dit, data[:, :given], batch.actions, present, None, frames, 2, generator)
-    # The same by hand: what the network sees when it denoises frame ``given + 1`` for the last time.
-    previous = torch.cat([previous_of(data)[:, : given + 1], past.latents[:, :1]], 1)
-    seen = torch.cat([data[:, :given], past.noisy[:, :2]], 1)
-    tau = torch.tensor([[1.0] * given + [past.tau] * 2]).expand(2, -1)
-    out = dit(seen, previous, tau, torch.zeros_like(tau), batch.actions[:, : given + 2], present[:, : given + 2])
-    torch.testing.assert_close(out.latents[:, given : given + 2], past.latents[:, :2])
-    inputs = (torch.randn(data.shape), previous_of(data), torch.rand(2, t))
-    noisy, before, levels, learnt = own_past(
-        dit, dit, data, *inputs, batch.actions, present, None, frames, 2, torch.Generator().manual_seed(1)
-    )
-    changed = [bool((before[:, i] != inputs[1][:, i]).any()) for i in range(t)]
-    first = changed.index(True)
-    assert changed == [first <= i < first + frames for i in range(t)] and first >= 2
-    past_alone = learnt == 0
-    assert past_alone.any() and not past_alone[:, : first - 1].any() and not past_alone[:, first - 1 + frames :].any()
-    assert torch.equal(levels[~past_alone], inputs[2][~past_alone]) and set(levels[past_alone].tolist()) <= {0.5, 0.75}
-    assert torch.equal((noisy != inputs[0]).flatten(2).any(-1), past_alone)
+    training = DynamicsTraining(rollout_share=1.0, rollout_frames=1, image_share=0.0, error_injection=0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = dynamics_loss(dit, dit, latents(1), training, torch.Generator().manual_seed(0), ErrorBank(4))
+    loss.backward()
+    untouched = {name for name, weight in dit.named_parameters() if weight.grad is None or not weight.grad.any()}
+    # No text was given.
+    assert untouched == {"conditioning.text.weight", "conditioning.text.bias"}
 
 
 def test_training_on_dreamt_pasts_learns_the_rule(tmp_path):

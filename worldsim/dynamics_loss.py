@@ -69,8 +69,8 @@ class DynamicsTraining:
     the weight to cells by how far they are from the batch's mean latent, now or a frame before. The energy score
     pulls at every cell alike, however small its error: without it, training mostly polishes a ground that is right.
     ``halved_share``: of the steps, whose clips are cut into halves, twice as many of half the length.
-    ``rollout_share``: of the clips, whose past becomes the network's own dream for ``rollout_frames`` latent frames, of
-    at most ``play_steps`` steps each; at a half it makes a step a third longer.
+    ``rollout_share``: of the clips, before whose frames stands the network's own dream of 1 to ``rollout_frames``
+    latent frames, of ``play_steps`` steps each, instead of what was recorded, noise and errors.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
     whose activations do not fit the device.
     """
@@ -94,7 +94,7 @@ class DynamicsTraining:
     rare_weight: float = 0.0
     halved_share: float = 0.0
     rollout_share: float = 0.0
-    rollout_frames: int = 16
+    rollout_frames: int = 3
     image_share: float = 0.05
     shortcut_from: int = 1_000_000_000
     shortcut_share: float = 0.25
@@ -288,17 +288,13 @@ def dynamics_loss(
         bootstrapped = shortcut_target(forward, noisy[:rows], tau[:rows], step[:rows], training.finest, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
     images = t == 1 or float(torch.rand((), generator=generator, device=device)) < training.image_share
-    learnt = torch.ones_like(tau)
-    # The last rows, as shortcut steps take the first ones. Clips too short to dream in stay as they are.
-    dreamt = 0 if images or t < training.rollout_frames + 2 else min(int(b * training.rollout_share), b - rows)
-    own = slice(b - dreamt, b)
-    if dreamt:
+    # The last rows, as shortcut steps take the first ones.
+    own = slice(b - (0 if images else min(int(b * training.rollout_share), b - rows)), b)
+    if own.start < b:
+        frames = int(torch.randint(1, training.rollout_frames + 1, (), generator=generator, device=device))
         conditioning = (actions[own], present[own], None if text is None else text[own])
-        parts_of_rows = (data[own], noisy[own], previous[own], tau[own])
-        extent = (training.rollout_frames, training.play_steps)
-        past = own_past(dit, forward, *parts_of_rows, *conditioning, *extent, generator)
-        noisy[own], previous[own], tau[own], learnt[own] = past
-    pure = (tau == 0) & (step == 0) & (learnt > 0)
+        previous[own] = own_past(forward, data[own], *conditioning, frames, training.play_steps, generator)
+    pure = (tau == 0) & (step == 0)
     inputs = (noisy, previous, tau, step, actions, present & (not images), text)
     if training.twin_noises:
         other = torch.randn(data.shape, generator=generator, device=device)
@@ -315,7 +311,7 @@ def dynamics_loss(
     if training.twin_noises:
         score = training.noise_weight * energy_score(guesses[0], guesses[1], target, training.repulsion)
         per_frame = torch.where(pure, score, per_frame)
-    parts = {"flow": (per_frame * learnt).sum() / learnt.sum()}
+    parts = {"flow": per_frame.mean()}
     total = parts["flow"]
     if not images:
         bank.add((out.latents[:b].detach() - data)[: own.start, 1:].flatten(0, 1)[:: max(1, t // 4)])
