@@ -81,7 +81,7 @@ def side_by_side(e: Evaluation, clips: Clips, row: int, chunks: int) -> tuple[np
 def forced(e: Evaluation) -> Report:
     """Teacher-forced next chunk against the tokenizer's ceiling."""
     clips, p = clips_of(e), e.preset
-    return forced_report(e.world, clips, p.prefix, p.chunks, p.forced, e.rows, e.seed, e.progress), {}
+    return forced_report(e.world, clips, p.prefix, p.chunks, p.forced, e.rows, e.seed, p.forced_samples, e.progress), {}
 
 
 def perceptual(e: Evaluation) -> Report:

@@ -15,6 +15,8 @@ from worldsim.state import WorldState
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]
+# Between the seeds of a clip's samples: no other clip has these.
+OTHER_NOISE = 1_000_003
 
 
 def begin(world: WorldModel, clips: Clips, prefix: int, first: int = 0) -> WorldState:
@@ -78,12 +80,15 @@ def all_held(
     return {name: np.concatenate([part[name] for part in parts]) for name in branches}
 
 
-def teacher_forced(world: WorldModel, clips: Clips, prefix: int, place: int, first_seed: int) -> Frames:
-    """The next chunk (B, r, H, W, 3) after the true past up to ``place`` chunks beyond the prefix."""
+def teacher_forced(
+    world: WorldModel, clips: Clips, prefix: int, place: int, first_seed: int, samples: int = 1
+) -> Frames:
+    """The next chunk after the true past up to ``place`` chunks beyond the prefix, by noise: (N, B, r, H, W, 3)."""
     end = prefix + place * world.chunk
     past = replace(clips, frames=clips.frames[:, end - prefix : end], actions=clips.actions[:, end - prefix : end - 1])
-    state = begin(world, past, prefix, first_seed)
-    return rollout(world, state, future_of(clips, end, 1, world.chunk))[:, 0]
+    state, future = begin(world, past, prefix, first_seed), future_of(clips, end, 1, world.chunk)
+    others = [replace(state, seeds=state.seeds + n * OTHER_NOISE) for n in range(samples)]
+    return np.stack([rollout(world, other, future)[:, 0] for other in others])
 
 
 def reconstruction(world: WorldModel, clips: Clips, prefix: int, chunks: int) -> Frames:

@@ -26,6 +26,7 @@ class EvalPreset(_Checked):
         prefix: frames of the past, 1 + r k.
         chunks: horizon of the curves.
         forced: places on the horizon at which the next chunk is also predicted from the true past.
+        forced_samples: of each such chunk, whose mean picture is judged too.
         perceptual: clips on which ST-LPIPS is measured, at four horizons.
         long_starts, long_seconds: rollouts for drift.
         memory_starts: starts for looking away and returning.
@@ -41,6 +42,7 @@ class EvalPreset(_Checked):
     prefix: int
     chunks: int
     forced: int
+    forced_samples: int
     perceptual: int
     long_starts: int
     long_seconds: float
@@ -63,8 +65,8 @@ class EvalPreset(_Checked):
         """
         super().__post_init__()
         object.__setattr__(self, "memory_gaps", tuple(int(g) for g in self.memory_gaps))
-        if min(self.clips, self.prefix, self.chunks, *self.memory_gaps) < 1:
-            raise ValueError("clips, prefix, chunks and memory_gaps must be at least 1")
+        if min(self.clips, self.prefix, self.chunks, self.forced_samples, *self.memory_gaps) < 1:
+            raise ValueError("clips, prefix, chunks, forced_samples and memory_gaps must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,9 @@ from worldsim.errors import UserError
 from worldsim.world import WorldModel
 
 PRESET = (
-    "clips=3 prefix=9 chunks=3 forced=1 perceptual=0 long_starts=2 long_seconds=4 memory_starts=2 memory_gaps=[2] "
-    "still_starts=2 still_seconds=0.4 digs=2 branch_starts=1 branch_chunks=2 inverse_clips=2 walks=2 walk_seconds=0.4"
+    "clips=3 prefix=9 chunks=3 forced=1 forced_samples=2 perceptual=0 long_starts=2 long_seconds=4 "
+    "memory_starts=2 memory_gaps=[2] still_starts=2 still_seconds=0.4 "
+    "digs=2 branch_starts=1 branch_chunks=2 inverse_clips=2 walks=2 walk_seconds=0.4"
 )
 
 

@@ -85,6 +85,20 @@ def test_teacher_forcing_starts_from_the_truth_each_time():
     soft = forced_report(ToyWorld(blur=0.7), clips, 9, 20, 3)  # pyright: ignore[reportArgumentType]
     # It blurs by its own age, and each of these dreams is one chunk old.
     assert soft["below_tokenizer_db"]["value"] > 5 and np.ptp(soft["model"]["value"]) < 2
+    assert soft["mean"] == soft["model"] and soft["samples"] == 1
+
+
+@pytest.mark.parametrize("samples", [2, 8])
+def test_the_mean_of_samples_misses_the_truth_by_what_all_of_them_miss(samples: int):
+    """Of noise alone, the mean of N samples has the N-th part: 10 log10 N dB."""
+    grainy: Any = ToyWorld(grain=6.0)
+    report = forced_report(grainy, toy_clips(), 9, 20, 2, samples=samples)
+    assert report["samples"] == samples
+    one, mean = (np.array(report[name]["value"]) for name in ("model", "mean"))
+    # The rounding of pixels counts too.
+    assert mean - one == pytest.approx(10 * np.log10(samples), abs=0.3)
+    gaps = (report[f"{name}below_tokenizer_db"]["value"] for name in ("", "mean_"))
+    assert next(gaps) - next(gaps) == pytest.approx((mean - one).mean(), abs=1e-2)
 
 
 def test_sign_tests_tell_obedience_from_its_opposite():

@@ -3,7 +3,7 @@
 It looks its past up by the last frame, so that it goes on from exactly there. F frames, B rows, r = 2 frames a chunk.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -48,17 +48,26 @@ def known_views() -> dict[bytes, tuple[int, float]]:
     return {view(panorama(m), y).tobytes(): (m, float(y)) for m in range(3) for y in range(360)}
 
 
+@dataclass(frozen=True)
+class ToyState:
+    """Where each row's camera stands, and the seed of its noise."""
+
+    rows: list[SimpleNamespace]
+    seeds: torch.Tensor
+
+
 class ToyWorld:
     """``obey`` 1 is the engine, 0 a frozen picture, -1 turns the wrong way; ``blur`` pixels more each chunk.
 
-    One that can ``forget`` makes everything anew once it has looked 60 degrees away from where it began.
+    One that can ``forget`` makes everything anew once it has looked 60 degrees away from where it began. ``grain``:
+    standard deviation of the noise over its pictures, which the seed decides.
     """
 
     chunk = 2
     spec = MINECRAFT
 
-    def __init__(self, obey: float = 1.0, blur: float = 0.0, forget: bool = False):
-        self.obey, self.blur, self.forget = obey, blur, forget
+    def __init__(self, obey: float = 1.0, blur: float = 0.0, forget: bool = False, grain: float = 0.0):
+        self.obey, self.blur, self.forget, self.grain = obey, blur, forget, grain
         self.config = SimpleNamespace(fps=20, sampling=SamplingConfig())
 
     def with_sampling(self, **_):
@@ -66,12 +75,14 @@ class ToyWorld:
 
     def prefill(self, frames, actions, seeds):
         known = (known_views()[f[-1].tobytes()] for f in frames)
-        return [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
+        rows = [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
+        return ToyState(rows, torch.tensor(list(seeds)))
 
     def step(self, state, actions, donate=False):
-        state, shown = [SimpleNamespace(**vars(row)) for row in state], []
-        for row, chunk in zip(state, actions, strict=True):
+        state, shown = replace(state, rows=[SimpleNamespace(**vars(row)) for row in state.rows]), []
+        for row, seed, chunk in zip(state.rows, state.seeds.tolist(), actions, strict=True):
             row.age += 1
+            rng = np.random.default_rng((seed, row.age))
             pictures = []
             for action in chunk:
                 row.yaw += self.obey * float(action[-1])
@@ -80,7 +91,8 @@ class ToyWorld:
                 soft = gaussian_filter(
                     view(panorama(row.map), row.yaw).astype(np.float32), (self.blur * row.age,) * 2 + (0,)
                 )
-                pictures.append(soft.round().astype(np.uint8))
+                soft += self.grain * rng.normal(size=soft.shape)
+                pictures.append(soft.clip(0, 255).round().astype(np.uint8))
             shown.append(np.stack(pictures))
         return state, SimpleNamespace(frames=np.stack(shown), latents=torch.ones(len(shown), 1, 1, 1))
 
