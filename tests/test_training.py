@@ -298,7 +298,7 @@ def test_before_each_frame_stands_a_dream_of_so_many_frames(frames):
     present = torch.ones(2, t, dtype=torch.bool)
 
     def past(data, actions):
-        return own_past(dit, data, actions, present, None, frames, 2, torch.Generator().manual_seed(1))
+        return own_past(dit, data, actions, present, None, frames, 2, 0.0, torch.Generator().manual_seed(1))
 
     def changed(other):
         return (other != base).flatten(2).any(-1).all(0).tolist()
@@ -323,7 +323,7 @@ def test_a_dreamt_past_of_one_frame_is_the_networks_answer_to_the_recorded_past(
     dit, t = tiny_dit(), 5
     batch = latents(3, batch=2, frames=t)
     present, zero = torch.ones(2, t, dtype=torch.bool), torch.zeros(2, t)
-    before = own_past(dit, batch.latents, batch.actions, present, None, 1, 1, torch.Generator().manual_seed(1))
+    before = own_past(dit, batch.latents, batch.actions, present, None, 1, 1, 0.0, torch.Generator().manual_seed(1))
     noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(1))
     out = dit(noise, previous_of(batch.latents), zero, zero, batch.actions, present)
     torch.testing.assert_close(before[:, 2:], out.latents[:, 1:-1])

@@ -70,7 +70,8 @@ class DynamicsTraining:
     pulls at every cell alike, however small its error: without it, training mostly polishes a ground that is right.
     ``halved_share``: of the steps, whose clips are cut into halves, twice as many of half the length.
     ``rollout_share``: of the clips, before whose frames stands the network's own dream of 1 to ``rollout_frames``
-    latent frames, of ``play_steps`` steps each, instead of what was recorded, noise and errors.
+    latent frames, of ``play_steps`` steps each, instead of what was recorded, noise and errors. ``rollout_level``: the
+    signal level of the recording that they begin at; 0 dreams freely.
     ``recompute``: keep no activations inside blocks, compute them again for the gradient: a third more work, for models
     whose activations do not fit the device.
     """
@@ -95,6 +96,7 @@ class DynamicsTraining:
     halved_share: float = 0.0
     rollout_share: float = 0.0
     rollout_frames: int = 3
+    rollout_level: float = 0.0
     image_share: float = 0.05
     shortcut_from: int = 1_000_000_000
     shortcut_share: float = 0.25
@@ -113,7 +115,7 @@ class DynamicsTraining:
             positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
             shares=(
                 "cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share",
-                "repulsion", "rare_weight", "halved_share", "rollout_share", "image_share", "shortcut_share",
+                "repulsion", "rare_weight", "halved_share", "rollout_share", "rollout_level", "image_share", "shortcut_share",
             ),
         )  # fmt: skip
 
@@ -293,7 +295,8 @@ def dynamics_loss(
     if own.start < b:
         frames = int(torch.randint(1, training.rollout_frames + 1, (), generator=generator, device=device))
         conditioning = (actions[own], present[own], None if text is None else text[own])
-        previous[own] = own_past(forward, data[own], *conditioning, frames, training.play_steps, generator)
+        extent = (frames, training.play_steps, training.rollout_level)
+        previous[own] = own_past(forward, data[own], *conditioning, *extent, generator)
     pure = (tau == 0) & (step == 0)
     inputs = (noisy, previous, tau, step, actions, present & (not images), text)
     if training.twin_noises:

@@ -25,6 +25,7 @@ def own_past(
     text_BX: Tensor | None,
     frames: int,
     steps: int,
+    level: float,
     generator: torch.Generator,
 ) -> Tensor:
     """What stands before each frame where the last ``frames`` ones are dreamt: (B, T, C, H, W).
@@ -41,6 +42,8 @@ def own_past(
         text_BX: sentence embeddings, or None.
         frames: how many frames are dreamt, passes; 0: none.
         steps: network evaluations per frame, of Euler's method.
+        level: signal level of what was recorded that a dreamt frame begins as: 0, noise alone, dreams freely; above, a
+            dream stays where the recording is, and differs by what the network makes of it.
         generator: gives the noise.
     """
     previous = previous_of(data_BTCHW)
@@ -52,6 +55,7 @@ def own_past(
             return velocity_from_data(x, out.latents, tau)
 
         noise = torch.randn(data_BTCHW.shape, generator=generator, device=data_BTCHW.device)
-        dreamt = sample_euler(velocity, noise, time_steps(steps))
+        start, times = torch.lerp(noise, data_BTCHW, level), level + (1 - level) * time_steps(steps)
+        dreamt = sample_euler(velocity, start, times)
         previous = previous_of(torch.cat([data_BTCHW[:, :1], dreamt[:, 1:]], 1))
     return previous
