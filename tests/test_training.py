@@ -329,6 +329,17 @@ def test_a_dreamt_past_of_one_frame_is_the_networks_answer_to_the_recorded_past(
     torch.testing.assert_close(before[:, 2:], out.latents[:, 1:-1])
 
 
+def test_dreams_that_begin_nearer_to_the_recording_stay_nearer_to_it():
+    dit, t = tiny_dit(), 6
+    batch, present = latents(3, batch=2, frames=t), torch.ones(2, t, dtype=torch.bool)
+    away = []
+    for level in (0.0, 0.5, 0.9, 1.0):
+        generator = torch.Generator().manual_seed(1)
+        past = own_past(dit, batch.latents, batch.actions, present, None, 2, 2, level, generator)
+        away.append(float((past - previous_of(batch.latents)).square().mean()))
+    assert away == sorted(away, reverse=True) and away[-1] == pytest.approx(0, abs=1e-9) < away[0]
+
+
 def test_dreaming_before_learning_leaves_the_gradient_whole():
     """Autocast keeps weights that it has cast: those of a pass without a gradient must not serve the one that has."""
     dit = tiny_dit()

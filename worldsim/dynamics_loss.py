@@ -115,7 +115,8 @@ class DynamicsTraining:
             positive=("steps", "play_steps", "rollout_frames", "finest", "validate_every"),
             shares=(
                 "cooldown", "ema", "action_drop", "text_drop", "context_noise", "error_injection", "play_share",
-                "repulsion", "rare_weight", "halved_share", "rollout_share", "rollout_level", "image_share", "shortcut_share",
+                "repulsion", "rare_weight", "halved_share", "rollout_share", "rollout_level", "image_share",
+                "shortcut_share",
             ),
         )  # fmt: skip
 
