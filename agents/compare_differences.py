@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.agents.compare_reports import Measure, Report
+from worldsim.agents.eval_settings import PRESET_OF
 from worldsim.agents.eval_starts import paired
 from worldsim.agents.eval_summary import number
 
@@ -110,7 +111,7 @@ def unpaired(first: Report, last: Report, part: str = "") -> str:
         (JUDGED, "judged otherwise", "version not said"),
     ):
         for key in keys:
-            a, b = (_judged(report.about.get(key)) for report in (first, last))
+            a, b = (_of_part(_judged(report.about.get(key)), key, part) for report in (first, last))
             if a is None or b is None:
                 return unsaid
             if a != b:
@@ -134,6 +135,13 @@ def settings_that_differ(reports: Sequence[Report]) -> list[str]:
                 pairs = zip(reports, said, strict=True)
                 lines.append(f"{name}: " + "; ".join(f"{shown} in {report.name}" for report, shown in pairs))
     return lines
+
+
+def _of_part(value: Any, key: str, part: str) -> Any:
+    """Of the preset, what a part reads: how much else was measured does not matter to it."""
+    if key != "preset" or part not in PRESET_OF or not isinstance(value, Mapping):
+        return value
+    return {name: value.get(name) for name in PRESET_OF[part]}
 
 
 def _judged(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """An evaluation as a list of parts: each is measured once, kept, and taken over when an evaluation goes on.
 
-A part's key is made of all that decides its result: the weights, the clips, the preset, the thresholds, the seed.
+A part's key is made of all that decides its result: the weights, the clips, its part of the preset, the thresholds, the
+seed.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips, draw_clips
-from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+from worldsim.agents.eval_settings import PRESET_OF, EvalPreset, EvalThresholds
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.text import encoder_installed
 from worldsim.world import WorldModel
@@ -81,7 +82,7 @@ class Evaluation:
             "bf16": self.world.bf16,
             "episodes": self._held_out(),
             "split": self.split,
-            "preset": asdict(self.preset),
+            "preset": {name: getattr(self.preset, name) for name in PRESET_OF[part]},
             # Goals judge what was measured; they do not change it.
             "thresholds": {name: value for name, value in asdict(self.thresholds).items() if name != "goals"},
             "seed": self.seed,

@@ -17,6 +17,23 @@ class _Checked:
                 raise ValueError(f"{field.name} must be a {wanted.__name__} of 0 or more, got {value!r}")
 
 
+# What each part of an evaluation reads of the preset: other numbers leave its result as it is.
+PRESET_OF = {
+    "horizons": ("clips", "prefix", "chunks"),
+    "actions": ("clips", "prefix", "chunks"),
+    "forced": ("clips", "prefix", "chunks", "forced", "forced_samples"),
+    "perceptual": ("perceptual", "prefix", "chunks"),
+    "inverse": ("inverse_clips", "prefix", "chunks"),
+    "branches": ("branch_starts", "prefix", "branch_chunks"),
+    "memory": ("memory_starts", "memory_gaps", "prefix", "digs"),
+    "objects": ("still_starts", "still_seconds", "prefix"),
+    "obstacles": ("walks", "walk_seconds", "prefix"),
+    "text": ("clips", "prefix", "chunks"),
+    "long": ("long_starts", "long_seconds", "prefix"),
+    "measures": (),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvalPreset(_Checked):
     """How much is measured.

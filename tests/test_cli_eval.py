@@ -1,7 +1,7 @@
 """``worldsim eval`` and ``worldsim train inverse`` on a tiny store: all parts, going on, mistakes."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_recorded
 from worldsim.agents.eval_clips import draw_clips, stands_after
 from worldsim.agents.eval_memory import find_digs, recorded_revisits
+from worldsim.agents.eval_parts import PARTS
 from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
-from worldsim.agents.eval_run import Evaluation, films_of, run_parts
-from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+from worldsim.agents.eval_run import Evaluation, Part, films_of, run_parts
+from worldsim.agents.eval_settings import PRESET_OF, EvalPreset, EvalThresholds
 from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 from worldsim.cli_config import build, compose_config
 from worldsim.datasets.episode import Episode
@@ -70,12 +71,46 @@ def words(road: Path, *more: str) -> list[str]:
     return ["eval", f"data={road / 'store'}", f"world={road / 'world'}", f"folder={road / 'run'}", *numbers, *more]
 
 
-def test_everything_is_measured_once_and_a_second_call_goes_on(road: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.fixture
+def preset_reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Which numbers of the preset each part reads while it is measured."""
+    reads: dict[str, set[str]] = {}
+    running: list[str] = []
+    numbers, usual = {field.name for field in fields(EvalPreset)}, EvalPreset.__getattribute__
+
+    def watched(name: str, part: Part) -> Part:
+        def run(e: Evaluation):
+            reads[name] = set()
+            running.append(name)
+            try:
+                return part(e)
+            finally:
+                running.pop()
+
+        return run
+
+    def read(self: EvalPreset, name: str):
+        if running and name in numbers:
+            reads[running[-1]].add(name)
+        return usual(self, name)
+
+    for name, part in PARTS.items():
+        monkeypatch.setitem(PARTS, name, watched(name, part))
+    monkeypatch.setattr(EvalPreset, "__getattribute__", read)
+    return reads
+
+
+def test_everything_is_measured_once_and_a_second_call_goes_on(
+    road: Path, preset_reads: dict[str, set[str]], capsys: pytest.CaptureFixture[str]
+):
     train = ["train", "inverse", f"data={road / 'store'}", "steps=3", "batch=16", f"folder={road / 'inverse'}"]
     assert cli.main(train) == 0
     inverse = f"inverse={road / 'inverse' / 'inverse.safetensors'}"
     assert cli.main(words(road, inverse)) == 0
     out = capsys.readouterr().out
+    # A part is measured anew where, and only where, a number changes that it reads.
+    skipped = {"perceptual": {"perceptual"}}
+    assert preset_reads == {name: set(read) for name, read in PRESET_OF.items()} | skipped
     assert "camera sign test" in out and "not measured: branches" in out and "not measured: perceptual" in out
     first = json.loads((road / "run" / "eval.json").read_text())
     page = (road / "run" / "report.html").read_text()

@@ -13,7 +13,7 @@ import pytest
 from tests.test_cli_eval import PRESET, record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.agents.compare_differences import Difference, difference, settings_that_differ, side_by_side
+from worldsim.agents.compare_differences import Difference, difference, settings_that_differ, side_by_side, unpaired
 from worldsim.agents.compare_reports import distinct_names, read_reports
 from worldsim.agents.compare_scaling import mean_line
 from worldsim.agents.eval_actions import delta_report, error_ratio, sign_report
@@ -126,6 +126,13 @@ def test_what_is_not_comparable_has_no_interval_and_a_line(tmp_path: Path, more:
     found = change(a, b)
     assert found.value == pytest.approx(1, abs=1e-4) and found.low is None and found.why == why
     assert settings_that_differ(read_reports([str(a), str(b)])) == [says]
+
+
+def test_how_much_else_was_measured_does_not_keep_a_part_from_being_paired(tmp_path: Path):
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", preset={"clips": 24, "chunks": 80})
+    first, last = read_reports([str(a), str(b)])
+    whys = {part: unpaired(first, last, part) for part in ("long", "branches", "horizons", "")}
+    assert whys == {"long": "", "branches": "", "horizons": "other clips", "": "other clips"}
 
 
 def test_other_goals_and_sampling_are_still_pairs(tmp_path: Path):
