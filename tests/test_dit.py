@@ -192,6 +192,6 @@ def test_a_world_without_a_clean_past_must_not_fold():
     world = tiny_world()
     dit = shaken(WorldDiT(replace(world.dit.config, clean_past=False)), 0)
     with pytest.raises(ValueError, match="fold=false"):
-        WorldModel(world.config, world.tokenizer, dit)  # pyright: ignore[reportArgumentType]
+        WorldModel(world.config, world.tokenizer, dit, bf16=False)  # pyright: ignore[reportArgumentType]
     unfolded = replace(world.config, prompts=(), sampling=replace(world.config.sampling, fold=False))
-    WorldModel(unfolded, world.tokenizer, dit)  # pyright: ignore[reportArgumentType]
+    WorldModel(unfolded, world.tokenizer, dit, bf16=False)  # pyright: ignore[reportArgumentType]
