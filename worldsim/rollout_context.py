@@ -49,8 +49,8 @@ def own_past(
     previous = previous_of(data_BTCHW)
     for _ in range(frames):
 
-        def velocity(x: Tensor, level: Tensor, previous: Tensor = previous) -> Tensor:
-            tau = level.to(x.device).expand(x.shape[:2])
+        def velocity(x: Tensor, time: Tensor, previous: Tensor = previous) -> Tensor:
+            tau = time.to(x.device).expand(x.shape[:2])
             out = forward(x, previous, tau, torch.zeros_like(tau), actions_BTrA, present_BT, text_BX)
             return velocity_from_data(x, out.latents, tau)
 
