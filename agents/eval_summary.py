@@ -159,8 +159,7 @@ def _forced(t: dict[str, Any], goals: EvalGoals) -> Iterator[Line]:
         "dB",
         at_most(goals.forced_below_tokenizer_db, "dB"),
     )
-    if "mean_below_tokenizer_db" in t:
-        yield line(f"the mean of {t['samples']} such chunks, below the tokenizer", t["mean_below_tokenizer_db"], "dB")
+    yield line(f"the mean of {t['samples']} such chunks, below the tokenizer", t["mean_below_tokenizer_db"], "dB")
 
 
 def _perceptual(t: dict[str, Any], goals: EvalGoals) -> Iterator[Line]:

@@ -249,9 +249,7 @@ class WorldDiT(nn.Module):
         first = torch.arange(frames, device=device) == 0
         has_past = (~first[None] | started[:, None]) if temporal else torch.zeros_like(present_BT)
         x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
-        clean = torch.zeros_like(x)
-        if self.clean_in is not None:
-            clean = self.clean_in(self.patchifier.tokens(previous_BTCHW))
+        clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
         registers = self.registers + (condition + action)[:, :, None]
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
