@@ -14,7 +14,7 @@ from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.agents.planner import Planner
 from worldsim.agents.policies import Policy
 from worldsim.agents.policies_random import sample_minecraft
-from worldsim.agents.sources import policy_for
+from worldsim.agents.policy_factory import policy_for
 from worldsim.branch_tree import Actions, Player
 from worldsim.branching import Judge
 from worldsim.state import WorldState

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.agents.collect_report import CollectionReport, Display, Message
-from worldsim.agents.collect_world import EnvFactory, World, make_luanti, plan_worlds, record_world
+from worldsim.agents.collect_world import make_luanti, plan_worlds, record_world
+from worldsim.agents.collection_types import EnvFactory, World
 from worldsim.datasets.store import EpisodeStore, Split
 
 # A world that says nothing for this long is stopped and tried again.

@@ -17,8 +17,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.agents.collect_tape import Tape
-from worldsim.agents.collect_world import World, plan_worlds
-from worldsim.agents.sources import Moment, Source, Stage
+from worldsim.agents.collect_world import plan_worlds
+from worldsim.agents.collection_types import Moment, Source, Stage, World
 from worldsim.agents.sources_engine import EngineStage, LuantiSource
 from worldsim.agents.sources_gym import GymStage
 from worldsim.datasets.recorder import STARTED_BY_PLAYER

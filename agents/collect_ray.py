@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worldsim.agents.collect_report import Display, Message
-from worldsim.agents.collect_world import EnvFactory, World, record_world
+from worldsim.agents.collect_world import record_world
+from worldsim.agents.collection_types import EnvFactory, World
 from worldsim.datasets.store import EpisodeStore
 from worldsim.errors import UserError
 

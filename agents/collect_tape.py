@@ -4,18 +4,15 @@ import hashlib
 import importlib.metadata
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.agents.collection_types import Moment, Stage, World
 from worldsim.agents.policies_scripts import SCRIPTS
-from worldsim.agents.sources import Moment, Stage
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.stillness import difference
-
-if TYPE_CHECKING:
-    from worldsim.agents.collect_world import World
 
 SCRIPT_NAMES = tuple(SCRIPTS)
 
@@ -57,7 +54,7 @@ class Tape:
         if moment.terminated or moment.truncated:
             self.ended = "terminated" if moment.terminated else "truncated"
 
-    def episode(self, world: "World", stage: Stage) -> Episode:
+    def episode(self, world: World, stage: Stage) -> Episode:
         """The finished episode."""
         facts = stage.facts(self)
         actions = np.zeros((len(self.frames), stage.spec.size), np.float32)

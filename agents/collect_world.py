@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.collect_tape import Tape
+from worldsim.agents.collection_types import EnvFactory, Moment, Report, Stage, World
 from worldsim.agents.policies import Policy
-from worldsim.agents.sources import Moment, Stage, policy_for
+from worldsim.agents.policy_factory import policy_for
 from worldsim.agents.sources_engine import EngineStage, LuantiSource
 from worldsim.datasets.stillness import FROZEN_DIFFERENCE
 from worldsim.datasets.store import SPLIT_PERIOD, EpisodeStore, Split, split_of
@@ -25,36 +25,6 @@ FROZEN_ATTEMPTS = 4
 MAPGENS = ("v7", "v6", "valleys", "v7", "carpathian", "v5")
 # Frames between two reports of a worker.
 REPORT_EVERY = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """One map seed's share of a collection; everything random in it follows from ``seed`` and ``number``."""
-
-    seed: int
-    number: int
-    map_seed: int
-    mapgen: str
-    names: tuple[str, ...]
-    episode_frames: int
-    policy: str
-    frozen_limit: float
-    script: str = ""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return f"world {self.number} (map seed {self.map_seed})"
-
-    @property
-    def split(self) -> Split:
-        """Train, validation or test, by map seed."""
-        return split_of(self.map_seed)
-
-
-# Makes what a world is played on: a source, or a function that gives an environment like Luanti's (or a stage).
-EnvFactory = Callable[[World, float], "Stage | gymnasium.Env[Any, Any]"]
-Report = Callable[[tuple[str, Any]], None]
 
 
 def plan_worlds(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.actions import ActionSpec
-from worldsim.agents.sources import Moment
+from worldsim.agents.collection_types import Moment
 from worldsim.agents.sources_engine import EngineStage
 from worldsim.agents.sources_gym import GymSource, GymStage
 from worldsim.envs.luanti_env import LuantiEnv, map_changed

@@ -87,7 +87,7 @@ class ScriptPlayer:
         self.name = name
         if ":" in name:
             # Imported here: sources bring the engines with them.
-            from worldsim.agents.sources import own_policy
+            from worldsim.agents.policy_factory import own_policy
 
             self._actions = _told_actions(env, name)
             self._policy = own_policy(name)(self._actions.spec, float(env.metadata.get("render_fps") or 1))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from worldsim.agents.sources import Source
+from worldsim.agents.collection_types import Source
 from worldsim.agents.sources_engine import LuantiSource
 from worldsim.agents.sources_gym import GymSource
 from worldsim.agents.sources_minerl import MineRLSource

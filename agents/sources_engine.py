@@ -6,21 +6,18 @@ A action vector of MINECRAFT.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.actions import MINECRAFT
+from worldsim.agents.collection_types import NOBODY, Buffer, Facts, Moment, Stage, World
 from worldsim.agents.policies_random import sample_minecraft
 from worldsim.agents.policies_scripts import SCRIPTS
-from worldsim.agents.sources import NOBODY, Facts, Moment, Stage, policy_for
+from worldsim.agents.policy_factory import policy_for
 from worldsim.datasets.captions import episode_caption, place_phrase, time_phrase
-
-if TYPE_CHECKING:
-    from worldsim.agents.collect_tape import Tape
-    from worldsim.agents.collect_world import World
 
 # What the players for any game do, for captions.
 DOINGS = {
@@ -48,7 +45,7 @@ class LuantiSource:
     name: str = "luanti"
     policy: str = "mixture"
 
-    def __call__(self, world: "World", fps: float) -> Stage:
+    def __call__(self, world: World, fps: float) -> Stage:
         """Open the engine on one map."""
         # Imported here: planning and tests need no engine.
         from worldsim.envs.luanti_env import LuantiEnv
@@ -109,7 +106,7 @@ class EngineStage:
         """Nothing pressed."""
         return MINECRAFT.noop()
 
-    def facts(self, tape: "Tape") -> Facts:
+    def facts(self, tape: Buffer) -> Facts:
         """Caption, privileged state and provenance of the map."""
         assert self.world is not None
         infos, first = tape.infos, tape.infos[0]

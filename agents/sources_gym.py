@@ -7,24 +7,21 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.error import Error as GymnasiumError
 from numpy.typing import NDArray
 
-from worldsim.agents.sources import NOBODY, Facts, Moment, Stage, policy_for
+from worldsim.agents.collection_types import NOBODY, Buffer, Facts, Moment, Stage, World
+from worldsim.agents.policy_factory import policy_for
 from worldsim.datasets.action_codec import SpaceCodec
 from worldsim.datasets.env_pictures import EnvPictures, action_meanings, frames_per_second, is_picture
 from worldsim.datasets.recorder import UNSTATED
 from worldsim.datasets.store import SPLIT_PERIOD, split_of
 from worldsim.datasets.video import scale_picture
 from worldsim.errors import UserError
-
-if TYPE_CHECKING:
-    from worldsim.agents.collect_tape import Tape
-    from worldsim.agents.collect_world import World
 
 # Namespaces whose package registers them only when it is imported.
 PACKAGES = {"ALE": ("ale_py", "atari")}
@@ -58,7 +55,7 @@ class GymSource:
         """For provenance."""
         return f"gym:{self.env}"
 
-    def __call__(self, world: "World", fps: float) -> Stage:
+    def __call__(self, world: World, fps: float) -> Stage:
         """Make the environment."""
         return GymStage(self, split_residue=world.map_seed % SPLIT_PERIOD)
 
@@ -139,7 +136,7 @@ class GymStage:
         """The option called noop, else the first one; no buttons; axes at zero."""
         return self.codec.noop()
 
-    def facts(self, tape: "Tape") -> Facts:
+    def facts(self, tape: Buffer) -> Facts:
         """Caption, numbers that ``info`` tells in every frame, and which environment it was."""
         spec = self.env.spec
         bare = re.sub(r"-v\d+$", "", self.source.env.rpartition(":")[2].rpartition("/")[2])

@@ -7,21 +7,18 @@ import importlib
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.actions import MINECRAFT
+from worldsim.agents.collection_types import NOBODY, Buffer, Facts, Moment, Stage, World
 from worldsim.agents.policies_random import sample_minecraft
-from worldsim.agents.sources import NOBODY, Facts, Moment, Stage, policy_for
+from worldsim.agents.policy_factory import policy_for
 from worldsim.agents.sources_engine import DOINGS
 from worldsim.datasets.store import SPLIT_PERIOD, split_of
 from worldsim.errors import UserError
-
-if TYPE_CHECKING:
-    from worldsim.agents.collect_tape import Tape
-    from worldsim.agents.collect_world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +33,7 @@ class MineRLSource:
         """For provenance."""
         return f"minerl:{self.env}"
 
-    def __call__(self, world: "World", fps: float) -> Stage:
+    def __call__(self, world: World, fps: float) -> Stage:
         """Start Minecraft."""
         try:
             gym = importlib.import_module("gym")
@@ -103,7 +100,7 @@ class MineRLStage:
         """Nothing pressed."""
         return MINECRAFT.noop()
 
-    def facts(self, tape: "Tape") -> Facts:
+    def facts(self, tape: Buffer) -> Facts:
         """Caption and provenance."""
         doing = max(set(tape.scripts), key=tape.scripts.count)
         provenance = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 import worldsim
 from worldsim.actions import MINECRAFT
+from worldsim.agents.collection_types import NOBODY, Buffer, Facts, Moment, Stage, World
 from worldsim.agents.policies_random import sample_minecraft
-from worldsim.agents.sources import NOBODY, Facts, Moment, Stage, policy_for
+from worldsim.agents.policy_factory import policy_for
 from worldsim.agents.sources_engine import DOINGS
 from worldsim.datasets.captions import PHRASES
 from worldsim.datasets.clips import ClipSampler
@@ -29,10 +30,6 @@ from worldsim.envs.beginnings import Beginning, choose, fit_past, prefill, resol
 from worldsim.errors import UserError
 from worldsim.state import WorldState
 from worldsim.world import FILES, WorldModel
-
-if TYPE_CHECKING:
-    from worldsim.agents.collect_tape import Tape
-    from worldsim.agents.collect_world import World
 
 TERMINATION_THRESHOLD = 0.5
 # Frames of an episode of a store that a dream begins from.
@@ -63,7 +60,7 @@ class WorldSource:
         """For provenance."""
         return f"worldsim:{Path(self.world).name}"
 
-    def __call__(self, world: "World", fps: float) -> Stage:
+    def __call__(self, world: World, fps: float) -> Stage:
         """Load the world."""
         return DreamStage(self)
 
@@ -153,7 +150,7 @@ class DreamStage:
         """Nothing pressed."""
         return self.spec.noop()
 
-    def facts(self, tape: "Tape") -> Facts:
+    def facts(self, tape: Buffer) -> Facts:
         """Which checkpoint dreamed it, from which past; state is the world's own estimate."""
         about = self._about
         provenance: dict[str, Any] = {
@@ -196,7 +193,7 @@ class DreamStage:
         self._begun = {"episode": name, "frame": first + PAST_FRAMES - 1, "noise_seed": seed}
         return Beginning(frames=frames, actions=actions, seed=seed, prompt=self.source.prompt)
 
-    def _caption(self, tape: "Tape") -> str:
+    def _caption(self, tape: Buffer) -> str:
         """What the player did, in the place and at the time that the dream began in."""
         doing = Counter(tape.scripts).most_common(1)[0][0]
         before = str(self._about.get("text", ""))

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from worldsim.actions import MINECRAFT
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection_types import World
 
 
 class FakeEngine(gymnasium.Env[Any, Any]):

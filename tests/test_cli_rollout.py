@@ -12,7 +12,7 @@ from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.agents import engine_replays
 from worldsim.agents.collect import collect
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection_types import World
 from worldsim.agents.engine_replays import LuantiReplay
 from worldsim.agents.sources_gym import GymSource
 from worldsim.datasets.store import EpisodeStore

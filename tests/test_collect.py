@@ -13,7 +13,8 @@ import pytest
 from tests.fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
 from worldsim.actions import MINECRAFT
 from worldsim.agents.collect import collect
-from worldsim.agents.collect_world import World, plan_worlds
+from worldsim.agents.collect_world import plan_worlds
+from worldsim.agents.collection_types import World
 from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.withdrawal import withdraw
 

@@ -16,7 +16,7 @@ from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.agents.collect_human import RecordedGame, record_person
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection_types import World
 from worldsim.agents.sources_engine import EngineStage
 from worldsim.agents.sources_gym import GymSource
 from worldsim.datasets.store import EpisodeStore

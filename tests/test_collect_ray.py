@@ -14,7 +14,7 @@ from tests.fake_engine import FakeEngine, make_crashing, make_fake
 from worldsim import cli
 from worldsim.agents.collect import collect
 from worldsim.agents.collect_ray import connected
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection_types import World
 from worldsim.datasets.store import EpisodeStore
 from worldsim.errors import UserError
 

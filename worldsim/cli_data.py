@@ -18,7 +18,7 @@ from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore, S
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.sources import Source
+    from worldsim.agents.collection_types import Source
 
 
 def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:

@@ -1,29 +1,45 @@
-"""Where episodes come from: what an engine, an environment or a learned world offers to whoever records it.
+"""The types of a collection: jobs, transitions, what is recorded on, and where that comes from.
 
 r video frames per step (1 for engines), H W pixels, A action vector.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.action_script import parse_script
 from worldsim.actions import ActionSpec
-from worldsim.agents.policies import Policy, make_policy
-from worldsim.agents.policies_random import Idle, StickyRandom
-from worldsim.errors import UserError
-from worldsim.imports import own
-from worldsim.script_player import ScriptPolicy
-
-if TYPE_CHECKING:
-    from worldsim.agents.collect_tape import Tape
-    from worldsim.agents.collect_world import World
+from worldsim.datasets.store import Split, split_of
 
 NOBODY = "no person recorded"
-PLAIN_POLICIES = ("random", "noop", "script")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """One map seed's share of a collection; everything random in it follows from ``seed`` and ``number``."""
+
+    seed: int
+    number: int
+    map_seed: int
+    mapgen: str
+    names: tuple[str, ...]
+    episode_frames: int
+    policy: str
+    frozen_limit: float
+    script: str = ""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"world {self.number} (map seed {self.map_seed})"
+
+    @property
+    def split(self) -> Split:
+        """Train, validation or test, by map seed."""
+        return split_of(self.map_seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +70,22 @@ class Facts:
     text: str
     state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Buffer(Protocol):
+    """An episode that is being recorded, as a stage reads it to tell facts. N frames, N - 1 actions."""
+
+    @property
+    def frames(self) -> list[NDArray[np.uint8]]: ...  # noqa: D102
+
+    @property
+    def infos(self) -> list[Mapping[str, Any]]: ...  # noqa: D102
+
+    @property
+    def actions(self) -> list[NDArray[np.float32]]: ...  # noqa: D102
+
+    @property
+    def scripts(self) -> list[str]: ...  # noqa: D102
 
 
 class Stage(Protocol):
@@ -89,7 +121,7 @@ class Stage(Protocol):
         """The action vector (A,) that does nothing."""
         ...
 
-    def facts(self, tape: "Tape") -> Facts:
+    def facts(self, tape: Buffer) -> Facts:
         """What is known about the episode that was just played."""
         ...
 
@@ -112,7 +144,7 @@ class Source(Protocol):
     @property
     def policy(self) -> str: ...  # noqa: D102
 
-    def __call__(self, world: "World", fps: float) -> Stage:
+    def __call__(self, world: World, fps: float) -> Stage:
         """Open it for one unit of work."""
         ...
 
@@ -125,63 +157,6 @@ class Source(Protocol):
         ...
 
 
-class Seat(Protocol):
-    """What a policy has to know of the game it plays; every stage tells it. Attributes as in ``Stage``."""
-
-    @property
-    def spec(self) -> ActionSpec: ...  # noqa: D102
-
-    @property
-    def fps(self) -> float: ...  # noqa: D102
-
-    @property
-    def poses(self) -> bool: ...  # noqa: D102
-
-    def sample(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """A random action vector (A,)."""
-        ...
-
-    def idle(self) -> NDArray[np.float32]:
-        """The action vector (A,) that does nothing."""
-        ...
-
-
-def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
-    """Who plays on a stage: ``random`` (sticky), ``noop``, ``script``, a scripted player, or one of your own.
-
-    ``package.module:Name`` is a class of yours: a ``Policy``, made with the game's actions (``ActionSpec``) and its
-    frames a second.
-
-    Raises:
-        UserError: the policy is unknown, or needs what the source does not tell.
-        ScriptError: the script does not fit the game.
-    """
-    if ":" in name:
-        return own_policy(name)(stage.spec, stage.fps)
-    if name == "script":
-        if not script:
-            raise UserError("policy=script needs a script: script=walk.script, or --script 'forward 20; yaw +90 x 10'")
-        return ScriptPolicy(parse_script(script), stage.spec, fps=stage.fps)
-    if name == "random":
-        return StickyRandom(stage.sample, camera=stage.spec.camera, fps=stage.fps)
-    if name == "noop":
-        return Idle(stage.idle())
-    try:
-        policy = make_policy(name)
-    except ValueError as error:
-        raise UserError(f"{error}, {', '.join(PLAIN_POLICIES)}") from error
-    if not stage.poses:
-        raise UserError(
-            f"policy {name!r} needs a Minecraft-like game that tells position, yaw and pitch: "
-            f"use {', '.join(PLAIN_POLICIES)} here"
-        )
-    return policy
-
-
-def own_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
-    """The class ``package.module:Name``, made with a game's actions and its frames a second.
-
-    Raises:
-        UserError: there is no such class.
-    """
-    return own(name, "policy")
+# Makes what a world is played on: a source, or a function that gives an environment like Luanti's (or a stage).
+EnvFactory = Callable[[World, float], "Stage | gymnasium.Env[Any, Any]"]
+Report = Callable[[tuple[str, Any]], None]
