@@ -18,7 +18,7 @@ from worldsim.agents.eval_statistics import quantile_members
 from worldsim.agents.eval_summary import failures, line, number, skipped, summary, verdict
 from worldsim.datasets.check_charts import lines, picture_uri, sheet
 from worldsim.datasets.report_style import STYLE
-from worldsim.datasets.video import write_video
+from worldsim.datasets.store.video import write_video
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

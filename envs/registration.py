@@ -15,27 +15,27 @@ def register_envs() -> None:
         return
     gymnasium.register(
         id="WorldSim-Minecraft-v0",
-        entry_point="worldsim.envs.world_env:WorldSimEnv",
-        vector_entry_point="worldsim.envs.world_vector_env:WorldSimVectorEnv",
+        entry_point="worldsim.envs.learned.env:WorldSimEnv",
+        vector_entry_point="worldsim.envs.learned.vector_env:WorldSimVectorEnv",
         max_episode_steps=MAX_EPISODE_STEPS,
     )
     gymnasium.register(
         id="WorldSim-Luanti-v0",
-        entry_point="worldsim.envs.engine_env:EngineEnv",
+        entry_point="worldsim.envs.luanti.engine_env:EngineEnv",
         max_episode_steps=MAX_EPISODE_STEPS,
         # Poses repeat, but threads of the game decide about the last digit of a few pixels.
         nondeterministic=True,
     )
     gymnasium.register(
         id="WorldSim-Pong-v0",
-        entry_point="worldsim.envs.world_env:WorldSimEnv",
-        vector_entry_point="worldsim.envs.world_vector_env:WorldSimVectorEnv",
+        entry_point="worldsim.envs.learned.env:WorldSimEnv",
+        vector_entry_point="worldsim.envs.learned.vector_env:WorldSimVectorEnv",
         max_episode_steps=MAX_EPISODE_STEPS,
         kwargs={"world": "pong", "task": "points"},
     )
     gymnasium.register(
         id="WorldSim-PongEngine-v0",
-        entry_point="worldsim.envs.pong_engine:PongEngine",
+        entry_point="worldsim.envs.pong.engine:PongEngine",
         max_episode_steps=MAX_EPISODE_STEPS,
     )
 

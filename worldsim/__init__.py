@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worldsim.world import WorldModel
+    from worldsim.simulation.world_model import WorldModel
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ def load(name: str | Path = "minecraft", *, bf16: bool | None = None) -> "WorldM
         FileNotFoundError: there is neither.
         ValueError: the checkpoint is damaged.
     """
-    from worldsim.world import WorldModel
+    from worldsim.simulation.world_model import WorldModel
 
     return WorldModel.load(world_folder(name), bf16=bf16)
 

@@ -21,9 +21,9 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim truth``."""
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
-    from worldsim.datasets.video import write_video
+    from worldsim.datasets.store.video import write_video
     from worldsim.envs.pictures import side_by_side
-    from worldsim.envs.pong_engine import FPS
+    from worldsim.envs.pong.engine import FPS
 
     config = compose_config("truth", overrides, flags)
     if min(config.games, config.steps) < 1 or config.past < 2:
