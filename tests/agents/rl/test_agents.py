@@ -405,6 +405,8 @@ def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path)
 
 def test_engines_behind_worlds_are_known_and_others_are_told():
     assert env_id("WorldSim-Minecraft-v0", "engine") == "WorldSim-Luanti-v0"
+    assert env_id("worldsim:WorldSim-Pong-v0", "engine") == "WorldSim-PongEngine-v0"
+    assert env_id("worldsim:WorldSim-Pong-v0", "dream") == "WorldSim-Pong-v0"
     assert env_id("Bright-v0", "dream") == "Bright-v0"
     for env, place in (("Bright-v0", "engine"), ("WorldSim-Minecraft-v0", "moon")):
         with pytest.raises(UserError):
