@@ -21,7 +21,7 @@ from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.action_spaces import make_actions, single
 from worldsim.envs.learned.initial_context import choose, last_frames, prefill, resolve
 from worldsim.envs.learned.snapshot import Snapshot
-from worldsim.envs.learned.tasks import DreamTask, TaskLike
+from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
@@ -72,7 +72,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
             raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.world, self.starts = resolve(world, starts)
         self.min_trust = check_min_trust(self.world, min_trust)
-        self.task = DreamTask(self.world, task)
+        self.task = WorldRewardFunction(self.world, task)
         self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
         self.metadata = self.metadata | {"render_fps": self.world.config.fps / self.world.chunk}
         self.actions = make_actions(self.world.spec, action_space)
@@ -115,7 +115,7 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
             raise ResetNeeded("the episode is over: call reset() or restore() before step()")
         held = np.repeat(self.actions.vectors(single(action))[:, None], self.world.chunk, axis=1)
         before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, donate=self._alone)
+        self._state, out = self.world.step(state, held, inplace=self._alone)
         self._alone = True
         self._frames = out.frames[0]
         self._elapsed += 1

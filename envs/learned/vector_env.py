@@ -24,9 +24,9 @@ from worldsim.envs.learned.env import (
     generator_at,
     plain,
 )
-from worldsim.envs.learned.initial_context import Beginning, choose, last_frames, prefill, resolve
+from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill, resolve
 from worldsim.envs.learned.snapshot import Snapshot
-from worldsim.envs.learned.tasks import DreamTask, TaskLike
+from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
@@ -74,7 +74,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         self.world, self.starts = resolve(world, starts)
         self.min_trust = check_min_trust(self.world, min_trust)
         self._task, self._action_space_name = task, action_space
-        self.task = DreamTask(self.world, task)
+        self.task = WorldRewardFunction(self.world, task)
         self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         fps = self.world.config.fps / self.world.chunk
@@ -146,7 +146,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             raise UserError(f"{len(vectors)} actions for {self.num_envs} environments")
         held = np.repeat(vectors[:, None], self.world.chunk, axis=1)
         before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, donate=self._alone)
+        self._state, out = self.world.step(state, held, inplace=self._alone)
         self._alone = True
         self._frames = out.frames
         self._elapsed += 1
@@ -306,7 +306,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
 
     def _begin(self, rows: NDArray[np.integer], options: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """Start episodes in the given rows; returns infos of all."""
-        beginnings: list[Beginning] = []
+        beginnings: list[InitialContext] = []
         for row, option in zip(rows, options or [{}] * len(rows), strict=True):
             generator = self._generators[row]
             assert generator is not None

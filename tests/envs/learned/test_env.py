@@ -230,10 +230,10 @@ def test_trust_comes_with_every_step_and_can_end_episodes():
     world = trusting_world()
     env = WorldSimEnv(world, starts=tiny_starts(), min_trust=0.5)
     assert env.reset(seed=0)[1]["trust"] == 1
-    told = [env.step(NOOP) for _ in range(3)]
-    assert all(0 < step[4]["trust"] < 1 for step in told)
-    assert [step[3] for step in told] == [False, False, True], "this one falls with the logarithm of the steps"
-    assert not any(step[2] for step in told), "cut, not over"
+    steps = [env.step(NOOP) for _ in range(3)]
+    assert all(0 < step[4]["trust"] < 1 for step in steps)
+    assert [step[3] for step in steps] == [False, False, True], "this one falls with the logarithm of the steps"
+    assert not any(step[2] for step in steps), "cut, not over"
     with pytest.raises(ResetNeeded):
         env.step(NOOP)
     with pytest.raises(UserError, match="between 0 and 1"):
