@@ -170,9 +170,9 @@ def test_pong_is_learned_in_its_console_and_played_in_both(tmp_path: Path, monke
     assert about["env"] == "WorldSim-PongEngine-v0" and about["steps"] == 16
     words = ["agent", "eval", *pong, "in=both", "policy=ppo", "sampling_steps=1", "episodes=1", "folder=e"]
     assert cli.main(words) == 0
-    told = json.loads((tmp_path / "e" / "agent.json").read_text())
-    assert {place: found["steps"] for place, found in told["places"].items()} == {"dream": 6, "engine": 6}
-    assert told["gap"] == pytest.approx(told["places"]["dream"]["iqm"] - told["places"]["engine"]["iqm"])
+    reported = json.loads((tmp_path / "e" / "agent.json").read_text())
+    assert {place: found["steps"] for place, found in reported["places"].items()} == {"dream": 6, "engine": 6}
+    assert reported["gap"] == pytest.approx(reported["places"]["dream"]["iqm"] - reported["places"]["engine"]["iqm"])
 
 
 def test_agents_dream_in_as_many_steps_as_asked(home: Path):
@@ -209,5 +209,5 @@ def test_a_mistake_is_one_line(
 ):
     monkeypatch.chdir(home)
     assert cli.main(words) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("worldsim: ") and told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert reported.startswith("worldsim: ") and reported.count("\n") == 1

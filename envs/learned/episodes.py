@@ -16,9 +16,8 @@ from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.action_spaces import make_actions
 from worldsim.envs.learned.initial_context import choose, last_frames, prefill, resolve
 from worldsim.envs.learned.snapshot import Snapshot, fingerprint, plain
-from worldsim.envs.learned.tasks import DreamTask, TaskLike
+from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
 from worldsim.errors import UserError
-from worldsim.simulation.branching import TERMINATION_THRESHOLD
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import hold
@@ -57,7 +56,7 @@ class WorldEpisodes:
             raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.world, self.starts = resolve(world, starts)
         self.min_trust, self.max_episode_steps = check_min_trust(self.world, min_trust), max_episode_steps
-        self.task = DreamTask(self.world, task)
+        self.task = WorldRewardFunction(self.world, task)
         self.actions = make_actions(self.world.spec, action_space)
         self._state: WorldState | None = None
         # Whether no snapshot and no fork looks at the state's memory: then a step may reuse it.
@@ -114,11 +113,11 @@ class WorldEpisodes:
         state = self.current()
         held = hold(vectors, self.world.chunk)
         before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, donate=self._alone)
+        self._state, out = self.world.step(state, held, inplace=self._alone)
         self._alone, self._frames = True, out.frames
         self._elapsed += 1
         rewards, ends = self.task.judge(before, self._state, out, held, judged)
-        terminations, truncations = ends | (out.termination > TERMINATION_THRESHOLD), np.zeros(len(held), np.bool_)
+        terminations, truncations = ends | out.terminated, np.zeros(len(held), np.bool_)
         if self.max_episode_steps is not None:
             truncations |= self._elapsed >= self.max_episode_steps
         if self.min_trust is not None:

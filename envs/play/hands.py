@@ -21,7 +21,7 @@ KEYPADS = (("right", "left"), ("forward", "back"), ("jump", "sneak"))
 CAPS = {"forward": "W", "back": "S", "left": "A", "right": "D", "jump": "Space", "sneak": "Shift"}
 
 
-class Hands:
+class HumanInputMapper:
     """Turns what is held into a game's action vector.
 
     Args:
