@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.simulation.config import OLD_KEYS
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
@@ -75,7 +76,11 @@ class Snapshot:
 @lru_cache(maxsize=8)
 def fingerprint(world: WorldModel) -> str:
     """Hash of a world's weights and configuration."""
-    digest = hashlib.sha256(repr(world.config).encode())
+    # Settings under their first names: snapshots of earlier versions belong to the same world.
+    described = repr(world.config)
+    for old, new in OLD_KEYS.items():
+        described = described.replace(f"{new}=", f"{old}=")
+    digest = hashlib.sha256(described.encode())
     for module in (world.tokenizer, world.dit):
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode())
