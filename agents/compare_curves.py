@@ -6,7 +6,7 @@ from typing import Any
 
 from worldsim.agents.compare_reports import Report
 from worldsim.agents.eval_report import band
-from worldsim.datasets.check_charts import lines
+from worldsim.plotting.charts import lines
 
 Numbers = Sequence[float | None]
 

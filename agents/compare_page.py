@@ -13,8 +13,8 @@ from worldsim.agents.compare_differences import Row, settings_that_differ
 from worldsim.agents.compare_reports import Report
 from worldsim.agents.compare_scaling import AXIS, mean_line
 from worldsim.agents.eval_summary import number
-from worldsim.datasets.report_style import STYLE
-from worldsim.datasets.scatter_charts import Chart, standing_alone
+from worldsim.plotting.style import STYLE
+from worldsim.plotting.scatter import Chart, standing_alone
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -25,7 +25,7 @@ from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
 from worldsim.cli_config import build, compose_config
 from worldsim.compute import UNKNOWN, Compute
-from worldsim.datasets.scatter_charts import Point, scatter
+from worldsim.plotting.scatter import Point, scatter
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 
