@@ -53,7 +53,8 @@ def scaling_charts(reports: Sequence[Report], rows: Sequence[Row], chosen: Seque
         ]
         if len(points) > 1:
             title = f"{row.name}{f', {row.unit}' if row.unit else ''}"
-            charts.append(scatter(points, mean_line([(p.x, p.value) for p in points]), title))
+            line = mean_line([(p.x, p.value) for p in points])
+            charts.append(scatter(points, line, title, x_label=AXIS, y_label=row.unit))
     return charts
 
 

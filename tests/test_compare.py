@@ -25,9 +25,9 @@ from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
 from worldsim.cli_config import build, compose_config
 from worldsim.compute import UNKNOWN, Compute
-from worldsim.plotting.scatter import Point, scatter
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
+from worldsim.plotting.scatter import Point, scatter
 
 MAPS = np.repeat(np.arange(6), 4)
 VALUES = np.random.default_rng(0).normal(20, 3, len(MAPS))

@@ -1,157 +1,222 @@
-"""Charts and pictures for reports: inline SVG, and JPEG as data URIs, so that a report is one file."""
+"""Charts for reports: curves with intervals, horizontal bars and columns, as inline SVG or as pixels."""
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from html import escape
-from typing import cast
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from worldsim.plotting.style import CURVES
+from worldsim.plotting.render import TIP, Picture, picture, plain, svg
+from worldsim.plotting.style import CURVES, MARKED, curve_colour
 
-Picture = NDArray[np.uint8]
-WIDTH, BAR, GAP, LABEL = 640, 18, 4, 130
-# Of charts with two axes: room for the numbers on the left, below, and beyond the axes.
-LEFT, BELOW, MARGIN = 56, 20, 8
-_ANCHOR = {0.0: "start", 0.5: "middle", 1.0: "end"}
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-
-def jpeg(picture: Picture, quality: int = 4) -> bytes:
-    """A picture uint8 (H, W, 3) as JPEG; quality 2 (best) to 31, FFmpeg's scale."""
-    height, width = picture.shape[:2]
-    codec = cast(VideoCodecContext, av.CodecContext.create("mjpeg", "w"))
-    codec.width, codec.height, codec.pix_fmt = width, height, "yuvj444p"
-    codec.time_base = Fraction(1, 1)
-    codec.options = {"qmin": str(quality), "qmax": str(quality)}
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(format="yuvj444p")
-    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
-
-
-def picture_uri(picture: Picture) -> str:
-    """A picture as a data URI for ``<img src=...>``."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
-
-
-def sheet(pictures: Sequence[Picture], columns: int = 8) -> Picture:
-    """Pictures (H, W, 3) in rows, each in a cell of the size of the largest."""
-    height, width = max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures)
-    rows = -(-len(pictures) // columns)
-    out = np.full((rows * height, min(columns, len(pictures)) * width, 3), 24, np.uint8)
-    for i, picture in enumerate(pictures):
-        top, left = i // columns * height, i % columns * width
-        out[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return out
-
-
-def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
-    """Horizontal bars: label, length (0 or more), and the text behind the bar."""
-    most = max((value for _, value, _ in rows), default=0) or 1
-    parts = []
-    for i, (name, value, text) in enumerate(rows):
-        y, length = i * (BAR + GAP), (WIDTH - LABEL - 90) * value / most
-        parts.append(
-            f'<text x="{LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="{LABEL}" y="{y}" width="{max(length, 0.5):.1f}" height="{BAR}" rx="2"/>'
-            f'<text x="{LABEL + length + 6:.1f}" y="{y + 13}">{escape(text)}</text>'
-        )
-    return svg(len(rows) * (BAR + GAP), "".join(parts), title)
-
-
-def columns(rows: Sequence[tuple[str, float]], title: str, *, marked: int | None = None, height: int = 150) -> str:
-    """Upright columns from a zero line: label and value, which may be negative; one may be marked."""
-    low = min(0.0, *(value for _, value in rows))
-    span = (max(0.0, *(value for _, value in rows)) - low) or 1.0
-    step = WIDTH / max(1, len(rows))
-    zero = height * (1 + low / span)
-    parts = [f'<line x1="0" x2="{WIDTH}" y1="{zero:.1f}" y2="{zero:.1f}"/>']
-    for i, (name, value) in enumerate(rows):
-        top, tall = zero - max(value, 0) / span * height, abs(value) / span * height
-        kind = ' class="marked"' if i == marked else ""
-        parts.append(
-            f'<rect{kind} x="{i * step + 2:.1f}" y="{top:.1f}" width="{step - 4:.1f}" height="{max(tall, 0.5):.1f}">'
-            f"<title>{escape(name)}: {value:g}</title></rect>"
-            f'<text x="{(i + 0.5) * step:.1f}" y="{height + 16}" text-anchor="middle">{escape(name)}</text>'
-        )
-    return svg(height + 22, "".join(parts), title)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axes:
-    """Two axes in a chart of ``height`` pixels, whose upright one goes from ``low`` to ``high``."""
-
-    low: float
-    high: float
-    height: int
-
-    def across(self, share: float) -> float:
-        """Pixels from the left of a share (0 to 1) of the level axis."""
-        return LEFT + (WIDTH - LEFT - MARGIN) * share
-
-    def up(self, value: float) -> float:
-        """Pixels from the top of a value, cut to what is shown."""
-        bottom, span = self.height - BELOW, (self.high - self.low) or 1.0
-        return bottom - (bottom - MARGIN) * (min(max(value, self.low), self.high) - self.low) / span
-
-    def drawn(self, mark: Callable[[float], float]) -> str:
-        """The level line and three numbers on each axis; ``mark`` tells what a share of the level axis stands for."""
-        bottom, span = self.height - BELOW, (self.high - self.low) or 1.0
-        parts = [f'<line x1="{LEFT}" x2="{WIDTH - MARGIN}" y1="{bottom}" y2="{bottom}"/>']
-        for share in (0.0, 0.5, 1.0):
-            value, x = self.low + share * span, self.across(share)
-            y = bottom - (bottom - MARGIN) * share + 4
-            parts.append(f'<text x="{LEFT - 6}" y="{y:.1f}" text-anchor="end">{value:.3g}</text>')
-            parts.append(
-                f'<text x="{x:.1f}" y="{self.height - 4}" text-anchor="{_ANCHOR[share]}">{mark(share):.3g}</text>'
-            )
-        return "".join(parts)
+Numbers = Sequence[float | None]
+# By name: the values, and their lower and upper bounds (None without an interval). None and NaN leave a gap.
+Curves = Mapping[str, tuple[Numbers, Numbers | None, Numbers | None]]
+BAR_HEIGHT = 22
+# Characters of a legend's line, and of one name in a legend.
+LEGEND_LINE, LEGEND_NAME = 76, 60
+# Of a legend beside the curves: characters of a name, and number of names.
+BESIDE_NAME, BESIDE_ROWS = 26, 16
+LEGEND_ROW_HEIGHT = 20
+# Characters of all labels of columns up to which they fit side by side.
+COLUMN_LABELS = 84
 
 
 def lines(
-    curves: Mapping[str, tuple[Sequence[float | None], Sequence[float | None] | None, Sequence[float | None] | None]],
+    curves: Curves,
     title: str,
     x: tuple[float, float],
     *,
-    height: int = 220,
+    height: int = 260,
     fixed: tuple[float, float] | None = None,
+    x_label: str = "",
+    y_label: str = "",
+    references: Mapping[str, float] | None = None,
 ) -> str:
-    """Curves with their intervals.
+    """Curves with their intervals as SVG, the legend above them.
 
     Args:
         curves: by name, the values and their lower and upper bounds (None without), evenly spaced; None leaves a gap.
-        title: of the chart.
+        title: of the chart; not drawn, but known to screen readers.
         x: what the first and the last value stand for.
-        height: in the chart's pixels.
+        height: in pixels of a chart 640 pixels wide.
         fixed: lowest and highest value shown; default: what the curves need.
+        x_label, y_label: of the axes, with units.
+        references: horizontal lines by name.
     """
-    known = [v for c in curves.values() for part in c if part is not None for v in part if v is not None]
-    low, high = fixed or (min(known, default=0.0), max(known, default=1.0))
-    axes = Axes(low=low, high=high, height=height)
-
-    def at(i: int, count: int, value: float) -> str:
-        return f"{axes.across(i / max(1, count - 1)):.1f},{axes.up(value):.1f}"
-
-    parts = [axes.drawn(lambda share: x[0] + share * (x[1] - x[0]))]
-    for number, (name, (values, lower, upper)) in enumerate(curves.items()):
-        colour = CURVES[number % len(CURVES)]
-        if lower is not None and upper is not None:
-            band = [(i, a, b) for i, (a, b) in enumerate(zip(lower, upper, strict=True)) if None not in (a, b)]
-            there = [at(i, len(values), cast(float, b)) for i, _, b in band]
-            back = [at(i, len(values), cast(float, a)) for i, a, _ in reversed(band)]
-            parts.append(f'<polygon points="{" ".join(there + back)}" fill="{colour}"/>')
-        points = " ".join(at(i, len(values), v) for i, v in enumerate(values) if v is not None)
-        parts.append(f'<polyline points="{points}" stroke="{colour}"><title>{escape(name)}</title></polyline>')
-        parts.append(f'<text x="{LEFT + 8}" y="{22 + 15 * number}" style="fill:{colour}">{escape(name)}</text>')
-    return svg(height, "".join(parts), title)
+    draw = partial(_draw_lines, curves=curves, x=x, fixed=fixed, labels=(x_label, y_label), references=references or {})
+    # A legend of several lines does not take room from the curves.
+    rows = -(-len(curves) // _legend_columns(_legend_names(curves, LEGEND_NAME))) if curves else 1
+    return svg(draw, title, height=height + LEGEND_ROW_HEIGHT * (rows - 1))
 
 
-def svg(height: float, inside: str, title: str) -> str:
-    """A chart as an element of a page, with what is ``inside`` its WIDTH x ``height`` pixels."""
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{inside}</svg>"
-    )
+def line_picture(
+    curves: Curves,
+    title: str,
+    x: tuple[float, float],
+    *,
+    width: int = 900,
+    height: int = 360,
+    x_label: str = "",
+    y_label: str = "",
+) -> Picture:
+    """The same curves as pixels, uint8 (height, width, 3), with the title above and the legend beside them."""
+    draw = partial(_draw_lines, curves=curves, x=x, labels=(x_label, y_label), title=title)
+    return picture(draw, width=width, height=height)
+
+
+def bars(rows: Sequence[tuple[str, float, str]], title: str) -> str:
+    """Horizontal bars as SVG: label, length (0 or more), and the text behind the bar."""
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_xticks([])
+        axes.set_xlim(0, max((value for _, value, _ in rows), default=0) or 1)
+        axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [plain(name) for name, _, _ in rows])
+        for i, (_, value, text) in enumerate(rows):
+            axes.barh(i, value, 0.8, color=CURVES[0])
+            axes.annotate(plain(text), (value, i), (5, 0), textcoords="offset points", va="center")
+        if not rows:
+            _note_empty(axes)
+
+    return svg(draw, title, height=BAR_HEIGHT * max(2, len(rows)) + 8)
+
+
+def columns(
+    rows: Sequence[tuple[str, float]],
+    title: str,
+    *,
+    marked: int | None = None,
+    height: int = 200,
+    x_label: str = "",
+    y_label: str = "",
+    log: bool = False,
+) -> str:
+    """Upright columns from a zero line as SVG.
+
+    Args:
+        rows: label and value of each column; values may be negative.
+        title: of the chart; not drawn, but known to screen readers.
+        marked: number of the column with another colour.
+        height: in pixels of a chart 640 pixels wide.
+        x_label, y_label: of the axes, with units.
+        log: logarithmic, for counts: 0 has no column.
+    """
+
+    def draw(figure: "Figure") -> None:
+        from matplotlib.ticker import NullLocator
+
+        axes = figure.add_subplot()
+        axes.tick_params(axis="x", length=0)
+        axes.set(xlabel=plain(x_label), ylabel=plain(y_label), xlim=(-0.6, max(1, len(rows)) - 0.4))
+        axes.set_xticks(range(len(rows)), [plain(name) for name, _ in rows])
+        if len(rows) * max((len(name) + 1 for name, _ in rows), default=0) > COLUMN_LABELS:
+            axes.tick_params(axis="x", rotation=45, pad=1)
+        if log:
+            axes.set_yscale("log")
+            axes.set_ylim(0.7, 2 * max([1.0, *(value for _, value in rows)]))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.yaxis.set_minor_locator(NullLocator())
+        elif any(value < 0 for _, value in rows):
+            axes.axhline(0, color=axes.spines["bottom"].get_edgecolor(), linewidth=0.8)
+        for i, (name, value) in enumerate(rows):
+            if not log or value > 0:
+                [column] = axes.bar(i, value, 0.8, color=MARKED if i == marked else CURVES[0])
+                column.set_gid(f"{TIP}{plain(name)}: {value:g}")
+        if not rows:
+            _note_empty(axes)
+
+    return svg(draw, title, height=height)
+
+
+def _draw_lines(
+    figure: "Figure",
+    *,
+    curves: Curves,
+    x: tuple[float, float],
+    labels: tuple[str, str],
+    fixed: tuple[float, float] | None = None,
+    references: Mapping[str, float] | None = None,
+    title: str = "",
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes = figure.add_subplot()
+    axes.set(xlabel=plain(labels[0]), ylabel=plain(labels[1]), title=plain(title))
+    handles = [_draw_curve(axes, x, *curve, curve_colour(i)) for i, curve in enumerate(curves.values())]
+    for name, value in (references or {}).items():
+        axes.axhline(value, color="#7f7f7f", linewidth=1.2, dashes=(4, 3))
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+        axes.annotate(plain(name), (1, value), (5, 0), **place)
+    if x[0] == x[1]:
+        axes.set_xlim(x[0] - 0.5, x[0] + 0.5)
+        axes.set_xticks([x[0]])
+    else:
+        axes.set_xlim(x)
+        whole = all(float(end).is_integer() for end in x)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=whole, steps=[1, 2, 5, 10]))
+    if fixed is not None:
+        axes.set_ylim(fixed)
+    if not any(np.isfinite(_floats(values)).any() for values, _, _ in curves.values()):
+        _note_empty(axes)
+    axes.margins(y=0.06)
+    _add_legend(figure, handles, curves, beside=bool(title))
+
+
+def _draw_curve(
+    axes: "Axes", x: tuple[float, float], values: Numbers, lower: Numbers | None, upper: Numbers | None, colour: str
+) -> Any:
+    heights = _floats(values)
+    places = np.linspace(x[0], x[1], len(heights)) if len(heights) > 1 else np.full(len(heights), x[0])
+    [line] = axes.plot(places, heights, color=colour)
+    known = np.pad(np.isfinite(heights), 1)
+    # A value between two gaps has no line.
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    axes.plot(places[alone], heights[alone], "o", color=colour, markersize=4)
+    if lower is not None and upper is not None:
+        axes.fill_between(places, _floats(lower), _floats(upper), color=colour, alpha=0.16, linewidth=0)
+    return line
+
+
+def _add_legend(figure: "Figure", handles: list[Any], curves: Curves, beside: bool) -> None:
+    if not handles:
+        return
+    names = _legend_names(curves, BESIDE_NAME if beside else LEGEND_NAME)
+    shown = handles[:BESIDE_ROWS] if beside else handles
+    place = "outside right upper" if beside else "outside upper left"
+    across = 1 if beside else min(_legend_columns(names), len(shown))
+    texts = figure.legend(shown, ["x"] * len(shown), loc=place, ncols=across).get_texts()
+    # Set later: matplotlib leaves out names that begin with an underscore.
+    for text, name in zip(texts, names, strict=False):
+        text.set_text(name)
+    if len(shown) < len(handles):
+        texts[-1].set_text(f"… and {len(handles) - len(shown) + 1} more")
+
+
+def _legend_names(curves: Curves, longest: int) -> list[str]:
+    names = [plain(name) for name in curves]
+    return [name if len(name) <= longest else name[: longest - 1] + "…" for name in names]
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    return max(1, LEGEND_LINE // (max(map(len, names)) + 6))
+
+
+def _note_empty(axes: "Axes") -> None:
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", alpha=0.6)
+
+
+def _floats(values: Numbers) -> NDArray[np.float64]:
+    """Values as an array; what is not finite or not known is NaN."""
+    array = np.array([np.nan if v is None else v for v in values], np.float64)
+    return np.where(np.isfinite(array), array, np.nan)

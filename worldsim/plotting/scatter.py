@@ -1,16 +1,22 @@
-"""Charts of points over a logarithmic axis, and several of them as one SVG file that stands alone."""
+"""Charts of points over a logarithmic axis, one by one or several as one SVG file."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import TYPE_CHECKING
 
-from worldsim.plotting.charts import WIDTH, Axes, svg
-from worldsim.plotting.style import CURVES, SVG_STYLE
+from worldsim.plotting.render import TIP, WIDTH, plain, svg
+from worldsim.plotting.style import CURVES
 
-HEIGHT, HEAD, APART = 220, 26, 24
-# Free room at the ends of both axes, as a share of what the points need.
-ROOM = 0.08
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HEIGHT = 260
+# Free space at both ends of an axis, as a share of what the points span.
+MARGIN = 0.1
+# Decades up to which the axis has ticks at 2 and 5 too.
+FINE_DECADES = 2.5
 
 
 @dataclass(frozen=True)
@@ -26,68 +32,98 @@ class Point:
 
 @dataclass(frozen=True)
 class Chart:
-    """What is drawn ``inside`` the pixels of a chart, and its title."""
+    """Points with their intervals, and a line through (x, value) of ``joined``; made by ``scatter``."""
 
     title: str
-    inside: str
+    points: tuple[Point, ...]
+    joined: tuple[tuple[float, float], ...]
+    x_label: str = ""
+    y_label: str = ""
 
     def svg(self) -> str:
-        """As an element of a page."""
-        return svg(HEIGHT, self.inside, self.title)
+        """As an element of a page, without the title above it."""
+        return svg(lambda figure: _draw(figure.add_subplot(), self), self.title, height=HEIGHT)
 
 
-def scatter(points: Sequence[Point], joined: Sequence[tuple[float, float]], title: str) -> Chart:
-    """Points with their intervals over a logarithmic level axis, and a line through (x, value) of ``joined``.
+def scatter(
+    points: Sequence[Point],
+    joined: Sequence[tuple[float, float]],
+    title: str,
+    *,
+    x_label: str = "",
+    y_label: str = "",
+) -> Chart:
+    """Points with their intervals over a logarithmic axis, and a line through (x, value) of ``joined``.
 
     Raises:
         ValueError: there is no point, or one whose x is not above 0.
     """
     if not points or min(p.x for p in points) <= 0:
         raise ValueError(f"points need an x above 0, got {[p.x for p in points]}")
-    known = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
-    low, high = _with_room(min(known), max(known))
-    first, last = _with_room(math.log10(min(p.x for p in points)), math.log10(max(p.x for p in points)))
-    axes = Axes(low=low, high=high, height=HEIGHT)
-
-    def across(x: float) -> float:
-        return axes.across((math.log10(x) - first) / (last - first))
-
-    parts = [axes.drawn(lambda share: 10 ** (first + share * (last - first)))]
-    path = " ".join(f"{across(x):.1f},{axes.up(value):.1f}" for x, value in joined)
-    parts.append(f'<polyline points="{path}" stroke="{CURVES[0]}"/>')
-    for i, p in enumerate(points):
-        x, y = across(p.x), axes.up(p.value)
-        if p.low is not None and p.high is not None:
-            ends = f'y1="{axes.up(p.low):.1f}" y2="{axes.up(p.high):.1f}"'
-            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" {ends}/>')
-        told = f"<title>{escape(p.name)}: {p.value:g} at {p.x:.4g}</title>"
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4">{told}</circle>')
-        # Equal x: names above and below in turn.
-        down = 16 if sum(math.isclose(other.x, p.x, rel_tol=1e-3) for other in points[:i]) % 2 else -6
-        aside, anchor = (8, "start") if x < WIDTH / 2 else (-8, "end")
-        parts.append(f'<text x="{x + aside:.1f}" y="{y + down:.1f}" text-anchor="{anchor}">{escape(p.name)}</text>')
-    return Chart(title, "".join(parts))
+    return Chart(title, tuple(points), tuple(joined), x_label, y_label)
 
 
 def standing_alone(charts: Sequence[Chart], title: str, columns: int = 2) -> str:
     """Charts below and beside each other as the text of one SVG file, with its own style, light and dark."""
     columns = min(columns, len(charts))
-    tall, wide = HEAD + HEIGHT + APART, WIDTH + APART
-    width, height = columns * wide + APART, HEAD + APART + -(-len(charts) // columns) * tall
-    cells = [
-        f'<g transform="translate({APART + i % columns * wide} {HEAD + APART + i // columns * tall})">'
-        f'<text class="head" x="0" y="14">{escape(chart.title)}</text>'
-        f'<g transform="translate(0 {HEAD})">{chart.inside}</g></g>'
-        for i, chart in enumerate(charts)
-    ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(title)}"><title>{escape(title)}</title><style>{SVG_STYLE}</style>'
-        f'<rect class="back" width="{width}" height="{height}"/>'
-        f'<text class="head" x="{APART}" y="{HEAD}">{escape(title)}</text>{"".join(cells)}</svg>\n'
-    )
+    rows = -(-len(charts) // columns)
+
+    def draw(figure: "Figure") -> None:
+        figure.suptitle(plain(title), x=0.01, ha="left")
+        for i, chart in enumerate(charts):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            axes.set_title(plain(chart.title))
+            _draw(axes, chart)
+
+    return svg(draw, title, width=columns * WIDTH, height=rows * (HEIGHT + 30) + 30, standalone=True)
 
 
-def _with_room(low: float, high: float) -> tuple[float, float]:
-    room = ROOM * (high - low) or 0.05 * abs(high) or 0.5
-    return low - room, high + room
+def _draw(axes: "Axes", chart: Chart) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set(xlabel=plain(chart.x_label), ylabel=plain(chart.y_label), xscale="log")
+    places = [math.log10(p.x) for p in chart.points]
+    span = max(places) - min(places)
+    room = MARGIN * span or 0.1
+    axes.set_xlim(10 ** (min(places) - room), 10 ** (max(places) + room))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < FINE_DECADES else (1,), numticks=12))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
+    axes.margins(y=MARGIN)
+    axes.plot([x for x, _ in chart.joined], [value for _, value in chart.joined], color=CURVES[0])
+    for i, p in enumerate(chart.points):
+        if p.low is not None and p.high is not None:
+            axes.vlines(p.x, p.low, p.high, color=axes.spines["bottom"].get_edgecolor(), linewidth=1.2)
+        [mark] = axes.plot(p.x, p.value, "o", color=CURVES[0], markersize=6)
+        mark.set_gid(f"{TIP}{plain(p.name)}: {p.value:g} at {p.x:.4g}")
+        # In the left half the name stands on the right of its point.
+        right = places[i] <= min(places) + span / 2
+        above = _above(chart, i, right)
+        axes.annotate(
+            plain(p.name),
+            (p.x, p.value),
+            (6 if right else -6, 6 if above else -6),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="bottom" if above else "top",
+        ).set_in_layout(False)
+
+
+def _above(chart: Chart, number: int, right: bool) -> bool:
+    """Whether the name of a point stands above it: of several at one x the higher, else where the line is not."""
+    p = chart.points[number]
+    same = [i for i, other in enumerate(chart.points) if math.isclose(other.x, p.x, rel_tol=1e-3)]
+    if len(same) > 1:
+        ranked = sorted(same, key=lambda i: (chart.points[i].value, -i))
+        return ranked.index(number) >= len(same) / 2
+    falling = len(chart.joined) > 1 and chart.joined[-1][1] < chart.joined[0][1]
+    return right == falling
+
+
+def _tick(value: float) -> str:
+    """A tick of a logarithmic axis: 0.5, 20, 1,000, 10⁶, 2·10⁶."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:,.10g}"
+    front, power = f"{value:.10e}".split("e")
+    digits = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{digits}" if float(front) == 1 else f"{float(front):g}·10{digits}"
