@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worldsim.plotting.curves import Curve, draw_curves, nice_step
 
 from tests.tiny_world import HEIGHT, WIDTH, tiny_starts, tiny_world
 from worldsim.actions import MINECRAFT
@@ -85,19 +84,6 @@ def _contains(picture: np.ndarray, part: np.ndarray) -> bool:
     """Whether a part stands somewhere in a picture."""
     windows = np.argwhere((picture[: -len(part) + 1, : -part.shape[1] + 1] == part[0, 0]).all(-1))
     return any(np.array_equal(picture[y : y + part.shape[0], x : x + part.shape[1]], part) for y, x in windows)
-
-
-def test_curves_stand_where_their_values_are():
-    rising = Curve(name="rising", values=np.arange(10.0), colour=(200, 0, 0))
-    gap = Curve(
-        name="a name that is much too long to stand beside a chart", values=np.full(10, np.nan), colour=(0, 0, 200)
-    )
-    picture = draw_curves([rising, gap], title="t")
-    red = np.argwhere((picture[:, :660] == (200, 0, 0)).all(-1))
-    assert np.corrcoef(red[:, 0], red[:, 1]).min() < -0.99
-    assert not (picture[:, :660] == (0, 0, 200)).all(-1).any() and (picture[:, 660:] == (0, 0, 200)).all(-1).any()
-    assert draw_curves([], title="nothing").shape == picture.shape
-    assert [nice_step(span) for span in (0, 0.9, 6, 61, 100)] == [1, 0.2, 1, 20, 20]
 
 
 def test_labels_fit():

@@ -95,21 +95,22 @@ def _settings(salt: str = "") -> Iterator[None]:
 def _compact(text: str, title: str, standalone: bool) -> str:
     """matplotlib's SVG without what a page does not need: ids, comments, list of fonts, long decimals."""
     root = ElementTree.fromstring(text)
+    # Its style sheet would hold for the whole page; the two properties in it go to the root below.
     for parent in list(root.iter()):
-        for child in [
-            c for c in parent if c.tag.endswith(("}metadata", "}style")) or (c.tag.endswith("}defs") and not len(c))
-        ]:
-            parent.remove(child)
-    for element in root.iter():
+        for child in list(parent):
+            if child.tag.endswith(("}metadata", "}style")):
+                parent.remove(child)
+    for element in list(root.iter()):
         element.tag = element.tag.rpartition("}")[2]
         _clean(element)
     size = {key: str(round(float(root.attrib.pop(key).removesuffix("pt")) * DPI / 72)) for key in ("width", "height")}
     base = f"font-family: {FONTS}; stroke-linejoin: round; stroke-linecap: butt"
-    root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": title, "style": base}
+    root.attrib |= {"role": "img", "aria-label": title, "style": base}
     head = [ElementTree.Element("title")]
     head[0].text = title
     if standalone:
-        root.attrib |= size
+        # Within an HTML page the namespace is known.
+        root.attrib |= size | {"xmlns": "http://www.w3.org/2000/svg"}
         head.append(ElementTree.Element("style"))
         head[1].text = SVG_STYLE
     root[:0] = head
