@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
 from worldsim.agents.measures import psnr
-from worldsim.branching import Tree
-from worldsim.datasets.task_facts import FactsFollower, points_facts
-from worldsim.envs.engine_env import relative_pose
-from worldsim.envs.tasks import GOAL, Referee
+from worldsim.datasets.loading.task_facts import FactsFollower, points_facts
+from worldsim.envs.learned.tasks import GOAL, Referee
+from worldsim.envs.luanti.engine_env import relative_pose
+from worldsim.simulation.branching import Tree
 
 Frames = NDArray[np.uint8]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.agents.eval_starts import KEY, Starts
-from worldsim.compute import Compute
 from worldsim.errors import UserError
+from worldsim.spec.compute import Compute
 
 TFLOP = 1e12
 # A measure is the same in how many steps a world samples; that stands among the settings.

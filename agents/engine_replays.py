@@ -12,12 +12,12 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.actions import ActionSpec
-from worldsim.agents.sources import Moment
-from worldsim.agents.sources_engine import EngineStage
-from worldsim.agents.sources_gym import GymSource, GymStage
-from worldsim.envs.luanti_env import LuantiEnv, map_changed
+from worldsim.agents.collection.source_engine import EngineStage
+from worldsim.agents.collection.source_gym import GymSource, GymStage
+from worldsim.agents.collection.types import Moment
+from worldsim.envs.luanti.env import LuantiEnv, map_changed
 from worldsim.errors import UserError
+from worldsim.spec.actions import ActionSpec
 
 REST_FRAMES = 60
 

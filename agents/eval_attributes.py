@@ -18,8 +18,8 @@ from worldsim.agents.eval_clips import map_of
 from worldsim.agents.eval_run import Films, Progress
 from worldsim.agents.eval_statistics import estimate, quantile_members
 from worldsim.agents.measures import colours, grey
-from worldsim.datasets.caption_attributes import Attribute, Light, Place
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.captions.attributes import Attribute, Light, Place
+from worldsim.datasets.store.store import EpisodeStore, Split
 
 # At most so many places or times are told, those of most maps first: pairs grow with their square.
 VALUES = 6

@@ -35,8 +35,8 @@ from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, roll
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part, clips_of
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_text import heard, text_report
-from worldsim.agents.inverse_dynamics import load_inverse
 from worldsim.errors import UserError
+from worldsim.training.inverse_dynamics import load_inverse
 
 Report = tuple[dict[str, Any], Films]
 # Windows of recorded play on which the measures are tried.

@@ -16,7 +16,7 @@ from worldsim.agents.eval_run import Evaluation, clips_of, films_of
 from worldsim.agents.eval_starts import without_starts
 from worldsim.agents.eval_statistics import quantile_members
 from worldsim.agents.eval_summary import failures, line, number, skipped, summary, verdict
-from worldsim.datasets.video import write_video
+from worldsim.datasets.store.video import write_video
 from worldsim.plotting.charts import lines
 from worldsim.plotting.pictures import picture_uri, sheet
 from worldsim.plotting.style import STYLE

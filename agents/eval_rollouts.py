@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips
-from worldsim.state import WorldState
-from worldsim.world import WorldModel
+from worldsim.simulation.state import WorldState
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 # Between the seeds of a clip's samples: no other clip has these.

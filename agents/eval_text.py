@@ -17,10 +17,10 @@ from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import colours
-from worldsim.flow import time_steps, velocity_from_data
-from worldsim.noise import noise
-from worldsim.samplers import sample_euler
-from worldsim.world import WorldModel
+from worldsim.diffusion.flow import time_steps, velocity_from_data
+from worldsim.diffusion.noise import noise
+from worldsim.diffusion.samplers import sample_euler
+from worldsim.simulation.world_model import WorldModel
 
 # Of the pictures dreamt from captions alone; nothing has to be fast here.
 STEPS = 8

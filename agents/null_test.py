@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.world_env import WorldSimEnv
-from worldsim.envs.world_vector_env import WorldSimVectorEnv
+from worldsim.envs.learned.env import WorldSimEnv
+from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 
 Progress = Callable[[], None]
 # Steps after which the neighbours of row 0 begin anew.

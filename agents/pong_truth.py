@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.measures import psnr
-from worldsim.agents.pong_player import PONG, PongPlayer
-from worldsim.datasets.store import SPLIT_PERIOD, split_of
-from worldsim.envs.pong_engine import FPS, PongEngine
-from worldsim.envs.pong_pixels import Sight, read
+from worldsim.agents.policies.pong import PONG, PongPlayer
+from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
+from worldsim.envs.pong.engine import FPS, PongEngine
+from worldsim.envs.pong.pixels import Sight, read
 from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 Curve = NDArray[np.float64]

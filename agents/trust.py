@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from worldsim.agents.eval_clips import Clips
-from worldsim.trust import LEVEL, STATISTICS, Trust
-from worldsim.world import WorldModel
+from worldsim.simulation.confidence import LEVEL, STATISTICS, Trust
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float64]

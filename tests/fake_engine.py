@@ -5,8 +5,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from worldsim.actions import MINECRAFT
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection.types import World
+from worldsim.spec.actions import MINECRAFT
 
 
 class FakeEngine(gymnasium.Env[Any, Any]):

@@ -10,9 +10,9 @@ from tests.tiny_world import tiny_starts, tiny_world
 from worldsim.agents.branch_scores import effect_agreement, effect_ratio, engine_reward, pose_from, score_branches
 from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
-from worldsim.branch_tree import nodes_of
-from worldsim.branching import Tree, grow, past_of
-from worldsim.envs.tasks import StepInformation
+from worldsim.envs.learned.tasks import StepInformation
+from worldsim.simulation.branch_tree import nodes_of
+from worldsim.simulation.branching import Tree, grow, past_of
 
 
 def dreamed() -> Tree:

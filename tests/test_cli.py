@@ -13,7 +13,7 @@ import pytest
 
 from tests.tiny_world import save_tiny_world, tiny_starts
 from worldsim import cli
-from worldsim.datasets.video import read_video, write_video
+from worldsim.datasets.store.video import read_video, write_video
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 
 from tests.tiny_world import save_tiny_world, tiny_world
 from worldsim import cli
-from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_recorded
 from worldsim.agents.eval_clips import draw_clips, stands_after
 from worldsim.agents.eval_memory import find_digs, recorded_revisits
@@ -17,12 +16,13 @@ from worldsim.agents.eval_parts import PARTS
 from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
 from worldsim.agents.eval_run import Evaluation, Part, films_of, run_parts
 from worldsim.agents.eval_settings import PRESET_OF, EvalPreset, EvalThresholds
-from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 from worldsim.cli_config import build, compose_config
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import MINECRAFT
+from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 
 PRESET = (
     "clips=3 prefix=9 chunks=3 forced=1 forced_samples=2 perceptual=0 long_starts=2 long_seconds=4 "

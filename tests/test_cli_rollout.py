@@ -11,15 +11,15 @@ from tests.fake_engine import FakeEngine
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.agents import engine_replays
-from worldsim.agents.collect import collect
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection.collect import collect
+from worldsim.agents.collection.source_gym import GymSource
+from worldsim.agents.collection.types import World
 from worldsim.agents.engine_replays import LuantiReplay
-from worldsim.agents.sources_gym import GymSource
-from worldsim.datasets.store import EpisodeStore
-from worldsim.datasets.video import read_video
-from worldsim.envs.pong_engine import PongEngine
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.datasets.store.video import read_video
+from worldsim.envs.pong.engine import PongEngine
 
-FOLLOW = "worldsim.envs.pong_tasks:follow_ball"
+FOLLOW = "worldsim.envs.pong.tasks:follow_ball"
 
 
 class OtherPlace(FakeEngine):

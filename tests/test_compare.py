@@ -24,10 +24,10 @@ from worldsim.agents.eval_starts import KEY, Starts, by_start, paired
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
 from worldsim.cli_config import build, compose_config
-from worldsim.compute import UNKNOWN, Compute
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.plotting.scatter import Point, scatter
+from worldsim.spec.compute import UNKNOWN, Compute
 
 MAPS = np.repeat(np.arange(6), 4)
 VALUES = np.random.default_rng(0).normal(20, 3, len(MAPS))

@@ -10,7 +10,6 @@ import torch
 
 from tests.test_cli_eval import record
 from tests.tiny_world import tiny_world
-from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_run
 from worldsim.agents.eval_attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
 from worldsim.agents.eval_report import _told
@@ -19,10 +18,11 @@ from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
 from worldsim.agents.eval_summary import skipped, summary
 from worldsim.agents.eval_text import heard
 from worldsim.cli_config import build, compose_config
-from worldsim.datasets.caption_attributes import Light, Place
-from worldsim.datasets.caption_style import PLACES, TIMES, describe
-from worldsim.datasets.clip_facts import ClipFacts
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.captions.attributes import Light, Place
+from worldsim.datasets.captions.clip_facts import ClipFacts
+from worldsim.datasets.captions.style import PLACES, TIMES, describe
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.spec.actions import MINECRAFT
 
 COLOURS = {"in a desert": (220, 200, 120), "in a forest": (30, 120, 40), "in a snowy grassland": (230, 235, 245)}
 SHADES = {"at noon": 1.0, "in the morning": 0.9, "at dusk": 0.5, "at night": 0.2}

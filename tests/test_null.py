@@ -11,10 +11,10 @@ import torch
 
 from tests.tiny_world import ROUNDING, save_tiny_world, tiny_world
 from worldsim.agents.null_test import compare, dream, null_test
-from worldsim.envs.world_vector_env import WorldSimVectorEnv
-from worldsim.heads import MOTION
-from worldsim.precision import has_amx
-from worldsim.world import WorldModel
+from worldsim.envs.learned.vector_env import WorldSimVectorEnv
+from worldsim.models.heads import MOTION
+from worldsim.models.precision import has_amx
+from worldsim.simulation.world_model import WorldModel
 
 
 def test_same_seed_and_actions_diverge_nowhere(tmp_path: Path):

@@ -10,13 +10,13 @@ import torch
 
 from tests.tiny_world import shaken, tiny_world
 from worldsim import cli
-from worldsim.agents.pong_player import PONG
+from worldsim.agents.policies.pong import PONG
 from worldsim.agents.pong_truth import SCRIPTS, Branches, compare, dream_branches, play_branches
-from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.errors import UserError
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.world import WorldModel
-from worldsim.world_config import WorldConfig
+from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.world_model import WorldModel
 
 pytest.importorskip("ale_py")
 PAST, STEPS = 9, 8

@@ -8,13 +8,13 @@ import torch
 
 from tests.tiny_world import tiny_dit, tiny_tokenizer
 from worldsim import cli
-from worldsim.actions import ActionSpec
-from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.recording_format import RecordingFormat, recording_format
-from worldsim.datasets.store import EpisodeStore
-from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
-from worldsim.train_dynamics import train_dynamics
-from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.store.recording_format import RecordingFormat, recording_format
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.diffusion.dynamics_loss import DynamicsTraining, LatentBatch
+from worldsim.spec.actions import ActionSpec
+from worldsim.training.dynamics import train_dynamics
+from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
 
 def walk(path: Path, folder: Path, *, length: int = 8) -> RecordingFormat:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from worldsim.actions import MINECRAFT
 from worldsim.agents.eval_clips import Clips
-from worldsim.world_config import SamplingConfig
+from worldsim.simulation.config import SamplingConfig
+from worldsim.spec.actions import MINECRAFT
 
 HEIGHT, WIDTH, DEGREE = 80, 144, 2  # pixels; pixels a degree
 

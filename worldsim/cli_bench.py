@@ -16,15 +16,15 @@ from rich.progress import track
 from worldsim.cli_config import compose_config, run_folder
 from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
-from worldsim.precision import fast_bf16
-from worldsim.world import WorldModel
+from worldsim.models.precision import fast_bf16
+from worldsim.simulation.world_model import WorldModel
 
 WARM_UP = 8
 
 
 def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim bench``."""
-    from worldsim.envs.beginnings import choose, prefill, resolve
+    from worldsim.envs.learned.initial_context import choose, prefill, resolve
 
     config = compose_config("bench", overrides, flags)
     if config.steps < 10 or config.batch < 1 or config.minutes < 0:

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from worldsim.actions import MINECRAFT
 from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
 from worldsim.cli_config import build, compose_config, plain, run_folder
 from worldsim.cli_train import device_of, use_threads
-from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
-from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch
+from worldsim.diffusion.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch
 from worldsim.errors import UserError
-from worldsim.precision import fast_bf16
-from worldsim.step_cost import step_flops
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.train_dynamics import training_step
-from worldsim.training import Ema, descend, split_optimizers
+from worldsim.models.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.models.precision import fast_bf16
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.optim.training import Ema, descend, split_optimizers
+from worldsim.spec.actions import MINECRAFT
+from worldsim.training.dynamics import training_step
+from worldsim.training.flops import step_flops
 
 UNTIMED = 2
 

@@ -19,7 +19,7 @@ from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.agents.eval_settings import EvalGoals
-    from worldsim.datasets.store import EpisodeStore, Split
+    from worldsim.datasets.store.store import EpisodeStore, Split
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -70,9 +70,9 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", split: "Split") -> None:
     """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
-    from worldsim.datasets.governance import TRAINED_ON, read_metadata
-    from worldsim.datasets.seen_maps import check_unseen
-    from worldsim.world import FILES
+    from worldsim.datasets.governance.provenance import TRAINED_ON, read_metadata
+    from worldsim.datasets.governance.seen_maps import check_unseen
+    from worldsim.simulation.world_model import FILES
 
     # Task heads are optional; calibrations and start clips are not trained.
     parts = [world / name for name in FILES]
@@ -89,8 +89,8 @@ def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", spli
 
 def train_inverse(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train inverse``."""
-    from worldsim.agents.inverse_dynamics import save_inverse, train_inverse
-    from worldsim.datasets.store import EpisodeStore
+    from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.training.inverse_dynamics import save_inverse, train_inverse
 
     config = compose_config("train_inverse", overrides, flags)
     store = EpisodeStore(store_at(required(config, "data", STORE)))

@@ -17,8 +17,8 @@ def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     import worldsim
     from worldsim.agents.eval_clips import draw_clips
     from worldsim.agents.trust import check_trust, dream_samples, fit_trust
-    from worldsim.datasets.store import EpisodeStore
-    from worldsim.trust import LEVEL, save_trust
+    from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.simulation.confidence import LEVEL, save_trust
 
     config = compose_config("train_trust", overrides, flags)
     data = existing(required(config, "data", STORE))

@@ -21,8 +21,8 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim truth``."""
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
-    from worldsim.datasets.video import write_video
-    from worldsim.envs.pong_engine import FPS
+    from worldsim.datasets.store.video import write_video
+    from worldsim.envs.pong.engine import FPS
     from worldsim.plotting.pictures import side_by_side
 
     config = compose_config("truth", overrides, flags)
