@@ -15,9 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from tests.frozen_measures import DYNAMICS, EVAL, EXACT, FRAMES, NUMBERS, PPO, TURN, call, frozen_env, sha256
+from tests.test_frozen import KINDS, machine, pooled, unpacked
+from tests.tiny_world import shaken
 from worldsim.actions import MINECRAFT
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.starts import StartClips, save_starts
+from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.fact_heads import FactHeads, FactHeadsConfig, save_fact_heads
 from worldsim.heads import MOTION
@@ -25,11 +30,6 @@ from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.trust import Trust, save_trust
 from worldsim.world import WorldModel
 from worldsim.world_config import WorldConfig
-
-from tests.frozen_measures import DYNAMICS, EVAL, EXACT, FRAMES, NUMBERS, PPO, TURN, call, frozen_env, sha256
-from tests.test_frozen import KINDS, machine, pooled, unpacked
-from tests.tiny_world import shaken
-from worldsim.datasets.store import EpisodeStore, split_of
 
 HEIGHT, WIDTH, CHANNELS = 32, 48, 4
 # Names that users wrote into recordings and settings: they must go on working for one release.
