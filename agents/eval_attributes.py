@@ -98,7 +98,7 @@ def plan(attribute: Attribute, texts: Sequence[str], shown: Shown, most: int = V
     suits = [bool(value := attribute.of(text)) and attribute.form(value) == form for text in texts]
     if not any(suits):
         return "no clip's caption names one"
-    told = [[attribute.told(text, v) for v in values] for text, suit in zip(texts, suits, strict=True) if suit]
+    told = [[attribute.with_value(text, v) for v in values] for text, suit in zip(texts, suits, strict=True) if suit]
     return Plan(values=values, clips=np.flatnonzero(suits), told=told, recorded={v: np.array(rows[v]) for v in values})
 
 

@@ -34,7 +34,7 @@ def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tup
     ``state`` stays usable.
     """
     for k in range(future.shape[1]):
-        state, step = world.step(state, future[:, k], donate=k > 0)
+        state, step = world.step(state, future[:, k], inplace=k > 0)
         yield step.frames, step.latents.float().square().mean((1, 2, 3)).sqrt().numpy()
 
 

@@ -96,7 +96,7 @@ def text_report(
     return report, np.stack([recorded, *dreamt], 1)
 
 
-def heard(e: Evaluation, clips: Clips, texts: Sequence[str]) -> tuple[dict[str, Any], Films]:
+def attribute_adherence(e: Evaluation, clips: Clips, texts: Sequence[str]) -> tuple[dict[str, Any], Films]:
     """``attributes_report`` of the clips' captions, beside frames of all held-out recordings."""
     shown = shown_by_recordings(e.store, HELD_OUT, e.seed)
     size = clips.frames.shape[2:4]

@@ -100,7 +100,7 @@ def dream_branches(
     for game in range(games):
         state = world.prefill(branches.past[game][None], branches.past_actions[game][None], [game]).select([0] * count)
         for t in range(steps):
-            state, step = world.step(state, actions[game, :, t][:, None], donate=True)
+            state, step = world.step(state, actions[game, :, t][:, None], inplace=True)
             out[game, :, t] = step.frames[:, 0]
         progress("dream", game + 1, games)
     return out

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from worldsim import old_names
-from worldsim.agents.policies.factory import own_policy
 from worldsim.agents.policies.mixture import Mixture
 from worldsim.agents.policies.pong import PongPlayer
 from worldsim.agents.policies.random import StickyRandom
 from worldsim.envs.pong.tasks import follow_ball
 from worldsim.errors import UserError
+from worldsim.imports import load_object
 from worldsim.old_names import MOVED, find_attribute
 from worldsim.scripting.player import ScriptPolicy
 
@@ -46,8 +46,8 @@ def test_an_old_name_resolves_and_warns_with_the_new_one(module: str, found: typ
 def test_a_name_warns_once():
     with pytest.warns(FutureWarning) as caught:
         for _ in range(3):
-            own_policy("worldsim.agents.pong_player:PongPlayer")
-        own_policy("worldsim.agents.policies:Mixture")
+            load_object("worldsim.agents.pong_player:PongPlayer", "policy")
+        load_object("worldsim.agents.policies:Mixture", "policy")
     assert [str(warning.message).split(" ")[0] for warning in caught] == [
         "worldsim.agents.pong_player:PongPlayer",
         "worldsim.agents.policies:Mixture",
@@ -58,13 +58,13 @@ def test_a_warning_turned_into_an_error_is_not_swallowed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(FutureWarning):
-            own_policy("worldsim.agents.pong_player:PongPlayer")
+            load_object("worldsim.agents.pong_player:PongPlayer", "policy")
 
 
 def test_a_name_of_today_resolves_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert own_policy("worldsim.agents.policies.pong:PongPlayer") is PongPlayer
+        assert load_object("worldsim.agents.policies.pong:PongPlayer", "policy") is PongPlayer
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_a_name_that_never_was_is_one_error(name: str):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserError, match=f"policy {name!r}"):
-            own_policy(name)
+            load_object(name, "policy")
 
 
 def test_an_old_name_does_not_hide_what_a_module_of_the_users_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_player.py").write_text("import worldsim.agents.pong_player\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"No module named 'worldsim\.agents\.pong_player'"):
-        own_policy("my_player:Player")
+        load_object("my_player:Player", "policy")
     sys.modules.pop("my_player", None)
 
 

@@ -93,8 +93,8 @@ def test_the_command_writes_and_tells(tmp_path: Path, world: WorldModel, capsys:
     world.save(tmp_path / "world")
     given = [f"world={tmp_path / 'world'}", "games=1", "steps=4", "past=5", f"folder={tmp_path / 'run'}"]
     assert cli.main(["truth", *given]) == 0
-    told = capsys.readouterr().out
-    assert "1 test games, 6 branches each, 4 steps" in told and "step   4: model" in told
+    printed = capsys.readouterr().out
+    assert "1 test games, 6 branches each, 4 steps" in printed and "step   4: model" in printed
     result = json.loads((tmp_path / "run" / "truth.json").read_text())
     with (tmp_path / "run" / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -78,7 +78,7 @@ class ToyWorld:
         rows = [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
         return ToyState(rows, torch.tensor(list(seeds)))
 
-    def step(self, state, actions, donate=False):
+    def step(self, state, actions, inplace=False):
         state, shown = replace(state, rows=[SimpleNamespace(**vars(row)) for row in state.rows]), []
         for row, seed, chunk in zip(state.rows, state.seeds.tolist(), actions, strict=True):
             row.age += 1

@@ -214,7 +214,7 @@ def _environment(config: DictConfig, place: str) -> tuple[str, dict[str, Any]]:
 
     env = env_id(config.env, place)
     # Any other environment has a reward of its own, and takes no settings of ours.
-    ours = config.env in ENGINES or config.env in ENGINES.values()
+    ours = env in ENGINES or env in ENGINES.values()
     if not ours and any(config.get(name) is not None for name in ("task", "world", "sampling_steps")):
         raise UserError(f"{config.env} has its own reward and no world: task, world and sampling_steps are for ours")
     luanti = env == "WorldSim-Luanti-v0"

@@ -39,7 +39,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     steps, decodes = [], []
     for i in track(range(WARM_UP + config.steps), "stepping", transient=True):
         begun = time.perf_counter()
-        state, out = world.step(state, actions, donate=True)
+        state, out = world.step(state, actions, inplace=True)
         middle = time.perf_counter()
         world.decode(out.latents[:, None], state.decoder)
         if i >= WARM_UP:
@@ -63,7 +63,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         "resident_mb": resident_mb(),
     }
     if config.minutes:
-        results["memory"] = watch_memory(lambda s: world.step(s, actions, donate=True)[0], state, config.minutes)
+        results["memory"] = watch_memory(lambda s: world.step(s, actions, inplace=True)[0], state, config.minutes)
     folder = run_folder("bench", config)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(_lines(results, world)))

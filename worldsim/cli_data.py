@@ -18,7 +18,7 @@ from worldsim.datasets.store.store import SPLITS, CorruptEpisodeError, EpisodeSt
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.collection.types import Source
+    from worldsim.agents.collection.types import EnvFactory
 
 
 def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
@@ -72,7 +72,7 @@ def _maps(split: str | None) -> Split | None:
     return chosen[split]
 
 
-def _source(config: DictConfig) -> "Source":
+def _source(config: DictConfig) -> "EnvFactory":
     from worldsim.agents.collection.source_choice import make_source
 
     if config.env_kwargs is not None and not isinstance(config.env_kwargs, DictConfig):
@@ -105,7 +105,7 @@ def _script(config: DictConfig) -> str:
     return script_text(config.script)[0]
 
 
-def _tell_splits(source: "Source") -> None:
+def _tell_splits(source: "EnvFactory") -> None:
     """Dreams belong to the split of the map that they begin on; start clips are usually of maps for testing."""
     splits = getattr(source, "splits", set)()
     if splits and "train" not in splits:

@@ -12,8 +12,8 @@ from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.agents.engine_branches import Truth
-    from worldsim.envs.learned.initial_context import Beginning
-    from worldsim.envs.learned.tasks import DreamTask
+    from worldsim.envs.learned.initial_context import InitialContext
+    from worldsim.envs.learned.tasks import WorldRewardFunction
     from worldsim.simulation.branch_tree import Node
     from worldsim.simulation.branching import Tree
     from worldsim.simulation.world_model import WorldModel
@@ -32,14 +32,14 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     if config.against not in (None, "engine"):
         raise UserError(f"against must be engine, got {config.against!r}")
     from worldsim.envs.learned.initial_context import resolve
-    from worldsim.envs.learned.tasks import DreamTask
+    from worldsim.envs.learned.tasks import WorldRewardFunction
     from worldsim.envs.rollouts.prefix import find_prefix
     from worldsim.envs.rollouts.rollout import write_rollout
 
     world, starts = resolve(config.world, None)
     if config.task is None and _counts_points(world):
         config.task = "points"
-    judge = DreamTask(world, config.task)
+    judge = WorldRewardFunction(world, config.task)
     nodes = _nodes(config, world, judge)
     past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
     if config.human:
@@ -75,7 +75,7 @@ def _counts_points(world: "WorldModel") -> bool:
     return set(find_task("points").needs) <= set(known)
 
 
-def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:
+def _nodes(config: DictConfig, world: "WorldModel", judge: "WorldRewardFunction") -> tuple["Node", ...]:
     """The branches that were asked for, in the order of flags: actions, tree, policies."""
     from worldsim.agents.policies.branch_players import players
     from worldsim.envs.rollouts.tree_files import read_tree
@@ -96,13 +96,13 @@ def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple
     return tuple(nodes)
 
 
-def _grow(world: "WorldModel", past: "Beginning", nodes: Sequence["Node"], judge: "DreamTask") -> "Tree":
+def _grow(world: "WorldModel", past: "InitialContext", nodes: Sequence["Node"], judge: "WorldRewardFunction") -> "Tree":
     from worldsim.envs.learned.initial_context import prefill
-    from worldsim.simulation.branching import grow
+    from worldsim.simulation.branching import expand_tree
 
     with Progress(transient=True) as bar:
         task = bar.add_task("dreaming", total=None)
-        return grow(
+        return expand_tree(
             world, prefill(world, [past]), nodes, frame=past.frames[-1], judge=judge,
             progress=lambda chunks: bar.update(task, completed=chunks, description=f"dreaming, {chunks} chunks"),
         )  # fmt: skip
@@ -112,10 +112,10 @@ def _against_engine(
     config: DictConfig,
     prefix: str,
     world: "WorldModel",
-    past: "Beginning",
+    past: "InitialContext",
     nodes: Sequence["Node"],
-    judge: "DreamTask",
-) -> tuple["Beginning", "Tree", "Truth"]:
+    judge: "WorldRewardFunction",
+) -> tuple["InitialContext", "Tree", "Truth"]:
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
     from dataclasses import replace
 
@@ -126,7 +126,7 @@ def _against_engine(
     recorded = find_recorded(prefix, config.prefix_frames)
     last = len(recorded) - 1
     check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
-    dreamed: list[tuple[Beginning, Tree]] = []
+    dreamed: list[tuple[InitialContext, Tree]] = []
 
     def dream(film: Any) -> Any:
         # The engine's own pictures of the past: a map made anew may differ in a few trees far away.

@@ -43,11 +43,11 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train dynamics``."""
-    from worldsim.diffusion.dynamics_loss import DynamicsTraining
+    from worldsim.diffusion.settings import DynamicsTraining, from_flat
     from worldsim.training.pipelines import run_dynamics
 
     config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
-    training = build(DynamicsTraining, config.training)
+    training = from_flat(plain(config.training))
     # A finished cache of latents alone will do: it says what it is of.
     data = None
     if config.data is not None or config.latents is None:

@@ -22,7 +22,7 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.store.video import write_video
-    from worldsim.envs.pictures import side_by_side
+    from worldsim.envs.pictures import branches_in_grid
     from worldsim.envs.pong.engine import FPS
 
     config = compose_config("truth", overrides, flags)
@@ -50,7 +50,7 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     for game in range(min(FILMED, config.games)):
         both = np.concatenate([branches.frames[game], dreamt[game]])
         labels = [f"{n}: {kind}" for kind in ("emulator", "dream") for n in names]
-        write_video(folder / f"game{game}.mp4", side_by_side(both, labels, 2, columns=len(names)), FPS)
+        write_video(folder / f"game{game}.mp4", branches_in_grid(both, labels, 2, columns=len(names)), FPS)
     for line in lines(result):
         print(line)
     print(folder)

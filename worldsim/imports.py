@@ -1,4 +1,4 @@
-"""Things of the user's own that settings name as ``package.module:Name``."""
+"""Objects that settings name as ``package.module:Name``."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from worldsim.errors import UserError
 from worldsim.old_names import find_attribute
 
 
-def own(name: str, kind: str) -> Any:
+def load_object(name: str, kind: str) -> Any:
     """What ``package.module:Name`` names; ``kind`` says in errors what it was wanted as.
 
     Raises:

@@ -16,6 +16,7 @@ _MOVES: tuple[tuple[str, str, str], ...] = (
         "worldsim.models",
         "attention checkpoint conditioning dit fact_heads heads patchify precision rowwise text tokenizer",
     ),
+    ("worldsim", "worldsim.optim", "muon training=train_state"),
     ("worldsim", "worldsim.scripting", "action_script=grammar script_player=player script_tokens=tokens"),
     (
         "worldsim",

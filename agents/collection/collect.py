@@ -16,7 +16,7 @@ from typing import Any
 
 from worldsim.agents.collection.job import make_luanti, plan_worlds, record_world
 from worldsim.agents.collection.report import CollectionReport, Display, Message
-from worldsim.agents.collection.types import EnvFactory, World
+from worldsim.agents.collection.types import MakeEnv, MapJob
 from worldsim.datasets.store.store import EpisodeStore, Split
 
 # A world that says nothing for this long is stopped and tried again.
@@ -36,7 +36,7 @@ def collect(
     policy: str = "mixture",
     frozen_limit: float = 0.25,
     attempts: int = 3,
-    make_env: EnvFactory = make_luanti,
+    make_env: MakeEnv = make_luanti,
     script: str = "",
     prefix: str = "",
     maps: Split | None = None,
@@ -57,7 +57,7 @@ def collect(
         policy: ``mixture``, the name of one of the scripted players, ``random``, ``noop`` or ``script``.
         frozen_limit: share of unchanged frames above which an episode is rejected and played again, differently.
         attempts: tries at a world whose engine crashes or hangs.
-        make_env: a source, or a function that makes an engine; called in the worker process with a ``World`` and
+        make_env: a source, or a function that makes an engine; called in the worker process with a ``MapJob`` and
             ``fps``.
         script: text of the action script, for ``policy="script"``.
         prefix: of the episodes' names: collections that share a store need different ones.
@@ -103,7 +103,7 @@ def _number_of_episodes(
     return total
 
 
-def _left_to_record(store: EpisodeStore, worlds: list[World]) -> tuple[CollectionReport, list[World]]:
+def _left_to_record(store: EpisodeStore, worlds: list[MapJob]) -> tuple[CollectionReport, list[MapJob]]:
     """A report that counts the episodes that are there or were withdrawn, and the worlds that lack some."""
     names = [name for world in worlds for name in world.names]
     there = {name for name in names if name in store}
@@ -115,8 +115,8 @@ def _left_to_record(store: EpisodeStore, worlds: list[World]) -> tuple[Collectio
 def _record(
     out: str | os.PathLike[str],
     store: EpisodeStore,
-    worlds: list[World],
-    make_env: EnvFactory,
+    worlds: list[MapJob],
+    make_env: MakeEnv,
     fps: float,
     attempts: int,
     workers: int,
@@ -128,7 +128,7 @@ def _record(
     if ray is not None:
         from worldsim.agents.collection.ray import collect_ray
 
-        def fail(world: World, attempt: int, reason: str) -> bool:
+        def fail(world: MapJob, attempt: int, reason: str) -> bool:
             return _fail(report, display, world, attempt, reason, attempts)
 
         try:
@@ -146,8 +146,8 @@ def _record(
 
 def _collect_here(
     store: EpisodeStore,
-    worlds: list[World],
-    make_env: EnvFactory,
+    worlds: list[MapJob],
+    make_env: MakeEnv,
     fps: float,
     attempts: int,
     report: CollectionReport,
@@ -167,18 +167,18 @@ def _collect_here(
 
 @dataclass
 class _Running:
-    world: World
+    world: MapJob
     attempt: int
     worker: Any
     pipe: Connection
-    heard: float
+    last_message: float
     error: str = ""
 
 
 def _collect_beside(
     out: Path,
-    worlds: list[World],
-    make_env: EnvFactory,
+    worlds: list[MapJob],
+    make_env: MakeEnv,
     fps: float,
     attempts: int,
     workers: int,
@@ -198,7 +198,7 @@ def _collect_beside(
             _forgive(running, time.monotonic() - before)
             for one in list(running):
                 _listen(one, display)
-                silent = time.monotonic() - one.heard > SILENCE_SECONDS
+                silent = time.monotonic() - one.last_message > SILENCE_SECONDS
                 if silent and one.worker.is_alive():
                     one.error = f"silent for {SILENCE_SECONDS:.0f} s"
                     _stop(one)
@@ -217,7 +217,7 @@ def _collect_beside(
             _stop(one)
 
 
-def _launch(context: Any, out: Path, world: World, attempt: int, make_env: EnvFactory, fps: float) -> _Running:
+def _launch(context: Any, out: Path, world: MapJob, attempt: int, make_env: MakeEnv, fps: float) -> _Running:
     mine, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=_work, args=(out, world, make_env, fps, theirs), name=world.name)
     worker.start()
@@ -229,7 +229,7 @@ def _listen(one: _Running, display: Display) -> None:
     try:
         while one.pipe.poll():
             message = one.pipe.recv()
-            one.heard = time.monotonic()
+            one.last_message = time.monotonic()
             if message[0] == "error":
                 one.error = message[1]
             display.take(message)
@@ -248,7 +248,7 @@ def _reap(one: _Running, display: Display) -> str:
 def _forgive(running: list[_Running], waited: float) -> None:
     """A collector that was itself suspended (Ctrl-Z, a sleeping laptop) cannot blame its workers for silence."""
     for one in running if waited > 5.0 else ():
-        one.heard = time.monotonic()
+        one.last_message = time.monotonic()
 
 
 def _stop(one: _Running) -> None:
@@ -260,7 +260,7 @@ def _stop(one: _Running) -> None:
         one.worker.join()
 
 
-def _fail(report: CollectionReport, display: Display, world: World, attempt: int, reason: str, attempts: int) -> bool:
+def _fail(report: CollectionReport, display: Display, world: MapJob, attempt: int, reason: str, attempts: int) -> bool:
     """Note a failed attempt; returns whether another one is due."""
     reason = reason.splitlines()[0] if reason else "unknown"
     report.failures.append(f"{world.name} attempt {attempt + 1}: {reason}")
@@ -270,7 +270,7 @@ def _fail(report: CollectionReport, display: Display, world: World, attempt: int
     return attempt + 1 < attempts
 
 
-def _work(out: Path, world: World, make_env: EnvFactory, fps: float, pipe: Connection) -> None:
+def _work(out: Path, world: MapJob, make_env: MakeEnv, fps: float, pipe: Connection) -> None:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone decides.
     signal.signal(signal.SIGTERM, _leave)

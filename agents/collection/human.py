@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from worldsim.agents.collection.job import plan_worlds
 from worldsim.agents.collection.source_engine import EngineStage, LuantiSource
 from worldsim.agents.collection.source_gym import GymStage
-from worldsim.agents.collection.tape import Tape
-from worldsim.agents.collection.types import Moment, Source, Stage, World
+from worldsim.agents.collection.tape import EpisodeBuffer
+from worldsim.agents.collection.types import EnvFactory, MapJob, RecordingEnv, Transition
 from worldsim.datasets.recording.recorder import STARTED_BY_PLAYER
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.envs.play.hands import Hands
+from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.play import PlayWindow
 
 Frames = NDArray[np.uint8]
@@ -59,16 +59,23 @@ class RecordedGame:
     """
 
     def __init__(
-        self, stage: Stage, store: EpisodeStore, world: World, *, title: str, about: Mapping[str, Any], shrink: int = 1
+        self,
+        stage: RecordingEnv,
+        store: EpisodeStore,
+        world: MapJob,
+        *,
+        title: str,
+        about: Mapping[str, Any],
+        shrink: int = 1,
     ):
         self.stage, self.store, self.world, self.title = stage, store, world, title
         exclusive = isinstance(stage, GymStage) and isinstance(stage.codec.space, spaces.Discrete)
-        self.hands = Hands(stage.spec, exclusive=exclusive)
+        self.hands = HumanInputMapper(stage.spec, exclusive=exclusive)
         self.spec, self.help, self.chunk, self.fps = self.hands.spec, self.hands.help, stage.chunk, stage.fps
         self.report = HumanReport()
         self._about, self._shrink = dict(about), shrink
         self._session = f"human-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:4]}"
-        self._tape: Tape | None = None
+        self._tape: EpisodeBuffer | None = None
         self._over, self._seed, self._written = False, 0, 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="recorder")
         self._writing: Future[None] | None = None
@@ -81,7 +88,7 @@ class RecordedGame:
         self._finish()
         self._seed, self._over = seed, False
         first = self.stage.reset(np.random.default_rng(seed))
-        self._tape = Tape(self._small(first))
+        self._tape = EpisodeBuffer(self._small(first))
         return first.frame[None]
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
@@ -95,7 +102,7 @@ class RecordedGame:
             self._tape.add(small, "human")
             if len(self._tape.frames) >= self.world.episode_frames:
                 self._finish()
-                self._tape = Tape(replace(small, terminated=False))
+                self._tape = EpisodeBuffer(replace(small, terminated=False))
         self._over = moments[-1].terminated or moments[-1].truncated
         return np.stack([moment.frame for moment in moments])
 
@@ -114,7 +121,7 @@ class RecordedGame:
             self._writer.shutdown()
             self.stage.close()
 
-    def _small(self, moment: Moment) -> Moment:
+    def _small(self, moment: Transition) -> Transition:
         n, (height, width) = self._shrink, moment.frame.shape[:2]
         if n == 1:
             return replace(moment, frame=moment.frame.copy())
@@ -137,7 +144,7 @@ class RecordedGame:
 
 
 def record_person(
-    source: Source,
+    source: EnvFactory,
     out: str | os.PathLike[str],
     *,
     seed: int = 0,
@@ -178,7 +185,7 @@ def record_person(
     return game.report
 
 
-def _large_luanti(world: World) -> gymnasium.Env[Any, Any]:
+def _large_luanti(world: MapJob) -> gymnasium.Env[Any, Any]:
     from worldsim.envs.luanti.env import LuantiEnv
 
     width, height = LUANTI_WINDOW

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.collection.source_engine import EngineStage, LuantiSource
-from worldsim.agents.collection.tape import Tape
-from worldsim.agents.collection.types import EnvFactory, Moment, Report, Stage, World
+from worldsim.agents.collection.tape import EpisodeBuffer
+from worldsim.agents.collection.types import MakeEnv, MapJob, RecordingEnv, Report, Transition
 from worldsim.agents.policies.factory import policy_for
 from worldsim.agents.policies.mixture import Policy
 from worldsim.datasets.checks.stillness import FROZEN_DIFFERENCE
@@ -38,7 +38,7 @@ def plan_worlds(
     script: str = "",
     prefix: str = "",
     maps: Split | None = None,
-) -> list[World]:
+) -> list[MapJob]:
     """The worlds of a collection. A longer collection with the same seed begins with the same worlds.
 
     Args:
@@ -59,7 +59,7 @@ def plan_worlds(
         # Residues in turn, so that every twelve worlds hold one for validation and one for test.
         block = int(np.random.default_rng((seed, number)).integers(2**31 // SPLIT_PERIOD - 1))
         worlds.append(
-            World(
+            MapJob(
                 seed=seed,
                 number=number,
                 map_seed=block * SPLIT_PERIOD + number % SPLIT_PERIOD,
@@ -79,7 +79,7 @@ def plan_worlds(
 make_luanti = LuantiSource()
 
 
-def record_world(store: EpisodeStore, world: World, *, make_env: EnvFactory, fps: float, report: Report) -> None:
+def record_world(store: EpisodeStore, world: MapJob, *, make_env: MakeEnv, fps: float, report: Report) -> None:
     """Record the episodes of a world that the store lacks, in this process.
 
     ``report`` receives ``("steps", n)``, ``("episode", {...})`` and ``("frozen", name)`` as they happen.
@@ -108,20 +108,20 @@ def record_world(store: EpisodeStore, world: World, *, make_env: EnvFactory, fps
         stage.close()
 
 
-def _rejects_frozen(stage: Stage, world: World) -> bool:
+def _rejects_frozen(stage: RecordingEnv, world: MapJob) -> bool:
     """Whoever is told to stand still may do so."""
     return stage.rejects_frozen and world.policy not in ("noop", "script")
 
 
-def _as_stage(opened: "Stage | gymnasium.Env[Any, Any]", world: World, fps: float) -> Stage:
+def _as_stage(opened: "RecordingEnv | gymnasium.Env[Any, Any]", world: MapJob, fps: float) -> RecordingEnv:
     return EngineStage(opened, world, fps) if isinstance(opened, gymnasium.Env) else opened
 
 
-def _play(stage: Stage, world: World, rng: np.random.Generator, report: Report) -> Tape:
+def _play(stage: RecordingEnv, world: MapJob, rng: np.random.Generator, report: Report) -> EpisodeBuffer:
     """One attempt at an episode, given up when the picture stands still for too long."""
     policy = policy_for(world.policy, stage, world.script)
     here = stage.reset(rng)
-    tape = Tape(here, FROZEN_DIFFERENCE if stage.rejects_frozen else 0.0)
+    tape = EpisodeBuffer(here, FROZEN_DIFFERENCE if stage.rejects_frozen else 0.0)
     policy.reset(rng, here.info)
     unreported = 0
     while len(tape.frames) < world.episode_frames and tape.ended == "cut":
@@ -142,7 +142,7 @@ def _play(stage: Stage, world: World, rng: np.random.Generator, report: Report) 
     return tape
 
 
-def _decide(policy: Policy, stage: Stage, here: Moment) -> tuple[NDArray[np.float32], list[str]]:
+def _decide(policy: Policy, stage: RecordingEnv, here: Transition) -> tuple[NDArray[np.float32], list[str]]:
     """Actions (r, A) for the next step, and what each of them is about; none when the policy has finished."""
     actions, doing, info = [], [], here.info
     for _ in range(stage.chunk):

@@ -13,7 +13,7 @@ from typing import Any
 
 from worldsim.agents.collection.job import record_world
 from worldsim.agents.collection.report import Display, Message
-from worldsim.agents.collection.types import EnvFactory, World
+from worldsim.agents.collection.types import MakeEnv, MapJob
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
@@ -21,25 +21,25 @@ LOCAL = "local"
 POLL_SECONDS = 0.5
 STARTS = 4
 # Tells whether another attempt at a world is due, after the given one failed for the given reason.
-Fail = Callable[[World, int, str], bool]
+Fail = Callable[[MapJob, int, str], bool]
 
 
 @dataclass
 class _Running:
-    world: World
+    world: MapJob
     attempt: int
     begun: bool = False
-    heard: float = field(default_factory=time.monotonic)
+    last_message: float = field(default_factory=time.monotonic)
     stopped: str = ""
 
 
 def collect_ray(
     out: str | os.PathLike[str],
-    worlds: list[World],
+    worlds: list[MapJob],
     *,
     address: str,
     workers: int,
-    make_env: EnvFactory,
+    make_env: MakeEnv,
     fps: float,
     silence: float,
     fail: Fail,
@@ -95,7 +95,7 @@ def collect_ray(
 class _Ledger:
     """Counts every episode once, whatever became of the messages of the worker that recorded it."""
 
-    def __init__(self, store: EpisodeStore, worlds: list[World], display: Display):
+    def __init__(self, store: EpisodeStore, worlds: list[MapJob], display: Display):
         self._store, self._display = store, display
         self._missing = {name for world in worlds for name in world.names if not store.taken(name)}
 
@@ -146,7 +146,7 @@ class _Mailbox:
         return taken
 
 
-def _record(out: str, world: World, make_env: EnvFactory, fps: float, mailbox: Any) -> list[str]:
+def _record(out: str, world: MapJob, make_env: MakeEnv, fps: float, mailbox: Any) -> list[str]:
     """Body of a task: returns the names of the world's episodes that are in the store."""
 
     def report(message: Message) -> None:
@@ -173,14 +173,14 @@ def _hear(ray: Any, mailbox: Any, running: dict[Any, _Running], ledger: _Ledger)
     by_world = {one.world.number: one for one in running.values()}
     for world, message in messages:
         if one := by_world.get(world):
-            one.heard, one.begun = time.monotonic(), True
+            one.last_message, one.begun = time.monotonic(), True
         if message[0] != "begun":
             ledger.take(message)
 
 
 def _stop_silent(ray: Any, running: dict[Any, _Running], silence: float) -> None:
     for task, one in running.items():
-        if one.begun and not one.stopped and time.monotonic() - one.heard > silence:
+        if one.begun and not one.stopped and time.monotonic() - one.last_message > silence:
             one.stopped = f"silent for {silence:.0f} s"
             ray.cancel(task, force=True)
 

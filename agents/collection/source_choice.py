@@ -10,7 +10,7 @@ from typing import Any
 from worldsim.agents.collection.source_engine import LuantiSource
 from worldsim.agents.collection.source_gym import GymSource
 from worldsim.agents.collection.source_minerl import MineRLSource
-from worldsim.agents.collection.types import Source
+from worldsim.agents.collection.types import EnvFactory
 from worldsim.errors import UserError
 
 SOURCES = ("luanti", "gym", "worldsim", "minerl")
@@ -30,7 +30,7 @@ def make_source(
     starts: str | None = None,
     split: str | None = None,
     prompt: str | None = None,
-) -> Source:
+) -> EnvFactory:
     """A source by name; settings of other sources are left aside.
 
     Raises:
@@ -54,7 +54,7 @@ def make_source(
     raise UserError(f"source must be one of {', '.join(SOURCES)}, got {kind!r}")
 
 
-def name_prefix(source: Source, *, policy: str, script: str, episode_frames: int) -> str:
+def name_prefix(source: EnvFactory, *, policy: str, script: str, episode_frames: int) -> str:
     """The beginning of the names of a collection's episodes: what it would record otherwise gets another name.
 
     The default engine under one of its scripted players has none, as it always had.

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.agents.collection.types import NOBODY, Buffer, Facts, Moment, Stage, World
+from worldsim.agents.collection.types import NOBODY, Buffer, Facts, MapJob, RecordingEnv, Transition
 from worldsim.agents.policies.factory import policy_for
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.agents.policies.scripts import SCRIPTS
@@ -45,7 +45,7 @@ class LuantiSource:
     name: str = "luanti"
     policy: str = "mixture"
 
-    def __call__(self, world: World, fps: float) -> Stage:
+    def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
         """Open the engine on one map."""
         # Imported here: planning and tests need no engine.
         from worldsim.envs.luanti.env import LuantiEnv
@@ -69,26 +69,26 @@ class EngineStage:
 
     spec, chunk, poses, rejects_frozen = MINECRAFT, 1, True, True
 
-    def __init__(self, env: gymnasium.Env[Any, Any], world: "World | None", fps: float):
+    def __init__(self, env: gymnasium.Env[Any, Any], world: "MapJob | None", fps: float):
         self.env, self.world, self.fps = env, world, fps
         self._start_seed, self._options = 0, {}
 
-    def reset(self, rng: np.random.Generator) -> Moment:
+    def reset(self, rng: np.random.Generator) -> Transition:
         """Begin somewhere on the map, at some time of day."""
         return self.begin(int(rng.integers(2**31)), start_options(rng))
 
-    def begin(self, seed: int, options: Mapping[str, Any]) -> Moment:
+    def begin(self, seed: int, options: Mapping[str, Any]) -> Transition:
         """Begin where a seed and the engine's options say, as provenance tells them of a recorded episode."""
         self._start_seed, self._options = seed, dict(options)
         obs, info = self.env.reset(seed=seed, options=self._options)
-        return Moment(frame=obs, info=info, action=MINECRAFT.noop())
+        return Transition(frame=obs, info=info, action=MINECRAFT.noop())
 
-    def advance(self, actions: NDArray[np.float32]) -> list[Moment]:
+    def advance(self, actions: NDArray[np.float32]) -> list[Transition]:
         """Play one frame."""
         obs, reward, terminated, truncated, info = self.env.step(actions[0])
         executed = np.asarray(info.get("action", actions[0]), np.float32)
         return [
-            Moment(
+            Transition(
                 frame=obs,
                 info=info,
                 action=executed,

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.error import Error as GymnasiumError
 from numpy.typing import NDArray
 
-from worldsim.agents.collection.types import NOBODY, Buffer, Facts, Moment, Stage, World
+from worldsim.agents.collection.types import NOBODY, Buffer, Facts, MapJob, RecordingEnv, Transition
 from worldsim.agents.policies.factory import policy_for
 from worldsim.datasets.recording.action_codec import SpaceCodec
 from worldsim.datasets.recording.env_pictures import EnvPictures, action_meanings, frames_per_second, is_picture
@@ -55,7 +55,7 @@ class GymSource:
         """For provenance."""
         return f"gym:{self.env}"
 
-    def __call__(self, world: World, fps: float) -> Stage:
+    def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
         """Make the environment."""
         return GymStage(self, split_residue=world.map_seed % SPLIT_PERIOD)
 
@@ -98,23 +98,23 @@ class GymStage:
         self.fps = source.fps or frames_per_second(self.env)
         self._seed = 0
 
-    def reset(self, rng: np.random.Generator) -> Moment:
+    def reset(self, rng: np.random.Generator) -> Transition:
         """Begin an episode from a seed of its own."""
         return self.begin(int(rng.integers(2**31 // SPLIT_PERIOD - 1)) * SPLIT_PERIOD + self._residue)
 
-    def begin(self, seed: int) -> Moment:
+    def begin(self, seed: int) -> Transition:
         """Begin from a given seed, as provenance tells it of a recorded episode."""
         self._seed = seed
         obs, info = self.env.reset(seed=seed)
-        return Moment(frame=self._picture(obs), info=info, action=self.spec.noop())
+        return Transition(frame=self._picture(obs), info=info, action=self.spec.noop())
 
-    def advance(self, actions: NDArray[np.float32]) -> list[Moment]:
+    def advance(self, actions: NDArray[np.float32]) -> list[Transition]:
         """Play one frame."""
         native = self.codec.action(actions[0])
         executed = self.codec.vector(native)
         obs, reward, terminated, truncated, info = self.env.step(native)
         return [
-            Moment(
+            Transition(
                 frame=self._picture(obs),
                 info={**info, "reward": float(reward)},
                 action=executed,

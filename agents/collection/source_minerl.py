@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.collection.source_engine import DOINGS
-from worldsim.agents.collection.types import NOBODY, Buffer, Facts, Moment, Stage, World
+from worldsim.agents.collection.types import NOBODY, Buffer, Facts, MapJob, RecordingEnv, Transition
 from worldsim.agents.policies.factory import policy_for
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
@@ -33,7 +33,7 @@ class MineRLSource:
         """For provenance."""
         return f"minerl:{self.env}"
 
-    def __call__(self, world: World, fps: float) -> Stage:
+    def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
         """Start Minecraft."""
         try:
             gym = importlib.import_module("gym")
@@ -66,13 +66,13 @@ class MineRLStage:
     def __init__(self, env: Any, name: str, split_residue: int = 0):
         self.env, self.name, self._residue, self._seed = env, name, split_residue, 0
 
-    def reset(self, rng: np.random.Generator) -> Moment:
+    def reset(self, rng: np.random.Generator) -> Transition:
         """Make a new map."""
         self._seed = int(rng.integers(2**31 // SPLIT_PERIOD - 1)) * SPLIT_PERIOD + self._residue
         self.env.seed(self._seed)
-        return Moment(frame=_picture(self.env.reset()), info={}, action=MINECRAFT.noop())
+        return Transition(frame=_picture(self.env.reset()), info={}, action=MINECRAFT.noop())
 
-    def advance(self, actions: NDArray[np.float32]) -> list[Moment]:
+    def advance(self, actions: NDArray[np.float32]) -> list[Transition]:
         """Play one frame. Keys that MINECRAFT does not name stay up: ESC would end the episode."""
         action = dict(self.env.action_space.no_op()) | MINECRAFT.mapping(actions[0])
         obs, reward, done, info = self.env.step(action)
@@ -82,7 +82,7 @@ class MineRLStage:
         limit = bool(info.get("TimeLimit.truncated", False))
         ended = bool(done) and not limit
         return [
-            Moment(
+            Transition(
                 frame=_picture(obs),
                 info={**info, "reward": float(reward)},
                 action=executed,

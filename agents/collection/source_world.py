@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import worldsim
 from worldsim.agents.collection.source_engine import DOINGS
-from worldsim.agents.collection.types import NOBODY, Buffer, Facts, Moment, Stage, World
+from worldsim.agents.collection.types import NOBODY, Buffer, Facts, MapJob, RecordingEnv, Transition
 from worldsim.agents.policies.factory import policy_for
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.datasets.captions.templates import PHRASES
@@ -25,7 +25,7 @@ from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.datasets.recording.recorder import UNSTATED, split_of_recording
 from worldsim.datasets.store.store import EpisodeStore, Split, split_of
-from worldsim.envs.learned.initial_context import Beginning, choose, fit_past, prefill, resolve
+from worldsim.envs.learned.initial_context import InitialContext, choose, fit_past, prefill, resolve
 from worldsim.errors import UserError
 from worldsim.simulation.branching import TERMINATION_THRESHOLD
 from worldsim.simulation.state import WorldState
@@ -60,7 +60,7 @@ class WorldSource:
         """For provenance."""
         return f"worldsim:{Path(self.world).name}"
 
-    def __call__(self, world: World, fps: float) -> Stage:
+    def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
         """Load the world."""
         return DreamStage(self)
 
@@ -113,17 +113,17 @@ class DreamStage:
         self._begun: Mapping[str, Any] = {}
         self._about: Mapping[str, Any] = {}
 
-    def reset(self, rng: np.random.Generator) -> Moment:
+    def reset(self, rng: np.random.Generator) -> Transition:
         """Begin from a past that ``rng`` draws."""
         beginning = self._from_store(rng) if self._pasts is not None else self._from_clip(rng)
         self._state = prefill(self.world, [beginning])
         self._pose = np.zeros(5)
-        return Moment(frame=beginning.frames[-1], info=_info(self._pose, np.zeros(3)), action=self.spec.noop())
+        return Transition(frame=beginning.frames[-1], info=_info(self._pose, np.zeros(3)), action=self.spec.noop())
 
-    def advance(self, actions: NDArray[np.float32]) -> list[Moment]:
+    def advance(self, actions: NDArray[np.float32]) -> list[Transition]:
         """Dream the next chunk; its reward and its end belong to its last frame."""
         assert self._state is not None, "reset comes first"
-        self._state, out = self.world.step(self._state, actions[None], donate=True)
+        self._state, out = self.world.step(self._state, actions[None], inplace=True)
         before, after = self._pose, out.pose[0].astype(np.float64)
         self._pose = after
         velocity = (after[:3] - before[:3]) * self.fps / self.chunk
@@ -132,7 +132,7 @@ class DreamStage:
         for i, pose in enumerate(poses):
             last = i + 1 == self.chunk
             moments.append(
-                Moment(
+                Transition(
                     frame=out.frames[0, i],
                     info=_info(pose, velocity),
                     action=actions[i],
@@ -176,14 +176,14 @@ class DreamStage:
         """Give the process its threads back."""
         torch.set_num_threads(self._threads)
 
-    def _from_clip(self, rng: np.random.Generator) -> Beginning:
+    def _from_clip(self, rng: np.random.Generator) -> InitialContext:
         options = {"prompt": self.source.prompt} if self.source.prompt else None
         beginning = choose(self.world, self._starts, rng, options)
         self._about = self._starts.provenance[beginning.start]
         self._begun = {"clip": beginning.start, "noise_seed": beginning.seed}
         return beginning
 
-    def _from_store(self, rng: np.random.Generator) -> Beginning:
+    def _from_store(self, rng: np.random.Generator) -> InitialContext:
         assert self._pasts is not None
         clip, seed = int(rng.integers(len(self._pasts))), int(rng.integers(2**31))
         name, first = self._pasts.locate(clip)
@@ -191,7 +191,7 @@ class DreamStage:
         frames, actions = fit_past(self.world, episode.frames, episode.actions[:-1])
         self._about = {**episode.provenance, "text": episode.text, "recording": name}
         self._begun = {"episode": name, "frame": first + PAST_FRAMES - 1, "noise_seed": seed}
-        return Beginning(frames=frames, actions=actions, seed=seed, prompt=self.source.prompt)
+        return InitialContext(frames=frames, actions=actions, seed=seed, prompt=self.source.prompt)
 
     def _caption(self, tape: Buffer) -> str:
         """What the player did, in the place and at the time that the dream began in."""

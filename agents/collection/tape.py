@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.agents.collection.types import Moment, Stage, World
+from worldsim.agents.collection.types import MapJob, RecordingEnv, Transition
 from worldsim.agents.policies.scripts import SCRIPTS
 from worldsim.datasets.checks.stillness import difference
 from worldsim.datasets.store.episode import Episode
@@ -17,7 +17,7 @@ from worldsim.datasets.store.episode import Episode
 SCRIPT_NAMES = tuple(SCRIPTS)
 
 
-class Tape:
+class EpisodeBuffer:
     """Frames, what is known about them, and the actions between them.
 
     Args:
@@ -25,7 +25,7 @@ class Tape:
         frozen_below: mean difference of two pictures (of 255) under which the second counts as frozen; 0: equal ones.
     """
 
-    def __init__(self, first: Moment, frozen_below: float = 0.0):
+    def __init__(self, first: Transition, frozen_below: float = 0.0):
         self._frozen_below = frozen_below
         self.frames: list[NDArray[np.uint8]] = [first.frame]
         self.infos: list[Mapping[str, Any]] = [first.info]
@@ -37,7 +37,7 @@ class Tape:
         self.frozen = 0
         self.stretch = 0
 
-    def add(self, moment: Moment, doing: str) -> None:
+    def add(self, moment: Transition, doing: str) -> None:
         """Add a moment, and what the player was doing on the way to it."""
         if self._frozen_below:
             still = bool(difference(moment.frame, self.frames[-1]) < self._frozen_below)
@@ -54,7 +54,7 @@ class Tape:
         if moment.terminated or moment.truncated:
             self.ended = "terminated" if moment.terminated else "truncated"
 
-    def episode(self, world: World, stage: Stage) -> Episode:
+    def episode(self, world: MapJob, stage: RecordingEnv) -> Episode:
         """The finished episode."""
         facts = stage.facts(self)
         actions = np.zeros((len(self.frames), stage.spec.size), np.float32)

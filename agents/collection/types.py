@@ -18,7 +18,7 @@ NOBODY = "no person recorded"
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class MapJob:
     """One map seed's share of a collection; everything random in it follows from ``seed`` and ``number``."""
 
     seed: int
@@ -43,7 +43,7 @@ class World:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class Transition:
     """One frame, and how it came about.
 
     Attributes:
@@ -88,7 +88,7 @@ class Buffer(Protocol):
     def scripts(self) -> list[str]: ...  # noqa: D102
 
 
-class Stage(Protocol):
+class RecordingEnv(Protocol):
     """An opened source, on which one episode after the other is played.
 
     Attributes:
@@ -105,11 +105,11 @@ class Stage(Protocol):
     poses: bool
     rejects_frozen: bool
 
-    def reset(self, rng: np.random.Generator) -> Moment:
+    def reset(self, rng: np.random.Generator) -> Transition:
         """Begin an episode; all that is random about its beginning comes from ``rng``."""
         ...
 
-    def advance(self, actions: NDArray[np.float32]) -> list[Moment]:
+    def advance(self, actions: NDArray[np.float32]) -> list[Transition]:
         """Play actions (r, A); returns as many moments, fewer where the episode ended."""
         ...
 
@@ -130,7 +130,7 @@ class Stage(Protocol):
         ...
 
 
-class Source(Protocol):
+class EnvFactory(Protocol):
     """Where episodes come from, before it is opened. It travels to worker processes, so it holds settings only.
 
     Attributes:
@@ -144,7 +144,7 @@ class Source(Protocol):
     @property
     def policy(self) -> str: ...  # noqa: D102
 
-    def __call__(self, world: World, fps: float) -> Stage:
+    def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
         """Open it for one unit of work."""
         ...
 
@@ -158,5 +158,5 @@ class Source(Protocol):
 
 
 # Makes what a world is played on: a source, or a function that gives an environment like Luanti's (or a stage).
-EnvFactory = Callable[[World, float], "Stage | gymnasium.Env[Any, Any]"]
+MakeEnv = Callable[[MapJob, float], "RecordingEnv | gymnasium.Env[Any, Any]"]
 Report = Callable[[tuple[str, Any]], None]

@@ -15,13 +15,15 @@ from worldsim.agents.policies.mixture import Policy
 from worldsim.agents.policies.planner import Planner
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.simulation.branch_tree import Actions, Player
-from worldsim.simulation.branching import Judge
+from worldsim.simulation.branching import RewardFunction
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 
-def players(world: WorldModel, *, seed: int = 0, judge: Judge | None = None) -> Callable[[str], Callable[[], Player]]:
+def players(
+    world: WorldModel, *, seed: int = 0, judge: RewardFunction | None = None
+) -> Callable[[str], Callable[[], Player]]:
     """A function that gives, for a name, a maker of players in a world.
 
     Each stretch gets a fresh player with the same seed: branches under one name part for no other reason than their

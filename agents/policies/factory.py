@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from worldsim.agents.policies.mixture import Policy, make_policy
 from worldsim.agents.policies.random import Idle, StickyRandom
 from worldsim.errors import UserError
-from worldsim.imports import own
+from worldsim.imports import load_object
 from worldsim.scripting.grammar import parse_script
 from worldsim.scripting.player import ScriptPolicy
 from worldsim.spec.actions import ActionSpec
@@ -17,7 +17,7 @@ from worldsim.spec.actions import ActionSpec
 PLAIN_POLICIES = ("random", "noop", "script")
 
 
-class Seat(Protocol):
+class PolicyContext(Protocol):
     """What a policy has to know of the game it plays; every recording environment has it."""
 
     @property
@@ -38,7 +38,7 @@ class Seat(Protocol):
         ...
 
 
-def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
+def policy_for(name: str, stage: PolicyContext, script: str = "") -> Policy:
     """Who plays on a stage: ``random`` (sticky), ``noop``, ``script``, a scripted player, or one of your own.
 
     ``package.module:Name`` is a class of yours: a ``Policy``, made with the game's actions (``ActionSpec``) and its
@@ -49,7 +49,7 @@ def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
         ScriptError: the script does not fit the game.
     """
     if ":" in name:
-        return own_policy(name)(stage.spec, stage.fps)
+        return load_policy(name)(stage.spec, stage.fps)
     if name == "script":
         if not script:
             raise UserError("policy=script needs a script: script=walk.script, or --script 'forward 20; yaw +90 x 10'")
@@ -70,10 +70,10 @@ def policy_for(name: str, stage: Seat, script: str = "") -> Policy:
     return policy
 
 
-def own_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
+def load_policy(name: str) -> Callable[[ActionSpec, float], Policy]:
     """The class ``package.module:Name``, made with a game's actions and its frames a second.
 
     Raises:
         UserError: there is no such class.
     """
-    return own(name, "policy")
+    return load_object(name, "policy")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.simulation.branching import TERMINATION_THRESHOLD, Judge
+from worldsim.simulation.branching import TERMINATION_THRESHOLD, RewardFunction
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
@@ -65,7 +65,7 @@ class Planner:
         sample: Callable[[np.random.Generator], Actions],
         *,
         seed: int = 0,
-        judge: Judge | None = None,
+        judge: RewardFunction | None = None,
         config: PlannerConfig | None = None,
     ):
         self.world, self.judge, self.config = world, judge, config or PlannerConfig()
@@ -106,7 +106,7 @@ class Planner:
         for at in range(0, frames.shape[1], self.world.chunk):
             actions = frames[:, at : at + self.world.chunk]
             before = None if self.judge is None else self.judge.facts(rows)
-            rows, out = self.world.step(rows, actions, donate=True)
+            rows, out = self.world.step(rows, actions, inplace=True)
             rewards, ends = (
                 (out.reward, np.zeros(len(earned), np.bool_))
                 if self.judge is None

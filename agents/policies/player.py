@@ -87,10 +87,10 @@ class ScriptPlayer:
         self.name = name
         if ":" in name:
             # Imported here: sources bring the engines with them.
-            from worldsim.agents.policies.factory import own_policy
+            from worldsim.agents.policies.factory import load_policy
 
             self._actions = _told_actions(env, name)
-            self._policy = own_policy(name)(self._actions.spec, float(env.metadata.get("render_fps") or 1))
+            self._policy = load_policy(name)(self._actions.spec, float(env.metadata.get("render_fps") or 1))
             return
         actions = getattr(env.unwrapped, "actions", None)
         if actions is None or "forward" not in actions.spec.keys or not actions.spec.camera:

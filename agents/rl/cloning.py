@@ -89,8 +89,8 @@ def read_demonstrations(
         at = np.arange(0, len(episode) - chunk, chunk)
         wanted = np.arange(len(at))
         if scripts:
-            told = list(episode.provenance.get("scripts", ()))
-            theirs = [told.index(name) for name in scripts if name in told]
+            recorded_names = list(episode.provenance.get("scripts", ()))
+            theirs = [recorded_names.index(name) for name in scripts if name in recorded_names]
             wanted = wanted[np.isin(episode.state.get("script", np.full(len(episode), -1))[at], theirs)]
         if not len(wanted):
             continue

@@ -1,9 +1,11 @@
 """Environments for stable-baselines3: learned worlds with all rows in one forward pass, engines one after another."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from worldsim.envs.learned.initial_context import resolve
@@ -24,6 +26,7 @@ def env_id(env: str, place: str) -> str:
     """
     if place not in PLACES:
         raise UserError(f"in must be dream or engine, got {place!r}")
+    env = env.removeprefix("worldsim:")
     if place == "dream":
         return env
     if env not in ENGINES and env in ENGINES.values():
@@ -40,12 +43,25 @@ def make_rows(env: str, rows: int, *, steps: int, kwargs: Mapping[str, Any]) -> 
         UserError: there is no such environment, or it does not take these settings.
     """
     try:
-        spec = gymnasium.spec(env)
+        spec = spec_of(env)
         if spec.vector_entry_point is not None and "worldsim" in str(spec.vector_entry_point):
             return WorldSimVecEnv(rows, max_episode_steps=steps, **{**spec.kwargs, **kwargs})
         return DummyVecEnv([lambda: make_one(env, steps=steps, kwargs=kwargs)] * rows)
-    except (gymnasium.error.Error, TypeError) as error:
+    except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
         raise UserError(f"cannot make {env}: {error}") from error
+
+
+def spec_of(env: str) -> EnvSpec:
+    """The registration of an id, with or without the module that registers it (``package:Name-v0``).
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+        gymnasium.error.Error: there is no such environment.
+    """
+    module, _, name = env.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return gymnasium.spec(name)
 
 
 def make_one(env: str, *, steps: int, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -66,7 +82,7 @@ def sampled(env: str, world: str | None, steps: int) -> dict[str, Any]:
     Raises:
         ValueError: ``steps`` is below 1.
     """
-    model, starts = resolve(world or gymnasium.spec(env).kwargs.get("world", "minecraft"), None)
+    model, starts = resolve(world or spec_of(env).kwargs.get("world", "minecraft"), None)
     return {"world": model.with_sampling(steps=steps), "starts": starts}
 
 

@@ -183,9 +183,9 @@ class _Table(CSVOutputFormat):
         self.file.write(f"{lines[0]}\n")
         for line in lines[1:]:
             # Plain numbers: no comma is part of one. Where the run was killed while it wrote, there may be none.
-            told = "".join(line.split(",")[at : at + 1])
+            saved = "".join(line.split(",")[at : at + 1])
             # Steps after the checkpoint's are taken again.
-            if told.isdigit() and int(told) <= steps:
+            if saved.isdigit() and int(saved) <= steps:
                 self.file.write(f"{line}\n")
         self.file.flush()
 
@@ -272,8 +272,8 @@ class _Evaluation(EvalCallback):
             self.best_mean_reward = float(load_tensors(folder / "best" / FILE)[1]["about"]["evaluation"])
         if not (folder / EVALUATIONS).is_file():
             return
-        with np.load(folder / EVALUATIONS) as told:
-            kept = {name: values[told["timesteps"] <= steps].tolist() for name, values in told.items()}
+        with np.load(folder / EVALUATIONS) as saved:
+            kept = {name: values[saved["timesteps"] <= steps].tolist() for name, values in saved.items()}
         for episodes in kept["results"]:
             if len(episodes) != self.n_eval_episodes:
                 raise UserError(f"{folder} was evaluated over {len(episodes)} episodes, not {self.n_eval_episodes}")

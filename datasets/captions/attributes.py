@@ -24,7 +24,7 @@ class Attribute(Protocol):
         """Which parts a value has: captions can be told with other values of their own's form."""
         ...
 
-    def told(self, caption: str, value: str) -> str:
+    def with_value(self, caption: str, value: str) -> str:
         """The caption with another value of the same form; all other words stay."""
         ...
 
@@ -49,7 +49,7 @@ class Place:
         """All places are told alike."""
         return ""
 
-    def told(self, caption: str, value: str) -> str:
+    def with_value(self, caption: str, value: str) -> str:
         """The caption with another place."""
         return self.pattern.sub(lambda found: _cased(value, found[0]), caption)
 
@@ -72,7 +72,7 @@ class Light:
         """``time``, ``level`` or both."""
         return ", ".join("time" if part in TIMES else "level" for part in value.split(", "))
 
-    def told(self, caption: str, value: str) -> str:
+    def with_value(self, caption: str, value: str) -> str:
         """The caption at another time, in another light."""
         time, level = (next((p for p in value.split(", ") if (p in kinds)), "") for kinds in (TIMES, LIGHT))
 

@@ -65,12 +65,12 @@ def clip_facts(clip: Episode) -> ClipFacts:
     """The facts of a clip."""
     about, start = clip.provenance, clip.provenance.get("start")
     start = start if isinstance(start, dict) else {}
-    told = "time_of_day" in start
+    has_time = "time_of_day" in start
     camera, degrees = _camera(clip)
     height = clip.state["position"][:, 1] if "position" in clip.state else np.zeros(1)
     return ClipFacts(
         place=place_phrase(str(about.get("biome") or "")),
-        time=time_phrase(float(start["time_of_day"])) if told else "",
+        time=time_phrase(float(start["time_of_day"])) if has_time else "",
         light=_light(clip),
         activities=_activities(clip),
         camera=camera,

@@ -64,11 +64,11 @@ def describe(facts: ClipFacts, seed: int) -> str:
     opening = str(rng.choice(OPENINGS))
     if "{Time}" in opening and not facts.time:
         opening = ""
-    told = bool(opening)
+    has_opening = bool(opening)
     place, time = facts.place, f" {facts.time}" if facts.time else ""
     subject, deed = str(rng.choice(SUBJECTS)), _deeds(facts, rng)
     camera = _camera(facts, rng)
-    where = "" if told else f"{place}{time}"
+    where = "" if has_opening else f"{place}{time}"
     if camera and rng.random() < 0.4:
         first, rest = f"{subject} {deed}{where} while {camera}", []
     else:

@@ -89,9 +89,9 @@ class ArrayChunks:
         name = file.relative_to(folder.parent).as_posix()
         sizes = {name: file.stat().st_size} if file.is_file() else {}
         known = {} if sums is None else {name: sums}
-        self._array = _Salvaged(self.layout, folder.name, sizes, _reader(folder.parent), known)
+        self._array = _Recovered(self.layout, folder.name, sizes, _reader(folder.parent), known)
         self._array.index()
-        self.indexed = not self._array.salvaged
+        self.indexed = not self._array.recovered
 
     def __len__(self) -> int:
         return -(-self.layout.shape[0] // self.layout.chunk_rows)
@@ -154,16 +154,16 @@ def _reader(root: Path) -> Any:
     return read_range
 
 
-class _Salvaged(ShardedArray):
+class _Recovered(ShardedArray):
     """An array whose index is put together from the chunks themselves where it is lost."""
 
-    salvaged = False
+    recovered = False
 
     def _load_index(self, shard: int) -> NDArray[np.uint64] | None:
         try:
             return super()._load_index(shard)
         except ShardError:
-            self.salvaged = True
+            self.recovered = True
         file, count = self.file(shard), self.layout.shard_rows // self.layout.chunk_rows
         content = self._read_range(file, 0, self._sizes[file])
         # A chunk that was not found lies behind the end of the file, where nothing can be read.

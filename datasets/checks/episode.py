@@ -80,7 +80,7 @@ class Look:
         return f"{maker}, {width}x{height}, {about.get('fps', '?')} Hz"
 
 
-def look_at_episode(folder: Path, manifest: Mapping[str, Any], plan: LookPlan) -> Look:
+def inspect_episode(folder: Path, manifest: Mapping[str, Any], plan: LookPlan) -> Look:
     """Look at one episode; whatever is wrong with it is in the result, nothing is raised for damage.
 
     Args:

@@ -101,9 +101,11 @@ def find_alignments(looks: Sequence[Look], seed: int) -> list[Alignment]:
 
 def judge_alignment(alignment: Alignment, limits: CheckLimits) -> list[Finding]:
     """Findings about one source's alignment."""
-    told = {k: lag for k, lag in alignment.lags.items() if lag is not None and lag.correlation >= limits.correlation}
-    straight = [pair for pair in ("yaw", "pitch", "pose") if pair in told]
-    if "yaw as pitch" in told and "pitch as yaw" in told and "yaw" not in told:
+    reliable = {
+        k: lag for k, lag in alignment.lags.items() if lag is not None and lag.correlation >= limits.correlation
+    }
+    straight = [pair for pair in ("yaw", "pitch", "pose") if pair in reliable]
+    if "yaw as pitch" in reliable and "pitch as yaw" in reliable and "yaw" not in reliable:
         text = "the mouse's two axes are swapped (an action ends in pitch, then yaw)"
         return [Finding("swapped axes", "failure", f"{alignment.group}: {text}")]
     if not straight:
@@ -113,7 +115,7 @@ def judge_alignment(alignment: Alignment, limits: CheckLimits) -> list[Finding]:
         return []
     found = []
     for pair in straight:
-        lag = told[pair]
+        lag = reliable[pair]
         what = "recorded yaw" if pair == "pose" else f"picture ({pair})"
         found += _judge_lag(lag, pair, what, alignment.group, limits)
     return found

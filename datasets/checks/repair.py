@@ -1,4 +1,4 @@
-"""Salvage what is sound of a damaged store, say what was lost and why, and destroy nothing.
+"""Recover what is sound of a damaged store, say what was lost and why, and destroy nothing.
 
 A damaged chunk of frames costs those frames: the episode is split into its sound parts, each an episode of its own. A
 damaged manifest is written anew from the arrays and from what of it can still be read. What is damaged stays as it was,
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.datasets.checks.episode import compare_files
-from worldsim.datasets.checks.salvage import Loss, salvage
+from worldsim.datasets.checks.salvage import Loss, recover
 from worldsim.datasets.store.episode_files import sync_path, sync_tree
 from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore
 
@@ -78,7 +78,7 @@ def repair(
             if out is not None and name not in out:
                 copy_episode(folder / name, out)
         else:
-            _salvage_into(store if out is None else out, folder / name, usual, report, keep_incomplete, shortest)
+            _recover_into(store if out is None else out, folder / name, usual, report, keep_incomplete, shortest)
             if out is None:
                 report.aside.append(str(_move_aside(store, name).relative_to(store.path)))
         if progress is not None:
@@ -111,10 +111,10 @@ def _is_sound(store: EpisodeStore, name: str) -> bool:
     return True
 
 
-def _salvage_into(
+def _recover_into(
     out: EpisodeStore, folder: Path, usual: Mapping[str, Any], report: RepairReport, incomplete: bool, shortest: int
 ) -> None:
-    parts, losses = salvage(folder, usual, keep_incomplete=incomplete, shortest=shortest)
+    parts, losses = recover(folder, usual, keep_incomplete=incomplete, shortest=shortest)
     report.losses += losses
     kept = report.parts.setdefault(folder.name, [])
     for name, episode in parts:

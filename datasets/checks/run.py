@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.datasets.checks.actions import ActionCount
-from worldsim.datasets.checks.episode import Look, LookPlan, look_at_episode
+from worldsim.datasets.checks.episode import Look, LookPlan, inspect_episode
 from worldsim.datasets.checks.judge import (
     Alignment,
     CheckLimits,
@@ -108,7 +108,7 @@ def check_store(
     plans = plan_looks(manifests, limits, frames=frames, gigabytes=gigabytes, full=full)
     looks = []
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(look_at_episode, folder / name, manifests[name], plan) for name, plan in plans.items()]
+        jobs = [pool.submit(inspect_episode, folder / name, manifests[name], plan) for name, plan in plans.items()]
         for done, job in enumerate(jobs, 1):
             looks.append(job.result())
             if progress is not None:

@@ -1,4 +1,4 @@
-"""Salvage what is sound of one damaged episode: its sound stretches of frames, as episodes of their own."""
+"""Recover the undamaged parts of one damaged episode: each run of undamaged frames becomes an episode."""
 
 import json
 import re
@@ -30,7 +30,7 @@ class Loss:
     why: str
 
 
-def salvage(
+def recover(
     folder: Path, usual: Mapping[str, Any] | None = None, *, keep_incomplete: bool = False, shortest: int = 2
 ) -> tuple[list[tuple[str, Episode]], list[Loss]]:
     """Sound parts of a damaged episode with their new names, and what is lost.
@@ -69,8 +69,8 @@ def salvage(
         about["frames"] = "the shard's index was lost: chunks are numbered in the order found"
     parts = []
     for first, last in runs:
-        told = provenance | {"salvaged": about | {"first_frame": first}}
-        parts.append((f"{name}.f{first:06d}-{last:06d}", _part(frames, small, manifest, told, first, last)))
+        described = provenance | {"recovered": about | {"first_frame": first}}
+        parts.append((f"{name}.f{first:06d}-{last:06d}", _part(frames, small, manifest, described, first, last)))
     return parts, losses
 
 

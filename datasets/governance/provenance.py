@@ -42,10 +42,18 @@ def identity(manifest: Mapping[str, Any]) -> str:
 
 def origins_of(provenance: Mapping[str, Any]) -> list[str]:
     """16 digits of the identity of the episode that this one is a copy or a part of, and of that one's, and so on."""
-    found = (provenance.get(kind) for kind in ("copied", "salvaged"))
-    copied, salvaged = (about if isinstance(about, Mapping) else {} for about in found)
-    digits = [*copied.get("identities", ()), salvaged.get("identity", "")]
+    found = (provenance.get("copied"), recovered_from(provenance))
+    copied, recovered = (about if isinstance(about, Mapping) else {} for about in found)
+    digits = [*copied.get("identities", ()), recovered.get("identity", "")]
     return [str(one)[:SHORT] for one in digits if one]
+
+
+def recovered_from(provenance: Mapping[str, Any]) -> Any:
+    """What an episode says of the damaged one that it was recovered from; None where it says nothing.
+
+    Stores of earlier versions have it under ``salvaged``.
+    """
+    return provenance.get("recovered", provenance.get("salvaged"))
 
 
 def missing_fields(manifest: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from worldsim.datasets.governance.provenance import SHORT, TRAINED_ON, identity, read_metadata, stores_of
+from worldsim.datasets.governance.provenance import (
+    SHORT,
+    TRAINED_ON,
+    identity,
+    read_metadata,
+    recovered_from,
+    stores_of,
+)
 from worldsim.datasets.store.store import REASON_FILE, WITHDRAWN, EpisodeStore
 
 
@@ -111,8 +118,8 @@ def derived_from(store: EpisodeStore, name: str) -> list[str]:
 
 
 def _origin(manifest: Mapping[str, Any]) -> str | None:
-    salvaged = manifest["provenance"].get("salvaged")
-    return str(salvaged.get("episode")) if isinstance(salvaged, Mapping) else None
+    recovered = recovered_from(manifest["provenance"])
+    return str(recovered.get("episode")) if isinstance(recovered, Mapping) else None
 
 
 def checkpoints_that_saw(

@@ -253,6 +253,6 @@ def _parts_of(name: str) -> int:
 def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: {error.filename}"
-    told = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    reported = next(iter(str(error).strip().splitlines()), type(error).__name__)
     expected = isinstance(error, ValueError | OSError)
-    return told if expected else f"not as its format says ({type(error).__name__}: {told})"
+    return reported if expected else f"not as its format says ({type(error).__name__}: {reported})"

@@ -124,7 +124,9 @@ def _open_hdf5(path: Path, number: int, shown: _Shown) -> Footage:
         raise ValueError(f"{path.name} lacks a part of the episode: {error}") from error
 
 
-def _footage(episode: Any, frames: Callable[[], Iterator[Frame]], told: Mapping[str, Any], shown: _Shown) -> Footage:
+def _footage(
+    episode: Any, frames: Callable[[], Iterator[Frame]], metadata: Mapping[str, Any], shown: _Shown
+) -> Footage:
     about, steps = shown.about, len(episode["rewards"])
     done = action_rows(shown.codec, episode["actions"], steps)
     length = len(_at(episode["observations"], shown.picture))
@@ -148,7 +150,7 @@ def _footage(episode: Any, frames: Callable[[], Iterator[Frame]], told: Mapping[
             "keys": list(shown.codec.spec.keys),
             "fps": shown.fps,
             "truncated": bool(flags["truncations"][-1:].any()),
-            **({"start_seed": int(told["seed"])} if told.get("seed") is not None else {}),
+            **({"start_seed": int(metadata["seed"])} if metadata.get("seed") is not None else {}),
         },
     )
 
@@ -261,8 +263,8 @@ def _steps(folder: Path, about: Mapping[str, Any]) -> list[tuple[int, int]]:
                 return [(i, int(file[f"episode_{i}"].attrs.get("total_steps", 0))) for i in numbers]
         except OSError as error:
             raise UserError(f"{folder / HDF5} is not a whole HDF5 file: {error}") from error
-    told = islice(_storage(folder).get_episode_metadata(range(int(about["total_episodes"]))), None)
-    return [(i, int(episode.get("total_steps", 0))) for i, episode in enumerate(told)]
+    metadata = islice(_storage(folder).get_episode_metadata(range(int(about["total_episodes"]))), None)
+    return [(i, int(episode.get("total_steps", 0))) for i, episode in enumerate(metadata)]
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -205,10 +205,10 @@ def state_lag(lines: Sequence[Line]) -> int:
     turned = np.array([line["mouse"]["dx"] for line in lines], np.float64)
     closed = np.array([not line.get("isGuiOpen") for line in lines])
     steps = (np.diff([line["yaw"] for line in lines]) + 180) % 360 - 180
-    told = closed[:-1] & closed[1:] & (turned[:-1] != turned[1:])
-    if told.sum() < 4:
+    turning = closed[:-1] & closed[1:] & (turned[:-1] != turned[1:])
+    if turning.sum() < 4:
         return 0
-    before, after = (abs(_correlation(steps[told], mouse[told])) for mouse in (turned[:-1], turned[1:]))
+    before, after = (abs(_correlation(steps[turning], mouse[turning])) for mouse in (turned[:-1], turned[1:]))
     return int(after > before)
 
 

@@ -96,8 +96,8 @@ class FactsFollower:
 def points_facts(rewards: NDArray[np.float32]) -> Facts:
     """Facts (1,) after a chunk of a game that tells nothing but its rewards (r,)."""
     none = np.zeros(1, np.float32)
-    told = {name: _points(sign * rewards, 2, len(rewards))[1:] for name, sign in (("won", 1), ("lost", -1))}
-    return Facts(position=np.zeros((1, 3), np.float32), furthest=none, **{name: none for name in LEARNED} | told)
+    reported = {name: _points(sign * rewards, 2, len(rewards))[1:] for name, sign in (("won", 1), ("lost", -1))}
+    return Facts(position=np.zeros((1, 3), np.float32), furthest=none, **{name: none for name in LEARNED} | reported)
 
 
 def _horizontal(position: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -52,8 +52,8 @@ class EnvPictures:
 def action_meanings(env: gymnasium.Env[Any, Any]) -> list[str] | None:
     """Names of the environment's actions or buttons, where it tells them (Atari, retro games)."""
     bare = env.unwrapped
-    if callable(told := getattr(bare, "get_action_meanings", None)):
-        names: Any = told()
+    if callable(get_meanings := getattr(bare, "get_action_meanings", None)):
+        names: Any = get_meanings()
         return [str(name) for name in names]
     buttons = getattr(bare, "buttons", None)
     return [str(name) for name in buttons] if isinstance(buttons, list | tuple) else None

@@ -30,9 +30,9 @@ def chunk_rows(frame_bytes: int) -> int:
 def recorded_rows(manifest: Mapping[str, Any]) -> int:
     """Frames in a chunk of an episode as its manifest tells; where ``zarr.json`` is whole, that says it better."""
     width, height = manifest["size"]
-    told = any("crc32c" in file for file in manifest["files"].values())
+    checksummed = any("crc32c" in file for file in manifest["files"].values())
     # Before chunks were listed in the manifest, there were always 32 frames in one.
-    return chunk_rows(3 * width * height) if told else MOST_ROWS
+    return chunk_rows(3 * width * height) if checksummed else MOST_ROWS
 
 
 def write_arrays(episode: Episode, folder: Path) -> None:

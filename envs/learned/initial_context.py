@@ -24,7 +24,7 @@ OPTIONS = ("prefix", "actions", "prompt")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beginning:
+class InitialContext:
     """The past that one row starts from.
 
     Attributes:
@@ -80,7 +80,7 @@ def resolve(
 
 def choose(
     world: WorldModel, starts: StartClips, rng: np.random.Generator, options: Mapping[str, Any] | None = None
-) -> Beginning:
+) -> InitialContext:
     """Draw a beginning, or take the one that ``options`` describe.
 
     Args:
@@ -112,7 +112,7 @@ def choose(
     else:
         frames = _frames(world, prefix)
     frames, vectors = fit_past(world, frames, actions)
-    return Beginning(frames=frames, actions=vectors, seed=seed, prompt=_prompt(options.get("prompt")), start=start)
+    return InitialContext(frames=frames, actions=vectors, seed=seed, prompt=_prompt(options.get("prompt")), start=start)
 
 
 def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -134,7 +134,7 @@ def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDA
     return frames[surplus:], vectors[surplus:]
 
 
-def prefill(world: WorldModel, beginnings: Sequence[Beginning]) -> WorldState:
+def prefill(world: WorldModel, beginnings: Sequence[InitialContext]) -> WorldState:
     """One state with a row per beginning; pasts of equal length go through the network together."""
     lengths = [len(b.frames) for b in beginnings]
     states, order = [], []
@@ -150,7 +150,7 @@ def prefill(world: WorldModel, beginnings: Sequence[Beginning]) -> WorldState:
     return WorldState.concatenate(states).select(np.argsort(order).tolist())
 
 
-def last_frames(beginning: Beginning, count: int) -> NDArray[np.uint8]:
+def last_frames(beginning: InitialContext, count: int) -> NDArray[np.uint8]:
     """The last ``count`` frames of the past, the first one repeated where there are fewer."""
     frames = beginning.frames[-count:]
     return np.concatenate([np.repeat(frames[:1], count - len(frames), 0), frames])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.action_spaces import make_actions
 from worldsim.envs.learned.initial_context import resolve
-from worldsim.envs.learned.tasks import DreamTask, TaskLike
+from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
 from worldsim.errors import UserError
 from worldsim.simulation.branching import TERMINATION_THRESHOLD
 from worldsim.simulation.state import WorldState
@@ -57,7 +57,7 @@ class RunningWorld:
             raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         self.world, self.starts = resolve(world, starts)
         self.min_trust = check_min_trust(self.world, min_trust)
-        self.task = DreamTask(self.world, task)
+        self.task = WorldRewardFunction(self.world, task)
         self.max_episode_steps = max_episode_steps
         self.actions = make_actions(self.world.spec, action_space)
         self._state: WorldState | None = None
@@ -87,7 +87,7 @@ class RunningWorld:
         state = self.current()
         held = np.repeat(vectors[:, None], self.world.chunk, axis=1)
         before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, donate=self._alone)
+        self._state, out = self.world.step(state, held, inplace=self._alone)
         self._alone = True
         rewards, ends = self.task.judge(before, self._state, out, held, rows)
         truncations = np.zeros(len(vectors), np.bool_)

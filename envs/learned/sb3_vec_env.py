@@ -74,17 +74,17 @@ class WorldSimVecEnv(VecEnv):
         """Generate every row's next chunk."""
         if self._actions is None:
             raise UserError("there are no actions yet: call step_async() before step_wait()")
-        observations, rewards, terminations, truncations, told = self.envs.step(self._actions)
+        observations, rewards, terminations, truncations, reported = self.envs.step(self._actions)
         self._actions = None
         dones = terminations | truncations
-        infos = rows_of(told, self.num_envs)
+        infos = rows_of(reported, self.num_envs)
         # What was told of the beginning that follows an end belongs to ``reset_infos``.
-        finals = rows_of(told["final_info"], self.num_envs) if dones.any() else infos
+        finals = rows_of(reported["final_info"], self.num_envs) if dones.any() else infos
         for row in range(self.num_envs):
             if dones[row]:
                 begun = {name: value for name, value in infos[row].items() if not name.startswith("final_")}
                 self.reset_infos[row] = begun
-                infos[row] = finals[row] | {"terminal_observation": told["final_obs"][row]}
+                infos[row] = finals[row] | {"terminal_observation": reported["final_obs"][row]}
             infos[row]["TimeLimit.truncated"] = bool(truncations[row] and not terminations[row])
         return observations, rewards.astype(np.float32), dones, infos
 

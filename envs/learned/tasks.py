@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from worldsim.errors import UserError
-from worldsim.imports import own
+from worldsim.imports import load_object
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import Step, WorldModel
 from worldsim.spec.facts import LEARNED, Facts
@@ -46,7 +46,7 @@ TaskFunction = Callable[[StepInformation], tuple[float, bool]]
 TaskLike = str | TaskFunction | None
 
 
-class Referee:
+class FactRewardFunction:
     """Judges steps by facts, whoever tells them.
 
     Args:
@@ -59,7 +59,7 @@ class Referee:
 
     def __init__(self, task: str | TaskFunction, seconds: float):
         if isinstance(task, str) and ":" in task:
-            task = cast(TaskFunction, own(task, "task"))
+            task = cast(TaskFunction, load_object(task, "task"))
         self.function = task if callable(task) else None
         self.task = None if callable(task) else find_task(task)
         self.seconds = seconds
@@ -95,7 +95,7 @@ class Referee:
         return rewards, np.array([end for _, end in verdicts], np.bool_)
 
 
-class DreamTask:
+class WorldRewardFunction:
     """Judges steps of a learned world by what the world itself estimates; its termination head ends episodes too.
 
     Args:
@@ -109,13 +109,14 @@ class DreamTask:
     """
 
     def __init__(self, world: WorldModel, task: TaskLike):
-        self.world, self.goal, self.referee = world, None, None
+        self.world, self.goal, self.fact_rewards = world, None, None
         if isinstance(task, str) and task.startswith(GOAL):
             self.goal = _goal(world, task.removeprefix(GOAL).strip())
         elif task is not None:
-            self.referee = Referee(task, world.chunk / world.config.fps)
+            self.fact_rewards = FactRewardFunction(task, world.chunk / world.config.fps)
             known = world.fact_heads.config.known if world.fact_heads else ()
-            missing = [fact for fact in (self.referee.task.needs if self.referee.task else ()) if fact not in known]
+            task_of_name = self.fact_rewards.task
+            missing = [fact for fact in (task_of_name.needs if task_of_name else ()) if fact not in known]
             if missing:
                 raise UserError(
                     f"this world has not learned to tell {', '.join(missing)}, which task {task!r} needs: "
@@ -124,7 +125,7 @@ class DreamTask:
 
     def facts(self, state: WorldState) -> Facts | None:
         """What the task has to know about the moment before a step."""
-        return None if self.referee is None else world_facts(self.world, state)
+        return None if self.fact_rewards is None else world_facts(self.world, state)
 
     def judge(
         self,
@@ -139,12 +140,12 @@ class DreamTask:
         A task's function is told of ``rows`` (bool (B,)) alone, for it may count; the others get 0 from it and no end.
         """
         nothing = np.zeros(state.batch, np.bool_)
-        if self.referee is not None:
+        if self.fact_rewards is not None:
             assert before is not None
             part = ~nothing if rows is None else rows
             after = world_facts(self.world, state).rows(part)
             rewards, ends = np.zeros(state.batch, np.float32), nothing
-            rewards[part], ends[part] = self.referee.judge(
+            rewards[part], ends[part] = self.fact_rewards.judge(
                 before.rows(part), after, out.frames[part], actions[part], out.pose[part]
             )
             return rewards, ends

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.env import fingerprint, frame_space, generator_at, plain
-from worldsim.envs.learned.initial_context import Beginning, choose, last_frames, prefill
+from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill
 from worldsim.envs.learned.rows import seed_of_each, with_finals
 from worldsim.envs.learned.running_world import RunningWorld
 from worldsim.envs.learned.snapshot import Snapshot
@@ -266,7 +266,7 @@ class WorldSimVectorEnv(RunningWorld, VectorEnv[NDArray[np.uint8], Any, NDArray[
 
     def _begin(self, rows: NDArray[np.integer], options: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
         """Start episodes in the given rows; returns infos of all."""
-        beginnings: list[Beginning] = []
+        beginnings: list[InitialContext] = []
         for row, option in zip(rows, options or [{}] * len(rows), strict=True):
             generator = self._generators[row]
             assert generator is not None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.task_facts import FactsFollower
 from worldsim.envs.learned.action_spaces import make_actions, single
-from worldsim.envs.learned.tasks import Referee, TaskLike
+from worldsim.envs.learned.tasks import FactRewardFunction, TaskLike
 from worldsim.envs.luanti.env import LuantiEnv, map_changed
 from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT
@@ -64,7 +64,7 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             raise UserError(f"chunk must be at least 1 and maps not empty, got {chunk} and {list(maps)}")
         if isinstance(task, str) and task.startswith("goal:"):
             raise UserError("a text goal is scored by the learned world alone: the engine has no truth about it")
-        self.referee = Referee(task or "explore", chunk / FPS)
+        self.fact_rewards = FactRewardFunction(task or "explore", chunk / FPS)
         self.maps, self.mapgen, self.chunk, self.render_mode = tuple(maps), mapgen, chunk, render_mode
         self.metadata = self.metadata | {"render_fps": FPS / chunk}
         self.max_episode_steps = max_episode_steps
@@ -110,13 +110,13 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             infos.append(info)
             self._changed = self._changed or map_changed(info)
         before, after = self._follower.facts, self._follower.advance(infos)
-        told = self._info(infos[-1], np.stack(frames))
+        reported = self._info(infos[-1], np.stack(frames))
         held = np.repeat(vector[None, None], self.chunk, 1)
-        rewards, ends = self.referee.judge(before, after, told["frames"][None], held, told["pose"][None])
+        rewards, ends = self.fact_rewards.judge(before, after, reported["frames"][None], held, reported["pose"][None])
         self._elapsed += 1
         truncated = self.max_episode_steps is not None and self._elapsed >= self.max_episode_steps
         self._ended = bool(ends[0]) or truncated
-        return self._frame.copy(), float(rewards[0]), bool(ends[0]), truncated, told
+        return self._frame.copy(), float(rewards[0]), bool(ends[0]), truncated, reported
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The last frame, uint8 (H, W, 3), in mode "rgb_array"."""

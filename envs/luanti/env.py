@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from worldsim.envs.luanti.session import MAX_PITCH, LuantiSession
-from worldsim.envs.luanti.world import WorldConfig
+from worldsim.envs.luanti.world import LuantiInstanceConfig
 from worldsim.spec.actions import MINECRAFT
 
 OPTIONS = ("map_seed", "mapgen", "time_of_day", "position", "yaw", "pitch", "fresh", "spread")
@@ -83,7 +83,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         keys = {name: gym.spaces.Discrete(2) for name in MINECRAFT.keys}
         self.action_space = gym.spaces.Dict({**keys, "camera": camera})
         self._blocks = height // rows, width // columns
-        self._window = WorldConfig(
+        self._window = LuantiInstanceConfig(
             map_seed=map_seed, mapgen=mapgen, width=width, height=height, fps=fps, viewing_range=viewing_range
         )
         self._realtime = realtime
@@ -101,7 +101,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         options = dict(options or {})
         if unknown := set(options) - set(OPTIONS):
             raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(OPTIONS)}")
-        config = WorldConfig(
+        config = LuantiInstanceConfig(
             map_seed=int(options.get("map_seed", self._window.map_seed)),
             mapgen=str(options.get("mapgen", self._window.mapgen)),
             width=self._window.width,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from worldsim.envs.luanti.shim import Lockstep, shim_path
-from worldsim.envs.luanti.world import WorldConfig
+from worldsim.envs.luanti.world import LuantiInstanceConfig
 
 PACKAGES = {"minetest": "minetest minetest-data", "Xvfb": "xvfb libgl1-mesa-dri"}
 GAMES = "/usr/games"  # often not on PATH
@@ -57,7 +57,7 @@ class LuantiProcess:
         RuntimeError: the game does not start.
     """
 
-    def __init__(self, config: WorldConfig, *, render_threads: int = 0):
+    def __init__(self, config: LuantiInstanceConfig, *, render_threads: int = 0):
         self.config = config
         self._owner = os.getpid()
         self._programs = find_programs()

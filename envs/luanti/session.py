@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from worldsim.envs.luanti.input import LuantiInput
 from worldsim.envs.luanti.log import CONTROLS, LuantiLog, Row
 from worldsim.envs.luanti.process import LuantiProcess
-from worldsim.envs.luanti.world import WorldConfig
+from worldsim.envs.luanti.world import LuantiInstanceConfig
 from worldsim.spec.actions import MINECRAFT
 
 MAX_PITCH = 89.5  # Luanti's limit, degrees
@@ -39,7 +39,7 @@ class LuantiSession:
         render_threads: of the software renderer, besides the client's own thread.
     """
 
-    def __init__(self, config: WorldConfig, render_threads: int):
+    def __init__(self, config: LuantiInstanceConfig, render_threads: int):
         self._process = LuantiProcess(config, render_threads=render_threads)
         self._finalizer = weakref.finalize(self, self._process.close)
         self._requests = 0

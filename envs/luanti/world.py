@@ -12,7 +12,7 @@ FASTEST_DEGREES = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldConfig:
+class LuantiInstanceConfig:
     """What a client is started with.
 
     Args:

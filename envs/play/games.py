@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
-from worldsim.envs.learned.initial_context import Beginning, choose, last_frames, prefill
+from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill
 from worldsim.envs.play.controls import HELP
-from worldsim.envs.play.hands import Hands
+from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT, ActionSpec
@@ -69,10 +69,10 @@ class WorldGame:
         world: WorldModel,
         starts: StartClips,
         options: dict[str, Any] | None = None,
-        beginning: Beginning | None = None,
+        beginning: InitialContext | None = None,
     ):
         self.world, self.starts, self.options, self.beginning = world, starts, options, beginning
-        self._hands = None if world.spec == MINECRAFT else Hands(world.spec)
+        self._hands = None if world.spec == MINECRAFT else HumanInputMapper(world.spec)
         self.spec = world.spec if self._hands is None else self._hands.spec
         self.help = HELP if self._hands is None else self._hands.help
         self.chunk, self.fps = world.chunk, float(world.config.fps)
@@ -100,7 +100,7 @@ class WorldGame:
         if self._hands is not None:
             actions = np.stack([self._hands(action) for action in actions])
         self.played.append(actions)
-        self._state, out = self.world.step(self._state, actions[None], donate=True)
+        self._state, out = self.world.step(self._state, actions[None], inplace=True)
         return out.frames[0]
 
     def status(self) -> str:

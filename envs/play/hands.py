@@ -26,7 +26,7 @@ ALWAYS = ("R                begin anew", "H                this help", "Esc     
 CAPS = {"forward": "W", "back": "S", "left": "A", "right": "D", "jump": "Space", "sneak": "Shift"}
 
 
-class Hands:
+class HumanInputMapper:
     """Turns what is held into a game's action vector.
 
     Args:

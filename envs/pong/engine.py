@@ -15,7 +15,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.task_facts import points_facts
-from worldsim.envs.learned.tasks import Referee, TaskLike
+from worldsim.envs.learned.tasks import FactRewardFunction, TaskLike
 from worldsim.errors import UserError
 
 SIZE, FRAMESKIP = 80, 4
@@ -86,7 +86,7 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
             gymnasium.register_envs(importlib.import_module("ale_py"))
         except ModuleNotFoundError as error:
             raise UserError("Pong needs the package ale_py: pip install 'worldsim[atari]'") from error
-        self.render_mode, self.referee = render_mode, Referee(task, 1 / FPS)
+        self.render_mode, self.fact_rewards = render_mode, FactRewardFunction(task, 1 / FPS)
         console = gymnasium.make("ALE/Pong-v5", frameskip=FRAMESKIP, repeat_action_probability=0.0)
         self._console: Any = console.unwrapped
         names = self._console.get_action_meanings()
@@ -128,8 +128,10 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
         picture, points, terminated, _, _ = self._console.step(self._codes[int(action)])
         self._frame = court(picture)
         held = np.eye(len(ACTIONS), dtype=np.float32)[None, None, int(action)]
-        before, after = (points_facts(np.array([told], np.float32)) for told in (0, points))
-        rewards, ends = self.referee.judge(before, after, self._frame[None, None], held, np.zeros((1, 5), np.float32))
+        before, after = (points_facts(np.array([score], np.float32)) for score in (0, points))
+        rewards, ends = self.fact_rewards.judge(
+            before, after, self._frame[None, None], held, np.zeros((1, 5), np.float32)
+        )
         self._ended = bool(terminated or ends[0])
         return self._frame.copy(), float(rewards[0]), self._ended, False, self._info()
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
-from worldsim.envs.learned.initial_context import Beginning
+from worldsim.envs.learned.initial_context import InitialContext
 from worldsim.envs.play.games import Frames, WorldGame
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.window import has_display
@@ -16,7 +16,7 @@ from worldsim.simulation.world_model import WorldModel
 class TriedGame(WorldGame):
     """A learned world that begins at the same moment each time, and keeps what was done in every try."""
 
-    def __init__(self, world: WorldModel, starts: StartClips, beginning: Beginning):
+    def __init__(self, world: WorldModel, starts: StartClips, beginning: InitialContext):
         super().__init__(world, starts, beginning=beginning)
         self._tries: list[NDArray[np.float32]] = []
 
@@ -37,7 +37,7 @@ class TriedGame(WorldGame):
 
 
 def played_by_a_person(
-    world: WorldModel, starts: StartClips, beginning: Beginning, *, sensitivity: float
+    world: WorldModel, starts: StartClips, beginning: InitialContext, *, sensitivity: float
 ) -> tuple[Node, ...]:
     """Open the window and let a person play from a past; R begins another try, closing the window ends it.
 

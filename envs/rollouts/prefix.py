@@ -9,12 +9,12 @@ from worldsim.datasets.loading.starts import StartClips
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import read_video
-from worldsim.envs.learned.initial_context import Beginning, fit_past
+from worldsim.envs.learned.initial_context import InitialContext, fit_past
 from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
 
-def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int, seed: int) -> Beginning:
+def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int, seed: int) -> InitialContext:
     """The past that ``text`` names.
 
     Args:
@@ -43,7 +43,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
         past, actions = read_video(text, size=(world.config.width, world.config.height)), None
     past = past[-frames:]
     past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
-    return Beginning(frames=past, actions=vectors, seed=seed)
+    return InitialContext(frames=past, actions=vectors, seed=seed)
 
 
 def names_episode(text: str) -> bool:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from worldsim.datasets.store.video import VideoWriter
 from worldsim.envs.curves import Curve, draw_curves
 from worldsim.envs.drawing import colour_of
-from worldsim.envs.learned.initial_context import Beginning
-from worldsim.envs.pictures import enlarge, side_by_side, write_picture
+from worldsim.envs.learned.initial_context import InitialContext
+from worldsim.envs.pictures import branches_in_grid, enlarge, write_picture
 from worldsim.envs.rollouts.tree_picture import draw_tree
 from worldsim.simulation.branching import Tree
 
@@ -50,7 +50,7 @@ def divergence(futures: Frames) -> Divergence:
 
 def write_rollout(
     folder: Path,
-    past: Beginning,
+    past: InitialContext,
     tree: Tree,
     *,
     fps: float,
@@ -114,7 +114,7 @@ def _write_videos(
     before = np.broadcast_to(past, (len(rows), *past.shape))
     with VideoWriter(folder / "rollout.mp4", fps) as video:
         for frames, captions in ((before, [f"{n} (past)" for n in titles]), (rows, titles)):
-            for picture in side_by_side(frames, list(captions), scale, columns):
+            for picture in branches_in_grid(frames, list(captions), scale, columns):
                 video.append(picture)
     for number, frames in enumerate(futures, 1):
         with VideoWriter(folder / f"branch-{number}.mp4", fps) as video:
@@ -131,7 +131,7 @@ def _write_table(path: Path, far: Divergence, names: Sequence[str]) -> None:
                 writer.writerow([t + 1, name, f"{far.difference[b, t]:.6f}", f"{far.psnr[b, t]:.4f}"])
 
 
-def _summary(tree: Tree, past: Beginning, far: Divergence, names: Sequence[str], task: str) -> dict[str, Any]:
+def _summary(tree: Tree, past: InitialContext, far: Divergence, names: Sequence[str], task: str) -> dict[str, Any]:
     branches = []
     for b, (name, branch) in enumerate(zip(names, tree.branches, strict=True)):
         differs = np.flatnonzero(far.difference[b])
@@ -147,10 +147,10 @@ def _summary(tree: Tree, past: Beginning, far: Divergence, names: Sequence[str],
                 "last_abs_difference": float(far.difference[b, -1]),
                 "last_psnr": last if math.isfinite(last) else None,
                 "first_different_frame": int(differs[0]) + 1 if len(differs) else None,
-                "stretches": list(branch.stretches),
+                "segments": list(branch.segments),
             }
         )
-    stretches = [{"name": s.name, "parent": s.parent, "first": s.first, "last": s.last} for s in tree.stretches]
+    segments = [{"name": s.name, "parent": s.parent, "first": s.first, "last": s.last} for s in tree.segments]
     return {
-        "frames": int(far.psnr.shape[1]), "seed": past.seed, "task": task, "branches": branches, "stretches": stretches,
+        "frames": int(far.psnr.shape[1]), "seed": past.seed, "task": task, "branches": branches, "segments": segments,
     }  # fmt: skip

@@ -32,8 +32,8 @@ def draw_tree(
     """
     scale = max(1, round(THUMB / past.shape[2]))
     high, wide = past.shape[1] * scale, past.shape[2] * scale
-    depths = [len(_above(tree, i)) for i in range(len(tree.stretches))]
-    ends = {branch.stretches[-1]: number for number, branch in enumerate(tree.branches)}
+    depths = [len(_above(tree, i)) for i in range(len(tree.segments))]
+    ends = {branch.segments[-1]: number for number, branch in enumerate(tree.branches)}
     row = high + LABEL + ROW_GAP
     gap = GAP if max(depths) <= columns else GAP // 2
     heights = _rows(tree, ends)
@@ -46,23 +46,23 @@ def draw_tree(
     def corner(depth: int, level: float) -> tuple[float, float]:
         return MARGIN + depth * (wide + gap), top + level * row + LABEL
 
-    root = corner(0, float(np.mean([heights[i] for i, s in enumerate(tree.stretches) if s.parent < 0])))
-    columns_of = {i: (max(depths) if i in ends else depths[i]) for i in range(len(tree.stretches))}
+    root = corner(0, float(np.mean([heights[i] for i, s in enumerate(tree.segments) if s.parent < 0])))
+    columns_of = {i: (max(depths) if i in ends else depths[i]) for i in range(len(tree.segments))}
     # What several branches share lies above what is one branch's own.
-    for i in sorted(range(len(tree.stretches)), key=lambda i: i not in ends):
-        stretch = tree.stretches[i]
-        begin = root if stretch.parent < 0 else corner(columns_of[stretch.parent], heights[stretch.parent])
+    for i in sorted(range(len(tree.segments)), key=lambda i: i not in ends):
+        segment = tree.segments[i]
+        begin = root if segment.parent < 0 else corner(columns_of[segment.parent], heights[segment.parent])
         x, y = corner(columns_of[i], heights[i])
         colour = colour_of(ends[i]) if i in ends else INK
         _bend(canvas, (begin[0] + wide, begin[1] + high / 2), (x, y + high / 2), colour, gap)
     _thumb(canvas, past[-1], root, scale, INK, "the past")
-    for i, stretch in enumerate(tree.stretches):
+    for i, segment in enumerate(tree.segments):
         place = corner(columns_of[i], heights[i])
-        frames = next(b.frames for b in tree.branches if i in b.stretches)
-        shown = frames[-1] if i in ends else frames[max(0, min(stretch.last, len(frames)) - 1)]
+        frames = next(b.frames for b in tree.branches if i in b.segments)
+        shown = frames[-1] if i in ends else frames[max(0, min(segment.last, len(frames)) - 1)]
         colour = colour_of(ends[i]) if i in ends else INK
-        last = len(frames) if i in ends else stretch.last
-        _thumb(canvas, shown, place, scale, colour, f"{stretch.name} ({stretch.first + 1}-{last})")
+        last = len(frames) if i in ends else segment.last
+        _thumb(canvas, shown, place, scale, colour, f"{segment.name} ({segment.first + 1}-{last})")
         if i in ends:
             left = place[0] + wide + 12
             if truth is not None:
@@ -79,16 +79,16 @@ def draw_tree(
 def _above(tree: Tree, number: int) -> list[int]:
     """A stretch and those before it, the root last."""
     path = [number]
-    while tree.stretches[path[-1]].parent >= 0:
-        path.append(tree.stretches[path[-1]].parent)
+    while tree.segments[path[-1]].parent >= 0:
+        path.append(tree.segments[path[-1]].parent)
     return path
 
 
 def _rows(tree: Tree, ends: dict[int, int]) -> list[float]:
     """The row of each stretch: a branch's own, or the middle of what follows it."""
-    rows = [float(ends.get(i, 0)) for i in range(len(tree.stretches))]
-    for i in reversed(range(len(tree.stretches))):
-        below = [rows[k] for k, s in enumerate(tree.stretches) if s.parent == i]
+    rows = [float(ends.get(i, 0)) for i in range(len(tree.segments))]
+    for i in reversed(range(len(tree.segments))):
+        below = [rows[k] for k, s in enumerate(tree.segments) if s.parent == i]
         if below:
             rows[i] = (below[0] + below[-1]) / 2
     return rows

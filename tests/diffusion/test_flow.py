@@ -8,7 +8,7 @@ from worldsim.diffusion.flow import (
     energy_score,
     flow_loss,
     interpolate,
-    sample_play_tau,
+    sample_inference_tau,
     sample_shortcut,
     sample_tau,
     time_steps,
@@ -161,7 +161,7 @@ def test_drawn_levels_are_in_range_and_on_the_step_sizes_grid():
     tau = sample_tau((1000, 4), generator, 0.25)
     assert float(tau.min()) == 0 and float(tau.max()) < 1
     assert abs(float((tau == 0).float().mean()) - 0.25) < 0.03
-    half = sample_play_tau(tau, 2, 0.6, generator)
+    half = sample_inference_tau(tau, 2, 0.6, generator)
     assert abs(float((half == 0.5).float().mean()) - 0.3) < 0.03
     assert bool(((half == tau) | (half == 0) | (half == 0.5)).all())
     level, d = sample_shortcut((1000, 4), 64, generator)

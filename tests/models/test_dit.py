@@ -191,7 +191,9 @@ def test_the_previous_frame_is_an_input_where_the_network_has_a_clean_past(clean
 def test_a_world_without_a_clean_past_must_not_fold():
     world = tiny_world()
     dit = shaken(WorldDiT(replace(world.dit.config, clean_past=False)), 0)
-    with pytest.raises(ValueError, match="fold=false"):
+    with pytest.raises(ValueError, match="reuse_last_eval_for_cache=false"):
         WorldModel(world.config, world.tokenizer, dit, bf16=False)  # pyright: ignore[reportArgumentType]
-    unfolded = replace(world.config, prompts=(), sampling=replace(world.config.sampling, fold=False))
+    unfolded = replace(
+        world.config, prompts=(), sampling=replace(world.config.sampling, reuse_last_eval_for_cache=False)
+    )
     WorldModel(unfolded, world.tokenizer, dit, bf16=False)  # pyright: ignore[reportArgumentType]

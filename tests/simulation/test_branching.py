@@ -11,7 +11,7 @@ from tests.tiny_world import HEIGHT, WIDTH, tiny_starts, tiny_world
 from worldsim.datasets.store.episode import Episode
 from worldsim.scripting.tokens import ScriptError
 from worldsim.simulation.branch_tree import Node, nodes_of
-from worldsim.simulation.branching import Tree, grow, past_of
+from worldsim.simulation.branching import Tree, expand_tree, prefill_context
 from worldsim.spec.actions import MINECRAFT
 
 PAST = (tiny_starts().frames[0], tiny_starts().actions[0])
@@ -23,8 +23,8 @@ def held(frames: int, yaw: float) -> np.ndarray:
 
 def grown(*items: Any, seed: int = 3) -> Tree:
     world = tiny_world()
-    state, frame = past_of(world, PAST, seed)
-    return grow(world, state, nodes_of(items, world.spec, world.config.fps), frame=frame)
+    state, frame = prefill_context(world, PAST, seed)
+    return expand_tree(world, state, nodes_of(items, world.spec, world.config.fps), frame=frame)
 
 
 @pytest.mark.parametrize("trunk", [4, 3])
@@ -81,14 +81,14 @@ def test_a_sibling_changes_nothing():
 
 def test_stretches_tell_who_follows_whom_and_which_frames_are_theirs():
     tree = grown(("forward 3", ["yaw +10 x 5", ("back 2", ["jump 2"])]), "wait 4")
-    assert [(s.name, s.parent, s.first, s.last) for s in tree.stretches] == [
+    assert [(s.name, s.parent, s.first, s.last) for s in tree.segments] == [
         ("forward 3", -1, 0, 3),
         ("yaw +10 x 5", 0, 3, 8),
         ("back 2", 0, 3, 5),
         ("jump 2", 2, 5, 7),
         ("wait 4", -1, 0, 4),
     ]
-    assert [branch.stretches for branch in tree.branches] == [(0, 1), (0, 2, 3), (4,)]
+    assert [branch.segments for branch in tree.branches] == [(0, 1), (0, 2, 3), (4,)]
     assert [branch.name for branch in tree.branches] == [
         "forward 3, yaw +10 x 5",
         "forward 3, back 2, jump 2",

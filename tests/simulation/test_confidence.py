@@ -11,7 +11,7 @@ from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world, trusting_
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.trust import Samples, auroc, check_trust, dream_samples, fit_trust, spearman
 from worldsim.envs.learned.env import WorldSimEnv
-from worldsim.simulation.confidence import add_doubt, load_trust, residual, save_trust, statistics
+from worldsim.simulation.confidence import load_trust, residual, save_trust, statistics, update_uncertainty
 from worldsim.simulation.world_model import WorldModel
 
 
@@ -27,10 +27,10 @@ def made_up(seed: int, count: int = 4000) -> Samples:
 
 
 def test_statistics_are_those_of_the_first_step_and_the_mean():
-    doubt = torch.zeros(2, 2)
-    for step, told in enumerate(([-1.0, -2.0], [-3.0, -2.0])):
-        doubt = add_doubt(doubt, torch.tensor(told), torch.full((2,), step))
-    found = statistics(doubt, torch.tensor([2, 2]))
+    uncertainty = torch.zeros(2, 2)
+    for step, residuals in enumerate(([-1.0, -2.0], [-3.0, -2.0])):
+        uncertainty = update_uncertainty(uncertainty, torch.tensor(residuals), torch.full((2,), step))
+    found = statistics(uncertainty, torch.tensor([2, 2]))
     torch.testing.assert_close(found, torch.tensor([[-1.0, -2.0, np.log(2)], [-2.0, -2.0, np.log(2)]]).float())
     torch.testing.assert_close(residual(torch.zeros(1, 4), torch.full((1, 4), 2.0)), torch.tensor([2.0]).log())
 

@@ -39,7 +39,13 @@ def same(a: WorldState, b: WorldState) -> bool:
 
 
 @pytest.mark.parametrize(
-    "sampling", [{"fold": False}, {"steps": 3}, {"fold": False, "guidance": 1.5}, {"fold": False, "context_tau": 0.9}]
+    "sampling",
+    [
+        {"reuse_last_eval_for_cache": False},
+        {"steps": 3},
+        {"reuse_last_eval_for_cache": False, "guidance": 1.5},
+        {"reuse_last_eval_for_cache": False, "context_tau": 0.9},
+    ],
 )
 def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     world = tiny_world(**sampling)
@@ -58,16 +64,16 @@ def test_temperature_scales_the_noise_and_nothing_else():
     cold, warm = tiny_world(temperature=0.0), tiny_world(temperature=1.0)
     frames, actions = past(cold)
     frames, actions = np.repeat(frames[:1], 2, 0), np.repeat(actions[:1], 2, 0)
-    told = np.repeat(acts(cold, 1), 2, 0)
-    one, other = cold.step(cold.prefill(frames, actions, seeds=[1, 2]), told)[1].latents
+    same_actions = np.repeat(acts(cold, 1), 2, 0)
+    one, other = cold.step(cold.prefill(frames, actions, seeds=[1, 2]), same_actions)[1].latents
     torch.testing.assert_close(one, other)
-    one, other = warm.step(warm.prefill(frames, actions, seeds=[1, 2]), told)[1].latents
+    one, other = warm.step(warm.prefill(frames, actions, seeds=[1, 2]), same_actions)[1].latents
     assert float((one - other).abs().max()) > 1e-3
     with pytest.raises(ValueError, match="temperature"):
         SamplingConfig(temperature=-1.0)
 
 
-@pytest.mark.parametrize("sampling", [{"fold": False}, {"steps": 3}])
+@pytest.mark.parametrize("sampling", [{"reuse_last_eval_for_cache": False}, {"steps": 3}])
 def test_features_are_what_the_heads_read(sampling):
     world = tiny_world(**sampling)
     state = world.prefill(*past(world), seeds=[1, 2])
@@ -85,7 +91,7 @@ def test_donated_step_gives_the_same():
     world = tiny_world()
     state = world.prefill(*past(world), seeds=[1, 2])
     kept, a = world.step(state, acts(world))
-    donated, b = world.step(state.select([0, 1]), acts(world), donate=True)
+    donated, b = world.step(state.select([0, 1]), acts(world), inplace=True)
     assert same(kept, donated) and np.array_equal(a.frames, b.frames)
 
 
@@ -124,7 +130,10 @@ def test_seed_changes_the_dream_and_rows_are_independent():
     assert joined.batch == 2
 
 
-@pytest.mark.parametrize("sampling", [{"fold": False}, {"steps": 3}, {"fold": False, "guidance": 1.5}])
+@pytest.mark.parametrize(
+    "sampling",
+    [{"reuse_last_eval_for_cache": False}, {"steps": 3}, {"reuse_last_eval_for_cache": False, "guidance": 1.5}],
+)
 def test_rows_dream_what_they_dream_alone(sampling):
     world = tiny_world(**sampling)
     frames, actions = past(world, 5)

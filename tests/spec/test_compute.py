@@ -9,7 +9,7 @@ import torch
 
 from tests.tiny_world import tiny_dit, tiny_world
 from tests.training.test_training import latents
-from worldsim.diffusion.dynamics_loss import DynamicsTraining
+from worldsim.diffusion.settings import DynamicsTraining, OptimizerSettings, SelfRolloutSettings
 from worldsim.models.checkpoint import load_tensors
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.compute import UNKNOWN, Compute
@@ -22,7 +22,9 @@ def spent(folder: Path) -> Compute:
 
 
 def run(folder: Path, steps: int, stop: int | None = None, **more: Any) -> Compute:
-    training = DynamicsTraining(steps=steps, warmup=1, compile=False, validate_every=100, save_minutes=1e9)
+    training = DynamicsTraining(
+        steps=steps, optimizer=OptimizerSettings(warmup=1), compile=False, validate_every=100, save_minutes=1e9
+    )
     going = train_dynamics(tiny_dit().config, training, latents, latents(-7), folder, **more)
     for _ in range(steps if stop is None else stop):
         next(going)
@@ -53,9 +55,14 @@ def test_counting_operations_changes_neither_weights_nor_draws(monkeypatch: pyte
     monkeypatch.setattr("worldsim.training.flops.DRAWS", 2)
     dit = tiny_dit()
     before, state = [p.clone() for p in dit.parameters()], torch.get_rng_state()
-    training = DynamicsTraining(rollout_share=0.5, rollout_frames=3, image_share=1.0)
-    plain, dreaming = (step_flops(dit, latents(0), replace(training, rollout_share=share)) for share in (0.0, 0.5))
-    assert plain < dreaming and plain == step_flops(dit, latents(5), replace(training, rollout_share=0.0))
+    training = DynamicsTraining(self_rollout=SelfRolloutSettings(fraction=0.5, max_frames=3), image_fraction=1.0)
+    plain, dreaming = (
+        step_flops(dit, latents(0), replace(training, self_rollout=SelfRolloutSettings(fraction=share)))
+        for share in (0.0, 0.5)
+    )
+    assert plain < dreaming and plain == step_flops(
+        dit, latents(5), replace(training, self_rollout=SelfRolloutSettings())
+    )
     assert torch.equal(state, torch.get_rng_state()) and all(p.grad is None for p in dit.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, dit.parameters(), strict=True))
 
@@ -69,8 +76,8 @@ def test_a_world_carries_its_compute(tmp_path: Path):
     known = Compute(steps=7, latent_frames=70, flop=1.5e12)
     world = tiny_world()
     assert not world.compute.known
-    told = WorldModel(
+    exported = WorldModel(
         world.config, world.tokenizer, world.dit, prompt_embeddings=world.prompt_embeddings, bf16=False, compute=known
     )
-    told.with_sampling(steps=1).save(tmp_path / "world")
+    exported.with_sampling(steps=1).save(tmp_path / "world")
     assert WorldModel.load(tmp_path / "world").compute == known

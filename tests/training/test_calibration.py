@@ -21,8 +21,8 @@ def test_true_probabilities_are_calibrated_and_shouted_ones_are_not():
     shouted = (p > 0.5).astype(float)
     assert calibration_error(truth, shouted) > 0.2
     assert brier(truth, p) == pytest.approx(1 / 6, abs=0.01) and brier(truth, shouted) > brier(truth, p)
-    told = report(truth, p)
-    assert told["brier"] < told["brier_base_rate"] == pytest.approx(0.25, abs=0.01)
+    stats = report(truth, p)
+    assert stats["brier"] < stats["brier_base_rate"] == pytest.approx(0.25, abs=0.01)
 
 
 def test_platt_finds_the_slope_and_shift_that_made_the_truth():

@@ -93,16 +93,16 @@ def test_moments_of_a_store_hold_the_truth_of_their_own_frame(tmp_path: Path):
     assert made.known["wet"].all() and made.known["wood"].all() and not made.known["sees_tree"].any()
 
 
-@pytest.mark.parametrize("fold", [False, True])
-def test_features_of_recordings_are_those_of_play(fold: bool):
+@pytest.mark.parametrize("reuse_last_eval_for_cache", [False, True])
+def test_features_of_recordings_are_those_of_play(reuse_last_eval_for_cache: bool):
     """Played with the recorded latents, the world shows its heads what teacher forcing shows them."""
-    world = tiny_world(fold=fold, steps=2)
+    world = tiny_world(reuse_last_eval_for_cache=reuse_last_eval_for_cache, steps=2)
     generator = np.random.default_rng(0)
     frames = torch.from_numpy(generator.integers(0, 255, (2, 9, HEIGHT, WIDTH, 3), np.uint8))
     actions = torch.from_numpy(generator.normal(0, 1, (2, 8, MINECRAFT.size)).astype(np.float32))
     heads = recorded_heads(world, frames, actions, [0, 1])
     assert heads.pooled.shape == (2, 5, 64)
-    if not fold:
+    if not reuse_last_eval_for_cache:
         # Without folding, features are read where the past is written: as `prefill` reads its last frame.
         state = world.prefill(frames, actions.numpy(), [0, 1])
         torch.testing.assert_close(heads.pooled[:, -1], state.features, atol=1e-4, rtol=1e-3)

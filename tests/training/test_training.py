@@ -6,20 +6,22 @@ import pytest
 import torch
 
 from tests.tiny_world import CHANNELS, TEXT, tiny_dit, tiny_tokenizer
-from worldsim.diffusion.dynamics_loss import (
+from worldsim.diffusion.dynamics_loss import conditions, dynamics_loss, head_loss, saliency
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.self_rollout import self_rollout
+from worldsim.diffusion.settings import (
+    ConditioningSettings,
     DynamicsTraining,
-    ErrorBank,
-    LatentBatch,
-    conditions,
-    dynamics_loss,
-    halved,
-    head_loss,
-    rarity,
+    LossSettings,
+    NoiseSettings,
+    OptimizerSettings,
+    SelfRolloutSettings,
 )
-from worldsim.diffusion.self_rollout import own_past
 from worldsim.models.checkpoint import load_tensors
 from worldsim.models.dit import previous_of
-from worldsim.optim.training import Ema, learning_rate_factor
+from worldsim.optim.ema import Ema
+from worldsim.optim.schedule import learning_rate_factor
+from worldsim.spec.batch import LatentBatch
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.tokenizer import TokenizerTraining, train_tokenizer
 
@@ -36,8 +38,11 @@ def latents(index, batch=4, frames=6):
     return LatentBatch(data, actions, torch.zeros(batch, frames, 5), torch.zeros(batch, frames))
 
 
-def train(folder, steps, **options):
-    training = DynamicsTraining(steps=steps, warmup=2, compile=False, validate_every=5, **options)
+SHORT_WARMUP = OptimizerSettings(warmup=2)
+
+
+def train(folder, steps, optimizer=SHORT_WARMUP, **options):
+    training = DynamicsTraining(steps=steps, optimizer=optimizer, compile=False, validate_every=5, **options)
     return list(train_dynamics(tiny_dit().config, training, latents, latents(-7), folder))
 
 
@@ -45,10 +50,16 @@ def train(folder, steps, **options):
 def test_resume_equals_never_having_stopped(tmp_path, monkeypatch, injected: float):
     # So small that errors are injected from the third step on.
     monkeypatch.setattr("worldsim.training.dynamics.ErrorBank", lambda: ErrorBank(40))
-    options: dict[str, Any] = {"error_injection": injected, "image_share": 0.0, "save_minutes": 1e9}
+    options: dict[str, Any] = {
+        "noise": NoiseSettings(error_injection=injected),
+        "image_fraction": 0.0,
+        "save_minutes": 1e9,
+    }
     whole = train(tmp_path / "whole", 12, **options)
     # The schedule looks at the number of steps in all: stop the same run early instead of asking for fewer.
-    training = DynamicsTraining(steps=12, warmup=2, compile=False, validate_every=5, **options)
+    training = DynamicsTraining(
+        steps=12, optimizer=OptimizerSettings(warmup=2), compile=False, validate_every=5, **options
+    )
     run = train_dynamics(tiny_dit().config, training, latents, latents(-7), tmp_path / "parts")
     for _ in range(6):
         next(run)
@@ -78,14 +89,14 @@ def test_errors_of_pictures_of_several_sizes_are_kept_apart():
 
 def test_halves_of_clips_are_clips():
     batch = replace(latents(0), text=torch.randn(4, TEXT), known=torch.tensor([True, False, True, True]))
-    cut = halved(batch)
+    cut = batch.half_clips()
     for name in ("latents", "actions", "motion", "terminated"):
         whole, parts = getattr(batch, name), getattr(cut, name)
         assert parts.shape == (8, 3, *whole.shape[2:])
         assert torch.equal(torch.cat([parts[::2], parts[1::2]], 1), whole)
     assert cut.text is not None and torch.equal(cut.text[::2], cut.text[1::2]) and cut.known is not None
     assert cut.known.tolist() == [True, True, False, False, True, True, True, True]
-    metrics = dynamics_loss_shapes(DynamicsTraining(halved_share=0.5, image_share=0.0))
+    metrics = dynamics_loss_shapes(DynamicsTraining(half_clip_fraction=0.5, image_fraction=0.0))
     assert metrics == {(4, 6), (8, 3)}
 
 
@@ -98,30 +109,35 @@ def dynamics_loss_shapes(training: DynamicsTraining) -> set[tuple[int, ...]]:
         return dit(*inputs, **options)
 
     for seed in range(20):
-        dynamics_loss(forward, dit, latents(0), training, torch.Generator().manual_seed(seed), ErrorBank())
+        dynamics_loss(forward, latents(0), training, torch.Generator().manual_seed(seed), ErrorBank())
     return seen
 
 
 def test_training_learns_the_rule_and_uses_actions(tmp_path):
-    metrics = train(tmp_path, 250, rate=3e-3, matrix_rate=1e-2, action_drop=0.05, ema=0.9)
+    metrics = train(
+        tmp_path,
+        250,
+        optimizer=OptimizerSettings(warmup=2, rate=3e-3, matrix_rate=1e-2, ema=0.9),
+        conditioning=ConditioningSettings(action_drop=0.05),
+    )
     last = metrics[-1][1]
     assert last["flow"] < 0.5 * metrics[0][1]["flow"]
     assert last["validation/shuffled_ratio"] > 1.1
 
 
-def test_a_share_of_levels_is_those_of_play():
+def test_a_fraction_of_levels_is_those_of_the_sampler():
     dit, seen = tiny_dit(), []
 
     def forward(*inputs, **options):
         seen.append(inputs[2])
         return dit(*inputs, **options)
 
-    training = DynamicsTraining(play_share=1.0, play_steps=4, image_share=0.0)
-    dynamics_loss(forward, dit, latents(0), training, torch.Generator().manual_seed(0), ErrorBank())
+    training = DynamicsTraining(noise=NoiseSettings(inference_level_fraction=1.0, sampler_steps=4), image_fraction=0.0)
+    dynamics_loss(forward, latents(0), training, torch.Generator().manual_seed(0), ErrorBank())
     assert set(seen[0].flatten().tolist()) == {0.0, 0.25, 0.5, 0.75}
 
 
-def test_twins_differ_by_the_noise_of_pure_noise_alone():
+def test_the_two_rows_of_the_energy_score_differ_by_the_noise_of_pure_noise_alone():
     dit, seen = tiny_dit(), []
 
     def forward(*inputs, **options):
@@ -129,11 +145,14 @@ def test_twins_differ_by_the_noise_of_pure_noise_alone():
         return dit(*inputs, **options)
 
     training = DynamicsTraining(
-        twin_noises=True, play_share=0.5, play_steps=1, image_share=0.0, rollout_share=0.5, rollout_frames=2
+        loss=LossSettings(energy_score_loss=True),
+        noise=NoiseSettings(inference_level_fraction=0.5, sampler_steps=1),
+        image_fraction=0.0,
+        self_rollout=SelfRolloutSettings(fraction=0.5, max_frames=2),
     )
     generator = torch.Generator().manual_seed(0)
     batch = latents(0)
-    loss, _ = dynamics_loss(forward, dit, replace(batch, text=torch.randn(4, TEXT)), training, generator, ErrorBank())
+    loss, _ = dynamics_loss(forward, replace(batch, text=torch.randn(4, TEXT)), training, generator, ErrorBank())
     assert bool(loss.isfinite())
     noisy, *shared = seen[-1]
     for value in shared:
@@ -144,7 +163,7 @@ def test_twins_differ_by_the_noise_of_pure_noise_alone():
     assert bool(same[tau > 0].all()) and not bool(same[:1][tau[:1] == 0].any())
 
 
-def test_twins_teach_samples_where_single_noises_teach_the_mean(tmp_path):
+def test_the_energy_score_teaches_samples_where_the_squared_error_teaches_the_mean(tmp_path):
     """A world whose next frame is anyone's guess: noise must come out as its spread, not as its mean."""
 
     def batches(index):
@@ -155,31 +174,35 @@ def test_twins_teach_samples_where_single_noises_teach_the_mean(tmp_path):
     spread = {}
     for twins in (False, True):
         training = DynamicsTraining(
-            steps=120, warmup=5, compile=False, validate_every=120, rate=3e-3, matrix_rate=1e-2, ema=0.9,
-            twin_noises=twins, play_share=0.8, play_steps=1, noise_weight=1.0,
-        )  # fmt: skip
+            steps=120,
+            compile=False,
+            validate_every=120,
+            optimizer=OptimizerSettings(warmup=5, rate=3e-3, matrix_rate=1e-2, ema=0.9),
+            noise=NoiseSettings(inference_level_fraction=0.8, sampler_steps=1),
+            loss=LossSettings(energy_score_loss=twins, noise_weight=1.0),
+        )
         folder = tmp_path / str(twins)
         *_, (_, last) = train_dynamics(tiny_dit().config, training, batches, batches(-7), folder)
         spread[twins] = last["validation/spread_0"]
     assert spread[False] < 0.2 and 0.6 < spread[True] < 1.1
 
 
-def test_rare_things_weigh_where_they_are_and_were():
+def test_salient_things_weigh_where_they_are_and_were():
     """A dot that moves over a still ground: its cell and the one it left count most, the ground least."""
     clip = torch.full((2, 6, 3, 4, 8), 0.3)
     for t in range(6):
         clip[:, t, :, 1, t] = 2.0
-    rare = rarity(clip)
+    rare = saliency(clip)
     assert rare.shape == (2, 6, 1, 4, 8)
     torch.testing.assert_close(rare.mean(), torch.tensor(1.0))
     for t in range(1, 6):
         marked = rare[0, t, 0] > 5
         assert marked.nonzero().tolist() == [[1, t - 1], [1, t]]
     assert float(rare[:, :, :, 2:].max()) < 1e-5
-    assert bool(rarity(torch.ones(1, 2, 3, 4, 4)).isfinite().all())
+    assert bool(saliency(torch.ones(1, 2, 3, 4, 4)).isfinite().all())
 
 
-def test_the_weight_of_rare_things_changes_the_loss_by_where_the_error_is():
+def test_the_saliency_weight_changes_the_loss_by_where_the_error_is():
     dit, batch = tiny_dit(), latents(0)
     still = replace(batch, latents=torch.zeros_like(batch.latents))
     still.latents[:, :, :, 0, 0] = torch.randn(still.latents.shape[:3], generator=torch.Generator().manual_seed(1))
@@ -194,9 +217,9 @@ def test_the_weight_of_rare_things_changes_the_loss_by_where_the_error_is():
                 guess[..., 1, 1] += float(place == "ground")
                 return replace(out, latents=guess)
 
-            training = DynamicsTraining(rare_weight=weight, image_share=0.0)
+            training = DynamicsTraining(loss=LossSettings(saliency_weight=weight), image_fraction=0.0)
             generator = torch.Generator().manual_seed(0)
-            parts = dynamics_loss(forward, dit, still, training, generator, ErrorBank())[1]
+            parts = dynamics_loss(forward, still, training, generator, ErrorBank())[1]
             losses[place, weight] = float(parts["flow"])
     assert losses["rare", 0.0] == pytest.approx(losses["ground", 0.0], rel=1e-4)
     assert losses["rare", 1.0] > 2 * losses["rare", 0.0]
@@ -204,25 +227,25 @@ def test_the_weight_of_rare_things_changes_the_loss_by_where_the_error_is():
 
 
 def test_shortcut_training_runs_and_stays_finite(tmp_path):
-    metrics = train(tmp_path, 8, shortcut_from=2, image_share=0.3)
+    metrics = train(tmp_path, 8, loss=LossSettings(shortcut_from=2), image_fraction=0.3)
     assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
 
 
 def test_what_was_not_recorded_teaches_nothing():
     batch = latents(0, batch=2)
     unknown = replace(batch, known=torch.tensor([True, False]), posed=torch.tensor([False, True]))
-    training = DynamicsTraining(action_drop=0.5)
+    training = DynamicsTraining(conditioning=ConditioningSettings(action_drop=0.5))
     _, present, _ = conditions(unknown, training, torch.Generator().manual_seed(0))
     assert not present[1].any() and not present[:, 0].any()
     dit = tiny_dit()
     t = batch.latents.shape[1]
     out = dit(batch.latents, previous_of(batch.latents), torch.ones(2, t), torch.zeros(2, t), batch.actions, present)
-    before = head_loss(out, unknown, present, training)
+    before = head_loss(out, unknown, present)
     # Actions of the one row and the motion of the other are only placeholders.
     actions, motion = unknown.actions.clone(), unknown.motion.clone()
     actions[1] += 7
     motion[0] += 7
-    after = head_loss(out, replace(unknown, actions=actions, motion=motion), present, training)
+    after = head_loss(out, replace(unknown, actions=actions, motion=motion), present)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -233,7 +256,7 @@ def test_pictures_and_games_without_a_mouse_train(tmp_path, frames, mouse):
         return replace(batch, actions=batch.actions if mouse else batch.actions[..., :20], mouse=mouse)
 
     config = replace(tiny_dit().config, camera=mouse)
-    training = DynamicsTraining(steps=3, warmup=1, compile=False, validate_every=3)
+    training = DynamicsTraining(steps=3, optimizer=OptimizerSettings(warmup=1), compile=False, validate_every=3)
     metrics = list(train_dynamics(config, training, batches, batches(-7), tmp_path))
     assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
 
@@ -298,7 +321,7 @@ def test_before_each_frame_stands_a_dream_of_so_many_frames(frames):
     present = torch.ones(2, t, dtype=torch.bool)
 
     def past(data, actions):
-        return own_past(dit, data, actions, present, None, frames, 2, 0.0, torch.Generator().manual_seed(1))
+        return self_rollout(dit, data, actions, present, None, frames, 2, 0.0, torch.Generator().manual_seed(1))
 
     def changed(other):
         return (other != base).flatten(2).any(-1).all(0).tolist()
@@ -323,7 +346,7 @@ def test_a_dreamt_past_of_one_frame_is_the_networks_answer_to_the_recorded_past(
     dit, t = tiny_dit(), 5
     batch = latents(3, batch=2, frames=t)
     present, zero = torch.ones(2, t, dtype=torch.bool), torch.zeros(2, t)
-    before = own_past(dit, batch.latents, batch.actions, present, None, 1, 1, 0.0, torch.Generator().manual_seed(1))
+    before = self_rollout(dit, batch.latents, batch.actions, present, None, 1, 1, 0.0, torch.Generator().manual_seed(1))
     noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(1))
     out = dit(noise, previous_of(batch.latents), zero, zero, batch.actions, present)
     torch.testing.assert_close(before[:, 2:], out.latents[:, 1:-1])
@@ -335,7 +358,7 @@ def test_dreams_that_begin_nearer_to_the_recording_stay_nearer_to_it():
     away = []
     for level in (0.0, 0.5, 0.9, 1.0):
         generator = torch.Generator().manual_seed(1)
-        past = own_past(dit, batch.latents, batch.actions, present, None, 2, 2, level, generator)
+        past = self_rollout(dit, batch.latents, batch.actions, present, None, 2, 2, level, generator)
         away.append(float((past - previous_of(batch.latents)).square().mean()))
     assert away == sorted(away, reverse=True) and away[-1] == pytest.approx(0, abs=1e-9)
 
@@ -343,9 +366,13 @@ def test_dreams_that_begin_nearer_to_the_recording_stay_nearer_to_it():
 def test_dreaming_before_learning_leaves_the_gradient_whole():
     """Autocast keeps weights that it has cast: those of a pass without a gradient must not serve the one that has."""
     dit = tiny_dit()
-    training = DynamicsTraining(rollout_share=1.0, rollout_frames=1, image_share=0.0, error_injection=0.0)
+    training = DynamicsTraining(
+        self_rollout=SelfRolloutSettings(fraction=1.0, max_frames=1),
+        image_fraction=0.0,
+        noise=NoiseSettings(error_injection=0.0),
+    )
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = dynamics_loss(dit, dit, latents(1), training, torch.Generator().manual_seed(0), ErrorBank(4))
+        loss, _ = dynamics_loss(dit, latents(1), training, torch.Generator().manual_seed(0), ErrorBank(4))
     loss.backward()
     untouched = {name for name, weight in dit.named_parameters() if weight.grad is None or not weight.grad.any()}
     # No text was given.
@@ -354,7 +381,11 @@ def test_dreaming_before_learning_leaves_the_gradient_whole():
 
 def test_training_on_dreamt_pasts_learns_the_rule(tmp_path):
     metrics = train(
-        tmp_path, 150, rate=3e-3, matrix_rate=1e-2, ema=0.9, rollout_share=0.5, rollout_frames=3, shortcut_from=100
+        tmp_path,
+        150,
+        optimizer=OptimizerSettings(warmup=2, rate=3e-3, matrix_rate=1e-2, ema=0.9),
+        self_rollout=SelfRolloutSettings(fraction=0.5, max_frames=3),
+        loss=LossSettings(shortcut_from=100),
     )
     assert metrics[-1][1]["validation/x0"] < 0.6 * metrics[4][1]["validation/x0"]
     assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)

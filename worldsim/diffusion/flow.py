@@ -77,20 +77,20 @@ def sample_tau(shape: tuple[int, ...], generator: torch.Generator, pure_noise: f
     )
 
 
-def sample_play_tau(tau: Tensor, steps: int, share: float, generator: torch.Generator) -> Tensor:
-    """Levels ``tau``, but for a ``share`` of them those at which a sampler of ``steps`` steps evaluates the network."""
+def sample_inference_tau(tau: Tensor, steps: int, fraction: float, generator: torch.Generator) -> Tensor:
+    """Levels ``tau``, a ``fraction`` of them replaced by those that a sampler of ``steps`` steps evaluates."""
     level = torch.randint(0, steps, tau.shape, generator=generator, device=generator.device) / steps
-    chosen = torch.rand(tau.shape, generator=generator, device=generator.device) < share
+    chosen = torch.rand(tau.shape, generator=generator, device=generator.device) < fraction
     return torch.where(chosen, level, tau)
 
 
-def sample_shortcut(shape: tuple[int, ...], finest: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw step sizes d = 2^-j coarser than 1/finest, and signal levels on each step size's own grid.
+def sample_shortcut(shape: tuple[int, ...], max_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw step sizes d = 2^-j coarser than 1/max_steps, and signal levels on each step size's own grid.
 
     Returns:
         tau and d, both of ``shape``; tau is a multiple of d in [0, 1 - d].
     """
-    levels = finest.bit_length() - 1
+    levels = max_steps.bit_length() - 1
     j = torch.randint(0, levels, shape, generator=generator, device=generator.device)
     count = 2**j
     k = (torch.rand(shape, generator=generator, device=generator.device) * count).floor()

@@ -1,7 +1,7 @@
-"""The network's own dreams as the past it learns from: it meets the errors that it makes at play, and how they grow.
+"""Self-rollouts: the network's own predictions as its context in training, with the errors that it makes at inference.
 
 Sources: scheduled sampling (Bengio et al. 2015), Self Forcing (2025), error recycling (Stable Video Infinity, 2025).
-Only the past is dreamt: what is learnt stays the recorded future, so no gradient runs through the sampler.
+Only the context is predicted. The target stays the recorded future, so no gradient runs through the sampler.
 
 B batch, T latent frames of a clip, C channels, H W latent grid, r frames per chunk, A action size.
 """
@@ -17,7 +17,7 @@ from worldsim.models.dit import DiTOutput, previous_of
 
 
 @torch.no_grad()
-def own_past(
+def self_rollout(
     forward: Callable[..., DiTOutput],
     data_BTCHW: Tensor,
     actions_BTrA: Tensor,
@@ -28,11 +28,11 @@ def own_past(
     level: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """What stands before each frame where the last ``frames`` ones are dreamt: (B, T, C, H, W).
+    """The context of each frame (B, T, C, H, W), its last ``frames`` latent frames predicted by the network.
 
-    All T dreams grow side by side: each pass dreams every frame of the clip after what the pass before left in front of
-    it. So a pass adds one frame to all dreams, and every frame of the clip can learn from a past of its own making. The
-    clip's first frame has no past and stays as it is.
+    All T rollouts are computed in parallel: each pass predicts every frame of the clip from the context that the pass
+    before left. So a pass adds one frame to all rollouts, and every frame of the clip gets a context of its own. The
+    clip's first frame has no context and stays as it is.
 
     Args:
         forward: the network, or what it was compiled to.
@@ -40,10 +40,10 @@ def own_past(
         actions_BTrA: those that lead into each frame.
         present_BT: which frames have an action.
         text_BX: sentence embeddings, or None.
-        frames: how many frames are dreamt, passes; 0: none.
+        frames: predicted frames, one pass each; 0: none.
         steps: network evaluations per frame, of Euler's method.
-        level: signal level of what was recorded that a dreamt frame begins as: 0, noise alone, dreams freely; above, a
-            dream stays where the recording is, and differs by what the network makes of it.
+        level: signal level of the recording that a predicted frame starts from: 0 starts from pure noise; above 0, a
+            rollout stays close to the recording and has the network's texture.
         generator: gives the noise.
     """
     previous = previous_of(data_BTCHW)

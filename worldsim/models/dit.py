@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from worldsim.models.attention import SpatialAttention, SwiGLU, TemporalAttention, Turn, turns
 from worldsim.models.conditioning import ActionCodec, Conditioning
 from worldsim.models.heads import HeadOutputs, Heads
+from worldsim.models.kv_cache import KVCache
 from worldsim.models.patchify import SpacetimePatchifier
 from worldsim.models.rowwise import RowLinear
 
@@ -26,7 +27,7 @@ class DiTConfig:
     """Sizes of the network. ``window`` is how many past latent frames the cache holds, beside the sink.
 
     ``clean_past`` False: no clean previous frame as an input, as in plain diffusion forcing: all that is known of the
-    past is what the cache holds, so play must not fold (see ``SamplingConfig``).
+    past is what the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
     """
 
     channels: int
@@ -68,49 +69,6 @@ class DiTConfig:
         """Blocks with temporal attention: every ``temporal_every``-th and the last."""
         every = [i for i in range(self.blocks) if (i + 1) % self.temporal_every == 0]
         return tuple(sorted({*every, self.blocks - 1}))
-
-
-@dataclass(frozen=True)
-class KVCache:
-    """Ring of the past: slot 0 keeps the first frame (the sink), the others the last ``S - 1`` frames.
-
-    keys, values: (B, L, S, N + R, K, E), keys not yet rotated: positions are relative to the reader, so they never
-    grow with the length of a rollout. ``count`` (B,): latent frames written so far.
-    """
-
-    keys: Tensor
-    values: Tensor
-    count: Tensor
-
-    def clone(self) -> "KVCache":
-        """A copy that shares no memory, nor do its rows."""
-        return KVCache(*(t.clone(memory_format=torch.contiguous_format) for t in (self.keys, self.values, self.count)))
-
-    def select(self, rows: Tensor) -> "KVCache":
-        """The given rows, copied; rows may repeat."""
-        return KVCache(self.keys[rows], self.values[rows], self.count[rows])
-
-    def positions(self) -> Tensor:
-        """Frame index held by each slot (B, S), -1 where the slot is empty."""
-        ring = self.keys.shape[2] - 1
-        slot = torch.arange(ring, device=self.count.device)
-        last = self.count[:, None] - 1
-        # The newest index i <= last with (i - 1) mod ring == slot; index 0 lives in the sink alone.
-        held = last - (last - 1 - slot) % ring
-        held = torch.where(held >= 1, held, torch.full_like(held, -1))
-        sink = torch.where(last >= 0, torch.zeros_like(last), torch.full_like(last, -1))
-        return torch.cat([sink, held], 1)
-
-    def write(self, keys: list[Tensor], values: list[Tensor]) -> None:
-        """Append T frames in place, the oldest first: per temporal layer (B, T, N + R, K, E)."""
-        ring = self.keys.shape[2] - 1
-        rows = torch.arange(len(self.count), device=self.count.device)
-        for t in range(keys[0].shape[1]):
-            slot = torch.where(self.count == 0, torch.zeros_like(self.count), 1 + (self.count - 1) % ring)
-            for layer, (k, v) in enumerate(zip(keys, values, strict=True)):
-                self.keys[rows, layer, slot] = k[:, t].to(self.keys.dtype)
-                self.values[rows, layer, slot] = v[:, t].to(self.values.dtype)
-            self.count.add_(1)
 
 
 def previous_of(latents_BTCHW: Tensor) -> Tensor:
@@ -255,8 +213,24 @@ class WorldDiT(nn.Module):
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)
         modulation = self.modulation_in(condition)
-        spatial_turns = self.spatial_turns(grid)
         temporal_view = self.temporal_view(frames, count, cache) if temporal else None
+        x, keys, values = self._run_blocks(x, modulation, self.spatial_turns(grid), temporal_view, cache)
+        shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
+        features = self.final_norm(x)
+        picture = (features * (1 + scale) + shift)[:, :, self.config.registers :]
+        # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
+        out = self.out(picture.contiguous())
+        return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
+
+    def _run_blocks(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        spatial_turns: Turn,
+        temporal_view: tuple[Turn, Turn, Tensor] | None,
+        cache: KVCache | None,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """All layers; returns also this call's keys and values per temporal layer."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for block in self.blocks:
@@ -272,12 +246,7 @@ class WorldDiT(nn.Module):
             if fresh is not None:
                 keys.append(fresh[0])
                 values.append(fresh[1])
-        shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
-        features = self.final_norm(x)
-        picture = (features * (1 + scale) + shift)[:, :, self.config.registers :]
-        # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
-        out = self.out(picture.contiguous())
-        return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
+        return x, keys, values
 
     def spatial_turns(self, grid: tuple[int, int]) -> Turn:
         """Rotary turns (R + N, E / 2): half of each head turns with the row, half with the column; registers do not."""
@@ -300,14 +269,14 @@ class WorldDiT(nn.Module):
         c = self.config
         head = c.width // c.heads
         q_position = torch.arange(frames, device=count.device)
-        own = q_position[None]
+        current = q_position[None]
         if cache is None:
-            k_position, valid = own, torch.ones_like(own, dtype=torch.bool)
+            k_position, valid = current, torch.ones_like(current, dtype=torch.bool)
         else:
             held = cache.positions()
-            k_position = torch.cat([held - count[:, None], own.expand(len(held), -1)], 1)
-            valid = torch.cat([held >= 0, torch.ones_like(own, dtype=torch.bool).expand(len(held), -1)], 1)
-        absolute_first = -count[:, None] if cache is not None else torch.zeros_like(own[:, :1])
+            k_position = torch.cat([held - count[:, None], current.expand(len(held), -1)], 1)
+            valid = torch.cat([held >= 0, torch.ones_like(current, dtype=torch.bool).expand(len(held), -1)], 1)
+        absolute_first = -count[:, None] if cache is not None else torch.zeros_like(current[:, :1])
         distance = q_position[None, :, None] - k_position[:, None, :]
         sink = (k_position == absolute_first)[:, None, :]
         visible = (distance >= 0) & ((distance <= c.window) | sink) & valid[:, None, :]

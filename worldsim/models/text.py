@@ -5,7 +5,7 @@ offline. Without the extra, the prompts shipped with a world can still be used: 
 """
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -71,3 +71,26 @@ class TextEncoder:
         mask = given["attention_mask"][..., None].float()
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1e-9)
         return torch.nn.functional.normalize(pooled, dim=-1).clone()
+
+
+def embed_prompts(prompts: Sequence[str], shipped: Mapping[str, Tensor], size: int) -> Tensor:
+    """Embeddings (B, X) of prompts that ship with a world, or of any text where a text encoder is installed.
+
+    Args:
+        prompts: "" for none: zeros.
+        shipped: embeddings (X,) by prompt.
+        size: length X.
+
+    Raises:
+        ValueError: free text without an encoder.
+    """
+    unknown = sorted({p for p in prompts if p and p not in shipped})
+    known = dict(shipped)
+    if unknown:
+        try:
+            known |= dict(zip(unknown, TextEncoder()(unknown), strict=True))
+        except ModuleNotFoundError as error:
+            some = "; ".join([*shipped][:5]) or "none"
+            raise ValueError(f"unknown prompt {unknown[0]!r} (shipped: {some}, ...): {error}") from error
+    known[""] = torch.zeros(size)
+    return torch.stack([known[p].float() for p in prompts])

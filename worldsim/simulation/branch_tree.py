@@ -1,4 +1,4 @@
-"""The tree of a counterfactual: stretches of actions, and what may follow each.
+"""The tree of a counterfactual: segments of actions, and what may follow each.
 
 H W pixels, A action vector. As nested lists, each entry is an action script (or an array of actions), or a pair of one
 and the list of what follows it:
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from worldsim.scripting.grammar import parse_script
 from worldsim.scripting.player import script_actions
-from worldsim.simulation.state import WorldState
+from worldsim.simulation.state import Step, WorldState
 from worldsim.spec.actions import ActionSpec
 
 Actions = NDArray[np.float32]
 
 
 class Player(Protocol):
-    """Whoever decides what is done during a stretch of a future."""
+    """Whoever decides what is done during a segment of a future."""
 
     def choose(self, state: WorldState, frame: NDArray[np.uint8] | None, count: int) -> Actions:
         """The next actions (n, A), n at most ``count``; fewer when the player has finished.
@@ -37,12 +37,12 @@ class Player(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """A stretch of actions, and what may follow it.
+    """A segment of actions, and what may follow it.
 
     Attributes:
         name: for people.
         actions: float32 (n, A); or
-        player: makes whoever decides them, anew for each time the stretch is played, for ``frames`` frames at most.
+        player: makes whoever decides them, anew for each time the segment is played, for ``frames`` frames at most.
         branches: what follows; none: a future ends here.
     """
 
@@ -51,6 +51,63 @@ class Node:
     player: Callable[[], Player] | None = None
     frames: int = 0
     branches: tuple["Node", ...] = ()
+
+
+class RewardFunction(Protocol):
+    """Rewards and ends of a world's steps, as ``worldsim.envs.learned.tasks.WorldRewardFunction`` gives them."""
+
+    def facts(self, state: WorldState) -> Any:
+        """Facts before a step, which ``judge`` needs."""
+        ...
+
+    def judge(
+        self, before: Any, state: WorldState, out: Step, actions: Actions
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Rewards and ends (B,) of a step under actions (B, r, A) that led to ``state``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A node of an expanded tree: frames ``first`` to ``last`` (exclusive); ``parent`` is -1 at the root."""
+
+    name: str
+    parent: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """One future.
+
+    Attributes:
+        name: the names of its segments.
+        actions: float32 (F, A), as they were played.
+        frames: uint8 (F, H, W, 3).
+        rewards: float32 (K,), zero after the end.
+        pose: float32 (K, 5): x, y, z (metres), yaw, pitch (degrees) relative to the end of the past.
+        ended: the frame after which the episode would be over, or None; the rollout goes on.
+        state: where the world stands after it: a past for further branches.
+        segments: numbers of its segments, from the root on.
+    """
+
+    name: str
+    actions: Actions
+    frames: NDArray[np.uint8]
+    rewards: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    ended: int | None
+    state: WorldState
+    segments: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Every future of a tree, in the order in which it is written, and the segments that they are made of."""
+
+    branches: list[Branch]
+    segments: list[Segment]
 
 
 def nodes_of(items: Sequence[Any], spec: ActionSpec, fps: float) -> tuple[Node, ...]:

@@ -2,119 +2,92 @@
 
 K chunks, r frames per chunk, F = K r video frames, H W pixels, A action vector.
 
-Stretches that several futures have in common are dreamed once. All rows are stepped one by one: in a batch, matrix
+Segments that several futures have in common are computed once. All rows are stepped one by one: in a batch, matrix
 products may round a row by where it stands, and equal actions would differ.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.simulation.branch_tree import Actions, Node
+from worldsim.simulation.branch_tree import Actions, Branch, Node, RewardFunction, Segment, Tree, nodes_of
 from worldsim.simulation.state import WorldState
 
 if TYPE_CHECKING:
-    from worldsim.simulation.world_model import Step, WorldModel
+    from worldsim.simulation.world_model import WorldModel
 
 TERMINATION_THRESHOLD = 0.5
 
 
-class Judge(Protocol):
-    """Gives reward, as ``worldsim.envs.learned.tasks.DreamTask`` does."""
+def branch(
+    world: "WorldModel",
+    prefix: Any,
+    branches: Sequence[Any],
+    *,
+    seed: int = 0,
+    judge: RewardFunction | None = None,
+) -> list[Branch]:
+    """Counterfactual futures: same past, same noise, other actions.
 
-    def facts(self, state: WorldState) -> Any:
-        """What has to be known of the moment before a step."""
-        ...
+    Args:
+        world: predicts.
+        prefix: frames uint8 (F, H, W, 3), a pair of frames and actions (F - 1, A), an episode, or a state, such as
+            that of an earlier branch (see ``prefill_context``).
+        branches: action scripts or actions (F, A); a pair of one and a list is a branch point.
+        seed: of the noise.
+        judge: gives the rewards; default: the world's own.
 
-    def judge(
-        self, before: Any, state: WorldState, out: "Step", actions: Actions
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Rewards and ends (B,) of a step under actions (B, r, A) that led to ``state``."""
-        ...
+    Returns:
+        One per future: frames, rewards, poses, actions, state. Equal actions give equal bytes.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Stretch:
-    """A node in a grown tree: frames ``first`` to ``last`` (exclusive) of its futures; ``parent`` is -1 at the root."""
-
-    name: str
-    parent: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Branch:
-    """One future.
-
-    Attributes:
-        name: the names of its stretches.
-        actions: float32 (F, A), as they were played.
-        frames: uint8 (F, H, W, 3).
-        rewards: float32 (K,), zero after the end.
-        pose: float32 (K, 5): x, y, z (metres), yaw, pitch (degrees) relative to the end of the past.
-        ended: the frame after which the episode would be over, or None; the dream goes on.
-        state: where the world stands after it: a past for further branches.
-        stretches: numbers of its stretches, from the root on.
+    Raises:
+        ScriptError: a script has a syntax error, at a line and column.
+        ValueError: shapes do not fit.
     """
-
-    name: str
-    actions: Actions
-    frames: NDArray[np.uint8]
-    rewards: NDArray[np.float32]
-    pose: NDArray[np.float32]
-    ended: int | None
-    state: WorldState
-    stretches: tuple[int, ...]
+    state, frame = prefill_context(world, prefix, seed)
+    nodes = nodes_of(branches, world.spec, world.config.fps)
+    return expand_tree(world, state, nodes, frame=frame, judge=judge).branches
 
 
-@dataclass(frozen=True)
-class Tree:
-    """Every future of a tree, in the order in which it is written, and the stretches that they are made of."""
-
-    branches: list[Branch]
-    stretches: list[Stretch]
-
-
-def grow(
+def expand_tree(
     world: "WorldModel",
     past: WorldState,
     nodes: Sequence[Node],
     *,
     frame: NDArray[np.uint8] | None = None,
-    judge: Judge | None = None,
+    judge: RewardFunction | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Tree:
-    """Dream every future of a tree from one past, all with the same noise.
+    """Compute every future of a tree from one past, all with the same noise.
 
-    The longest future decides how far all go (whole chunks); the others do nothing after their last action. A stretch
+    The longest future decides how far all go (whole chunks); the others do nothing after their last action. A segment
     may end within a chunk: what follows it then shares that chunk's first frames' actions.
 
     Args:
-        world: dreams.
+        world: predicts.
         past: one row; left usable.
-        nodes: the tree's first stretches.
+        nodes: the tree's first segments.
         frame: the last picture of the past, uint8 (H, W, 3), for players who look.
         judge: gives the rewards; default: the world's own.
-        progress: told how many chunks have been dreamed.
+        progress: called with the number of chunks computed so far.
     """
-    garden = _Garden(world, judge, progress)
-    leaves: list[_Bud] = []
-    bud = _Bud(state=past.select([0]), frame=frame)
+    expander = _TreeExpander(world, judge, progress)
+    leaves: list[_PartialBranch] = []
+    partial = _PartialBranch(state=past.select([0]), frame=frame)
     for node in nodes:
-        leaves += garden.grow(node, bud)
+        leaves += expander.expand(node, partial)
     longest = max(len(leaf.actions) + len(leaf.waiting) for leaf in leaves)
     chunks = -(-longest // world.chunk)
-    return Tree([garden.finish(leaf, chunks) for leaf in leaves], garden.stretches)
+    return Tree([expander.finish(leaf, chunks) for leaf in leaves], expander.segments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Bud:
-    """A future as far as it has grown. ``waiting``: actions that do not yet fill a chunk."""
+class _PartialBranch:
+    """A future as far as it has been computed. ``waiting``: actions that do not yet fill a chunk."""
 
     state: WorldState
     frame: NDArray[np.uint8] | None = None
@@ -128,74 +101,78 @@ class _Bud:
 
 
 @dataclass
-class _Garden:
+class _TreeExpander:
+    """Computes a tree's futures, each segment once."""
+
     world: "WorldModel"
-    judge: Judge | None
+    judge: RewardFunction | None
     progress: Callable[[int], None]
-    stretches: list[Stretch] = field(default_factory=list)
-    dreamed: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    chunks: int = 0
 
-    def grow(self, node: Node, bud: _Bud) -> Iterator[_Bud]:
-        """The futures that begin with a node where ``bud`` ends."""
-        number, first = len(self.stretches), len(bud.actions) + len(bud.waiting)
-        self.stretches.append(Stretch(name=node.name, parent=bud.path[-1] if bud.path else -1, first=first, last=first))
-        bud = self.play(node, replace(bud, path=(*bud.path, number)))
-        last = len(bud.actions) + len(bud.waiting)
-        self.stretches[number] = replace(self.stretches[number], last=last)
+    def expand(self, node: Node, partial: _PartialBranch) -> Iterator[_PartialBranch]:
+        """The futures that begin with a node where ``partial`` ends."""
+        number, first = len(self.segments), len(partial.actions) + len(partial.waiting)
+        self.segments.append(
+            Segment(name=node.name, parent=partial.path[-1] if partial.path else -1, first=first, last=first)
+        )
+        partial = self.play(node, replace(partial, path=(*partial.path, number)))
+        last = len(partial.actions) + len(partial.waiting)
+        self.segments[number] = replace(self.segments[number], last=last)
         if not node.branches:
-            yield bud
+            yield partial
         for following in node.branches:
-            yield from self.grow(following, bud)
+            yield from self.expand(following, partial)
 
-    def play(self, node: Node, bud: _Bud) -> _Bud:
+    def play(self, node: Node, partial: _PartialBranch) -> _PartialBranch:
         player = _Fixed(node.actions) if node.player is None else node.player()
         left = len(node.actions) if node.actions is not None else node.frames
         while left > 0:
-            wanted = min(left, self.world.chunk - len(bud.waiting))
-            chosen = np.asarray(player.choose(bud.state, bud.frame, wanted), np.float32)[:wanted]
-            bud = replace(bud, waiting=(*bud.waiting, *chosen))
+            wanted = min(left, self.world.chunk - len(partial.waiting))
+            chosen = np.asarray(player.choose(partial.state, partial.frame, wanted), np.float32)[:wanted]
+            partial = replace(partial, waiting=(*partial.waiting, *chosen))
             left = left - len(chosen) if len(chosen) == wanted else 0
-            if len(bud.waiting) == self.world.chunk:
-                bud = self.step(bud)
-        return bud
+            if len(partial.waiting) == self.world.chunk:
+                partial = self.step(partial)
+        return partial
 
-    def step(self, bud: _Bud) -> _Bud:
-        """Dream a chunk with the actions that wait."""
-        actions = np.stack(bud.waiting)[None]
-        before = None if self.judge is None else self.judge.facts(bud.state)
-        # Other futures may grow from the same state: it is not given away.
-        state, out = self.world.step(bud.state, actions)
+    def step(self, partial: _PartialBranch) -> _PartialBranch:
+        """Compute a chunk with the actions that wait."""
+        actions = np.stack(partial.waiting)[None]
+        before = None if self.judge is None else self.judge.facts(partial.state)
+        # Other futures may start from the same state: it must not be stepped in place.
+        state, out = self.world.step(partial.state, actions)
         rewards, ends = (out.reward, [False]) if self.judge is None else self.judge.judge(before, state, out, actions)
         over = bool(ends[0]) or bool(out.termination[0] > TERMINATION_THRESHOLD)
-        done = len(bud.actions) + self.world.chunk
-        self.dreamed += 1
-        self.progress(self.dreamed)
+        done = len(partial.actions) + self.world.chunk
+        self.chunks += 1
+        self.progress(self.chunks)
         return replace(
-            bud,
+            partial,
             state=state,
             frame=out.frames[0, -1],
-            actions=(*bud.actions, *bud.waiting),
+            actions=(*partial.actions, *partial.waiting),
             waiting=(),
-            frames=(*bud.frames, out.frames[0]),
-            rewards=(*bud.rewards, 0.0 if bud.ended is not None else float(rewards[0])),
-            pose=(*bud.pose, out.pose[0]),
-            ended=done if over and bud.ended is None else bud.ended,
+            frames=(*partial.frames, out.frames[0]),
+            rewards=(*partial.rewards, 0.0 if partial.ended is not None else float(rewards[0])),
+            pose=(*partial.pose, out.pose[0]),
+            ended=done if over and partial.ended is None else partial.ended,
         )
 
-    def finish(self, leaf: _Bud, chunks: int) -> Branch:
+    def finish(self, leaf: _PartialBranch, chunks: int) -> Branch:
         """Go on to the end of the longest future, doing nothing."""
         while len(leaf.frames) < chunks:
             missing = self.world.chunk - len(leaf.waiting)
             leaf = self.step(replace(leaf, waiting=(*leaf.waiting, *[self.world.spec.idle()] * missing)))
         return Branch(
-            name=", ".join(self.stretches[i].name for i in leaf.path),
+            name=", ".join(self.segments[i].name for i in leaf.path),
             actions=np.stack(leaf.actions),
             frames=np.concatenate(leaf.frames),
             rewards=np.array(leaf.rewards, np.float32),
             pose=np.stack(leaf.pose),
             ended=leaf.ended,
             state=leaf.state,
-            stretches=leaf.path,
+            segments=leaf.path,
         )
 
 
@@ -211,7 +188,7 @@ class _Fixed:
         return chosen
 
 
-def past_of(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldState, NDArray[np.uint8] | None]:
+def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldState, NDArray[np.uint8] | None]:
     """A state (one row) and the last picture of a past, from whatever holds one.
 
     Args:

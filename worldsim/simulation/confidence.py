@@ -1,11 +1,10 @@
-"""How far a dream can be believed: a calibrated probability made of numbers that every step yields for nothing.
+"""Trust: the calibrated probability that predicted frames are right, computed from numbers that every step yields.
 
-Where a step evaluates the network several times, the first guess, made of pure noise, and the last one differ where
-the network is unsure of what comes next: most telling right after the past, where it has seen everything around it;
-over the steps of a dream, doubt adds up. Where a step evaluates it once, the latent before stands for the first guess:
-the more changes at a time, the less can be known of it. A logistic regression of these numbers (Platt 1999), fitted on
-recorded futures, gives the probability that the dreamt latent frame is closer to the true one than ``LEVEL`` times the
-variance of latent frames: that the dream still explains more than half of what can be seen.
+Where a step evaluates the network several times, the first prediction (from pure noise) and the last one differ where
+the network is uncertain. Right after the context this difference tells most; over a rollout the uncertainty adds up.
+Where a step evaluates the network once, the previous latent stands for the first prediction. A logistic regression of
+these numbers (Platt 1999), fitted on recorded futures, gives the probability that the squared error of the predicted
+latent frame is below ``LEVEL`` times the variance of latent frames, so that it explains more than half of it.
 
 B rows, S statistics.
 """
@@ -21,7 +20,7 @@ from torch import Tensor
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.fact_heads import digest
-from worldsim.simulation.config import SamplingConfig
+from worldsim.simulation.config import SamplingConfig, renamed
 
 FILE = "trust.safetensors"
 FORMAT = "worldsim-trust-1"
@@ -35,15 +34,15 @@ def residual(first: Tensor, last: Tensor) -> Tensor:
     return (last - first).square().flatten(1).mean(1).sqrt().clamp_min(1e-4).log()
 
 
-def add_doubt(doubt_B2: Tensor, residual_B: Tensor, steps_B: Tensor) -> Tensor:
-    """What a dream carries along (B, 2): the residual of its first step, and the sum of all, after ``steps`` others."""
-    first = torch.where(steps_B == 0, residual_B, doubt_B2[:, 0])
-    return torch.stack([first, doubt_B2[:, 1] + residual_B], 1)
+def update_uncertainty(uncertainty_B2: Tensor, residual_B: Tensor, steps_B: Tensor) -> Tensor:
+    """Running statistics (B, 2) after one more step: the residual of the first step, and the sum of all residuals."""
+    first = torch.where(steps_B == 0, residual_B, uncertainty_B2[:, 0])
+    return torch.stack([first, uncertainty_B2[:, 1] + residual_B], 1)
 
 
-def statistics(doubt_B2: Tensor, steps_B: Tensor) -> Tensor:
-    """Statistics (B, S) of a dream after ``steps`` steps, at least one."""
-    return torch.stack([doubt_B2[:, 0], doubt_B2[:, 1] / steps_B, steps_B.float().log()], 1)
+def statistics(uncertainty_B2: Tensor, steps_B: Tensor) -> Tensor:
+    """Statistics (B, S) of a rollout after ``steps`` steps, at least one."""
+    return torch.stack([uncertainty_B2[:, 0], uncertainty_B2[:, 1] / steps_B, steps_B.float().log()], 1)
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,11 @@ def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     if about.get("format") != FORMAT or not set(_TENSORS) <= tensors.keys():
         raise UserError(f"{path} holds no calibration of trust")
     # Settings that came later than the file had their defaults.
-    if about["dit"] != digest(folder) or asdict(SamplingConfig()) | about["sampling"] != dict(sampling):
+    if about["dit"] != digest(folder) or asdict(SamplingConfig()) | renamed(about["sampling"]) != dict(sampling):
         return None
-    return Trust(**{name: tensors[name] for name in _TENSORS}, sampling=about["sampling"], about=about["about"])
+    return Trust(
+        **{name: tensors[name] for name in _TENSORS}, sampling=renamed(about["sampling"]), about=about["about"]
+    )
 
 
 _TENSORS = ("centre", "scale", "weights", "bias")

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldsim.models.checkpoint import load_tensors, save_tensors
-from worldsim.models.dit import KVCache
+from worldsim.models.kv_cache import KVCache
 
-FORMAT = "worldsim-state-3"
+FORMAT = "worldsim-state-4"
+OLD_FORMAT = "worldsim-state-3"
+# Tensors of earlier versions, and their names now.
+OLD_NAMES = {"doubt": "uncertainty"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class WorldState:
         furthest: furthest horizontal distance from the start so far, metres (B,).
         text: sentence embedding (B, X), zeros where there is none.
         features: what the network's heads read of the last latent frame (B, 2 D).
-        doubt: what trust is made of (B, 2), see ``worldsim.simulation.confidence``.
+        uncertainty: running statistics that trust is computed from (B, 2), see ``worldsim.simulation.confidence``.
         trust: how far the last latent frame can be believed (B,): 1 for the prefix and without a calibration.
         seeds: noise seed of each row (B,).
         steps: steps taken since the prefix (B,).
@@ -41,7 +46,7 @@ class WorldState:
     furthest: Tensor
     text: Tensor
     features: Tensor
-    doubt: Tensor
+    uncertainty: Tensor
     trust: Tensor
     seeds: Tensor
     steps: Tensor
@@ -59,11 +64,12 @@ class WorldState:
 
     @staticmethod
     def from_tensors(named: dict[str, Tensor]) -> "WorldState":
-        """The inverse of ``tensors``.
+        """The inverse of ``tensors``; takes names of earlier versions too.
 
         Raises:
             ValueError: a tensor is missing or has another number of rows.
         """
+        named = {OLD_NAMES.get(name, name): tensor for name, tensor in named.items()}
         decoder = sorted((n for n in named if n.startswith("decoder")), key=lambda n: int(n.removeprefix("decoder")))
         missing = sorted({"keys", "values", "count", *_PLAIN} - named.keys())
         if missing:
@@ -87,7 +93,7 @@ class WorldState:
     def share(self, rows: Sequence[int]) -> "WorldState":
         """As ``select``, but without a copy where rows follow one another or one row is repeated.
 
-        The memory stays shared until somebody donates it to a step: take care that nobody does.
+        The memory stays shared: no row may be stepped in place.
 
         Raises:
             IndexError: a row does not exist.
@@ -126,9 +132,34 @@ class WorldState:
             ValueError: it is damaged or no world state.
         """
         tensors, metadata = load_tensors(Path(path))
-        if metadata.get("format") != FORMAT:
+        if metadata.get("format") not in (FORMAT, OLD_FORMAT):
             raise ValueError(f"{path} is not a saved world state")
         return WorldState.from_tensors(tensors)
 
 
-_PLAIN = ("latent", "pose", "furthest", "text", "features", "doubt", "trust", "seeds", "steps")
+@dataclass(frozen=True)
+class Step:
+    """Output of one step.
+
+    Attributes:
+        frames: uint8 (B, r, H, W, 3).
+        reward: metres by which the furthest distance from the start grew (B,).
+        termination: probability (B,).
+        pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
+        latents: (B, C, h, w).
+        features: input of the heads, the registers' mean and the picture's mean (B, 2 D).
+        trust: probability that the frames are right (B,), nan without a calibration.
+        statistics: what trust is computed from (B, S).
+    """
+
+    frames: NDArray[np.uint8]
+    reward: NDArray[np.float32]
+    termination: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    latents: Tensor
+    features: NDArray[np.float32]
+    trust: NDArray[np.float32]
+    statistics: NDArray[np.float32]
+
+
+_PLAIN = ("latent", "pose", "furthest", "text", "features", "uncertainty", "trust", "seeds", "steps")

@@ -138,8 +138,8 @@ def encoder(tokenizer: VideoTokenizer) -> Encode:
 def attributes(facts: ClipFacts) -> dict[str, str]:
     """The labels of a clip."""
     first, last = (facts.activities[0], facts.activities[-1]) if facts.activities else ("", "")
-    told = {"place": facts.place, "time": facts.time, "light": facts.light, "camera": facts.camera}
-    return told | {"first": first, "last": last}
+    label_of = {"place": facts.place, "time": facts.time, "light": facts.light, "camera": facts.camera}
+    return label_of | {"first": first, "last": last}
 
 
 def make_examples(

@@ -1,7 +1,7 @@
-"""An opponent for the decoder: tells recorded chunks from decoded ones, so that decoding learns texture.
+"""The discriminator of the decoder: tells recorded chunks from decoded ones, so that decoding learns texture.
 
-Errors in place alone are smallest for a blur wherever a latent leaves texture open; an opponent sees that blur for what
-it is (Goodfellow et al. 2014; patches as in Isola et al. 2017; hinge loss and spectral normalisation, Miyato et al.
+Pixel errors alone are smallest for a blur wherever a latent leaves texture open; a discriminator recognises the blur
+(Goodfellow et al. 2014; patches as in Isola et al. 2017; hinge loss and spectral normalisation, Miyato et al.
 2018). N chunks, r frames, H W pixels.
 """
 
@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from worldsim.optim.training import load_training, save_training
+from worldsim.optim.train_state import load_training, save_training
 
 # Differences of neighbouring pixels, in 0..1, times this are about as large as pixels in -1..1.
 EDGES = 16.0
@@ -46,14 +46,14 @@ class PatchDiscriminator(nn.Module):
         return self.layers[-1](x).float()
 
 
-class Adversary:
-    """A discriminator with its own optimizer; learns beside the decoder and is thrown away after training."""
+class Discriminator:
+    """A patch discriminator with its own optimizer: learns beside the decoder, is not used after training."""
 
     def __init__(self, chunk: int, rate: float) -> None:
         self.module = PatchDiscriminator(chunk)
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=rate, betas=(0.5, 0.9), weight_decay=0.0)
 
-    def complaint(self, decoded: Tensor) -> Tensor:
+    def generator_loss(self, decoded: Tensor) -> Tensor:
         """How far decoded chunks (N, r, 3, H, W) are from passing for recorded: a loss for the decoder alone."""
         self.module.requires_grad_(False)
         return -self.module(decoded).mean()

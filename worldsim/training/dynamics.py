@@ -3,7 +3,7 @@
 B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldsim.diffusion.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss, recorded
+from worldsim.diffusion.dynamics_loss import Forward, dynamics_loss
+from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.flow import energy_score, interpolate
+from worldsim.diffusion.settings import DynamicsTraining
 from worldsim.models.checkpoint import load_module, save_tensors
-from worldsim.models.dit import DiTConfig, DiTOutput, WorldDiT, previous_of
+from worldsim.models.dit import DiTConfig, WorldDiT, previous_of
 from worldsim.models.precision import fast_precision
-from worldsim.optim.training import (
-    Ema,
-    descend,
-    finite,
-    learning_rate_factor,
-    load_training,
-    run_steps,
-    save_training,
-    set_rate,
-    split_optimizers,
-)
+from worldsim.optim.ema import Ema
+from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimizers
+from worldsim.optim.schedule import learning_rate_factor, set_rate
+from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import UNKNOWN, Compute
 from worldsim.training.flops import StepCosts
 
@@ -44,7 +39,7 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
     b, t = data.shape[:2]
     judged = torch.arange(t // 2, t, 2, device=data.device)
     noises = torch.randn((2, *data.shape), generator=torch.Generator().manual_seed(0)).to(data.device)
-    present = recorded(batch)
+    present = batch.has_action()
     shuffled = batch.actions.roll(1, 0)
 
     def evaluate(level: float, noise: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,27 +70,28 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
 
 
 def training_step(
-    forward: Callable[..., DiTOutput],
-    dit: WorldDiT,
-    optimizers: Sequence[torch.optim.Optimizer],
-    ema: Ema,
+    forward: Forward,
+    trained: TrainedModule,
     batch: LatentBatch,
     training: DynamicsTraining,
     step: int,
     seed: int,
     bank: ErrorBank,
 ) -> dict[str, float]:
-    """Learn from one batch; ``forward`` is ``dit``, or what it was compiled to. All noise follows (seed, step).
+    """Learn from one batch; ``forward`` is the network in training, or what it was compiled to.
+
+    All noise follows (seed, step).
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
     generator = torch.Generator(batch.latents.device).manual_seed(seed * 1_000_003 + step)
-    set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps, training.cooldown))
+    schedule, shortcut = training.optimizer, step >= training.loss.shortcut_from
+    set_rate(trained.optimizers, learning_rate_factor(step, schedule.warmup, training.steps, schedule.cooldown))
     with fast_precision(batch.latents.device):
-        loss, parts = dynamics_loss(forward, dit, batch, training, generator, bank, step >= training.shortcut_from)
+        loss, parts = dynamics_loss(forward, batch, training, generator, bank, shortcut)
     loss.backward()
-    norm = descend(dit, optimizers, ema, step)
+    norm = trained.step(step)
     metrics = {"loss": finite(loss, step), "gradient_norm": norm}
     return metrics | {name: float(part.detach()) for name, part in parts.items()}
 
@@ -135,38 +131,45 @@ def train_dynamics(
     dit = WorldDiT(dit_config)
     if initial is not None:
         load_module(dit, initial, "the world to start from")
-    dit.to(device)
-    dit.recompute = training.recompute
-    validation = validation.to(torch.device(device))
-    optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
-    ema = Ema(dit, training.ema)
-    first, bank, state = 0, ErrorBank(), folder / "state.safetensors"
+    trained = prepared(dit.to(device), training, folder / "state.safetensors")
+    validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
     spent = Compute() if initial is None else before or Compute(since=UNKNOWN)
-    if state.exists():
-        restored = load_training(state, dit, ema, optimizers)
+    if (restored := trained.restore()) is not None:
         first = restored.step
         bank.restore(restored.more, device)
         spent = Compute.from_json(restored.about.get("compute"))
     costs = StepCosts(dit, training)
-    forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
+    forward = compiled(dit, training)
 
     def learn(step: int) -> dict[str, float]:
         nonlocal spent
         batch = batches(step).to(torch.device(device))
         spent = spent.plus(*costs(batch, step))
-        return training_step(forward, dit, optimizers, ema, batch, training, step, seed, bank)
+        return training_step(forward, trained, batch, training, step, seed, bank)
 
     def judge() -> dict[str, float]:
-        with ema.averaged(dit):
+        with trained.ema.averaged(dit):
             return validate(dit, validation)
 
     def save(step: int) -> None:
         compute = {"compute": spent.to_json()}
-        save_training(state, step, dit, ema, optimizers, bank.tensors(), compute)
-        with ema.averaged(dit):
+        trained.save(step, bank.tensors(), compute)
+        with trained.ema.averaged(dit):
             save_dit(folder / "dit.safetensors", dit, {**(about or {}), **compute})
 
     yield from run_steps(
         first, training.steps, learn, judge, save,
         validate_every=training.validate_every, save_minutes=training.save_minutes,
     )  # fmt: skip
+
+
+def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:
+    """The network, compiled where the settings say so."""
+    return torch.compile(dit, dynamic=False) if training.compile else dit
+
+
+def prepared(dit: WorldDiT, training: DynamicsTraining, path: Path) -> TrainedModule:
+    """A network with the optimizers and averaged weights of its training; its state is kept at ``path``."""
+    dit.recompute = training.recompute
+    rates = training.optimizer
+    return TrainedModule(dit, split_optimizers(dit, "blocks", rates.rate, rates.matrix_rate), Ema(dit, rates.ema), path)

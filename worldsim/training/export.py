@@ -49,7 +49,7 @@ def export_world(
         width=recordings.width,
         fps=recordings.fps,
         spec=recordings.spec,
-        sampling=sampling or SamplingConfig(fold=dit.config.clean_past),
+        sampling=sampling or SamplingConfig(reuse_last_eval_for_cache=dit.config.clean_past),
         prompts=prompts,
     )
     world = WorldModel(

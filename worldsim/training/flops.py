@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
-from worldsim.diffusion.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch, dynamics_loss
+from worldsim.diffusion.dynamics_loss import dynamics_loss
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.settings import DynamicsTraining
 from worldsim.models.dit import WorldDiT
 from worldsim.models.precision import fast_precision
+from worldsim.spec.batch import LatentBatch
 
 # Losses over whose draws the operations of a step are averaged, where draws decide how many there are.
 DRAWS = 8
@@ -27,16 +30,16 @@ class StepCosts:
     def __call__(self, batch: LatentBatch, step: int) -> tuple[int, float]:
         """Latent frames learnt from and operations of step ``step`` (from 0) on a batch of B clips of T frames.
 
-        Twin noises learn from half of the clips. Weights, gradients and random numbers are left as they are; there must
-        be no gradients yet.
+        The energy score learns from half of the clips. Weights, gradients and random numbers are left as they are;
+        there must be no gradients yet.
         """
-        shortcut = step >= self.training.shortcut_from
+        shortcut = step >= self.training.loss.shortcut_from
         text = None if batch.text is None else tuple(batch.text.shape)
         key = (tuple(batch.latents.shape), text, shortcut)
         if key not in self._flop:
             self._flop[key] = step_flops(self.dit, batch, self.training, shortcut)
         b, t = batch.latents.shape[:2]
-        return (max(1, b // 2) if self.training.twin_noises else b) * t, self._flop[key]
+        return (max(1, b // 2) if self.training.loss.energy_score_loss else b) * t, self._flop[key]
 
 
 def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, shortcut: bool | None = None) -> float:
@@ -53,15 +56,15 @@ def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, sh
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    drawn = training.rollout_share > 0 or 0 < training.halved_share < 1
-    training = replace(training, image_share=0.0)
-    shortcut = training.shortcut_from == 0 if shortcut is None else shortcut
+    drawn = training.self_rollout.fraction > 0 or 0 < training.half_clip_fraction < 1
+    training = replace(training, image_fraction=0.0)
+    shortcut = training.loss.shortcut_from == 0 if shortcut is None else shortcut
     total = 0.0
     for draw in range(DRAWS if drawn else 1):
         generator = torch.Generator(batch.latents.device).manual_seed(draw)
         with FlopCounterMode(display=False) as counter:
             with fast_precision(batch.latents.device):
-                loss, _ = dynamics_loss(dit, dit, batch, training, generator, ErrorBank(1), shortcut)
+                loss, _ = dynamics_loss(dit, batch, training, generator, ErrorBank(1), shortcut)
             loss.backward()
         dit.zero_grad(set_to_none=True)
         total += counter.get_total_flops()

@@ -21,7 +21,7 @@ from worldsim.datasets.loading.latents import LatentClips, MixedClips
 from worldsim.datasets.store.recording_format import RecordingFormat
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.datasets.store.video import write_video
-from worldsim.diffusion.dynamics_loss import DynamicsTraining, LatentBatch
+from worldsim.diffusion.settings import DynamicsTraining
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors
 from worldsim.models.dit import DiTConfig
@@ -29,6 +29,7 @@ from worldsim.models.precision import fast_precision
 from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
@@ -81,7 +82,7 @@ def run_tokenizer(
         path = folder / "tokenizer.safetensors"
         if path.exists():
             model = load_tokenizer(path)
-            out = [side_by_side(model, to_chunks(validation[i : i + 1], r)) for i in range(4)]
+            out = [original_and_reconstruction(model, to_chunks(validation[i : i + 1], r)) for i in range(4)]
             write_video(folder / "samples" / f"{step:06d}.mp4", np.concatenate(out, 1))
 
     weights, before = _start_from(initial, folder / "tokenizer.safetensors")
@@ -102,7 +103,7 @@ def run_tokenizer(
 
 
 @torch.inference_mode()
-def side_by_side(model: VideoTokenizer, chunks: torch.Tensor) -> NDArray[np.uint8]:
+def original_and_reconstruction(model: VideoTokenizer, chunks: torch.Tensor) -> NDArray[np.uint8]:
     """Recorded frames left, reconstruction right: uint8 (F, H, 2 W, 3)."""
     out, _ = model.decode_chunks(model.encode_chunks(chunks))
     both = torch.cat([chunks, out.clamp(0, 1)], -1)[0].flatten(0, 1)
@@ -266,7 +267,7 @@ def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8)
     state = world.prefill(clip, past, list(range(len(latents))))
     dreamt = [recorded[:, t] for t in range(prefix)]
     for t in range(prefix, latents.shape[1]):
-        state, step = world.step(state, actions[:, t], donate=True)
+        state, step = world.step(state, actions[:, t], inplace=True)
         dreamt.append(step.frames)
     both = np.concatenate([recorded, np.stack(dreamt, 1)], -2)
     return np.concatenate(list(both.reshape(len(latents), -1, *both.shape[3:])), 1)

@@ -65,8 +65,8 @@ def recorded_heads(world: WorldModel, frames: Tensor, actions: Tensor, seeds: Se
     present[:, 0] = False
     sampling = world.config.sampling
     # Folded, the last denoising evaluation is the one that is read and kept; else the one that writes the cache.
-    level = float(time_steps(sampling.steps)[-2]) if sampling.fold else sampling.context_tau
-    size = 1.0 / sampling.steps if sampling.shortcut and sampling.fold else 0.0
+    level = float(time_steps(sampling.steps)[-2]) if sampling.reuse_last_eval_for_cache else sampling.context_tau
+    size = 1.0 / sampling.steps if sampling.shortcut and sampling.reuse_last_eval_for_cache else 0.0
     tau = torch.full((batch, count), level)
     noisy = interpolate(latents, noise(seeds, [0] * batch, tuple(latents.shape[1:])), tau)
     previous = previous_of(latents)
@@ -165,13 +165,13 @@ def _read(world: WorldModel, clips: list[Episode], seeds: list[int]) -> TaskExam
     truth, known = {n: [] for n in LEARNED}, {n: [] for n in LEARNED}
     moved, context = [], _context(world)
     for clip in clips:
-        facts, told = episode_facts(clip, world.chunk)
+        facts, reported = episode_facts(clip, world.chunk)
         count = len(facts) - context
         for name in LEARNED:
             truth[name].append(torch.from_numpy(getattr(facts, name)[context:]).clamp(0, 1))
-            known[name].append(torch.full((count,), name in told))
+            known[name].append(torch.full((count,), name in reported))
         change = np.diff(facts.position, axis=0)[context - 1 :]
-        change = change if "position" in told else np.full_like(change, np.nan)
+        change = change if "position" in reported else np.full_like(change, np.nan)
         moved.append(torch.from_numpy(change))
     late = slice(context, None)
     return TaskExamples(

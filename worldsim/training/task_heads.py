@@ -154,10 +154,10 @@ def _motion(test: TaskExamples) -> dict[str, float]:
     rows = ~test.moved.isnan().any(1)
     if int(rows.sum()) < 2:
         return {}
-    true, told = test.moved[rows].double().numpy(), test.motion[rows].double().numpy()
+    true, predicted = test.moved[rows].double().numpy(), test.motion[rows].double().numpy()
     pairs = {
-        "up": (true[:, 1], told[:, 2]),
-        "level": (np.hypot(true[:, 0], true[:, 2]), np.hypot(told[:, 0], told[:, 1])),
+        "up": (true[:, 1], predicted[:, 2]),
+        "level": (np.hypot(true[:, 0], true[:, 2]), np.hypot(predicted[:, 0], predicted[:, 1])),
     }
     out = {}
     for name, (a, b) in pairs.items():

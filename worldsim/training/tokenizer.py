@@ -15,32 +15,40 @@ from torch import Tensor
 from worldsim.models.checkpoint import load_module, save_tensors
 from worldsim.models.precision import fast_precision
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.optim.training import (
-    Ema,
-    check_settings,
-    descend,
-    finite,
-    learning_rate_factor,
-    load_training,
-    run_steps,
-    save_training,
-    set_rate,
-    split_optimizers,
-)
-from worldsim.training.discriminator import Adversary
+from worldsim.optim.ema import Ema
+from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimizers
+from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
+from worldsim.training.discriminator import Discriminator
+
+# Keys of earlier versions, and their names now.
+OLD_KEYS = {"rare_weight": "saliency_weight", "adversary_rate": "discriminator_rate"}
+# Of a run: the discriminator's state, and its name in runs of earlier versions.
+DISCRIMINATOR, OLD_DISCRIMINATOR = "discriminator.safetensors", "adversary.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerTraining:
-    """How to train: steps, learning rate, noise on latents (so that the decoder forgives a sampler's errors).
+    """Settings of the tokenizer's training.
 
-    rare_weight: for small things on a still ground, a ball say: 0 counts all pixels alike, 1 gives half of the
-    weight to pixels by how far they are from the batch's mean picture. latent_std: the deviation of latents that the
-    linear path is scaled to; with most of the picture still, a smaller one keeps what moves within reach of the noise.
-    adversarial: how much an opponent (worldsim.training.discriminator) pulls at pictures, as a multiple of what
-    reconstruction pulls (lengths of gradients, as in VQGAN), from the end of the warm-up on; for decoders that
-    already reconstruct: initial=, with freeze_encoder where dynamics stand on the latents.
-    fit_batches: batches that the linear path is fitted to: small things have to be in them in every place.
+    Attributes:
+        steps: optimizer steps of the whole run.
+        rate: learning rate.
+        warmup: steps of linear warm-up.
+        latent_noise: largest amount of noise on latents before they are decoded, so that the decoder tolerates a
+            sampler's errors.
+        edge_weight: weight of the loss of differences between neighbouring pixels.
+        saliency_weight: for small things on a still background: 0 counts all pixels alike, 1 gives half of the weight
+            to pixels by how far they are from the batch's mean picture.
+        latent_std: standard deviation of the latents that the linear path is scaled to. Where most of the picture is
+            still, a smaller one keeps what moves within reach of the noise.
+        fit_batches: batches that the linear path is fitted to. Small things have to be in them in every place.
+        ema: decay of the exponential moving average of the weights.
+        save_minutes: minutes between saves.
+        validate_every: steps between validations.
+        freeze_encoder: train the decoder alone, where dynamics already use the latents.
+        adversarial: weight of the discriminator's gradient relative to that of reconstruction (ratio of norms, as in
+            VQGAN), from the end of the warm-up on. For decoders that already reconstruct: with ``initial=``.
+        discriminator_rate: learning rate of the discriminator.
     """
 
     steps: int = 4000
@@ -48,7 +56,7 @@ class TokenizerTraining:
     warmup: int = 100
     latent_noise: float = 0.1
     edge_weight: float = 0.5
-    rare_weight: float = 0.0
+    saliency_weight: float = 0.0
     latent_std: float = 1.0
     fit_batches: int = 4
     ema: float = 0.998
@@ -56,7 +64,7 @@ class TokenizerTraining:
     validate_every: int = 200
     freeze_encoder: bool = False
     adversarial: float = 0.0
-    adversary_rate: float = 4e-4
+    discriminator_rate: float = 4e-4
 
     def __post_init__(self) -> None:
         positive = ("steps", "latent_std", "fit_batches", "validate_every")
@@ -68,18 +76,18 @@ def to_chunks(frames: Tensor, chunk: int) -> Tensor:
     return rearrange(frames, "b (t r) h w c -> b t r c h w", r=chunk).float() / 255
 
 
-def rarity(target: Tensor) -> Tensor:
+def saliency(target: Tensor) -> Tensor:
     """How far each pixel of (B, T, r, 3, H, W) is from the mean picture, averaged over colours, with mean 1."""
     away = (target - target.mean((0, 1, 2), keepdim=True)).abs().mean(-3, keepdim=True)
     return away / away.mean().clamp_min(1e-6)
 
 
-def reconstruction_loss(predicted: Tensor, target: Tensor, edge_weight: float, rare_weight: float = 0.0) -> Tensor:
+def reconstruction_loss(predicted: Tensor, target: Tensor, edge_weight: float, saliency_weight: float = 0.0) -> Tensor:
     """L1 plus a scaled L2 (which PSNR measures) plus L1 of horizontal and vertical differences (edges)."""
     error = predicted - target
     each = error.abs() + 10.0 * error.square()
-    if rare_weight:
-        each = each * (1 + rare_weight * rarity(target)) / (1 + rare_weight)
+    if saliency_weight:
+        each = each * (1 + saliency_weight * saliency(target)) / (1 + saliency_weight)
     loss = each.mean()
     if edge_weight:
         loss = loss + edge_weight * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
@@ -149,52 +157,27 @@ def train_tokenizer(
         tokenizer.fit_linear(
             torch.cat([to_chunks(batches(-1 - i), r) for i in range(training.fit_batches)]), training.latent_std
         )
-    if training.freeze_encoder:
-        for name, parameter in tokenizer.named_parameters():
-            parameter.requires_grad_(not name.startswith("encode"))
-    optimizers = split_optimizers(tokenizer, "-", training.rate, 0.0)
-    ema = Ema(tokenizer, training.ema)
-    adversary = Adversary(r, training.adversary_rate) if training.adversarial else None
+    trained = prepared(tokenizer, training, folder / "state.safetensors")
+    discriminator = Discriminator(r, training.discriminator_rate) if training.adversarial else None
     first = 0
-    if (folder / "state.safetensors").exists():
-        first = load_training(folder / "state.safetensors", tokenizer, ema, optimizers).step
-        if adversary is not None:
-            adversary.load(folder / "adversary.safetensors")
+    if (restored := trained.restore()) is not None:
+        first = restored.step
+        if discriminator is not None:
+            new, old = folder / DISCRIMINATOR, folder / OLD_DISCRIMINATOR
+            discriminator.load(old if old.exists() and not new.exists() else new)
 
     def learn(step: int) -> dict[str, float]:
-        chunks = to_chunks(batches(step), r)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        set_rate(optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        with fast_precision():
-            latents = tokenizer.encode_chunks(chunks)
-            noise = torch.randn(latents.shape, generator=generator)
-            amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
-            out, _ = tokenizer.decode_chunks(latents + amount * noise)
-        shown = out.detach().float().requires_grad_()
-        loss = reconstruction_loss(shown, chunks, training.edge_weight, training.rare_weight)
-        (gradient,) = torch.autograd.grad(loss, shown)
-        if adversary is not None and step >= training.warmup:
-            with fast_precision():
-                complaint = adversary.complaint(shown.flatten(0, 1))
-            (wanted,) = torch.autograd.grad(complaint, shown)
-            gradient = gradient + training.adversarial * gradient.norm() / wanted.norm().clamp_min(1e-12) * wanted
-        out.backward(gradient.to(out.dtype))
-        descend(tokenizer, optimizers, ema, step)
-        metrics = {"loss": finite(loss, step)}
-        if adversary is not None:
-            with fast_precision():
-                metrics["adversary"] = adversary.learn(chunks.flatten(0, 1), shown.flatten(0, 1))
-        return metrics
+        return training_step(trained, tokenizer, to_chunks(batches(step), r), training, step, seed, discriminator)
 
     def judge() -> dict[str, float]:
-        with ema.averaged(tokenizer):
+        with trained.ema.averaged(tokenizer):
             return validate(tokenizer, held_out)
 
     def save(step: int) -> None:
-        if adversary is not None:
-            adversary.save(folder / "adversary.safetensors", step)
-        save_training(folder / "state.safetensors", step, tokenizer, ema, optimizers)
-        with ema.averaged(tokenizer):
+        if discriminator is not None:
+            discriminator.save(folder / DISCRIMINATOR, step)
+        trained.save(step)
+        with trained.ema.averaged(tokenizer):
             save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
 
     yield from run_steps(
@@ -203,4 +186,51 @@ def train_tokenizer(
     )  # fmt: skip
 
 
-__all__ = ["TokenizerTraining", "psnr", "save_tokenizer", "to_chunks", "train_tokenizer", "validate"]
+def prepared(tokenizer: VideoTokenizer, training: TokenizerTraining, path: Path) -> TrainedModule:
+    """A tokenizer with the optimizers and averaged weights of its training; its state is kept at ``path``."""
+    if training.freeze_encoder:
+        for name, parameter in tokenizer.named_parameters():
+            parameter.requires_grad_(not name.startswith("encode"))
+    optimizers = split_optimizers(tokenizer, "-", training.rate, 0.0)
+    return TrainedModule(tokenizer, optimizers, Ema(tokenizer, training.ema), path)
+
+
+def training_step(
+    trained: TrainedModule,
+    tokenizer: VideoTokenizer,
+    chunks: Tensor,
+    training: TokenizerTraining,
+    step: int,
+    seed: int,
+    discriminator: Discriminator | None = None,
+) -> dict[str, float]:
+    """Learn from chunks (B, T, r, 3, H, W) in 0..1; ``trained`` holds ``tokenizer``. All noise follows (seed, step).
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
+    with fast_precision():
+        latents = tokenizer.encode_chunks(chunks)
+        noise = torch.randn(latents.shape, generator=generator)
+        amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
+        out, _ = tokenizer.decode_chunks(latents + amount * noise)
+    shown = out.detach().float().requires_grad_()
+    loss = reconstruction_loss(shown, chunks, training.edge_weight, training.saliency_weight)
+    (gradient,) = torch.autograd.grad(loss, shown)
+    if discriminator is not None and step >= training.warmup:
+        with fast_precision():
+            generator_loss = discriminator.generator_loss(shown.flatten(0, 1))
+        (wanted,) = torch.autograd.grad(generator_loss, shown)
+        gradient = gradient + training.adversarial * gradient.norm() / wanted.norm().clamp_min(1e-12) * wanted
+    out.backward(gradient.to(out.dtype))
+    trained.step(step)
+    metrics = {"loss": finite(loss, step)}
+    if discriminator is not None:
+        with fast_precision():
+            metrics["discriminator"] = discriminator.learn(chunks.flatten(0, 1), shown.flatten(0, 1))
+    return metrics
+
+
+__all__ = ["TokenizerTraining", "psnr", "save_tokenizer", "to_chunks", "train_tokenizer", "training_step", "validate"]

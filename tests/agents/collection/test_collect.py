@@ -13,7 +13,7 @@ import pytest
 from tests.fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
 from worldsim.agents.collection.collect import collect
 from worldsim.agents.collection.job import plan_worlds
-from worldsim.agents.collection.types import World
+from worldsim.agents.collection.types import MapJob
 from worldsim.datasets.governance.withdrawal import withdraw
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.spec.actions import MINECRAFT
@@ -107,7 +107,7 @@ def test_a_worker_that_dies_is_given_up_after_some_attempts(tmp_path: Path):
 def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
     engines: list[FakeEngine] = []
 
-    def make(world: World, fps: float) -> FakeEngine:
+    def make(world: MapJob, fps: float) -> FakeEngine:
         engines.append(FakeEngine(world.map_seed, crash_at=5))
         return engines[-1]
 

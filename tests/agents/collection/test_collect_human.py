@@ -17,9 +17,9 @@ from worldsim import cli
 from worldsim.agents.collection.human import RecordedGame, record_person
 from worldsim.agents.collection.source_engine import EngineStage
 from worldsim.agents.collection.source_gym import GymSource
-from worldsim.agents.collection.types import World
+from worldsim.agents.collection.types import MapJob
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.envs.play.hands import Hands
+from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
@@ -102,8 +102,8 @@ def test_a_person_plays_a_learned_world_by_the_command(tmp_path: Path, capsys: p
     assert episode.provenance["engine"] == "worldsim" and episode.provenance["checkpoint"]
 
 
-def world(frames: int = 10) -> World:
-    return World(
+def world(frames: int = 10) -> MapJob:
+    return MapJob(
         seed=0, number=0, map_seed=24, mapgen="v7", names=(), episode_frames=frames, policy="human", frozen_limit=1.0
     )
 
@@ -169,22 +169,22 @@ JOYSTICK = ("noop", "fire", "up", "right", "upright", "uprightfire")
     ],
 )
 def test_what_hands_do(keys: tuple[str, ...], exclusive: bool, held: tuple[str, ...], wanted: str):
-    hands = Hands(ActionSpec(keys=keys, camera=False), exclusive=exclusive)
+    hands = HumanInputMapper(ActionSpec(keys=keys, camera=False), exclusive=exclusive)
     assert hands.help and hands.spec.camera is False
     vector = hands(controls(*held))
     assert [keys[i] for i in np.flatnonzero(vector)] == [wanted]
 
 
 def test_hands_steer_both_ways_and_know_their_limits():
-    racing = Hands(ActionSpec(keys=("axis.0", "axis.1", "axis.2"), camera=False), exclusive=False)
+    racing = HumanInputMapper(ActionSpec(keys=("axis.0", "axis.1", "axis.2"), camera=False), exclusive=False)
     np.testing.assert_array_equal(racing(controls("left", "forward", "sneak")), [-1, 1, -1])
 
     def many(n: int) -> ActionSpec:
         return ActionSpec(keys=tuple(f"action.{i}" for i in range(n)), camera=False)
 
-    assert Hands(many(9), exclusive=True)
+    assert HumanInputMapper(many(9), exclusive=True)
     with pytest.raises(UserError, match="a keyboard cannot play 10 actions"):
-        Hands(many(10), exclusive=True)
+        HumanInputMapper(many(10), exclusive=True)
     with pytest.raises(UserError, match="a keyboard cannot play"):
         gymnasium.register("Tests/Many-v0", "tests.fake_gym:Counting", kwargs={"actions": spaces.Discrete(30)})
         record_person(GymSource(env="Tests/Many-v0"), "nowhere")

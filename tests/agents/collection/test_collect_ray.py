@@ -14,7 +14,7 @@ from tests.fake_engine import FakeEngine, make_crashing, make_fake
 from worldsim import cli
 from worldsim.agents.collection.collect import collect
 from worldsim.agents.collection.ray import connected
-from worldsim.agents.collection.types import World
+from worldsim.agents.collection.types import MapJob
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
@@ -34,7 +34,7 @@ class Killer:
     def __init__(self, folder: Path, worlds: tuple[int, ...]):
         self.folder, self.worlds = folder, worlds
 
-    def __call__(self, world: World, fps: float) -> FakeEngine:
+    def __call__(self, world: MapJob, fps: float) -> FakeEngine:
         self.folder.mkdir(exist_ok=True)
         attempt = sum(1 for _ in self.folder.glob(f"{world.number}-*"))
         (self.folder / f"{world.number}-{attempt}-{os.getpid()}").touch()

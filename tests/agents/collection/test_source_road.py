@@ -159,9 +159,9 @@ def record_engine(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
             return view, self._told()
 
         def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-            told = np.round(np.asarray(action, np.float32) * 2) / 2
-            view, _, _, _, _ = super().step({"camera": told[-2:]})
-            return view, 0.0, False, False, self._told() | {"action": told}
+            expected = np.round(np.asarray(action, np.float32) * 2) / 2
+            view, _, _, _, _ = super().step({"camera": expected[-2:]})
+            return view, 0.0, False, False, self._told() | {"action": expected}
 
         def _told(self) -> dict[str, Any]:
             pose = {"position": np.zeros(3), "velocity": np.zeros(3), "yaw": self.yaw, "pitch": self.pitch}

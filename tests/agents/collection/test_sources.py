@@ -158,10 +158,10 @@ def test_a_learned_world_dreams_episodes(tmp_path: Path, world_folder: str, poli
             state, out = world.step(state, episode.actions[None, t : t + 2])
             shown.append(out.frames[0])
             # A chunk ends where the world says; within it the view turns as the mouse did.
-            told = np.stack([episode.state["yaw"], episode.state["pitch"]], 1)[t : t + 3]
-            ends = (out.pose[0, 3:] - told[2] + 180) % 360 - 180
+            reported = np.stack([episode.state["yaw"], episode.state["pitch"]], 1)[t : t + 3]
+            ends = (out.pose[0, 3:] - reported[2] + 180) % 360 - 180
             np.testing.assert_allclose(ends, 0, atol=1e-3)
-            first, second = (np.diff(told, axis=0) + 180) % 360 - 180
+            first, second = (np.diff(reported, axis=0) + 180) % 360 - 180
             mouse = episode.actions[t : t + 2, :-3:-1]
             np.testing.assert_allclose(first - second, mouse[0] - mouse[1], atol=1e-3)
         np.testing.assert_array_equal(np.concatenate(shown), episode.frames[1:9])

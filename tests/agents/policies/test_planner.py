@@ -13,7 +13,7 @@ from worldsim.agents.policies.planner import Planner, PlannerConfig
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.errors import UserError
 from worldsim.simulation.branch_tree import Node
-from worldsim.simulation.branching import grow, past_of
+from worldsim.simulation.branching import expand_tree, prefill_context
 from worldsim.simulation.state import WorldState
 from worldsim.spec.actions import ActionSpec
 
@@ -21,7 +21,7 @@ SMALL = PlannerConfig(candidates=8, rounds=2, elite=3, horizon=6, hold=2, replan
 
 
 def state_at(start: int, seed: int = 1) -> WorldState:
-    return past_of(tiny_world(), (tiny_starts().frames[start], tiny_starts().actions[start]), seed)[0]
+    return prefill_context(tiny_world(), (tiny_starts().frames[start], tiny_starts().actions[start]), seed)[0]
 
 
 def planner(seed: int = 0, config: PlannerConfig = SMALL) -> Planner:
@@ -34,7 +34,9 @@ def test_it_beats_random_players_on_the_learned_reward_from_the_same_starts():
     looking = PlannerConfig(candidates=32, rounds=3, elite=4, horizon=8, hold=4, replan=4)
     nodes = [Node(name="planner", player=lambda: planner(config=looking), frames=16)]
     nodes += [Node(name=f"random {i}", player=players(world, seed=i)("random"), frames=16) for i in range(4)]
-    earned = np.array([[b.rewards.sum() for b in grow(world, state_at(start), nodes).branches] for start in range(2)])
+    earned = np.array(
+        [[b.rewards.sum() for b in expand_tree(world, state_at(start), nodes).branches] for start in range(2)]
+    )
     assert (earned[:, 0] > 1.1 * earned[:, 1:].mean(1)).all(), earned
 
 
@@ -45,7 +47,7 @@ def test_a_plan_earns_what_it_promised_and_planning_changes_nothing():
     for name, tensor in state.tensors().items():
         assert tensor.equal(before[name]), name
     assert best.shape == (SMALL.horizon * world.chunk, world.spec.size)
-    [branch] = grow(world, state, [Node(name="plan", actions=best)]).branches
+    [branch] = expand_tree(world, state, [Node(name="plan", actions=best)]).branches
     assert branch.rewards.sum() == pytest.approx(promised, abs=1e-4)
 
 
@@ -106,6 +108,6 @@ def test_policies_act_alike_in_branches_of_the_same_past():
     nodes = [
         Node(name=name, player=players(tiny_world(), seed=2)(name), frames=9) for name in ("walk", "walk", "random")
     ]
-    walk, again, other = grow(tiny_world(), state_at(2), nodes, frame=tiny_starts().frames[2][-1]).branches
+    walk, again, other = expand_tree(tiny_world(), state_at(2), nodes, frame=tiny_starts().frames[2][-1]).branches
     np.testing.assert_array_equal(walk.frames, again.frames)
     assert not np.array_equal(walk.actions, other.actions)

@@ -112,14 +112,14 @@ def test_a_resumed_run_keeps_its_history(tmp_path: Path):
         assert {name: new[name] for name in old} == old
     steps = [int(row["time/total_timesteps"]) for row in after]
     assert steps == sorted(steps) and steps[-1] == 512
-    with np.load(tmp_path / "evaluations.npz") as told:
-        first = {name: values.copy() for name, values in told.items()}
+    with np.load(tmp_path / "evaluations.npz") as saved:
+        first = {name: values.copy() for name, values in saved.items()}
     train(tmp_path, 768, eval_every=128, video_every=0)
-    with np.load(tmp_path / "evaluations.npz") as told:
-        assert told["timesteps"].tolist() == [384, 512, 640, 768] and first["timesteps"].tolist() == [384, 512]
+    with np.load(tmp_path / "evaluations.npz") as saved:
+        assert saved["timesteps"].tolist() == [384, 512, 640, 768] and first["timesteps"].tolist() == [384, 512]
         for name, values in first.items():
-            np.testing.assert_array_equal(told[name][:2], values)
-        assert load_policy(tmp_path).about["evaluation"] == told["results"].mean(1).max()
+            np.testing.assert_array_equal(saved[name][:2], values)
+        assert load_policy(tmp_path).about["evaluation"] == saved["results"].mean(1).max()
     with pytest.raises(UserError, match="over 4 episodes, not 5"):
         train(tmp_path, 800, eval_episodes=5)
     assert [int(row["time/total_timesteps"]) for row in rows()][: len(steps)] == steps
@@ -405,6 +405,8 @@ def test_demonstrations_pair_a_frame_with_what_was_done_after_it(tmp_path: Path)
 
 def test_engines_behind_worlds_are_known_and_others_are_told():
     assert env_id("WorldSim-Minecraft-v0", "engine") == "WorldSim-Luanti-v0"
+    assert env_id("worldsim:WorldSim-Pong-v0", "engine") == "WorldSim-PongEngine-v0"
+    assert env_id("worldsim:WorldSim-Pong-v0", "dream") == "WorldSim-Pong-v0"
     assert env_id("Bright-v0", "dream") == "Bright-v0"
     for env, place in (("Bright-v0", "engine"), ("WorldSim-Minecraft-v0", "moon")):
         with pytest.raises(UserError):

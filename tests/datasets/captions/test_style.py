@@ -40,8 +40,8 @@ def test_every_caption_is_clean_english_and_says_every_fact(facts: ClipFacts, se
     assert set(facts.activities[:2]) <= set(said) and set(said) <= set(facts.activities)
     for kinds in (CAMERA, LIGHT):
         own = facts.camera if kinds is CAMERA else facts.light
-        told = [kind for kind, words in kinds.items() if any(w in lower for w in words)]
-        assert told == ([own] if own else []), text
+        found = [kind for kind, words in kinds.items() if any(w in lower for w in words)]
+        assert found == ([own] if own else []), text
 
 
 def test_one_clip_has_many_phrasings():

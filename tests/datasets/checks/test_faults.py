@@ -100,7 +100,7 @@ def test_a_truncated_manifest(tmp_path: Path, share: float, capfd: pytest.Captur
     assert "'e1': its manifest cannot be read" in capfd.readouterr().out
     part = expect_recovery(tmp_path, {"e0", "e2"}).read("e1.f000000-000070")
     np.testing.assert_array_equal(part.frames, turning_episode(1, frames=70).frames)
-    assert part.provenance["salvaged"]["manifest"] == "it is not whole"
+    assert part.provenance["recovered"]["manifest"] == "it is not whole"
 
 
 @pytest.fixture

@@ -67,8 +67,8 @@ def test_a_damaged_chunk_costs_its_frames_and_no_others(tmp_path: Path):
             ends = array in ("actions", "rewards")
             np.testing.assert_array_equal(values[: len(values) - ends], whole.arrays()[array][first : last - ends])
             assert not ends or not values[-1].any()
-        assert part.provenance["salvaged"]["episode"] == "e1" and part.provenance["split"] == "validation"
-        assert part.provenance["salvaged"]["first_frame"] == first
+        assert part.provenance["recovered"]["episode"] == "e1" and part.provenance["split"] == "validation"
+        assert part.provenance["recovered"]["first_frame"] == first
     assert out.read("e1.f000000-000032").events == [{"frame": 5, "kind": "dig", "node": "dirt"}]
     assert out.read("e1.f000064-000100").events == [{"frame": 35, "kind": "place"}]
     assert len(out) == 4
@@ -128,7 +128,7 @@ def test_a_damaged_manifest_is_rebuilt_from_the_arrays(tmp_path: Path, how: str)
     np.testing.assert_array_equal(part.frames, whole.frames)
     np.testing.assert_array_equal(part.actions[:-1], whole.actions[:-1])
     np.testing.assert_array_equal(part.state["inventory"], whole.state["inventory"])
-    note = part.provenance["salvaged"]
+    note = part.provenance["recovered"]
     assert note["episode"] == "e1" and note["manifest"] != "whole" and note["identity"] == ""
     if how in ("cut early", "gone"):
         # Where it belongs is lost: it must not slip into a split.
@@ -188,11 +188,11 @@ def test_lost_descriptions_and_a_lost_index_are_made_up_for(tmp_path: Path):
     for seed in (1, 2):
         part = out.read(f"e{seed}.f000000-000100")
         np.testing.assert_array_equal(part.frames, make_episode(100, seed=seed).frames)
-    assert "frames" not in out.read("e2.f000000-000100").provenance["salvaged"]
+    assert "frames" not in out.read("e2.f000000-000100").provenance["recovered"]
     # Without the manifest's checksums nothing tells one chunk from another but their order.
     (store.path / "episodes" / "e2" / "manifest.json").unlink()
     repair(EpisodeStore(tmp_path / "a"), out := EpisodeStore(tmp_path / "c"))
-    assert "numbered in the order found" in out.read("e2.f000000-000100").provenance["salvaged"]["frames"]
+    assert "numbered in the order found" in out.read("e2.f000000-000100").provenance["recovered"]["frames"]
 
 
 def test_with_the_manifests_checksums_a_lost_index_and_a_damaged_chunk_cost_that_chunk_alone(tmp_path: Path):

@@ -46,7 +46,7 @@ def test_from_recording_to_playing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {EpisodeStore("data/small").frame_size(name) for name in EpisodeStore("data/small")} == {(64, 48)}
     assert list(Path("runs").glob("play-*/play.mp4")) and list(Path("runs").glob("rollout-*/*.mp4"))
     assert "catch (" in capsys.readouterr().out
-    env = gymnasium.make("WorldSim-Minecraft-v0", world="worlds/catch")
+    env = gymnasium.make("worldsim:WorldSim-Minecraft-v0", world="worlds/catch")
     obs, _ = env.reset(seed=0)
     assert obs.shape == (48, 64, 3) and env.step(env.action_space.sample())[0].shape == (48, 64, 3)
     env.close()

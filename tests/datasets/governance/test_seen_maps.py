@@ -65,10 +65,10 @@ def test_an_episode_that_was_trained_on_shows_its_map_to_the_others(road: Path):
 def test_maps_are_known_where_the_episodes_are_not(road: Path, tmp_path: Path):
     elsewhere = EpisodeStore(tmp_path)
     record(elsewhere, TEST, 60, name="walk")
-    told = training_record(elsewhere, ["walk"])
-    assert set(seen(told, EpisodeStore(road / "store"))) == {"again", f"map{TEST}"}
+    training = training_record(elsewhere, ["walk"])
+    assert set(seen(training, EpisodeStore(road / "store"))) == {"again", f"map{TEST}"}
     # An old record of another store names nothing that is here.
-    assert not seen(old(told), EpisodeStore(road / "store"))
+    assert not seen(old(training), EpisodeStore(road / "store"))
 
 
 def test_copies_are_their_originals(road: Path, tmp_path: Path):
@@ -85,11 +85,11 @@ def test_an_episode_recorded_anew_under_its_name_shows_the_same_map(road: Path, 
     store = EpisodeStore(tmp_path)
     record(store, TRAIN, 60)
     record(store, TEST, 60)
-    told = old(training_record(EpisodeStore(road / "store"), [f"map{TRAIN}", f"map{TEST}"]))
+    training = old(training_record(EpisodeStore(road / "store"), [f"map{TRAIN}", f"map{TEST}"]))
     # Of a split that training reads; what bears the name of another split's is another recording.
-    assert not seen(told, store)
+    assert not seen(training, store)
     manifests = {f"map{TRAIN}": store.manifest(f"map{TRAIN}")}
-    assert dict(seen_episodes(told, store, manifests)) == {f"map{TRAIN}": f"shows its map {TRAIN} of ?"}
+    assert dict(seen_episodes(training, store, manifests)) == {f"map{TRAIN}": f"shows its map {TRAIN} of ?"}
 
 
 def test_eval_refuses_allows_and_warns(road: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -113,8 +113,8 @@ def test_damage_is_named_and_a_store_is_not_imported_into_itself(
     source.append(replace(odd, actions=odd.actions[:, :5]), "odd")
     words = ["data", "import", str(source.path)]
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 1
-    told = capfd.readouterr().err
-    assert "map1" in told and "names 2 keys for 5 action values" in told
+    printed = capfd.readouterr().err
+    assert "map1" in printed and "names 2 keys for 5 action values" in printed
     assert EpisodeStore(tmp_path / "out").names() == ["map0", "map2"]
     assert cli.main([*words, "--out", f"{source.path}/../source"]) == 2
     assert "into itself" in capfd.readouterr().err

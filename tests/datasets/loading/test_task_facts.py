@@ -33,29 +33,32 @@ def infos(seed: int = 0) -> list[dict]:
     return [{"tree_angle": 180.0} | info for info in out]
 
 
-def recorded(told: list[dict]) -> Episode:
+def recorded(reported: list[dict]) -> Episode:
     return Episode(
-        frames=np.zeros((len(told), 8, 8, 3), np.uint8),
-        actions=np.zeros((len(told), MINECRAFT.size), np.float32),
-        rewards=np.zeros(len(told), np.float32),
-        terminated=np.zeros(len(told), bool),
+        frames=np.zeros((len(reported), 8, 8, 3), np.uint8),
+        actions=np.zeros((len(reported), MINECRAFT.size), np.float32),
+        rewards=np.zeros(len(reported), np.float32),
+        terminated=np.zeros(len(reported), bool),
         state={
-            "position": np.array([i["position"] for i in told], np.float32),
-            "in_water": np.array(["water" in i["node_feet"] for i in told]),
-            "tree_angle": np.array([i["tree_angle"] for i in told], np.float32),
+            "position": np.array([i["position"] for i in reported], np.float32),
+            "in_water": np.array(["water" in i["node_feet"] for i in reported]),
+            "tree_angle": np.array([i["tree_angle"] for i in reported], np.float32),
         },
-        events=[{**e, "frame": t} for t, i in enumerate(told) for e in i["events"]],
+        events=[{**e, "frame": t} for t, i in enumerate(reported) for e in i["events"]],
         provenance={"engine": "luanti"},
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 def test_recorded_and_live_facts_are_the_same(chunk: int):
-    told = infos()
-    facts, known = episode_facts(recorded(told), chunk)
+    reported = infos()
+    facts, known = episode_facts(recorded(reported), chunk)
     assert known == {"position", "furthest", "sees_tree", "wood", "wet"}
-    follower = FactsFollower(told[0])
-    live = [follower.facts, *(follower.advance(told[t + 1 : t + 1 + chunk]) for t in range(0, FRAMES - chunk, chunk))]
+    follower = FactsFollower(reported[0])
+    live = [
+        follower.facts,
+        *(follower.advance(reported[t + 1 : t + 1 + chunk]) for t in range(0, FRAMES - chunk, chunk)),
+    ]
     assert len(facts) == len(live) == (FRAMES - 1) // chunk + 1
     for f in fields(facts):
         together = np.concatenate([getattr(moment, f.name) for moment in live])

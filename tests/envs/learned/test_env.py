@@ -230,10 +230,10 @@ def test_trust_comes_with_every_step_and_can_end_episodes():
     world = trusting_world()
     env = WorldSimEnv(world, starts=tiny_starts(), min_trust=0.5)
     assert env.reset(seed=0)[1]["trust"] == 1
-    told = [env.step(NOOP) for _ in range(3)]
-    assert all(0 < step[4]["trust"] < 1 for step in told)
-    assert [step[3] for step in told] == [False, False, True], "this one falls with the logarithm of the steps"
-    assert not any(step[2] for step in told), "cut, not over"
+    steps = [env.step(NOOP) for _ in range(3)]
+    assert all(0 < step[4]["trust"] < 1 for step in steps)
+    assert [step[3] for step in steps] == [False, False, True], "this one falls with the logarithm of the steps"
+    assert not any(step[2] for step in steps), "cut, not over"
     with pytest.raises(ResetNeeded):
         env.step(NOOP)
     with pytest.raises(UserError, match="between 0 and 1"):
@@ -345,11 +345,9 @@ def test_rendering(monkeypatch: pytest.MonkeyPatch):
         make(render_mode="ansi")
 
 
-IMPORTED_LAZILY = """
+MADE_BY_NAME = """
 import sys, gymnasium
-dear = [name for name in ("torch", "pygame", "av", "worldsim.simulation.world_model") if name in sys.modules]
-assert not dear, f"importing gymnasium imports {dear}"
-world, name = sys.argv[1], "WorldSim-Minecraft-v0"
+world, name = sys.argv[1], "worldsim:WorldSim-Minecraft-v0"
 env = gymnasium.make(name, world=world, max_episode_steps=2)
 assert env.unwrapped.world is gymnasium.make(name, world=world).unwrapped.world, "weights are not shared"
 env.reset(seed=0)
@@ -364,8 +362,8 @@ assert abs(each.step(actions)[0].astype(int) - stepped).max() <= 1
 """
 
 
-def test_gym_make_needs_no_import_of_worldsim(checkpoint: str, tmp_path: Path):
-    command = [sys.executable, "-W", "error::UserWarning", "-c", IMPORTED_LAZILY, checkpoint]
+def test_gym_make_by_the_name_with_its_package_needs_no_import(checkpoint: str, tmp_path: Path):
+    command = [sys.executable, "-W", "error::UserWarning", "-c", MADE_BY_NAME, checkpoint]
     subprocess.run(command, check=True, cwd=tmp_path)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.tiny_world import TEXT, save_tiny_world, shaken, tiny_starts, tiny_world
 from worldsim.envs.learned.env import WorldSimEnv
-from worldsim.envs.learned.tasks import DreamTask, StepInformation, world_facts
+from worldsim.envs.learned.tasks import StepInformation, WorldRewardFunction, world_facts
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import compact
@@ -97,17 +97,17 @@ def test_a_restored_moment_is_judged_again_the_same():
 
 
 def test_a_function_is_told_the_step_and_its_verdict_holds():
-    told: list[StepInformation] = []
+    reported: list[StepInformation] = []
 
     def verdict(step: StepInformation) -> tuple[float, bool]:
-        told.append(step)
-        return 7.0, len(told) == 2
+        reported.append(step)
+        return 7.0, len(reported) == 2
 
     env = WorldSimEnv(world(), task=verdict, starts=tiny_starts())
     assert play(env) == [(7.0, False), (7.0, True)]
-    step = told[1]
+    step = reported[1]
     assert step.frames.shape == (2, 48, 80, 3) and step.action.shape == (2, env.world.spec.size)
-    assert step.before == told[0].after and set(step.after) == {"x", "y", "z", "furthest", *LEARNED}
+    assert step.before == reported[0].after and set(step.after) == {"x", "y", "z", "furthest", *LEARNED}
     assert step.seconds == pytest.approx(0.1)
     with pytest.raises(UserError, match="no finite number"):
         play(WorldSimEnv(world(), task=lambda step: (float("nan"), False), starts=tiny_starts()))
@@ -117,9 +117,9 @@ def test_a_text_goal_rewards_features_that_lie_in_its_direction(monkeypatch: pyt
     def no_encoder():
         raise ModuleNotFoundError("free text needs an encoder")
 
-    monkeypatch.setattr("worldsim.simulation.world_model.TextEncoder", no_encoder)
+    monkeypatch.setattr("worldsim.models.text.TextEncoder", no_encoder)
     model = world()
-    goals = [DreamTask(model, f"goal: {prompt}") for prompt in model.prompts]
+    goals = [WorldRewardFunction(model, f"goal: {prompt}") for prompt in model.prompts]
     one, two = (goal.goal for goal in goals)
     assert one is not None and two is not None and not torch.allclose(one, two)
     assert one.norm() == pytest.approx(1.0, abs=1e-5)
@@ -129,18 +129,18 @@ def test_a_text_goal_rewards_features_that_lie_in_its_direction(monkeypatch: pyt
     assert reward == pytest.approx(float((heads().embed(env._state.features) - heads().usual) @ one), abs=1e-5)
     for wrong, message in (("goal:", "empty"), ("goal: no such prompt", "unknown prompt")):
         with pytest.raises(ValueError, match=message):
-            DreamTask(model, wrong)
+            WorldRewardFunction(model, wrong)
 
 
 def test_a_world_without_the_heads_says_so():
-    assert DreamTask(tiny_world(), "explore").referee is not None
+    assert WorldRewardFunction(tiny_world(), "explore").fact_rewards is not None
     for task in ("collect_wood", "look_at_tree", "survive"):
         with pytest.raises(UserError, match="worldsim train tasks"):
-            DreamTask(tiny_world(), task)
+            WorldRewardFunction(tiny_world(), task)
     with pytest.raises(UserError, match="sees_tree"):
-        DreamTask(world(known=("wet",)), "look_at_tree")
+        WorldRewardFunction(world(known=("wet",)), "look_at_tree")
     with pytest.raises(UserError, match="text goals"):
-        DreamTask(tiny_world(), "goal: a forest")
+        WorldRewardFunction(tiny_world(), "goal: a forest")
     with pytest.raises(UserError, match="unknown task 'fly'"):
         WorldSimEnv(tiny_world(), task="fly", starts=tiny_starts())
 

@@ -105,9 +105,9 @@ def test_trust_truncates_rows():
     envs = WorldSimVectorEnv(2, trusting_world(), starts=tiny_starts(), min_trust=0.5)
     _, infos = envs.reset(seed=0)
     assert (infos["trust"] == 1).all()
-    told = [envs.step(noops(2)) for _ in range(4)]
-    assert [step[3].all() for step in told] == [False, False, True, False]
-    assert (told[3][4]["trust"] == 1).all(), "the next step began anew"
+    steps = [envs.step(noops(2)) for _ in range(4)]
+    assert [step[3].all() for step in steps] == [False, False, True, False]
+    assert (steps[3][4]["trust"] == 1).all(), "the next step began anew"
 
 
 def test_rows_do_not_see_each_other():

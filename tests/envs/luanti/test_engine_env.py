@@ -97,11 +97,11 @@ def test_both_checkers_accept_the_engine():
 
 
 def test_functions_see_true_facts_and_limits_truncate():
-    told: list[StepInformation] = []
-    env = engine(task=lambda step: (told.append(step) or 1.0, False), max_episode_steps=2)
+    reported: list[StepInformation] = []
+    env = engine(task=lambda step: (reported.append(step) or 1.0, False), max_episode_steps=2)
     env.reset(seed=0)
     assert [env.step(FORWARD)[3] for _ in range(2)] == [False, True]
-    assert told[1].before == told[0].after and told[1].after["z"] == pytest.approx(0.8, abs=1e-5)
+    assert reported[1].before == reported[0].after and reported[1].after["z"] == pytest.approx(0.8, abs=1e-5)
     with pytest.raises(ResetNeeded):
         env.step(FORWARD)
 

@@ -17,7 +17,7 @@ from worldsim.datasets.loading.task_facts import pieces_of_wood
 from worldsim.envs.luanti import process as luanti_process
 from worldsim.envs.luanti.env import LuantiEnv
 from worldsim.envs.luanti.process import find_programs
-from worldsim.envs.luanti.world import WorldConfig
+from worldsim.envs.luanti.world import LuantiInstanceConfig
 from worldsim.spec.actions import MINECRAFT
 
 try:
@@ -345,7 +345,9 @@ def test_bad_options_and_actions_are_told():
 
 @pytest.mark.parametrize("height", [160, 180, 360])
 def test_mouse_reaches_ten_degrees_a_frame_in_fine_steps(height):
-    config = WorldConfig(map_seed=1, mapgen="v7", width=height * 16 // 9, height=height, fps=20, viewing_range=60)
+    config = LuantiInstanceConfig(
+        map_seed=1, mapgen="v7", width=height * 16 // 9, height=height, fps=20, viewing_range=60
+    )
     assert config.sensitivity * (height // 2 - 1) >= 10 and config.sensitivity <= 0.13
 
 

@@ -9,7 +9,7 @@ from worldsim.envs.rollouts.human_branches import TriedGame, played_by_a_person
 from worldsim.envs.rollouts.prefix import find_prefix
 from worldsim.errors import UserError
 from worldsim.simulation.branch_tree import Node
-from worldsim.simulation.branching import grow
+from worldsim.simulation.branching import expand_tree
 from worldsim.spec.actions import MINECRAFT
 
 PAST = find_prefix("2", tiny_world(), tiny_starts(), frames=5, seed=9)
@@ -28,7 +28,7 @@ def test_every_try_is_a_branch_that_shows_what_the_person_saw():
     tries = game.tries()
     assert [actions[::2, -1].tolist() for actions in tries] == [[1, 2], [3]] and game.tries()[1] is tries[1]
     nodes = [Node(name="try", actions=actions) for actions in tries]
-    tree = grow(tiny_world(), prefill(tiny_world(), [PAST]), nodes)
+    tree = expand_tree(tiny_world(), prefill(tiny_world(), [PAST]), nodes)
     for branch, shown in zip(tree.branches, [seen[0], seen[2]], strict=True):
         np.testing.assert_array_equal(branch.frames[: 2 * len(shown)], np.concatenate(shown))
 

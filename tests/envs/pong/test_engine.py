@@ -72,16 +72,16 @@ def test_up_moves_the_paddle_up_and_down_moves_it_down(played):
 def test_positions_read_from_pictures_are_those_in_memory(played):
     _, frames, infos, _, _ = played
     sight = read(frames)
-    told = {name: np.array([info[name] for info in infos]) for name in infos[0]}
+    reported = {name: np.array([info[name] for info in infos]) for name in infos[0]}
     # Half of the ball may have left the picture.
-    inside = told["ball_seen"] & (told["ball_x"] > 1) & (told["ball_x"] < 78)
+    inside = reported["ball_seen"] & (reported["ball_x"] > 1) & (reported["ball_x"] < 78)
     assert inside.sum() > 50
-    assert np.abs(sight.ball_x - told["ball_x"])[inside].max() < 0.6
-    assert np.abs(sight.ball_y - told["ball_y"])[inside].max() < 0.6
-    whole = (told["paddle_y"] > 5) & (told["paddle_y"] < 75)
-    assert np.abs(sight.paddle_y - told["paddle_y"])[whole].max() < 0.6
-    whole = (told["opponent_y"] > 5) & (told["opponent_y"] < 75)
-    assert np.abs(sight.opponent_y - told["opponent_y"])[whole].max() < 0.6
+    assert np.abs(sight.ball_x - reported["ball_x"])[inside].max() < 0.6
+    assert np.abs(sight.ball_y - reported["ball_y"])[inside].max() < 0.6
+    whole = (reported["paddle_y"] > 5) & (reported["paddle_y"] < 75)
+    assert np.abs(sight.paddle_y - reported["paddle_y"])[whole].max() < 0.6
+    whole = (reported["opponent_y"] > 5) & (reported["opponent_y"] < 75)
+    assert np.abs(sight.opponent_y - reported["opponent_y"])[whole].max() < 0.6
 
 
 def test_no_ball_is_seen_where_there_is_none(played):

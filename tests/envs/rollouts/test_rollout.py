@@ -13,23 +13,23 @@ from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.datasets.store.video import read_video, write_video
 from worldsim.envs.curves import Curve, draw_curves, nice_step
 from worldsim.envs.drawing import FAINT, PAPER, colour_of, fitting
-from worldsim.envs.learned.initial_context import Beginning, prefill
+from worldsim.envs.learned.initial_context import InitialContext, prefill
 from worldsim.envs.rollouts.prefix import find_prefix, find_recorded
 from worldsim.envs.rollouts.rollout import divergence, write_rollout
 from worldsim.envs.rollouts.tree_picture import draw_tree
 from worldsim.errors import UserError
 from worldsim.simulation.branch_tree import nodes_of
-from worldsim.simulation.branching import Tree, grow
+from worldsim.simulation.branching import Tree, expand_tree
 from worldsim.spec.actions import MINECRAFT
 
 
-def past(text: str = "0", frames: int = 5) -> Beginning:
+def past(text: str = "0", frames: int = 5) -> InitialContext:
     return find_prefix(text, tiny_world(), tiny_starts(), frames=frames, seed=3)
 
 
 def grown(*items) -> Tree:
     world, begun = tiny_world(), past()
-    return grow(world, prefill(world, [begun]), nodes_of(items, world.spec, 20), frame=begun.frames[-1])
+    return expand_tree(world, prefill(world, [begun]), nodes_of(items, world.spec, 20), frame=begun.frames[-1])
 
 
 def test_divergence_is_zero_for_equal_pictures_and_counts_from_the_first_branch():
@@ -52,7 +52,7 @@ def test_results_are_written(tmp_path: Path):
     assert third["first_different_frame"] is None and third["reward"] == first["reward"]
     assert summary["engine"] == {"psnr": 3.0} and summary["task"] == "metres"
     assert first["reward"] == pytest.approx(tree.branches[0].rewards.sum(), abs=1e-5)
-    assert [s["parent"] for s in summary["stretches"]] == [-1, 0, 0, -1] and second["stretches"] == [0, 2]
+    assert [s["parent"] for s in summary["segments"]] == [-1, 0, 0, -1] and second["segments"] == [0, 2]
     rows = list(csv.DictReader((tmp_path / "divergence.csv").open()))
     assert len(rows) == 12 and rows[0]["psnr"] == "inf" and float(rows[10]["mean_abs_difference"]) > 0
     # Three panes in a row, those of the engine below.
