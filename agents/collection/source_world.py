@@ -27,11 +27,11 @@ from worldsim.datasets.recording.recorder import UNSTATED, split_of_recording
 from worldsim.datasets.store.store import EpisodeStore, Split, split_of
 from worldsim.envs.learned.initial_context import InitialContext, choose, fit_past, prefill, resolve
 from worldsim.errors import UserError
+from worldsim.simulation.branching import TERMINATION_THRESHOLD
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import FILES, WorldModel
 from worldsim.spec.actions import MINECRAFT
 
-TERMINATION_THRESHOLD = 0.5
 # Frames of an episode of a store that a dream begins from.
 PAST_FRAMES = 33
 

@@ -18,10 +18,11 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
-from worldsim.envs.learned.action_spaces import make_actions, single
-from worldsim.envs.learned.initial_context import choose, last_frames, prefill, resolve
+from worldsim.envs.learned.action_spaces import single
+from worldsim.envs.learned.initial_context import choose, last_frames, prefill
+from worldsim.envs.learned.running_world import RunningWorld
 from worldsim.envs.learned.snapshot import Snapshot
-from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
+from worldsim.envs.learned.tasks import TaskLike
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
@@ -29,10 +30,8 @@ from worldsim.simulation.world_model import WorldModel
 if TYPE_CHECKING:
     from worldsim.envs.window import Window
 
-TERMINATION_THRESHOLD = 0.5
 
-
-class WorldSimEnv(gymnasium.Env[Any, Any]):
+class WorldSimEnv(RunningWorld, gymnasium.Env[Any, Any]):
     """Plays inside a learned world.
 
     Observation: the last frame of the chunk, uint8 (H, W, 3). ``info["frames"]``: every frame of the chunk, uint8
@@ -68,20 +67,12 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
     ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode must be 'rgb_array', 'human' or None, got {render_mode!r}")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
-        self.world, self.starts = resolve(world, starts)
-        self.min_trust = check_min_trust(self.world, min_trust)
-        self.task = WorldRewardFunction(self.world, task)
-        self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
+        self._open(world, task, action_space, starts, max_episode_steps, min_trust)
+        self.render_mode = render_mode
         self.metadata = self.metadata | {"render_fps": self.world.config.fps / self.world.chunk}
-        self.actions = make_actions(self.world.spec, action_space)
         self.action_space = self.actions.space
         self.observation_space = frame_space(self.world)
         shape = (self.world.chunk, self.world.config.height, self.world.config.width, 3)
-        self._state: WorldState | None = None
-        # Whether no snapshot and no fork looks at the state's memory: then a step may reuse it.
-        self._alone = True
         self._frames = np.zeros(shape, np.uint8)
         self._elapsed, self._ended, self._start = 0, False, -1
         self._window: Window | None = None
@@ -110,22 +101,16 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
             ResetNeeded: there was no reset, or the episode is over.
             UserError: the action is not in the action space.
         """
-        state = self.current()
+        self.current()
         if self._ended:
             raise ResetNeeded("the episode is over: call reset() or restore() before step()")
-        held = np.repeat(self.actions.vectors(single(action))[:, None], self.world.chunk, axis=1)
-        before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, inplace=self._alone)
-        self._alone = True
+        out = self._advance(self.actions.vectors(single(action)), np.array([self._elapsed + 1]))
         self._frames = out.frames[0]
         self._elapsed += 1
-        rewards, ends = self.task.judge(before, self._state, out, held)
-        terminated = bool(ends[0] or out.termination[0] > TERMINATION_THRESHOLD)
-        truncated = self.max_episode_steps is not None and self._elapsed >= self.max_episode_steps
-        truncated = truncated or (self.min_trust is not None and bool(out.trust[0] < self.min_trust))
+        terminated, truncated = bool(out.terminations[0]), bool(out.truncations[0])
         self._ended = terminated or truncated
         self._show()
-        return self._frames[-1].copy(), float(rewards[0]), terminated, truncated, self._info(self._state)
+        return self._frames[-1].copy(), float(out.rewards[0]), terminated, truncated, self._info(self.current())
 
     def snapshot(self) -> Snapshot:
         """The present moment, to be restored here, in another environment of the same world, or from a file.
@@ -209,16 +194,6 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
         twin.action_space, twin.observation_space = copy.deepcopy((self.action_space, self.observation_space))
         return twin
 
-    def current(self) -> WorldState:
-        """The state of the running episode, to look at: stepping it is this environment's business.
-
-        Raises:
-            ResetNeeded: there is no episode yet.
-        """
-        if self._state is None:
-            raise ResetNeeded("there is no episode yet: call reset() first")
-        return self._state
-
     def _info(self, state: WorldState) -> dict[str, Any]:
         info = {"frames": self._frames.copy(), "pose": state.pose[0].numpy().copy()}
         return info if self.world.trust is None else info | {"trust": float(state.trust[0])}
@@ -237,21 +212,6 @@ class WorldSimEnv(gymnasium.Env[Any, Any]):
 def frame_space(world: WorldModel) -> spaces.Box:
     """Observation space of one frame, uint8 (H, W, 3)."""
     return spaces.Box(0, 255, (world.config.height, world.config.width, 3), np.uint8)
-
-
-def check_min_trust(world: WorldModel, min_trust: float | None) -> float | None:
-    """Whether episodes of a world can end by trust.
-
-    Raises:
-        UserError: not between 0 and 1, or the world was not calibrated.
-    """
-    if min_trust is not None and not 0 <= min_trust <= 1:
-        raise UserError(f"min_trust must be between 0 and 1, got {min_trust}")
-    if min_trust is not None and world.trust is None:
-        raise UserError(
-            "this world was not calibrated, so min_trust means nothing in it: worldsim train trust does that"
-        )
-    return min_trust
 
 
 @lru_cache(maxsize=8)

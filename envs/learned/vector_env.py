@@ -15,24 +15,18 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
-from worldsim.envs.learned.action_spaces import make_actions
-from worldsim.envs.learned.env import (
-    TERMINATION_THRESHOLD,
-    check_min_trust,
-    fingerprint,
-    frame_space,
-    generator_at,
-    plain,
-)
-from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill, resolve
+from worldsim.envs.learned.env import fingerprint, frame_space, generator_at, plain
+from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill
+from worldsim.envs.learned.rows import seed_of_each, with_finals
+from worldsim.envs.learned.running_world import RunningWorld
 from worldsim.envs.learned.snapshot import Snapshot
-from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
+from worldsim.envs.learned.tasks import TaskLike
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
 
-class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
+class WorldSimVectorEnv(RunningWorld, VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
     """N rows of one learned world; each row behaves as its own ``WorldSimEnv`` does.
 
     ``reset(seed=s)`` gives row i what ``WorldSimEnv.reset(seed=s + i)`` would get. ``infos["frames"]`` is uint8
@@ -68,27 +62,18 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             raise UserError(f"num_envs must be at least 1, got {num_envs}")
         if render_mode not in (None, "rgb_array"):
             raise UserError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
-        self.num_envs = num_envs
-        self.world, self.starts = resolve(world, starts)
-        self.min_trust = check_min_trust(self.world, min_trust)
+        self._open(world, task, action_space, starts, max_episode_steps, min_trust)
+        self.num_envs, self.render_mode = num_envs, render_mode
         self._task, self._action_space_name = task, action_space
-        self.task = WorldRewardFunction(self.world, task)
-        self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         fps = self.world.config.fps / self.world.chunk
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, "autoreset_mode": self.autoreset_mode}
-        self.actions = make_actions(self.world.spec, action_space)
         self.single_action_space = self.actions.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.single_observation_space = frame_space(self.world)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._state: WorldState | None = None
         shape = (num_envs, self.world.chunk, self.world.config.height, self.world.config.width, 3)
         self._frames = np.zeros(shape, np.uint8)
-        # Whether no snapshot looks at the state's memory: then a step may reuse it.
-        self._alone = True
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._elapsed = np.zeros(num_envs, np.int64)
         self._ended = np.zeros(num_envs, np.bool_)
@@ -131,7 +116,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             ResetNeeded: there was no reset; or, with autoreset disabled, a row is over.
             UserError: the actions are not in the action space.
         """
-        state = self.current()
+        self.current()
         renewed = self._ended.copy()
         if renewed.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded(
@@ -144,19 +129,9 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         vectors = self.actions.vectors(actions)
         if len(vectors) != self.num_envs:
             raise UserError(f"{len(vectors)} actions for {self.num_envs} environments")
-        held = np.repeat(vectors[:, None], self.world.chunk, axis=1)
-        before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, inplace=self._alone)
-        self._alone = True
-        self._frames = out.frames
+        self._frames, judged, terminations, truncations = self._advance(vectors, self._elapsed + 1, ~renewed)
         self._elapsed += 1
-        judged, ends = self.task.judge(before, self._state, out, held, ~renewed)
-        rewards, terminations = judged.astype(np.float64), ends | (out.termination > TERMINATION_THRESHOLD)
-        truncations = np.zeros(self.num_envs, np.bool_)
-        if self.max_episode_steps is not None:
-            truncations = self._elapsed >= self.max_episode_steps
-        if self.min_trust is not None:
-            truncations = truncations | (out.trust < self.min_trust)
+        rewards = judged.astype(np.float64)
         # Rows that ended at the last step begin anew in this one: what was just generated for them is not shown.
         rewards[renewed], terminations[renewed], truncations[renewed] = 0.0, False, False
         self._ended = terminations | truncations
@@ -164,7 +139,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         if renewed.any():
             infos |= self._begin(np.flatnonzero(renewed))
         if self._ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos = self._finals(infos) | self._begin(np.flatnonzero(self._ended))
+            infos = with_finals(infos, self._frames[:, -1], self._ended) | self._begin(np.flatnonzero(self._ended))
         return self._frames[:, -1].copy(), rewards, terminations, truncations, infos
 
     def observations(self) -> NDArray[np.uint8]:
@@ -272,23 +247,8 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         memo[id(self)] = twin
         return twin
 
-    def current(self) -> WorldState:
-        """The state of the running episode, to look at: stepping it is this environment's business.
-
-        Raises:
-            ResetNeeded: there is no episode yet.
-        """
-        if self._state is None:
-            raise ResetNeeded("there is no episode yet: call reset() first")
-        return self._state
-
     def _seed(self, rows: NDArray[np.integer], seed: int | Sequence[int | None] | None) -> None:
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise UserError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        seeds = seed_of_each(seed, self.num_envs)
         for row in rows:
             if seeds[row] is not None or self._generators[row] is None:
                 self._generators[row] = seeding.np_random(seeds[row])[0]
@@ -330,18 +290,3 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         if self.world.trust is not None:
             infos["trust"] = self._state.trust.numpy().copy()
         return infos | {f"_{name}": everywhere.copy() for name in infos}
-
-    def _finals(self, infos: dict[str, Any]) -> dict[str, Any]:
-        """Add what the rows that ended showed last, in Gymnasium's form."""
-        observations = np.full(self.num_envs, None, object)
-        for row in np.flatnonzero(self._ended):
-            observations[row] = self._frames[row, -1].copy()
-        final = {name: value.copy() for name, value in infos.items() if not name.startswith("_")}
-        final |= {f"_{name}": self._ended.copy() for name in final}
-        ended = self._ended.copy()
-        return infos | {
-            "final_obs": observations,
-            "_final_obs": ended,
-            "final_info": final,
-            "_final_info": ended.copy(),
-        }
