@@ -22,8 +22,8 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.store.video import write_video
-    from worldsim.envs.pictures import branches_in_grid
     from worldsim.envs.pong.engine import FPS
+    from worldsim.plotting.pictures import branches_in_grid
 
     config = compose_config("truth", overrides, flags)
     if min(config.games, config.steps) < 1 or config.past < 2:

@@ -32,20 +32,20 @@ def test_adversary_tells_blur_from_texture():
     blurred = torch.full_like(sharp, 0.5) + 0.1 * (sharp - 0.5)
     losses = [discriminator.learn(sharp, blurred) for _ in range(60)]
     assert losses[0] > 1.5 and losses[-1] < 0.5
-    assert float(discriminator.complaint(blurred)) > float(discriminator.complaint(sharp))
+    assert float(discriminator.generator_loss(blurred)) > float(discriminator.generator_loss(sharp))
 
 
 def test_complaint_reaches_the_decoder_alone():
     discriminator = Discriminator(chunk=2, rate=1e-3)
     decoded = torch.rand(1, 2, 3, 32, 48, requires_grad=True)
-    discriminator.complaint(decoded).backward()
+    discriminator.generator_loss(decoded).backward()
     assert decoded.grad is not None and bool(decoded.grad.any())
     assert all(p.grad is None for p in discriminator.module.parameters())
 
 
 def test_an_adversary_sharpens_what_is_decoded(tmp_path):
     list(train(tmp_path / "plain", 40, rate=3e-3))
-    ways = {"without": {}, "with": {"adversarial": 1.0, "adversary_rate": 1e-3}}
+    ways = {"without": {}, "with": {"adversarial": 1.0, "discriminator_rate": 1e-3}}
     sharpness = {}
     for name, options in ways.items():
         run = list(train(tmp_path / name, 40, tmp_path / "plain", rate=3e-3, freeze_encoder=True, **options))
