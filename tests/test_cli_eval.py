@@ -10,13 +10,13 @@ import pytest
 from tests.tiny_world import save_tiny_world, tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT
-from worldsim.agents import eval_recorded
-from worldsim.agents.eval_clips import draw_clips, stands_after
-from worldsim.agents.eval_memory import find_digs, recorded_revisits
-from worldsim.agents.eval_parts import PARTS
-from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
-from worldsim.agents.eval_run import Evaluation, Part, films_of, run_parts
-from worldsim.agents.eval_settings import PRESET_OF, EvalPreset, EvalThresholds
+from worldsim.evaluation import recorded as eval_recorded
+from worldsim.evaluation.clips import draw_clips, stands_after
+from worldsim.evaluation.parts.memory import find_digs, recorded_revisits
+from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.recorded import recorded_turn, recorded_windows
+from worldsim.evaluation.runner import Evaluation, Part, films_of, run_parts
+from worldsim.evaluation.config import PRESET_OF, EvalPreset, EvalThresholds
 from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 from worldsim.cli_config import build, compose_config
 from worldsim.datasets.episode import Episode
@@ -210,7 +210,7 @@ def test_recorded_windows_are_drawn_with_the_seed_and_evenly_over_maps(uneven: E
 
 
 def test_recorded_revisits_count_all_maps(uneven: EpisodeStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worldsim.agents.eval_memory.revisits", lambda e: {"revisit": [(0, 30)] * 9, "other": []})
+    monkeypatch.setattr("worldsim.evaluation.parts.memory.revisits", lambda e: {"revisit": [(0, 30)] * 9, "other": []})
     found = recorded_revisits(uneven, ("test",), most=4)
     assert found["revisit"]["count"] == 4 and found["revisit"]["maps"] == 2 and found["other"]["count"] == 0
 

@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from worldsim.actions import MINECRAFT
-from worldsim.agents.eval_clips import Clips
+from worldsim.evaluation.clips import Clips
 from worldsim.world_config import SamplingConfig
 
 HEIGHT, WIDTH, DEGREE = 80, 144, 2  # pixels; pixels a degree

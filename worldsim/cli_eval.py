@@ -18,7 +18,7 @@ from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.eval_settings import EvalGoals
+    from worldsim.evaluation.config import EvalGoals
     from worldsim.datasets.store import EpisodeStore, Split
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
@@ -27,11 +27,11 @@ STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim eval``."""
     import worldsim
-    from worldsim.agents.eval_clips import ChosenStore
-    from worldsim.agents.eval_parts import PARTS
-    from worldsim.agents.eval_report import write_report
-    from worldsim.agents.eval_run import HELD_OUT, Evaluation, run_parts
-    from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+    from worldsim.evaluation.clips import ChosenStore
+    from worldsim.evaluation.parts.listing import PARTS
+    from worldsim.evaluation.reports.report import write_report
+    from worldsim.evaluation.runner import HELD_OUT, Evaluation, run_parts
+    from worldsim.evaluation.config import EvalPreset, EvalThresholds
 
     config = compose_config("eval", overrides, flags)
     data = store_at(required(config, "data", STORE))
@@ -125,7 +125,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
-    from worldsim.agents.eval_summary import skipped, summary, verdict
+    from worldsim.evaluation.reports.summary import skipped, summary, verdict
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table("measure", "value", "95 % interval", "wanted", "", box=None, pad_edge=False)

@@ -11,7 +11,7 @@ from worldsim.cli_config import compose_config, required, run_folder
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.engine_branches import Truth
+    from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.branch_tree import Node
     from worldsim.branching import Tree
     from worldsim.envs.beginnings import Beginning
@@ -53,7 +53,7 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     scores, truth = None, None
     if config.against == "engine":
         past, tree, truth = _against_engine(config, prefix, world, past, nodes, judge)
-        from worldsim.agents.branch_scores import score_branches
+        from worldsim.evaluation.counterfactuals.branch_scores import score_branches
 
         scores = score_branches(tree, truth, world.chunk, task=config.task, fps=world.config.fps)
     else:
@@ -119,8 +119,8 @@ def _against_engine(
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
     from dataclasses import replace
 
-    from worldsim.agents.engine_branches import Check, replay_branches
-    from worldsim.agents.engine_replays import engine_of, pose_of
+    from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
+    from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
     from worldsim.envs.prefix import find_recorded
 
     recorded = find_recorded(prefix, config.prefix_frames)

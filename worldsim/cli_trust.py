@@ -15,8 +15,8 @@ from worldsim.errors import UserError
 def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train trust``."""
     import worldsim
-    from worldsim.agents.eval_clips import draw_clips
-    from worldsim.agents.trust import check_trust, dream_samples, fit_trust
+    from worldsim.evaluation.clips import draw_clips
+    from worldsim.evaluation.confidence import check_trust, dream_samples, fit_trust
     from worldsim.datasets.store import EpisodeStore
     from worldsim.trust import LEVEL, save_trust
 

@@ -20,7 +20,7 @@ SHOWN, FILMED = (1, 2, 4, 8, 15, 30), 2
 def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim truth``."""
     import worldsim
-    from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
+    from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.video import write_video
     from worldsim.envs.pictures import side_by_side
     from worldsim.envs.pong_engine import FPS

@@ -1,0 +1,97 @@
+"""What a world dreams from recorded pasts: free-running, teacher-forced, one action held.
+
+B clips, K chunks, r video frames per chunk, H W pixels, A action vector.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.evaluation.clips import Clips
+from worldsim.state import WorldState
+from worldsim.world import WorldModel
+
+Frames = NDArray[np.uint8]
+# Between the seeds of a clip's samples: no other clip has these.
+OTHER_NOISE = 1_000_003
+
+
+def begin(world: WorldModel, clips: Clips, prefix: int, first: int = 0) -> WorldState:
+    """The state after the past of each clip; ``first``: number of the first clip among all, which decides the noise.
+
+    Branches from one past differ by their actions only, since noise depends on the clip and the step alone.
+    """
+    seeds = list(range(first, first + len(clips)))
+    return world.prefill(clips.frames[:, :prefix], clips.actions[:, : prefix - 1], seeds)
+
+
+def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tuple[Frames, NDArray[np.float32]]]:
+    """Chunk by chunk under actions (B, K, r, A): frames (B, r, H, W, 3), root mean square of the latents (B,).
+
+    ``state`` stays usable.
+    """
+    for k in range(future.shape[1]):
+        state, step = world.step(state, future[:, k], donate=k > 0)
+        yield step.frames, step.latents.float().square().mean((1, 2, 3)).sqrt().numpy()
+
+
+def rollout(world: WorldModel, state: WorldState, future: NDArray) -> Frames:
+    """Free-running futures uint8 (B, K, r, H, W, 3) under ``future`` actions (B, K, r, A); ``state`` stays usable."""
+    return np.stack([shown for shown, _ in dream(world, state, future)], 1)
+
+
+def future_of(clips: Clips, prefix: int, chunks: int, chunk: int, actions: NDArray | None = None) -> NDArray:
+    """The actions (B, K, r, A) after the past of each clip; ``actions``: those of other clips, shaped as the clips'."""
+    taken = (clips.actions if actions is None else actions)[:, prefix - 1 : prefix - 1 + chunks * chunk]
+    return taken.reshape(len(clips), chunks, chunk, -1)
+
+
+def truth_of(clips: Clips, prefix: int, chunks: int, chunk: int) -> Frames:
+    """The recorded frames (B, K, r, H, W, 3) after the past of each clip."""
+    taken = clips.frames[:, prefix : prefix + chunks * chunk]
+    return taken.reshape(len(clips), chunks, chunk, *taken.shape[2:])
+
+
+def held(world: WorldModel, chunks: int, **action: Any) -> NDArray[np.float32]:
+    """One action held for some chunks: (K, r, A)."""
+    return np.tile(world.spec.vector(action), (chunks, world.chunk, 1))
+
+
+def held_rollouts(
+    world: WorldModel, clips: Clips, prefix: int, branches: Mapping[str, NDArray[np.float32]], rows: int = 8
+) -> Iterator[tuple[int, dict[str, Frames]]]:
+    """Futures (b, K, r, H, W, 3) of all clips under each branch of actions (K, r, A), some rows at a time.
+
+    Yields the number of the first row with the futures by name of the branch.
+    """
+    for at, part in clips.batches(rows):
+        state = begin(world, part, prefix, at)
+        yield at, {name: rollout(world, state, np.repeat(b[None], len(part), 0)) for name, b in branches.items()}
+
+
+def all_held(
+    world: WorldModel, clips: Clips, prefix: int, branches: Mapping[str, NDArray[np.float32]], rows: int = 8
+) -> dict[str, Frames]:
+    """The futures of all clips (B, K, r, H, W, 3) by name of the branch."""
+    parts = [made for _, made in held_rollouts(world, clips, prefix, branches, rows)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in branches}
+
+
+def teacher_forced(
+    world: WorldModel, clips: Clips, prefix: int, place: int, first_seed: int, samples: int = 1
+) -> Frames:
+    """The next chunk after the true past up to ``place`` chunks beyond the prefix, by noise: (N, B, r, H, W, 3)."""
+    end = prefix + place * world.chunk
+    past = replace(clips, frames=clips.frames[:, end - prefix : end], actions=clips.actions[:, end - prefix : end - 1])
+    state, future = begin(world, past, prefix, first_seed), future_of(clips, end, 1, world.chunk)
+    others = [replace(state, seeds=state.seeds + n * OTHER_NOISE) for n in range(samples)]
+    return np.stack([rollout(world, other, future)[:, 0] for other in others])
+
+
+def reconstruction(world: WorldModel, clips: Clips, prefix: int, chunks: int) -> Frames:
+    """The recorded futures through encoder and decoder (B, K, r, H, W, 3): the most that a world could show."""
+    coded, _ = world.decode(world.encode(clips.frames[:, : prefix + chunks * world.chunk]))
+    return coded[:, -chunks:]
