@@ -18,7 +18,7 @@ from rich.progress import track
 from worldsim.datasets.video import VideoWriter
 from worldsim.envs.controls import HELP, Controls
 from worldsim.envs.games import Frames, Game, StepTimes
-from worldsim.envs.pictures import enlarge
+from worldsim.plotting.pictures import enlarge
 from worldsim.envs.scripted_player import ScriptedPlayer
 from worldsim.envs.window import Window
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.branching import Tree
-from worldsim.envs.drawing import FAINT, INK, Canvas, Colour, Picture, colour_of, fitting
-from worldsim.envs.pictures import enlarge
+from worldsim.plotting.drawing import FAINT, INK, Canvas, Colour, Picture, colour_of, fitting
+from worldsim.plotting.pictures import enlarge
 
 Frames = NDArray[np.uint8]
 MARGIN, GAP, LABEL, ROW_GAP, TOLD = 18, 44, 36, 20, 120

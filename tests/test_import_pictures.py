@@ -12,7 +12,7 @@ from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.import_pictures import find_images, find_videos
 from worldsim.datasets.import_recording import piece
 from worldsim.datasets.resample import resample
-from worldsim.envs.pictures import write_picture
+from worldsim.plotting.pictures import write_picture
 
 
 def episode_of(footage):

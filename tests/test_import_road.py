@@ -9,7 +9,7 @@ from tests import test_import_lerobot, test_import_minari, test_import_minerl, t
 from tests.import_film import film, random_actions, write_film
 from tests.tiny_training import walk
 from worldsim import cli
-from worldsim.envs.pictures import write_picture
+from worldsim.plotting.pictures import write_picture
 
 FRAMES = 40
 

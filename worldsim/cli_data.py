@@ -176,7 +176,7 @@ def verify(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
 
 def contact_sheet(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data sheet``: a row of frames per episode, episodes evenly over the store."""
-    from worldsim.envs.pictures import write_picture
+    from worldsim.plotting.pictures import write_picture
 
     store, config = _open(overrides, flags)
     names = _chosen(store, config)

@@ -22,7 +22,7 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     import worldsim
     from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.video import write_video
-    from worldsim.envs.pictures import side_by_side
+    from worldsim.plotting.pictures import side_by_side
     from worldsim.envs.pong_engine import FPS
 
     config = compose_config("truth", overrides, flags)

@@ -25,7 +25,7 @@ from worldsim.evaluation.statistics import estimate
 from worldsim.evaluation.reports.summary import line, summary
 from worldsim.cli_config import build, compose_config
 from worldsim.compute import UNKNOWN, Compute
-from worldsim.datasets.scatter_charts import Point, scatter
+from worldsim.plotting.scatter import Point, scatter
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from worldsim.evaluation.reports.compare_differences import Row
 from worldsim.evaluation.reports.compare_reports import Report
-from worldsim.datasets.scatter_charts import Chart, Point, scatter
+from worldsim.plotting.scatter import Chart, Point, scatter
 
 AXIS = "training compute, TFLOP"
 # Beginnings of the names of measures that are drawn unless others are asked for.

@@ -16,8 +16,8 @@ from worldsim.evaluation.runner import Evaluation, clips_of, films_of
 from worldsim.evaluation.starts import without_starts
 from worldsim.evaluation.statistics import quantile_members
 from worldsim.evaluation.reports.summary import failures, line, number, skipped, summary, verdict
-from worldsim.datasets.check_charts import lines, picture_uri, sheet
-from worldsim.datasets.report_style import STYLE
+from worldsim.plotting.charts import lines, picture_uri, sheet
+from worldsim.plotting.style import STYLE
 from worldsim.datasets.video import write_video
 
 PAGE = """<!doctype html>

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from worldsim.datasets.report_style import CURVES
+from worldsim.plotting.style import CURVES
 
 Picture = NDArray[np.uint8]
 WIDTH, BAR, GAP, LABEL = 640, 18, 4, 130

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.drawing import FAINT, INK, Canvas, Colour, Picture, fitting
+from worldsim.plotting.drawing import FAINT, INK, Canvas, Colour, Picture, fitting
 
 LEFT, TOP, BOTTOM, LEGEND = 62, 40, 46, 230
 

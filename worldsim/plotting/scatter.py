@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from worldsim.datasets.check_charts import WIDTH, Axes, svg
-from worldsim.datasets.report_style import CURVES, SVG_STYLE
+from worldsim.plotting.charts import WIDTH, Axes, svg
+from worldsim.plotting.style import CURVES, SVG_STYLE
 
 HEIGHT, HEAD, APART = 220, 26, 24
 # Free room at the ends of both axes, as a share of what the points need.
