@@ -10,11 +10,11 @@ import numpy as np
 from worldsim.datasets.captions import time_phrase
 from worldsim.datasets.check import Report
 from worldsim.datasets.check_actions import ActionCount, mouse_edges
-from worldsim.plotting.charts import jpeg, sheet
 from worldsim.datasets.governance import licence_of, source_of, training_record
 from worldsim.datasets.map_seeds import seed_key
 from worldsim.datasets.store import SPLITS, EpisodeStore
 from worldsim.datasets.withdrawal import withdrawals
+from worldsim.plotting.charts import jpeg, sheet
 
 PICTURES = 48
 # A kind (a biome, a time of day, a key) of a smaller share than this is called a gap.

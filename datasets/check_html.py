@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.check import Report
 from worldsim.datasets.check_actions import AXES, ActionCount, mouse_edges
-from worldsim.plotting.charts import bars, columns, picture_uri, sheet
 from worldsim.datasets.check_chunks import ArrayChunks, DamagedArrayError, arrays_folder
 from worldsim.datasets.check_judge import Alignment
 from worldsim.datasets.check_pictures import thumbnail
+from worldsim.plotting.charts import bars, columns, picture_uri, sheet
 from worldsim.plotting.style import STYLE
 
 # Pictures of the contact sheet, and of each kind of finding.

@@ -18,9 +18,9 @@ from rich.progress import track
 from worldsim.datasets.video import VideoWriter
 from worldsim.envs.controls import HELP, Controls
 from worldsim.envs.games import Frames, Game, StepTimes
-from worldsim.plotting.pictures import enlarge
 from worldsim.envs.scripted_player import ScriptedPlayer
 from worldsim.envs.window import Window
+from worldsim.plotting.pictures import enlarge
 
 # Tells the next actions (r, A), given the last frame.
 Choose = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from worldsim.branching import Tree
 from worldsim.datasets.video import VideoWriter
 from worldsim.envs.beginnings import Beginning
+from worldsim.envs.tree_picture import draw_tree
 from worldsim.plotting.curves import Curve, draw_curves
 from worldsim.plotting.drawing import colour_of
 from worldsim.plotting.pictures import enlarge, side_by_side, write_picture
-from worldsim.envs.tree_picture import draw_tree
 
 Frames = NDArray[np.uint8]
 

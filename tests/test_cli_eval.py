@@ -10,18 +10,18 @@ import pytest
 from tests.tiny_world import save_tiny_world, tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT
-from worldsim.evaluation import recorded as eval_recorded
-from worldsim.evaluation.clips import draw_clips, stands_after
-from worldsim.evaluation.parts.memory import find_digs, recorded_revisits
-from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.recorded import recorded_turn, recorded_windows
-from worldsim.evaluation.runner import Evaluation, Part, films_of, run_parts
-from worldsim.evaluation.config import PRESET_OF, EvalPreset, EvalThresholds
 from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 from worldsim.cli_config import build, compose_config
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
+from worldsim.evaluation import recorded as eval_recorded
+from worldsim.evaluation.clips import draw_clips, stands_after
+from worldsim.evaluation.config import PRESET_OF, EvalPreset, EvalThresholds
+from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.parts.memory import find_digs, recorded_revisits
+from worldsim.evaluation.recorded import recorded_turn, recorded_windows
+from worldsim.evaluation.runner import Evaluation, Part, films_of, run_parts
 from worldsim.world import WorldModel
 
 PRESET = (

@@ -10,14 +10,14 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
-from worldsim.evaluation.counterfactuals import engine_replays
 from worldsim.agents.collect import collect
 from worldsim.agents.collect_world import World
-from worldsim.evaluation.counterfactuals.engine_replays import LuantiReplay
 from worldsim.agents.sources_gym import GymSource
 from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.video import read_video
 from worldsim.envs.pong_engine import PongEngine
+from worldsim.evaluation.counterfactuals import engine_replays
+from worldsim.evaluation.counterfactuals.engine_replays import LuantiReplay
 
 FOLLOW = "worldsim.envs.pong_tasks:follow_ball"
 

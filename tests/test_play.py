@@ -13,10 +13,10 @@ from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.datasets.video import read_video
 from worldsim.dit import WorldDiT
 from worldsim.envs.controls import Controls
-from worldsim.plotting.drawing import Canvas
 from worldsim.envs.games import WorldGame
 from worldsim.envs.play import PlayWindow, play_headless
 from worldsim.envs.scripted_player import ScriptedPlayer
+from worldsim.plotting.drawing import Canvas
 from worldsim.world import WorldModel
 from worldsim.world_config import WorldConfig
 

@@ -15,12 +15,12 @@ from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.datasets.video import read_video, write_video
 from worldsim.envs.beginnings import Beginning, prefill
-from worldsim.plotting.curves import Curve, draw_curves, nice_step
-from worldsim.plotting.drawing import FAINT, PAPER, colour_of, fitting
 from worldsim.envs.prefix import find_prefix, find_recorded
 from worldsim.envs.rollout import divergence, write_rollout
 from worldsim.envs.tree_picture import draw_tree
 from worldsim.errors import UserError
+from worldsim.plotting.curves import Curve, draw_curves, nice_step
+from worldsim.plotting.drawing import FAINT, PAPER, colour_of, fitting
 
 
 def past(text: str = "0", frames: int = 5) -> Beginning:

@@ -18,8 +18,8 @@ from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.evaluation.config import EvalGoals
     from worldsim.datasets.store import EpisodeStore, Split
+    from worldsim.evaluation.config import EvalGoals
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -28,10 +28,10 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim eval``."""
     import worldsim
     from worldsim.evaluation.clips import ChosenStore
+    from worldsim.evaluation.config import EvalPreset, EvalThresholds
     from worldsim.evaluation.parts.listing import PARTS
     from worldsim.evaluation.reports.report import write_report
     from worldsim.evaluation.runner import HELD_OUT, Evaluation, run_parts
-    from worldsim.evaluation.config import EvalPreset, EvalThresholds
 
     config = compose_config("eval", overrides, flags)
     data = store_at(required(config, "data", STORE))

@@ -11,11 +11,11 @@ from worldsim.cli_config import compose_config, required, run_folder
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.branch_tree import Node
     from worldsim.branching import Tree
     from worldsim.envs.beginnings import Beginning
     from worldsim.envs.tasks import DreamTask
+    from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.world import WorldModel
 
 POLICY_SECONDS = 4.0
@@ -119,9 +119,9 @@ def _against_engine(
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
     from dataclasses import replace
 
+    from worldsim.envs.prefix import find_recorded
     from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
     from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
-    from worldsim.envs.prefix import find_recorded
 
     recorded = find_recorded(prefix, config.prefix_frames)
     last = len(recorded) - 1

@@ -20,10 +20,10 @@ SHOWN, FILMED = (1, 2, 4, 8, 15, 30), 2
 def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim truth``."""
     import worldsim
-    from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.video import write_video
-    from worldsim.plotting.pictures import side_by_side
     from worldsim.envs.pong_engine import FPS
+    from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
+    from worldsim.plotting.pictures import side_by_side
 
     config = compose_config("truth", overrides, flags)
     if min(config.games, config.steps) < 1 or config.past < 2:

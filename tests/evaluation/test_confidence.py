@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world, trusting_world
+from worldsim.envs.world_env import WorldSimEnv
 from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.confidence import Samples, auroc, check_trust, dream_samples, fit_trust, spearman
-from worldsim.envs.world_env import WorldSimEnv
 from worldsim.trust import add_doubt, load_trust, residual, save_trust, statistics
 from worldsim.world import WorldModel
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.tiny_world import ROUNDING, save_tiny_world, tiny_world
-from worldsim.evaluation.determinism import compare, dream, null_test
 from worldsim.envs.world_vector_env import WorldSimVectorEnv
+from worldsim.evaluation.determinism import compare, dream, null_test
 from worldsim.heads import MOTION
 from worldsim.precision import has_amx
 from worldsim.world import WorldModel

@@ -10,9 +10,8 @@ import torch
 
 from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
 from worldsim.actions import MINECRAFT
-from worldsim.evaluation.parts import actions as eval_actions
-from worldsim.evaluation.parts.actions import delta_report, sign_evidence, sign_report
-from worldsim.evaluation.parts.branches import Branches, branch_report
+from worldsim.cli_config import build, compose_config
+from worldsim.evaluation.config import EvalThresholds
 from worldsim.evaluation.failures import (
     DEFINITIONS,
     Failures,
@@ -22,6 +21,10 @@ from worldsim.evaluation.failures import (
     forgotten,
     ignored,
 )
+from worldsim.evaluation.metrics import colours, sharpness
+from worldsim.evaluation.parts import actions as eval_actions
+from worldsim.evaluation.parts.actions import delta_report, sign_evidence, sign_report
+from worldsim.evaluation.parts.branches import Branches, branch_report
 from worldsim.evaluation.parts.horizons import (
     fewer_steps,
     forced_report,
@@ -40,13 +43,10 @@ from worldsim.evaluation.parts.long import (
 )
 from worldsim.evaluation.parts.memory import dug_patch, memory_report, memory_scores, persistence, recall
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
-from worldsim.evaluation.recorded import blurred
-from worldsim.evaluation.config import EvalThresholds
-from worldsim.evaluation.statistics import estimate
-from worldsim.evaluation.reports.summary import summary, verdict
 from worldsim.evaluation.parts.text import others, text_report
-from worldsim.evaluation.metrics import colours, sharpness
-from worldsim.cli_config import build, compose_config
+from worldsim.evaluation.recorded import blurred
+from worldsim.evaluation.reports.summary import summary, verdict
+from worldsim.evaluation.statistics import estimate
 
 LIMITS = build(EvalThresholds, compose_config("eval", [], {}).thresholds)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from worldsim.cli_config import build, compose_config
 from worldsim.evaluation.config import EvalPreset, EvalThresholds
 from worldsim.evaluation.statistics import curve, estimate, quantile_members, survival, survival_summary
-from worldsim.cli_config import build, compose_config
 
 
 def test_the_map_is_the_unit():

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from worldsim.actions import MINECRAFT
-from worldsim.evaluation.clips import draw_evenly, map_of
-from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.evaluation.clips import draw_evenly, map_of
+from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]

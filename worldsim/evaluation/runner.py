@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.evaluation.clips import Clips, draw_clips
 from worldsim.evaluation.config import PRESET_OF, EvalPreset, EvalThresholds
-from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.text import encoder_installed
 from worldsim.world import WorldModel
 

@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 
 from tests.tiny_world import tiny_starts, tiny_world
-from worldsim.evaluation.counterfactuals.branch_scores import effect_agreement, effect_ratio, engine_reward, pose_from, score_branches
-from worldsim.evaluation.counterfactuals.engine_branches import Truth
-from worldsim.evaluation.counterfactuals.engine_replays import Film
 from worldsim.branch_tree import nodes_of
 from worldsim.branching import Tree, grow, past_of
 from worldsim.envs.tasks import StepInformation
+from worldsim.evaluation.counterfactuals.branch_scores import (
+    effect_agreement,
+    effect_ratio,
+    engine_reward,
+    pose_from,
+    score_branches,
+)
+from worldsim.evaluation.counterfactuals.engine_branches import Truth
+from worldsim.evaluation.counterfactuals.engine_replays import Film
 
 
 def dreamed() -> Tree:

@@ -11,9 +11,9 @@ import torch
 from tests.tiny_world import shaken, tiny_world
 from worldsim import cli
 from worldsim.agents.pong_player import PONG
-from worldsim.evaluation.counterfactuals.pong import SCRIPTS, Branches, compare, dream_branches, play_branches
 from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.errors import UserError
+from worldsim.evaluation.counterfactuals.pong import SCRIPTS, Branches, compare, dream_branches, play_branches
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.world import WorldModel
 from worldsim.world_config import WorldConfig

@@ -11,18 +11,18 @@ import torch
 from tests.test_cli_eval import record
 from tests.tiny_world import tiny_world
 from worldsim.actions import MINECRAFT
-from worldsim.evaluation import runner as eval_run
-from worldsim.evaluation.parts.attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
-from worldsim.evaluation.reports.report import _told
-from worldsim.evaluation.runner import Evaluation, run_parts
-from worldsim.evaluation.config import EvalPreset, EvalThresholds
-from worldsim.evaluation.reports.summary import skipped, summary
-from worldsim.evaluation.parts.text import heard
 from worldsim.cli_config import build, compose_config
 from worldsim.datasets.caption_attributes import Light, Place
 from worldsim.datasets.caption_style import PLACES, TIMES, describe
 from worldsim.datasets.clip_facts import ClipFacts
 from worldsim.datasets.store import EpisodeStore
+from worldsim.evaluation import runner as eval_run
+from worldsim.evaluation.config import EvalPreset, EvalThresholds
+from worldsim.evaluation.parts.attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
+from worldsim.evaluation.parts.text import heard
+from worldsim.evaluation.reports.report import _told
+from worldsim.evaluation.reports.summary import skipped, summary
+from worldsim.evaluation.runner import Evaluation, run_parts
 
 COLOURS = {"in a desert": (220, 200, 120), "in a forest": (30, 120, 40), "in a snowy grassland": (230, 235, 245)}
 SHADES = {"at noon": 1.0, "in the morning": 0.9, "at dusk": 0.5, "at night": 0.2}

@@ -13,21 +13,27 @@ import pytest
 from tests.test_cli_eval import PRESET, record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.evaluation.reports.compare_differences import Difference, difference, settings_that_differ, side_by_side, unpaired
-from worldsim.evaluation.reports.compare_reports import distinct_names, read_reports
-from worldsim.evaluation.reports.compare_scaling import mean_line
+from worldsim.cli_config import build, compose_config
+from worldsim.compute import UNKNOWN, Compute
+from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.errors import UserError
+from worldsim.evaluation.config import EvalThresholds
 from worldsim.evaluation.parts.actions import delta_report, error_ratio, sign_report
 from worldsim.evaluation.parts.horizons import ROWS, horizon_report
 from worldsim.evaluation.parts.memory import memory_report
-from worldsim.evaluation.config import EvalThresholds
+from worldsim.evaluation.reports.compare_differences import (
+    Difference,
+    difference,
+    settings_that_differ,
+    side_by_side,
+    unpaired,
+)
+from worldsim.evaluation.reports.compare_reports import distinct_names, read_reports
+from worldsim.evaluation.reports.compare_scaling import mean_line
+from worldsim.evaluation.reports.summary import line, summary
 from worldsim.evaluation.starts import KEY, Starts, by_start, paired
 from worldsim.evaluation.statistics import estimate
-from worldsim.evaluation.reports.summary import line, summary
-from worldsim.cli_config import build, compose_config
-from worldsim.compute import UNKNOWN, Compute
 from worldsim.plotting.scatter import Point, scatter
-from worldsim.datasets.store import EpisodeStore, split_of
-from worldsim.errors import UserError
 
 MAPS = np.repeat(np.arange(6), 4)
 VALUES = np.random.default_rng(0).normal(20, 3, len(MAPS))

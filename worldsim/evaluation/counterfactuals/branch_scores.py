@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.counterfactuals.engine_branches import Truth
-from worldsim.evaluation.counterfactuals.engine_replays import Film
-from worldsim.evaluation.metrics import psnr
 from worldsim.branching import Tree
 from worldsim.datasets.task_facts import FactsFollower, points_facts
 from worldsim.envs.engine_env import relative_pose
 from worldsim.envs.tasks import GOAL, Referee
+from worldsim.evaluation.counterfactuals.engine_branches import Truth
+from worldsim.evaluation.counterfactuals.engine_replays import Film
+from worldsim.evaluation.metrics import psnr
 
 Frames = NDArray[np.uint8]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.metrics import psnr
 from worldsim.agents.pong_player import PONG, PongPlayer
 from worldsim.datasets.store import SPLIT_PERIOD, split_of
 from worldsim.envs.pong_engine import FPS, PongEngine
 from worldsim.envs.pong_pixels import Sight, read
 from worldsim.errors import UserError
+from worldsim.evaluation.metrics import psnr
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]

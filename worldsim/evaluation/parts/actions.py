@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldsim.dit import previous_of
 from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
 from worldsim.evaluation.rollouts import held, held_rollouts
 from worldsim.evaluation.starts import by_start, estimate_by_start
 from worldsim.evaluation.statistics import curve, estimate
-from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
-from worldsim.dit import previous_of
 from worldsim.flow import interpolate
 from worldsim.noise import noise
 from worldsim.world import WorldModel

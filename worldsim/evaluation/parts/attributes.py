@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.evaluation.clips import map_of
-from worldsim.evaluation.runner import Films, Progress
-from worldsim.evaluation.statistics import estimate, quantile_members
-from worldsim.evaluation.metrics import colours, grey
 from worldsim.datasets.caption_attributes import Attribute, Light, Place
 from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.evaluation.clips import map_of
+from worldsim.evaluation.metrics import colours, grey
+from worldsim.evaluation.runner import Films, Progress
+from worldsim.evaluation.statistics import estimate, quantile_members
 
 # At most so many places or times are told, those of most maps first: pairs grow with their square.
 VALUES = 6

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.actions import ActionSpec
+from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.branch_scores import distances, effect_ratio
 from worldsim.evaluation.rollouts import rollout
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.errors import UserError
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation import stlpips
-from worldsim.evaluation.parts.actions import error_ratio
 from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.metrics import psnr, ssim
+from worldsim.evaluation.parts.actions import error_ratio
 from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollout, teacher_forced, truth_of
 from worldsim.evaluation.starts import by_start, by_start_at, estimate_by_start, told_chunks
 from worldsim.evaluation.statistics import curve, survival_summary
-from worldsim.evaluation.metrics import psnr, ssim
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]

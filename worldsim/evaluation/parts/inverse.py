@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.agents.inverse_dynamics import InverseDynamics, targets
 from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollout, truth_of
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.agents.inverse_dynamics import InverseDynamics, targets
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]

@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.evaluation.parts.actions import action_use, delta_report, sign_evidence, sign_report
-from worldsim.evaluation.parts.branches import all_branches
+from worldsim.agents.inverse_dynamics import load_inverse
+from worldsim.errors import UserError
 from worldsim.evaluation.clips import Clips, draw_clips, stands_after
 from worldsim.evaluation.failures import Failures, discontinuities, failure_entry, forgotten, ignored
+from worldsim.evaluation.parts.actions import action_use, delta_report, sign_evidence, sign_report
+from worldsim.evaluation.parts.branches import all_branches
 from worldsim.evaluation.parts.horizons import (
     PERCEPTUAL_AT,
     forced_report,
@@ -27,16 +29,21 @@ from worldsim.evaluation.parts.long import (
     recorded_run,
     spread_of,
 )
-from worldsim.evaluation.parts.memory import dig_report, find_digs, memory_report, memory_scores, recall, recorded_revisits
+from worldsim.evaluation.parts.memory import (
+    dig_report,
+    find_digs,
+    memory_report,
+    memory_scores,
+    recall,
+    recorded_revisits,
+)
 from worldsim.evaluation.parts.objects import object_counts, object_report, windowed_counts
 from worldsim.evaluation.parts.obstacles import KINDS, metres_dreamt, obstacle_report, walks_after
+from worldsim.evaluation.parts.text import heard, text_report
 from worldsim.evaluation.recorded import recorded_turn, trust
 from worldsim.evaluation.rollouts import all_held, begin, future_of, held, rollout, truth_of
 from worldsim.evaluation.runner import HELD_OUT, Evaluation, Films, Part, clips_of
 from worldsim.evaluation.statistics import estimate
-from worldsim.evaluation.parts.text import heard, text_report
-from worldsim.agents.inverse_dynamics import load_inverse
-from worldsim.errors import UserError
 
 Report = tuple[dict[str, Any], Films]
 # Windows of recorded play on which the measures are tried.

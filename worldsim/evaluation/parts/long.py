@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.evaluation.clips import Clips, map_of
+from worldsim.evaluation.metrics import colours, sharpness
 from worldsim.evaluation.rollouts import begin, dream
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import curve, estimate
-from worldsim.evaluation.metrics import colours, sharpness
-from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from worldsim.datasets.episode import Episode
+from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.evaluation.clips import Clips, draw_evenly, map_of, read_clips
+from worldsim.evaluation.metrics import grey, psnr, texture
 from worldsim.evaluation.rollouts import all_held
 from worldsim.evaluation.starts import by_start, estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.evaluation.metrics import grey, psnr, texture
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]

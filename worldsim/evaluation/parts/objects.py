@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from worldsim.evaluation.config import EvalThresholds
+from worldsim.evaluation.metrics import cells
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.evaluation.metrics import cells
 
 Frames = NDArray[np.uint8]
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.episode import Episode
+from worldsim.errors import UserError
 from worldsim.evaluation.clips import Clips, Suits
 from worldsim.evaluation.rollouts import begin, future_of
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.datasets.episode import Episode
-from worldsim.errors import UserError
 from worldsim.world import WorldModel
 
 # Metres a second of somebody who holds forward: below the first something is in the way, above the second nothing is.

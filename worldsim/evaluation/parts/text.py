@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.metrics import colours
 from worldsim.evaluation.parts.actions import error_ratio, x0_errors
 from worldsim.evaluation.parts.attributes import attributes_report, shown_by_recordings
-from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.runner import HELD_OUT, Evaluation, Films
 from worldsim.evaluation.statistics import estimate
-from worldsim.evaluation.metrics import colours
 from worldsim.flow import time_steps, velocity_from_data
 from worldsim.noise import noise
 from worldsim.samplers import sample_euler

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.evaluation.reports.compare_reports import Measure, Report
 from worldsim.evaluation.config import PRESET_OF
-from worldsim.evaluation.starts import paired
+from worldsim.evaluation.reports.compare_reports import Measure, Report
 from worldsim.evaluation.reports.summary import number
+from worldsim.evaluation.starts import paired
 
 # What decides which starts are drawn.
 DRAWN = {

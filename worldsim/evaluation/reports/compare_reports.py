@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldsim.evaluation.starts import KEY, Starts
 from worldsim.compute import Compute
 from worldsim.errors import UserError
+from worldsim.evaluation.starts import KEY, Starts
 
 TFLOP = 1e12
 # A measure is the same in how many steps a world samples; that stands among the settings.

@@ -11,14 +11,14 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from worldsim.datasets.video import write_video
 from worldsim.evaluation.parts.listing import side_by_side
+from worldsim.evaluation.reports.summary import failures, line, number, skipped, summary, verdict
 from worldsim.evaluation.runner import Evaluation, clips_of, films_of
 from worldsim.evaluation.starts import without_starts
 from worldsim.evaluation.statistics import quantile_members
-from worldsim.evaluation.reports.summary import failures, line, number, skipped, summary, verdict
 from worldsim.plotting.charts import lines, picture_uri, sheet
 from worldsim.plotting.style import STYLE
-from worldsim.datasets.video import write_video
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
