@@ -4,15 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-<<<<<<< HEAD:worldsim/evaluation/reports/compare_curves.py
 from worldsim.evaluation.reports.compare_reports import Report
 from worldsim.evaluation.reports.report import band
 from worldsim.plotting.charts import lines
-=======
-from worldsim.agents.compare_reports import Report
-from worldsim.agents.eval_report import band
-from worldsim.plotting.charts import lines
->>>>>>> 43f082e:agents/compare_curves.py
 
 Numbers = Sequence[float | None]
 

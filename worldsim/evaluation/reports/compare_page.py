@@ -8,23 +8,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-<<<<<<< HEAD:worldsim/evaluation/reports/compare_page.py
 from worldsim.evaluation.reports.compare_curves import overlaid
 from worldsim.evaluation.reports.compare_differences import Row, settings_that_differ
 from worldsim.evaluation.reports.compare_reports import Report
 from worldsim.evaluation.reports.compare_scaling import AXIS, mean_line
 from worldsim.evaluation.reports.summary import number
-from worldsim.plotting.style import STYLE
 from worldsim.plotting.scatter import Chart, standing_alone
-=======
-from worldsim.agents.compare_curves import overlaid
-from worldsim.agents.compare_differences import Row, settings_that_differ
-from worldsim.agents.compare_reports import Report
-from worldsim.agents.compare_scaling import AXIS, mean_line
-from worldsim.agents.eval_summary import number
 from worldsim.plotting.style import STYLE
-from worldsim.plotting.scatter import Chart, standing_alone
->>>>>>> 43f082e:agents/compare_page.py
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
