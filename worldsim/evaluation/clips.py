@@ -92,7 +92,7 @@ def draw_clips(
         count: how many; fewer where ``suits`` leaves fewer.
         frames: length F.
         seed: of the draw.
-        suits: tells at which frames of an episode a clip may begin (F_episode,); default: anywhere.
+        suits: says at which frames of an episode a clip may begin (F_episode,); default: anywhere.
 
     Raises:
         UserError: nothing suits.
@@ -111,6 +111,16 @@ def draw_clips(
     if not drawn:
         raise UserError(f"no {split} episode in {store.url} has the {frames} frames that are needed here")
     return read_clips(store, drawn, frames)
+
+
+def curve_clips(
+    store: EpisodeStore, split: Split, count: int, prefix: int, chunks: int, chunk: int, seed: int = 0
+) -> Clips:
+    """Clips of a past and K chunks of ``chunk`` frames after it."""
+    frames = prefix + chunks * chunk
+    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
+    frames += (1 - frames) % chunk
+    return draw_clips(store, split, count, frames, seed)
 
 
 def map_of(store: EpisodeStore, name: str) -> int:
@@ -143,7 +153,7 @@ def standing(episode: Episode) -> NDArray[np.bool_]:
     """Frames (F,) at which the player stands on the ground, turns nothing and presses nothing.
 
     Raises:
-        UserError: the episode tells no velocity.
+        UserError: the episode has no velocity.
     """
     if "velocity" not in episode.state:
         raise UserError("these recordings tell no velocity: nobody can say when the player stood still")

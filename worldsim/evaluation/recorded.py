@@ -21,6 +21,8 @@ from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]
 Distort = Callable[[Frames], Frames]
+# Windows of each kind on which the measures are tried.
+WINDOWS = 30
 SIGN = {"right": -1, "left": 1, "forward": 1, "back": -1, "still": 0}
 # Frames of a window, of which one a chunk is looked at; frames before it for the tokenizer to warm up.
 WINDOW, BEFORE = 9, 8
@@ -80,12 +82,12 @@ def recorded_turn(
 
 
 def _posed(manifest: Mapping[str, Any]) -> bool:
-    """Whether an episode tells where the camera was, and has the first-person keys."""
+    """Whether an episode has the camera's pose, and has the first-person keys."""
     keys = manifest["provenance"].get("keys", MINECRAFT.keys)
     return {"state/position", "state/pitch"} <= set(manifest["arrays"]) and tuple(keys) == MINECRAFT.keys
 
 
-def trust(
+def measure_reliability(
     store: EpisodeStore, splits: Sequence[Split], world: WorldModel, most: int = 100, seed: int = 0
 ) -> dict[str, Any]:
     """Share of windows judged right, by distortion and kind, and how far walking leans to one side.

@@ -3,7 +3,7 @@
 B clips, K chunks, r video frames per chunk, H W pixels, A action vector.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from worldsim.world import WorldModel
 Frames = NDArray[np.uint8]
 # Between the seeds of a clip's samples: no other clip has these.
 OTHER_NOISE = 1_000_003
+# How far away one looks, and how fast at most (degrees, degrees a frame).
+AWAY, FASTEST = 72.0, 18.0
 
 
 def begin(world: WorldModel, clips: Clips, prefix: int, first: int = 0) -> WorldState:
@@ -60,6 +62,26 @@ def held(world: WorldModel, chunks: int, **action: Any) -> NDArray[np.float32]:
     return np.tile(world.spec.vector(action), (chunks, world.chunk, 1))
 
 
+def look_away(world: WorldModel, gap: int) -> dict[str, NDArray[np.float32]]:
+    """Actions (K, r, A) that look away and come back after ``gap`` chunks, and their controls of equal length.
+
+    ``return``: turn right by up to 72 degrees, wait, turn left as far; ``away``: turn right twice as far (another view
+    after the same time); ``stay``: do nothing. Each ends with a chunk of nothing.
+    """
+    r = world.chunk
+    half = max(1, gap // 2)
+    frames = half * r
+    turning = min(frames, max(4, round(AWAY / 8)))
+    rate = min(FASTEST, AWAY / turning)
+    out = np.zeros((2 * frames, world.spec.size), np.float32)
+    out[:turning, -1] = rate
+    back, on = out.copy(), out.copy()
+    back[frames : frames + turning, -1], on[frames : frames + turning, -1] = -rate, rate
+    rest = np.zeros((r, world.spec.size), np.float32)
+    branches = {"return": back, "away": on, "stay": np.zeros_like(out)}
+    return {k: np.concatenate([v, rest]).reshape(-1, r, world.spec.size) for k, v in branches.items()}
+
+
 def held_rollouts(
     world: WorldModel, clips: Clips, prefix: int, branches: Mapping[str, NDArray[np.float32]], rows: int = 8
 ) -> Iterator[tuple[int, dict[str, Frames]]]:
@@ -95,3 +117,17 @@ def reconstruction(world: WorldModel, clips: Clips, prefix: int, chunks: int) ->
     """The recorded futures through encoder and decoder (B, K, r, H, W, 3): the most that a world could show."""
     coded, _ = world.decode(world.encode(clips.frames[:, : prefix + chunks * world.chunk]))
     return coded[:, -chunks:]
+
+
+def recorded_and_dreamt(world: WorldModel, clips: Clips, row: int, prefix: int, chunks: int) -> tuple[Frames, Frames]:
+    """What was recorded and what is dreamt for K chunks after the past of one clip, each (K, r, H, W, 3)."""
+    part = clips.part(slice(row, row + 1))
+    made = rollout(world, begin(world, part, prefix, row), future_of(part, prefix, chunks, world.chunk))
+    return truth_of(part, prefix, chunks, world.chunk)[0], made[0]
+
+
+def film_strips(world: WorldModel, clips: Clips, rows: Sequence[int], prefix: int, chunks: int, count: int) -> Frames:
+    """Some frames of chosen clips: what was recorded, then what is dreamt for K chunks (n, 2 count, H, W, 3)."""
+    at = np.linspace(0, chunks - 1, count).astype(int)
+    pairs = [recorded_and_dreamt(world, clips, row, prefix, chunks) for row in rows]
+    return np.stack([np.concatenate([film[at, -1] for film in pair]) for pair in pairs])

@@ -15,7 +15,7 @@ from worldsim.evaluation.statistics import estimate
 # Where an estimate keeps them.
 KEY = "by_start"
 # Chunks whose numbers stand in tables, beside the last one's.
-TOLD = (1, 5, 10, 20)
+REPORTED = (1, 5, 10, 20)
 
 
 def by_start(values: ArrayLike, maps: ArrayLike, over: ArrayLike | None = None) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def by_start(values: ArrayLike, maps: ArrayLike, over: ArrayLike | None = None) 
 
 
 def estimate_by_start(values: ArrayLike, maps: ArrayLike, seed: int = 0) -> dict[str, Any]:
-    """The mean of values (N,) as ``estimate`` tells it, with the values themselves."""
+    """The mean of values (N,) as ``estimate`` gives it, with the values themselves."""
     return estimate(values, maps, seed=seed) | by_start(values, maps)
 
 
@@ -43,9 +43,17 @@ def by_start_at(table: ArrayLike, maps: ArrayLike, columns: Sequence[int]) -> di
     return {KEY: {str(h): by_start(values[:, h], maps)[KEY] for h in columns}}
 
 
-def told_chunks(chunks: int) -> list[int]:
+def error_ratio(errors: Mapping[str, NDArray], name: str, than: str, maps: NDArray, seed: int = 0) -> dict[str, Any]:
+    """How many times the mean error ``than`` the error ``name`` is, with its interval over maps."""
+    found = estimate(
+        errors[than], maps, seed=seed, statistic=lambda i: float(errors[name][i].mean() / errors[than][i].mean())
+    )
+    return found | by_start(errors[name], maps, errors[than])
+
+
+def reported_chunks(chunks: int) -> list[int]:
     """The chunks, from 1, of a horizon whose numbers stand in tables."""
-    return sorted({chunk for chunk in (*TOLD, chunks) if chunk <= chunks})
+    return sorted({chunk for chunk in (*REPORTED, chunks) if chunk <= chunks})
 
 
 def without_starts(results: Any) -> Any:

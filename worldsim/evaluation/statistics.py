@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 RESAMPLES = 1000
 Statistic = Callable[[NDArray[np.int64]], float]
@@ -77,14 +78,8 @@ def survival(times: ArrayLike, failed: ArrayLike, horizon: int) -> NDArray[np.fl
         failed: whether it failed then (N,); False: censored.
         horizon: most steps that are watched.
     """
-    times, failed = np.asarray(times), np.asarray(failed, bool)
-    out, alive = np.ones(horizon + 1), 1.0
-    for step in range(horizon + 1):
-        at_risk = (times >= step).sum()
-        if at_risk:
-            alive *= 1 - (failed & (times == step)).sum() / at_risk
-        out[step] = alive
-    return out
+    watched = stats.CensoredData.right_censored(np.asarray(times), ~np.asarray(failed, bool))
+    return np.asarray(stats.ecdf(watched).sf.evaluate(np.arange(horizon + 1)), np.float64)
 
 
 def survival_summary(

@@ -1,28 +1,58 @@
-"""Does a world obey? Sign tests on opposite actions, Delta PSNR, and the loss under shuffled actions.
+"""Does a world obey? Sign tests on opposite actions, and the loss under shuffled actions.
 
 B clips, K chunks, r video frames per chunk.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from worldsim.dit import previous_of
 from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.denoising import x0_errors
+from worldsim.evaluation.failures import Failures, failure_entry
+from worldsim.evaluation.lines import Line, at_least, line, number
 from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
-from worldsim.evaluation.rollouts import held, held_rollouts
-from worldsim.evaluation.starts import by_start, estimate_by_start
-from worldsim.evaluation.statistics import curve, estimate
-from worldsim.flow import interpolate
-from worldsim.noise import noise
+from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.recorded import WINDOWS, recorded_turn
+from worldsim.evaluation.rollouts import all_held, held, held_rollouts
+from worldsim.evaluation.settings import Checked, limit
+from worldsim.evaluation.starts import by_start, error_ratio, estimate_by_start
+from worldsim.evaluation.statistics import estimate
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]
-BRANCHES = ("right", "left", "forward", "back", "nothing")
+IGNORED = "action ignored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """How much is measured."""
+
+    clips: int
+    prefix: int
+    chunks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(Checked):
+    """When an action counts as ignored."""
+
+    turn_degrees: float = limit(3.0, "degrees a frame of the turn in sign tests")
+    ignored_effect: float = limit(
+        0.25, "share of the recorded response to a turn below which the action counts as ignored"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goals(Checked):
+    """What a world should reach."""
+
+    camera: float = limit(0.99, "share of camera sign tests passed, at least")
+    movement: float = limit(0.95, "share of movement sign tests passed, at least")
+    shuffled: float = limit(1.5, "times the loss under true actions that under shuffled ones is, at least")
 
 
 def sign_evidence(
@@ -91,75 +121,78 @@ def sign_report(t: dict[str, NDArray[np.float64]], maps: NDArray, seed: int = 0)
     return out
 
 
-def delta_report(found: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dict[str, Any]:
-    """Delta PSNR: how many dB nearer to the recorded future the true actions are than another map's.
-
-    Source: Bruce et al. 2024, "Genie", section 3 (there at the 4th frame).
-    """
-    delta = found["psnr/model"] - found["psnr/shuffled"]
-    out: dict[str, Any] = {"delta_psnr": curve(delta, maps, seed)}
-    fourth = delta[:, min(1, delta.shape[1] - 1)]
-    return out | {"at_frame_4": estimate_by_start(fourth, maps, seed)}
-
-
-@torch.inference_mode()
-def x0_errors(
-    world: WorldModel,
-    clips: Clips,
-    told: Mapping[str, tuple[NDArray[np.float32], Tensor | None]],
-    rows: int = 8,
-    levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75),
-    chunks: int | None = None,
-) -> dict[str, NDArray[np.float32]]:
-    """x0 error (B,) of single noised frames on a clean past, by name of what the network is told.
-
-    Args:
-        world: to be judged.
-        clips: recorded play.
-        told: actions (B, F - 1, A), and sentence embeddings (B, X) or None.
-        rows: side by side.
-        levels: of signal, averaged over.
-        chunks: after each clip's first frame, of which every second in the later half is judged; 0: the first frame
-            alone. Default and most: as many as the network can see at once.
-    """
-    r, size = world.chunk, clips.actions.shape[-1]
-    most = min((clips.frames.shape[1] - 1) // r, world.dit.config.window)
-    t = 1 + (most if chunks is None else min(chunks, most))
-    judged = torch.arange(t // 2, t, 2)
-    losses: dict[str, list[NDArray[np.float32]]] = {name: [] for name in told}
-    for at in range(0, len(clips), rows):
-        latents = world.encode(clips.frames[at : at + rows, : 1 + (t - 1) * r])
-        b = len(latents)
-        eps = noise(range(at, at + b), [0] * b, tuple(latents.shape[1:]))
-        previous = previous_of(latents)
-        present = torch.ones(b, t, dtype=torch.bool)
-        present[:, 0] = False
-        for name, (source, text) in told.items():
-            actions = np.zeros((b, t, r, size), np.float32)
-            actions[:, 1:] = source[at : at + b, : (t - 1) * r].reshape(b, t - 1, r, size)
-            total = torch.zeros(b)
-            for level in levels:
-                tau = torch.ones(b, t)
-                tau[:, judged] = level
-                noisy = interpolate(latents, eps, tau)
-                given = None if text is None else text[at : at + b]
-                out = world.predict(noisy, previous, tau, torch.from_numpy(actions), present, given)
-                total += (out - latents)[:, judged].float().square().flatten(1).mean(1) / len(levels)
-            losses[name].append(total.numpy())
-    return {name: np.concatenate(values) for name, values in losses.items()}
-
-
-def error_ratio(loss: Mapping[str, NDArray], name: str, than: str, maps: NDArray, seed: int = 0) -> dict[str, Any]:
-    """How many times the mean error ``than`` the error ``name`` is, with its interval over maps."""
-    found = estimate(
-        loss[than], maps, seed=seed, statistic=lambda i: float(loss[name][i].mean() / loss[than][i].mean())
-    )
-    return found | by_start(loss[name], maps, loss[than])
-
-
 def action_use(world: WorldModel, clips: Clips, rows: int = 8, seed: int = 0) -> dict[str, Any]:
     """x0 errors with true and with foreign actions, and their ratio."""
-    told = {"true": (clips.actions, None), "shuffled": (clips.actions[clips.foreign()], None)}
-    loss = x0_errors(world, clips, told, rows)
+    conditions = {"true": (clips.actions, None), "shuffled": (clips.actions[clips.foreign()], None)}
+    loss = x0_errors(world, clips, conditions, rows)
     shown = {name: estimate(values, clips.maps, seed=seed) for name, values in loss.items()}
     return shown | {"ratio": error_ratio(loss, "shuffled", "true", clips.maps, seed)}
+
+
+def ignored(
+    right: NDArray, left: NDArray, usual: float, limits: Thresholds
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Severity and failure (B,) from the evidence of turning right (wanted negative) and left (wanted positive).
+
+    ``usual``: mean evidence of recorded turns, without its sign.
+    """
+    weakest = np.minimum(-right, left) / max(1e-9, usual)
+    return -weakest, weakest < limits.ignored_effect
+
+
+class Actions(EvaluationPart):
+    """Loss under shuffled actions; and sign tests, where the game has a camera and walks."""
+
+    name = "actions"
+    settings, thresholds, goals = Settings, Thresholds, Goals
+    failures: ClassVar = {
+        IGNORED: "a turn of {turn_degrees:g} degrees a frame moves the picture the wrong way, or by less than "
+        "{ignored_effect:g} of what recorded turns show, to one side or the other",
+    }
+    headlines = ("loss under shuffled actions", "camera sign test", "movement sign test")
+
+    def run(self, e: Evaluation) -> tuple[Results, Films]:
+        """Denoise under other actions, and hold opposite actions from the same pasts."""
+        p, limits = Settings.of(e.preset), Thresholds.of(e.thresholds)
+        clips = e.clips(p.clips, p.prefix, p.chunks)
+        report: Results = {"use": action_use(e.world, clips, e.rows, seed=e.seed)}
+        if not e.first_person:
+            return report, {}
+        evidence = sign_evidence(
+            e.world, clips, p.prefix, degrees=limits.turn_degrees, rows=e.rows, progress=e.progress
+        )
+        report["signs"] = sign_report(evidence, clips.maps, e.seed)
+        usual = recorded_turn(e.store, HELD_OUT, e.world.chunk, WINDOWS, e.seed)
+        if usual is None:
+            return report, {}
+        report["recorded_turn_evidence"] = usual
+        severity, failed = ignored(evidence["right"], evidence["left"], usual, limits)
+        found = Failures(severity=severity, failed=failed, maps=clips.maps)
+        entry = failure_entry(self.definition(IGNORED, limits), found, e.seed)
+        report["failures"] = {IGNORED: entry}
+        chosen = clips.part(np.array(entry["gallery"]))
+        turning = {
+            name: held(e.world, 4, camera=(0.0, s * limits.turn_degrees)) for name, s in (("right", 1), ("left", -1))
+        }
+        made = all_held(e.world, chosen, p.prefix, turning, e.rows)
+        start = chosen.frames[:, None, p.prefix - 1]
+        film = np.concatenate([start, made["right"][:, :, -1], start, made["left"][:, :, -1]], 1)
+        return report, {IGNORED: film}
+
+    def summary(self, found: Results, goals: Any) -> Iterator[Line]:
+        """How much actions matter, and how often opposite ones do what they should."""
+        yield line("loss under shuffled actions, ratio", found["use"]["ratio"], "", at_least(goals.shuffled))
+        if (signs := found.get("signs")) is None:
+            return
+        camera = at_least(goals.camera, "%")
+        yield line("camera sign test", signs["camera_opposite_and_correct"], "%", camera)
+        words = {
+            "forward_expands": "forward expands",
+            "back_contracts": "back contracts",
+            "nothing_expands": "nothing expands",
+        }
+        beside = ", ".join(f"{said} {number(signs[name]['value'], '%')}" for name, said in words.items())
+        movement = at_least(goals.movement, "%")
+        yield line("movement sign test", signs["movement_correct"], "%", movement, beside)
+        for name in ("forward_expands_beyond_nothing", "back_contracts_beyond_nothing"):
+            yield line(name.replace("_", " "), signs[name], "%")

@@ -18,7 +18,7 @@ from worldsim.datasets.caption_attributes import Attribute, Light, Place
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.evaluation.clips import map_of
 from worldsim.evaluation.metrics import colours, grey
-from worldsim.evaluation.runner import Films, Progress
+from worldsim.evaluation.part import Films, Progress
 from worldsim.evaluation.statistics import estimate, quantile_members
 
 # At most so many places or times are told, those of most maps first: pairs grow with their square.
@@ -137,7 +137,7 @@ def attributes_report(
         vectors = dict(zip(sentences, embed(sentences), strict=True)) if sentences else {}
     except ValueError as error:
         return {kind: {"skipped": str(error)} for kind in plans}, {}
-    films: Films = {}
+    films: dict[str, NDArray[np.uint8]] = {}
     for kind, found in chosen.items():
         columns = []
         for column in zip(*found.told, strict=True):

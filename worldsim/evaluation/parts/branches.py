@@ -6,7 +6,7 @@ S starts, K branches, F frames of a branch, r frames per chunk, H W pixels, A ac
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ from worldsim.actions import ActionSpec
 from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.branch_scores import distances, effect_ratio
+from worldsim.evaluation.figures import Chart, Overlay, Picture, Section, plain
+from worldsim.evaluation.lines import Line, at_least, between, line, number
+from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
 from worldsim.evaluation.rollouts import rollout
+from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
 from worldsim.world import WorldModel
@@ -38,6 +42,34 @@ SCRIPTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("turn left", {"camera": (0.0, -4.0)}),
     ("look down", {"camera": (3.0, 0.0)}),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """How much is measured."""
+
+    branch_starts: int = amount(quick=3, full=12, help="starts of counterfactual branches")
+    prefix: int
+    branch_chunks: int = amount(quick=10, full=10, help="length of counterfactual branches in chunks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goals(Checked):
+    """What a world should reach."""
+
+    retrieval: float = limit(0.6, "share of counterfactual branches that are told apart, at least")
+    effect: tuple[float, float] = limit((0.7, 1.3), "effect ratio of branches, from and to")
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ValueError: one is of the wrong type or negative, or ``effect`` is not a range.
+        """
+        given = self.effect
+        super().__post_init__()
+        if len(self.effect) != 2 or not 0 <= self.effect[0] <= self.effect[1]:
+            raise ValueError(f"effect must go from a number of 0 or more to a larger one, got {list(given)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,28 +220,6 @@ def branch_report(starts: Sequence[Branches], made: Sequence[Frames], chunk: int
     }
 
 
-def all_branches(
-    world: WorldModel, store: EpisodeStore, split: Split, folder: Path, count: int, prefix: int, chunks: int, seed: int,
-    progress: Progress = lambda *_: None,
-) -> tuple[dict[str, Any], Frames | None]:  # fmt: skip
-    """The whole part: engine branches, played or read; the world's; the report, and pictures of all ends."""
-    places = branch_starts(store, split, count, prefix, seed)
-    if not places:
-        return {"skipped": f"no {split} episode of Luanti in {store.url} tells how to begin it again"}, None
-    frames, starts, refused = chunks * world.chunk, [], []
-    for i, place in enumerate(places):
-        try:
-            starts.append(engine_truth(store, place, folder, prefix, frames))
-        except (UserError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
-            refused.append(f"{place[0]}: {error}")
-        progress("engine", i + 1, len(places))
-    if not starts:
-        return {"skipped": f"the engine gave no branch: {refused[0]}"}, None
-    made = [dream_branches(world, start, frames, seed + i) for i, start in enumerate(starts)]
-    film = np.stack([np.concatenate([s.engine[:, -1], m[:, -1]]) for s, m in zip(starts, made, strict=True)])
-    return branch_report(starts, made, world.chunk, seed) | {"refused": refused}, film
-
-
 def _read(path: Path) -> Branches | None:
     if not path.is_file():
         return None
@@ -225,3 +235,59 @@ def _read(path: Path) -> Branches | None:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         # Written by a run that was cut off, or damaged: played again.
         return None
+
+
+class CounterfactualBranches(EvaluationPart):
+    """Counterfactual branches against the engine's own."""
+
+    name = "branches"
+    settings, goals = Settings, Goals
+    overlays = (
+        Overlay(title="Counterfactual retrieval by chunk", where=("retrieval_by_chunk",)),
+        Overlay(title="Effect ratio of branches by chunk", where=("effect_ratio_by_chunk",)),
+    )
+    headlines = ("counterfactual retrieval", "effect ratio")
+
+    def run(self, e: Evaluation) -> tuple[Results, Films]:
+        """Play or read the engine's branches, and dream the same ones."""
+        p = Settings.of(e.preset)
+        places = branch_starts(e.store, e.split, p.branch_starts, p.prefix, e.seed)
+        if not places:
+            return {"skipped": f"no {e.split} episode of Luanti in {e.store.url} tells how to begin it again"}, {}
+        frames, starts, refused = p.branch_chunks * e.world.chunk, [], []
+        for i, place in enumerate(places):
+            try:
+                starts.append(engine_truth(e.store, place, e.branches, p.prefix, frames))
+            except (UserError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
+                refused.append(f"{place[0]}: {error}")
+            e.progress("engine", i + 1, len(places))
+        if not starts:
+            return {"skipped": f"the engine gave no branch: {refused[0]}"}, {}
+        made = [dream_branches(e.world, start, frames, e.seed + i) for i, start in enumerate(starts)]
+        film = np.stack([np.concatenate([s.engine[:, -1], m[:, -1]]) for s, m in zip(starts, made, strict=True)])
+        return branch_report(starts, made, e.world.chunk, e.seed) | {"refused": refused}, {"branches": film}
+
+    def summary(self, found: Results, goals: Any) -> Iterator[Line]:
+        """How well branches are told apart, and how far they part."""
+        beside = f"chance {number(found['chance'], '%')}, engine {number(found['retrieval_engine']['value'], '%')}"
+        name = f"counterfactual retrieval of {len(found['branches'])}"
+        yield line(name, found["retrieval"], "%", at_least(goals.retrieval, "%"), beside)
+        yield line("effect ratio", found["effect_ratio"], "", between(*goals.effect))
+        yield line("rank agreement of branches", found["rank_agreement"])
+
+    def charts(self, found: Results, chunk_seconds: float) -> Iterator[Chart]:
+        """Both by chunk."""
+        curves = {
+            "retrieval": plain(found["retrieval_by_chunk"]),
+            "effect ratio": plain(found["effect_ratio_by_chunk"]),
+        }
+        ends = (1, len(found["retrieval_by_chunk"]))
+        yield Chart(title="Counterfactual retrieval and effect ratio by chunk", curves=curves, ends=ends)
+
+    def sections(self, found: Results, films: Films) -> Iterator[Section]:
+        """The ends of all branches."""
+        if "branches" in films:
+            names = ", ".join(found["branches"])
+            words = f"Above: where the engine gets to from one past. Below: where the world gets to. {names}"
+            pictures = [Picture(frames=row, caption="", columns=len(row) // 2) for row in films["branches"]]
+            yield Section(title="Counterfactual branches", words=words, pictures=pictures)

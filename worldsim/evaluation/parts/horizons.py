@@ -3,27 +3,67 @@
 B clips, K chunks, r frames per chunk, H W pixels.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation import stlpips
+from worldsim.datasets.video import write_video
 from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.failures import Failures, failure_entry
+from worldsim.evaluation.figures import Chart, Overlay, Section, Video, band, plain
+from worldsim.evaluation.lines import Line, at_least, line, number, point
 from worldsim.evaluation.metrics import psnr, ssim
-from worldsim.evaluation.parts.actions import error_ratio
-from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollout, teacher_forced, truth_of
-from worldsim.evaluation.starts import by_start, by_start_at, estimate_by_start, told_chunks
-from worldsim.evaluation.statistics import curve, survival_summary
+from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.rollouts import (
+    begin,
+    film_strips,
+    future_of,
+    reconstruction,
+    recorded_and_dreamt,
+    rollout,
+    truth_of,
+)
+from worldsim.evaluation.settings import Checked, limit
+from worldsim.evaluation.starts import by_start, by_start_at, estimate_by_start, reported_chunks
+from worldsim.evaluation.statistics import curve, quantile_members, survival_summary
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]
 ROWS = ("model", "repeat", "shuffled", "tokenizer")
-# Horizons (chunks) at which the costly ST-LPIPS is measured.
-PERCEPTUAL_AT = (1, 5, 10, 20)
-# Fewer sampling steps, and the number they are compared with.
-FEWER_STEPS = ((2, 4), (4, 32))
+JUMP = "motion discontinuity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """How much is measured."""
+
+    clips: int
+    prefix: int
+    chunks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(Checked):
+    """When a dream has failed, and when its motion is broken."""
+
+    failure_run: int = limit(
+        3, "chunks in a row at or below repeating the last frame that end a rollout's horizon at the first of them"
+    )
+    jump_ratio: float = limit(3.0, "how many times the recorded change between two chunks a dreamt change may be")
+    jump_grey: float = limit(8.0, "mean absolute change (of 255) below which nothing is called a discontinuity")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goals(Checked):
+    """What a world should reach."""
+
+    above_last_frame_chunks: int = limit(
+        60, "for which dreams are better than repeating the last frame on average, at least"
+    )
+    tokenizer_db: float = limit(32.0, "PSNR of the tokenizer's own reconstruction, at least")
 
 
 def free_running(
@@ -83,9 +123,9 @@ def horizon_report(found: dict[str, NDArray], maps: NDArray, failure_run: int, s
     }
     # All are watched for equally long, so that the mean up to the horizon is the mean of the times.
     report["failure"]["restricted_mean"] |= by_start(times, maps)
-    told = [chunk - 1 for chunk in told_chunks(gain.shape[1])]
+    reported = [chunk - 1 for chunk in reported_chunks(gain.shape[1])]
     for kind in ("psnr", "ssim"):
-        report[kind]["model"] |= by_start_at(found[f"{kind}/model"], maps, told)
+        report[kind]["model"] |= by_start_at(found[f"{kind}/model"], maps, reported)
     return report
 
 
@@ -105,84 +145,126 @@ def time_to_failure(gain: NDArray[np.float64], run: int) -> tuple[NDArray[np.int
     return times, failed, watched
 
 
-def forced_report(
-    world: WorldModel, clips: Clips, prefix: int, chunks: int, places: int, rows: int = 8, seed: int = 0,
-    samples: int = 1, progress: Progress = lambda *_: None,
-) -> dict[str, Any]:  # fmt: skip
-    """The next chunk after the true past, at some places along the horizon, and the tokenizer on the same frames.
+def delta_report(found: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dict[str, Any]:
+    """Delta PSNR: how many dB nearer to the recorded future the true actions are than another map's.
 
-    ``mean``: the mean picture of ``samples`` chunks under different noise. A sample misses the truth by its own spread
-    too, by up to 3 dB more than the mean of all samples, which tells what is known of the next chunk.
+    Source: Bruce et al. 2024, "Genie", section 3 (there at the 4th frame).
     """
-    at_chunks = np.unique(np.linspace(0, chunks - 1, max(1, places)).astype(int))
-    scores: dict[str, list[list[NDArray]]] = {"model": [], "mean": [], "tokenizer": [], "ssim": []}
-    for at, part in clips.batches(rows):
-        coded = reconstruction(world, part, prefix, chunks)[:, at_chunks]
-        truth = truth_of(part, prefix, chunks, world.chunk)[:, at_chunks]
-        sampled = np.stack([teacher_forced(world, part, prefix, int(k), at, samples) for k in at_chunks], 2)
-        shown = sampled[0]
-        scores["model"].append(list(psnr(shown, truth, 4)))
-        scores["mean"].append(list(psnr(sampled.mean(0), truth, 4)))
-        scores["tokenizer"].append(list(psnr(coded, truth, 4)))
-        scores["ssim"].append(list(ssim(shown[:, :, -1], truth[:, :, -1])))
-        progress("teacher-forced", at + len(part), len(clips))
-    tables = {name: np.array([row for batch in value for row in batch]) for name, value in scores.items()}
-    out: dict[str, Any] = {"at_chunks": (at_chunks + 1).tolist()}
-    out |= {name: curve(table, clips.maps, seed) for name, table in tables.items()}
-    below = {name: (tables["tokenizer"] - tables[name]).mean(1) for name in ("model", "mean")}
-    return out | {
-        "samples": samples,
-        "below_tokenizer_db": estimate_by_start(below["model"], clips.maps, seed),
-        "mean_below_tokenizer_db": estimate_by_start(below["mean"], clips.maps, seed),
+    delta = found["psnr/model"] - found["psnr/shuffled"]
+    out: dict[str, Any] = {"delta_psnr": curve(delta, maps, seed)}
+    fourth = delta[:, min(1, delta.shape[1] - 1)]
+    return out | {"at_frame_4": estimate_by_start(fourth, maps, seed)}
+
+
+def discontinuities(made: NDArray, real: NDArray, limits: Thresholds) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Severity and failure (B,) from the changes between chunks (B, K) of dreams and of recorded play."""
+    padded = np.pad(real, ((0, 0), (1, 1)), mode="edge")
+    nearby = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    ratio = np.where(made >= limits.jump_grey, made / np.maximum(nearby, limits.jump_grey / limits.jump_ratio), 0)
+    worst = ratio.max(1)
+    return worst, worst > limits.jump_ratio
+
+
+class Horizons(EvaluationPart):
+    """Free-running quality, Delta PSNR, discontinuities of motion; videos of some rollouts."""
+
+    name = "horizons"
+    settings, thresholds, goals = Settings, Thresholds, Goals
+    failures: ClassVar = {
+        JUMP: "between two chunks the picture changes by {jump_grey:g} grey values or more, and by more than "
+        "{jump_ratio:g} times what recorded play does within a chunk of that moment",
     }
+    overlays = (
+        Overlay(title="PSNR, dB, by chunk", where=("psnr", "model")),
+        Overlay(title="SSIM by chunk", where=("ssim", "model")),
+        Overlay(title="Gain over repeating the last frame, dB", where=("gain_over_repeat",)),
+        Overlay(title="Delta PSNR, dB", where=("actions", "delta_psnr")),
+        Overlay(title="Share of dreams still better than a standing picture", where=("failure", "survival"), at=0),
+    )
+    headlines = ("PSNR at chunk", "chunks to failure", "Delta PSNR")
+
+    def run(self, e: Evaluation) -> tuple[Results, Films]:
+        """Dream on from recorded pasts under the recorded actions."""
+        p, limits = Settings.of(e.preset), Thresholds.of(e.thresholds)
+        clips = e.clips(p.clips, p.prefix, p.chunks)
+        found = free_running(e.world, clips, p.prefix, p.chunks, e.rows, e.progress)
+        report = horizon_report(found, clips.maps, limits.failure_run, e.seed)
+        report["actions"] = delta_report(found, clips.maps, e.seed)
+        severity, failed = discontinuities(found["change/model"], found["change/recorded"], limits)
+        jumps = Failures(severity=severity, failed=failed, maps=clips.maps)
+        entry = failure_entry(self.definition(JUMP, limits), jumps, e.seed)
+        report["failures"] = {JUMP: entry}
+        report["per_clip"] = {
+            "places": [list(place) for place in clips.places],
+            "last_psnr": found["psnr/model"][:, -1].round(3).tolist(),
+        }
+        self._write_videos(e, clips, report["per_clip"]["last_psnr"], p)
+        return report, {JUMP: film_strips(e.world, clips, entry["gallery"], p.prefix, p.chunks, count=8)}
+
+    def _write_videos(self, e: Evaluation, clips: Clips, last_psnr: list[float], p: Settings) -> None:
+        """Recorded and dreamt side by side, for the clips at the quantiles of the last chunk's PSNR."""
+        for place, row in enumerate(quantile_members(last_psnr)):
+            both = np.concatenate(recorded_and_dreamt(e.world, clips, row, p.prefix, p.chunks), 3)
+            film = both.reshape(-1, *both.shape[2:]).repeat(2, 1).repeat(2, 2)
+            write_video(e.folder / video_file(place), film, e.world.config.fps)
+
+    def summary(self, found: Results, goals: Any) -> Iterator[Line]:
+        """Quality at some horizons, and how long dreams last."""
+        ceiling = at_least(goals.tokenizer_db, "dB")
+        yield line("tokenizer's own reconstruction, PSNR", found["tokenizer_ceiling"], "dB", ceiling)
+        for chunk in reported_chunks(found["chunks"]):
+            for kind, unit, others in (("psnr", "dB", ROWS[1:]), ("ssim", "", ("repeat", "tokenizer"))):
+                beside = ", ".join(f"{row} {number(found[kind][row]['value'][chunk - 1])}" for row in others)
+                yield line(
+                    f"{kind.upper()} at chunk {chunk}", point(found[kind]["model"], chunk - 1), unit, None, beside
+                )
+        above = line(
+            "chunks above repeating the last frame",
+            found["chunks_above_repeat"],
+            goal=at_least(goals.above_last_frame_chunks),
+            beside=f"of {found['chunks']}",
+        )
+        # A run of fewer chunks than the goal could not have reached it.
+        yield above if found["chunks"] >= goals.above_last_frame_chunks else replace(above, met=None)
+        f = found["failure"]
+        median = "beyond the horizon" if f["median"] is None else f"{f['median']}"
+        beside = f"median {median}; {f['censored']} of {found['clips']} not failed at {f['horizon']}"
+        yield line("chunks to failure, mean up to the horizon", f["restricted_mean"], beside=beside)
+        yield line("Delta PSNR of the true actions, frame 4", found["actions"]["at_frame_4"], "dB")
+
+    def charts(self, found: Results, chunk_seconds: float) -> Iterator[Chart]:
+        """Quality, gains and survival by chunk."""
+        ends = (1, found["chunks"])
+        for kind, title in (("psnr", "PSNR, dB, by chunk"), ("ssim", "SSIM by chunk")):
+            yield Chart(title=title, curves={row: band(found[kind][row]) for row in found[kind]}, ends=ends)
+        gain = {"gain": band(found["gain_over_repeat"])}
+        yield Chart(title="Gain over repeating the last frame, dB", curves=gain, ends=ends)
+        delta = {"true - shuffled": band(found["actions"]["delta_psnr"])}
+        yield Chart(title="Delta PSNR, dB", curves=delta, ends=ends)
+        survival = found["failure"]["survival"]
+        yield Chart(
+            title="Share of dreams still better than a standing picture",
+            curves={"survival (Kaplan-Meier)": plain(survival)},
+            ends=(0, len(survival) - 1),
+            fixed=(0, 1),
+        )
+
+    def sections(self, found: Results, films: Films) -> Iterator[Section]:
+        """The videos."""
+        places, last = found["per_clip"]["places"], found["per_clip"]["last_psnr"]
+        videos = []
+        for place, row in enumerate(quantile_members(last)):
+            name, start = places[row]
+            caption = f"{25 * place} % quantile: {name}, frame {start}, {last[row]:.1f} dB at the end"
+            videos.append(Video(file=video_file(place), caption=caption))
+        words = "Left: recorded. Right: dreamt from the same past under the same actions. By PSNR of the last chunk."
+        yield Section(title="Rollouts", words=words, videos=videos)
+
+    def scope(self, found: Results) -> str:
+        """The number of clips and maps."""
+        return f"{found['clips']} clips of {found['maps']} maps"
 
 
-def perceptual_report(
-    world: WorldModel, clips: Clips, prefix: int, chunks: int, rows: int = 8, seed: int = 0,
-    progress: Progress = lambda *_: None,
-) -> dict[str, Any]:  # fmt: skip
-    """ST-LPIPS of the last frame of some chunks, for the model and its reference rows; with other numbers of steps."""
-    if not stlpips.available():
-        return {"skipped": f"ST-LPIPS is not installed: {stlpips.HOW_TO_GET}"}
-    at_chunks = np.array([h - 1 for h in PERCEPTUAL_AT if h <= chunks])
-    base = world.config.sampling
-    worlds = {"model": world}
-    if not base.shortcut or base.steps != 1:
-        worlds |= {f"{n} steps": world.with_sampling(steps=n) for n in (1, 2, 4, 32) if n != base.steps}
-    table: dict[str, list[NDArray]] = {name: [] for name in (*worlds, "repeat", "tokenizer")}
-    for at, part in clips.batches(rows):
-        truth = truth_of(part, prefix, chunks, world.chunk)[:, at_chunks, -1]
-        state = begin(world, part, prefix, at)
-        future = future_of(part, prefix, int(at_chunks[-1]) + 1, world.chunk)
-        shown = {name: rollout(w, state, future)[:, at_chunks, -1] for name, w in worlds.items()}
-        shown["repeat"] = np.broadcast_to(part.frames[:, None, prefix - 1], truth.shape)
-        shown["tokenizer"] = reconstruction(world, part, prefix, chunks)[:, at_chunks, -1]
-        for name, frames in shown.items():
-            flat = stlpips.stlpips(frames.reshape(-1, *frames.shape[2:]), truth.reshape(-1, *truth.shape[2:]))
-            table[name].append(flat.reshape(len(part), -1))
-        progress("ST-LPIPS", at + len(part), len(clips))
-    scores = {name: np.concatenate(v) for name, v in table.items()}
-    curves = {name: curve(values, clips.maps, seed) for name, values in scores.items()}
-    curves["model"] |= by_start_at(scores["model"], clips.maps, range(len(at_chunks)))
-    return {
-        "at_chunks": (at_chunks + 1).tolist(),
-        "steps": base.steps,
-        "stlpips": curves,
-        "fewer_steps": fewer_steps(scores, base.steps, clips.maps, seed),
-    }
-
-
-def fewer_steps(
-    scores: dict[str, NDArray], steps: int, maps: NDArray, seed: int = 0
-) -> dict[str, list[dict[str, Any]]]:
-    """ST-LPIPS (B, H) of fewer sampling steps in units of that of more, by horizon; ``steps``: of the model itself."""
-    by_steps = {int(name.split()[0]): values for name, values in scores.items() if name.endswith(" steps")}
-    by_steps[steps] = scores["model"]
-    return {
-        f"{few} of {many}": [
-            error_ratio({"few": few_h, "many": many_h}, "few", "many", maps, seed)
-            for few_h, many_h in zip(by_steps[few].T, by_steps[many].T, strict=True)
-        ]
-        for few, many in FEWER_STEPS
-        if {few, many} <= set(by_steps)
-    }
+def video_file(place: int) -> str:
+    """Where the video of a quantile is, in the folder of the run."""
+    return f"videos/quantile-{25 * place}.mp4"

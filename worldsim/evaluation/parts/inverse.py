@@ -3,21 +3,47 @@
 B clips, K chunks, r frames per chunk, k keys.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.agents.inverse_dynamics import InverseDynamics, targets
+from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, targets
 from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.lines import Line, at_least, at_most, line, number
+from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
 from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollout, truth_of
+from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]
 Read = tuple[NDArray[np.bool_], NDArray[np.float32]]
+NO_INVERSE = "no inverse-dynamics model: worldsim train inverse, then eval inverse=runs/inverse/inverse.safetensors"
+# Chunks of each dream that are read.
+CHUNKS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """How much is measured."""
+
+    inverse_clips: int = amount(quick=12, full=56, help="clips whose actions the inverse-dynamics model reads back")
+    prefix: int
+    chunks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goals(Checked):
+    """What a world should reach."""
+
+    camera_error: float = limit(1.5, "degrees a frame by which turns that are read back differ, at most")
+    inverse_f1: float = limit(
+        0.7, "F1 of keys that are read back, as a share of the engine's own and between chance and that, at least"
+    )
 
 
 def read_back(
@@ -102,3 +128,40 @@ def inverse_report(
         "f1_share_of_engine": estimate(marks, maps, seed=seed, statistic=share),
         "f1_by_chunk": [round(f1(found["model"][0][:, k], true_keys[:, k]), 4) for k in range(true_keys.shape[1])],
     }  # fmt: skip
+
+
+class Inverse(EvaluationPart):
+    """Actions read back from dreams."""
+
+    name = "inverse"
+    settings, goals = Settings, Goals
+    headlines = ("inverse-dynamics F1, between", "camera error")
+
+    def run(self, e: Evaluation) -> tuple[Results, Films]:
+        """Dream under recorded actions and read them off the pictures."""
+        if e.inverse is None:
+            return {"skipped": NO_INVERSE}, {}
+        p = Settings.of(e.preset)
+        if not p.inverse_clips:
+            return {"skipped": "preset.inverse_clips is 0"}, {}
+        model = load_inverse(e.inverse, e.world.chunk)
+        clips = e.clips(p.inverse_clips, p.prefix, p.chunks)
+        found = read_back(model, e.world, clips, p.prefix, min(p.chunks, CHUNKS), e.rows, e.progress)
+        return inverse_report(found, clips.maps, model.keys, e.world.chunk, e.seed), {}
+
+    def summary(self, found: Results, goals: Any) -> Iterator[Line]:
+        """F1 of keys, and the error of turns, beside what the model reads off recorded play."""
+        rows = found["rows"]
+        f1_beside, error_beside = (
+            ", ".join(f"{name} {number(rows[name][key]['value'])}" for name in ("recorded", "tokenizer", "shuffled"))
+            for key in ("f1", "camera_error_degrees")
+        )
+        chance = f"chance {number(found['chance_f1'])}"
+        yield line("inverse-dynamics F1", rows["model"]["f1"], beside=f"{f1_beside}, {chance}")
+        goal = at_least(goals.inverse_f1)
+        yield line("inverse-dynamics F1, share of the engine's own", found["f1_share_of_engine"], "", goal, chance)
+        place = found["f1_between_chance_and_engine"]
+        yield line("inverse-dynamics F1, between chance (0) and the engine (1)", place, "", goal, chance)
+        beside = f"{error_beside}, of saying no turn {number(found['camera_error_of_no_turn']['value'])}"
+        goal = at_most(goals.camera_error, "degrees")
+        yield line("camera error a frame", rows["model"]["camera_error_degrees"], "degrees", goal, beside)

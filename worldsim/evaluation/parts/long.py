@@ -1,51 +1,69 @@
 """A minute of play: do sharpness, colours and latents stay within what recorded play shows?
 
-A future is judged by its worst window, and a minute has many: the bounds are chosen on whole recorded futures too.
-
 B rollouts, K chunks, S seconds, H W pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.evaluation.clips import Clips, map_of
+from worldsim.evaluation.clips import Clips, draw_clips, map_of
+from worldsim.evaluation.drift import (
+    LongRun,
+    Spread,
+    collapsed,
+    colour_change,
+    out_of_spread,
+    recorded_collapses,
+    slope_per_minute,
+    spread_of,
+)
+from worldsim.evaluation.failures import Failures, failure_entry
+from worldsim.evaluation.figures import Chart, Overlay, band, plain
+from worldsim.evaluation.lines import Line, at_least, line, number
 from worldsim.evaluation.metrics import colours, sharpness
+from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
 from worldsim.evaluation.rollouts import begin, dream
-from worldsim.evaluation.starts import estimate_by_start
+from worldsim.evaluation.settings import Checked, amount, limit
+from worldsim.evaluation.starts import KEY, estimate_by_start
 from worldsim.evaluation.statistics import curve, estimate
 from worldsim.world import WorldModel
 
 Progress = Callable[[str, int, int], None]
 # Frames kept of each rollout, for pictures.
 FILM = 10
+COLLAPSE = "collapse"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
-    """What recorded play shows: bounds of sharpness and, by gap (S + 1,), colour change, over ``window`` seconds."""
+class Settings(Checked):
+    """How much is measured."""
 
-    low: float
-    high: float
-    colour: NDArray[np.float64]
-    window: int
+    long_starts: int = amount(quick=2, full=100, help="rollouts for drift")
+    long_seconds: float = amount(quick=60.0, full=60.0, help="length of rollouts for drift in seconds")
+    prefix: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongRun:
-    """Once a second: sharpness (B, S + 1), cumulative colour histograms (B, S + 1, 3, bins); latents' norm (B, S)."""
+class Thresholds(Checked):
+    """When a dream has collapsed."""
 
-    sharpness: NDArray[np.float64]
-    colours: NDArray[np.float64]
-    norm: NDArray[np.float64]
+    # Recorded players too stare at walls for a while.
+    collapse_seconds: float = limit(
+        20.0, "over which sharpness and colours are averaged; so long out of recorded play's is a collapse"
+    )
+    collapse_false_alarms: float = limit(0.05, "share of recorded play's own futures that the bounds call a collapse")
 
-    def part(self, rows: NDArray) -> "LongRun":
-        """Some of the rollouts."""
-        return LongRun(sharpness=self.sharpness[rows], colours=self.colours[rows], norm=self.norm[rows])
+
+@dataclass(frozen=True, kw_only=True)
+class Goals(Checked):
+    """What a world should reach."""
+
+    minutes: float = limit(0.95, "share of long rollouts without collapse, at least")
 
 
 def recorded_futures(
@@ -59,57 +77,6 @@ def recorded_futures(
     ends = {name: int(store.manifest(name)["frames"]) - window * fps for name in names}
     places = [(name, start) for name in names for start in range(0, ends[name], seconds * fps)]
     return recorded_run(store, places, fps, seconds), np.array([map_of(store, name) for name, _ in places], np.int64)
-
-
-def spread_of(recorded: LongRun, false_alarms: float, window: int) -> Spread:
-    """The bounds that a share ``false_alarms`` of recorded futures leaves somewhere.
-
-    A future has three extremes: its least and most sharp window, and the one whose colours are furthest from the
-    start's for the time between. Each is compared, in logarithms, with the median of all futures, in units of their
-    median absolute deviation. One limit on the largest of the three gives all three bounds, which together leave out
-    the wanted share.
-    """
-    change = colour_change(recorded)
-    # A gap longer than every future is judged by the longest one seen.
-    mean = np.nansum(change, 0) / np.maximum(1, (~np.isnan(change)).sum(0))
-    usual = np.maximum(np.maximum.accumulate(mean), 1e-9)
-    sharp, far = windows(recorded, usual, window)
-    extremes = np.stack([np.fmin.reduce(sharp, axis=1), np.fmax.reduce(sharp, axis=1), np.fmax.reduce(far, axis=1)], 1)
-    signs = np.array([-1, 1, 1])
-    extremes = signs * np.log(np.maximum(extremes, 1e-9))
-    median = np.median(extremes, 0)
-    deviation = np.maximum(np.median(np.abs(extremes - median), 0), 1e-9)
-    limit = np.quantile(((extremes - median) / deviation).max(1), 1 - false_alarms)
-    low, high, furthest = np.exp(signs * (median + limit * deviation))
-    return Spread(low=float(low), high=float(high), colour=usual * furthest, window=window)
-
-
-def recorded_collapses(recorded: LongRun, maps: NDArray, false_alarms: float, window: int) -> NDArray[np.float64]:
-    """Whether each recorded future (B,) is out of the spread of all other maps; NaN where there is no other map."""
-    out = np.full(len(maps), np.nan)
-    for own in (maps == number for number in np.unique(maps)):
-        if not own.all():
-            spread = spread_of(recorded.part(~own), false_alarms, window)
-            out[own] = collapsed(out_of_spread(recorded.part(own), spread))
-    return out
-
-
-def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Means (B, S - w + 1) of values (B, S) over ``window`` seconds; NaN (B, 1) where there are fewer."""
-    if values.shape[1] < window:
-        return np.full((len(values), 1), np.nan)
-    return np.lib.stride_tricks.sliding_window_view(values, window, axis=1).mean(-1)
-
-
-def colour_change(run: LongRun) -> NDArray[np.float64]:
-    """How far the colours (B, S + 1) are from those of the start."""
-    return np.abs(run.colours - run.colours[:, :1]).mean((2, 3))
-
-
-def windows(run: LongRun, usual: NDArray[np.float64], window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean sharpness, and colour change in units of ``usual`` (S + 1,), by window (B, S - w + 1) after the start."""
-    change = colour_change(run)[:, 1:]
-    return running_mean(run.sharpness[:, 1:], window), running_mean(change / usual[1 : change.shape[1] + 1], window)
 
 
 def long_actions(store: EpisodeStore, clips: Clips, prefix: int, frames: int) -> NDArray[np.float32]:
@@ -159,32 +126,6 @@ def recorded_run(store: EpisodeStore, places: Sequence[tuple[str, int]], fps: in
     return LongRun(sharpness=sharp, colours=colour, norm=np.full((len(places), seconds), np.nan))
 
 
-def out_of_spread(run: LongRun, spread: Spread) -> NDArray[np.float64]:
-    """Whether each window of ``spread.window`` seconds (B, S - w + 1) lies outside of what recorded play shows.
-
-    In sharpness: outside of the bounds. In colours: further from the start than recorded play goes in the same time.
-    NaN where a future is too short to have that window.
-    """
-    sharp, far = windows(run, spread.colour, spread.window)
-    outside = (sharp < spread.low) | (sharp > spread.high) | (far > 1)
-    return np.where(np.isnan(sharp), np.nan, outside)
-
-
-def collapsed(outside: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Whether any window of each future (B,) lies outside; NaN where it has none."""
-    return np.fmax.reduce(outside, axis=1)
-
-
-def slope_per_minute(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative change a minute (B,) of values (B, S) once a second: least squares on their logarithm, NaN left out."""
-    out = np.full(len(values), np.nan)
-    for row, series in enumerate(values):
-        known = np.flatnonzero(np.isfinite(series) & (series > 0))
-        if len(known) > 2:
-            out[row] = np.polyfit(known / 60, np.log(series[known]), 1)[0]
-    return out
-
-
 def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed: int = 0) -> dict[str, Any]:
     """Collapse rate, slopes a minute and curves, beside those of the recorded play that followed the same starts."""
     outside = out_of_spread(run, spread)
@@ -212,3 +153,76 @@ def long_report(run: LongRun, real: LongRun, spread: Spread, maps: NDArray, seed
             "sharpness_left": relative[:, -1].round(4).tolist(),
         },
     }
+
+
+class Long(EvaluationPart):
+    """A minute of play."""
+
+    name = "long"
+    settings, thresholds, goals = Settings, Thresholds, Goals
+    failures: ClassVar = {
+        COLLAPSE: "over some {collapse_seconds:g} seconds, mean sharpness or colours lie outside of the bounds that "
+        "{collapse_false_alarms:.0%} of recorded play's own futures leave somewhere",
+    }
+    overlays = (
+        Overlay(title="Sharpness over a minute", where=("sharpness",), at=0),
+        Overlay(title="Change of colours over a minute", where=("colour_change",), at=0),
+        Overlay(title="Norm of the latents over a minute", where=("latent_norm",)),
+    )
+    headlines = ("change of sharpness",)
+
+    def run(self, e: Evaluation) -> tuple[Results, Films]:
+        """Dream on for long under recorded actions."""
+        p, limits, fps = Settings.of(e.preset), Thresholds.of(e.thresholds), e.world.config.fps
+        seconds, window = int(p.long_seconds), max(1, round(limits.collapse_seconds))
+        recorded, maps = recorded_futures(e.store, HELD_OUT, fps, seconds, window)
+        if seconds < window or not len(maps):
+            return {"skipped": f"collapse is judged over {window} s: recorded play, or dreams, are shorter"}, {}
+        clips = draw_clips(e.store, e.split, p.long_starts, p.prefix, e.seed + 1)
+        spread = spread_of(recorded, limits.collapse_false_alarms, window)
+        moves = long_actions(e.store, clips, p.prefix, seconds * fps)
+        run, film = long_rollouts(e.world, clips, moves, p.prefix, e.rows, e.progress)
+        real = recorded_run(e.store, [(name, start + p.prefix - 1) for name, start in clips.places], fps, seconds)
+        report = long_report(run, real, spread, clips.maps, e.seed)
+        alarms = recorded_collapses(recorded, maps, limits.collapse_false_alarms, window)
+        report["collapsed_recorded"] = estimate(alarms, maps, seed=e.seed)
+        outside = out_of_spread(run, spread)
+        found = Failures(severity=outside.mean(1), failed=collapsed(outside) > 0, maps=clips.maps)
+        entry = failure_entry(self.definition(COLLAPSE, limits), found, e.seed)
+        report["failures"] = {COLLAPSE: entry}
+        start = clips.frames[:, None, p.prefix - 1]
+        return report, {COLLAPSE: np.concatenate([start, film], 1)[entry["gallery"]]}
+
+    def summary(self, found: Results, goals: Any) -> Iterator[Line]:
+        """How many rollouts stay whole, and how sharpness and latents change."""
+        alarms = found["collapsed_recorded"]
+        real = None if alarms["value"] is None else 1 - alarms["value"]
+        beside = f"{found['starts']} starts; recorded {number(real, '%')} of {alarms['count']}"
+        name, goal = f"{found['seconds']} s of play without collapse", at_least(goals.minutes, "%")
+        yield line(name, _complement(found["collapsed"]), "%", goal, beside)
+        yield line(f"stretches of {found['window']} s outside the engine's spread", found["time_outside"], "%")
+        beside = f"recorded {number(found['sharpness_slope_recorded']['value'])}"
+        sharpness_slope = found["sharpness_slope_per_minute"]
+        yield line("change of sharpness a minute (logarithm)", sharpness_slope, beside=beside)
+        yield line("change of the latents' norm a minute (logarithm)", found["latent_norm_slope_per_minute"])
+
+    def charts(self, found: Results, chunk_seconds: float) -> Iterator[Chart]:
+        """Sharpness, colours and latents second by second."""
+        seconds = found["seconds"]
+        least, most = ([bound] * (seconds + 1) for bound in found["sharpness_bounds"])
+        sharp = {"dream": band(found["sharpness"]), "recorded": band(found["sharpness_recorded"])}
+        sharp |= {"least recorded": plain(least), "most recorded": plain(most)}
+        yield Chart(title="Sharpness over a minute", curves=sharp, ends=(0, seconds))
+        colour = {"dream": band(found["colour_change"]), "recorded play's bound": plain(found["colour_bound"])}
+        yield Chart(title="Change of colours over a minute", curves=colour, ends=(0, seconds))
+        norm = {"dream": band(found["latent_norm"])}
+        yield Chart(title="Norm of the latents over a minute", curves=norm, ends=(1, seconds))
+
+
+def _complement(share: Results) -> Results:
+    """The estimate of 1 less a share."""
+    low, high, value = (None if share[key] is None else 1 - share[key] for key in ("high", "low", "value"))
+    out = {"value": value, "low": low, "high": high}
+    if (kept := share.get(KEY)) is not None:
+        out[KEY] = kept | {"values": [None if v is None else 1 - v for v in kept["values"]]}
+    return out

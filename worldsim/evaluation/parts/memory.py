@@ -4,29 +4,54 @@ B starts, K chunks, r frames per chunk, H W pixels.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.evaluation.clips import Clips, draw_evenly, map_of, read_clips
-from worldsim.evaluation.metrics import grey, psnr, texture
-from worldsim.evaluation.rollouts import all_held
-from worldsim.evaluation.starts import by_start, estimate_by_start
+from worldsim.errors import UserError
+from worldsim.evaluation.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
+from worldsim.evaluation.failures import Failures, failure_entry
+from worldsim.evaluation.figures import Chart
+from worldsim.evaluation.lines import Line, line, number
+from worldsim.evaluation.metrics import psnr, texture
+from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.parts.dug_blocks import dig_report, find_dig_events
+from worldsim.evaluation.rollouts import all_held, look_away
+from worldsim.evaluation.settings import Checked, amount, limit
+from worldsim.evaluation.starts import by_start
 from worldsim.evaluation.statistics import estimate
 from worldsim.world import WorldModel
 
 Frames = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
-# How far away one looks, and how fast at most (degrees, degrees a frame).
-AWAY, FASTEST = 72.0, 18.0
-# The picture change of a dug block: brightness, and its least area in pixels.
-DUG_GREY, DUG_AREA = 20.0, 40
+DRIFT, UNDONE = "identity drift", "causal-state error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Checked):
+    """How much is measured."""
+
+    memory_starts: int = amount(quick=6, full=28, help="starts for looking away and returning")
+    memory_gaps: tuple[int, ...] = amount(
+        quick=(4, 10), full=(4, 10), least=1, help="chunks between looking away and being back"
+    )
+    prefix: int
+    digs: int = amount(quick=6, full=14, help="recorded digs that are looked away from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(Checked):
+    """When something counts as forgotten."""
+
+    memory_recall: float = limit(
+        0.5, "share of what is remembered without looking away, below which identity has drifted"
+    )
+    persistence: float = limit(0.5, "share of a dug block's change that must be there on return")
 
 
 def likeness(a: Frames, b: Frames) -> NDArray[np.float64]:
@@ -36,26 +61,6 @@ def likeness(a: Frames, b: Frames) -> NDArray[np.float64]:
         p, q = texture(x), texture(y)
         out.append(float((p * q).mean() / np.sqrt((p * p).mean() * (q * q).mean() + 1e-12)))
     return np.array(out)
-
-
-def look_away(world: WorldModel, gap: int) -> dict[str, NDArray[np.float32]]:
-    """Actions (K, r, A) that look away and come back after ``gap`` chunks, and their controls of equal length.
-
-    ``return``: turn right by up to 72 degrees, wait, turn left as far; ``away``: turn right twice as far (another view
-    after the same time); ``stay``: do nothing. Each ends with a chunk of nothing.
-    """
-    r = world.chunk
-    half = max(1, gap // 2)
-    frames = half * r
-    turning = min(frames, max(4, round(AWAY / 8)))
-    rate = min(FASTEST, AWAY / turning)
-    out = np.zeros((2 * frames, world.spec.size), np.float32)
-    out[:turning, -1] = rate
-    back, on = out.copy(), out.copy()
-    back[frames : frames + turning, -1], on[frames : frames + turning, -1] = -rate, rate
-    rest = np.zeros((r, world.spec.size), np.float32)
-    branches = {"return": back, "away": on, "stay": np.zeros_like(out)}
-    return {k: np.concatenate([v, rest]).reshape(-1, r, world.spec.size) for k, v in branches.items()}
 
 
 def memory_scores(
@@ -148,87 +153,85 @@ def revisits(episode: Episode) -> dict[str, list[tuple[int, int]]]:
     return out
 
 
-@dataclass(frozen=True, kw_only=True)
-class Digs:
-    """Pasts (B) that end just after a block was dug, and the last picture before it was (B, H, W, 3)."""
-
-    clips: Clips
-    before: Frames
+def forgotten(left: NDArray, least: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Severity and failure (B,) from the share that is left of a view or a change; NaN, none can be told, is none."""
+    return 1 - np.nan_to_num(left, nan=0.0), np.isnan(left) | (left < least)
 
 
-def find_digs(store: EpisodeStore, splits: Sequence[Split], prefix: int, most: int, seed: int = 0) -> Digs | None:
-    """At most ``most`` digs whose digger stood still and whose block can be seen to vanish; None where there are none.
+class Memory(EvaluationPart):
+    """Looking away and back; dug blocks."""
 
-    Drawn with the seed, as many of each map as of any other.
-    """
-    by_map: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for name in (name for split in splits for name in store.names(split)):
-        episode = store.read(name)
-        for event in episode.events:
-            f = int(event["frame"])
-            if event["kind"] != "dig" or not prefix <= f + 4 < len(episode) or not _stood(episode, f - 3, f + 3):
-                continue
-            if dug_patch(episode.frames[f - 3], episode.frames[f + 3]).sum() >= DUG_AREA:
-                by_map[map_of(store, name)].append((name, f))
-    drawn = draw_evenly(by_map, most, seed)
-    if not drawn:
-        return None
-    clips = read_clips(store, [(name, f + 4 - prefix) for name, f in drawn], prefix)
-    return Digs(clips=clips, before=np.concatenate([store.read(name, f - 3, f - 2).frames for name, f in drawn]))
+    name = "memory"
+    settings, thresholds = Settings, Thresholds
+    failures: ClassVar = {
+        DRIFT: "after looking away and back, less than {memory_recall:g} of the likeness is left that there is without "
+        "looking away, above that of another view; or even without looking away none is left",
+        UNDONE: "less than {persistence:g} of a dug block's change is left after looking away and back, or all else in "
+        "its place differs by more than that change: its view is lost",
+    }
+    headlines = ("recall after", "dug blocks")
 
+    def run(self, e: Evaluation) -> tuple[Results, Films]:
+        """Look away and come back, where a player stood and where a block was dug."""
+        if not e.first_person:
+            return {"skipped": "this game has no camera to look away with"}, {}
+        p, limits = Settings.of(e.preset), Thresholds.of(e.thresholds)
+        try:
+            clips = draw_clips(e.store, e.split, p.memory_starts, p.prefix, e.seed + 2, stands_after(p.prefix))
+        except UserError as error:
+            return {"skipped": str(error)}, {}
+        scores, returns = memory_scores(e.world, clips, p.prefix, p.memory_gaps, e.rows, e.progress)
+        report = memory_report(scores, recorded_revisits(e.store, HELD_OUT, seed=e.seed), clips.maps, e.seed)
+        gap = p.memory_gaps[len(p.memory_gaps) // 2]
+        severity, failed = forgotten(recall(scores[gap]), limits.memory_recall)
+        lost = Failures(severity=severity, failed=failed, maps=clips.maps)
+        entry = failure_entry(self.definition(DRIFT, limits), lost, e.seed) | {"gap_chunks": gap}
+        report["failures"] = {DRIFT: entry}
+        films = {DRIFT: returns[gap][entry["gallery"]]}
+        report["digs"] = self._look_away_from_digs(e, p, limits, gap, report["failures"], films)
+        return report, films
 
-def dug_patch(before: Frames, after: Frames) -> NDArray[np.bool_]:
-    """Pixels (h, W) of pictures (H, W, 3) that a dug block changed; thin cracks and the hand's edge do not count."""
-    return np.abs(gaussian_filter(grey(after) - grey(before), 1.5)) > DUG_GREY
+    def _look_away_from_digs(
+        self, e: Evaluation, p: Settings, limits: Thresholds, gap: int, failures: Results, films: dict[str, Frames]
+    ) -> Results:
+        """The report on dug blocks; adds their kind of failure and its pictures."""
+        digs = find_dig_events(e.store, HELD_OUT, p.prefix, p.digs, e.seed) if p.digs else None
+        if digs is None:
+            return {"skipped": "no recorded dig of the held-out maps suits"}
+        report, film = dig_report(e.world, digs, p.prefix, gap, limits.persistence, e.rows, e.seed)
+        severity, failed = forgotten(np.array(report["per_start_return"]), limits.persistence)
+        undone = Failures(severity=severity, failed=failed, maps=digs.clips.maps)
+        failures[UNDONE] = failure_entry(self.definition(UNDONE, limits), undone, e.seed)
+        films[UNDONE] = film[failures[UNDONE]["gallery"]]
+        return report
 
+    def summary(self, found: Results, goals: Any) -> Iterator[Line]:
+        """Recall by gap, and how many dug blocks stay dug."""
+        recorded = number(found["recorded"]["revisit"]["value"]), number(found["recorded"]["other"]["value"])
+        for gap, seen in found["gaps"].items():
+            beside = ", ".join(f"{name} {number(seen[name]['value'])}" for name in ("return", "stay", "away"))
+            beside = f"likeness: {beside}; recorded revisit {recorded[0]}, other view {recorded[1]}"
+            yield line(f"recall after looking away for {gap} chunks", seen["recall"], "%", beside=beside)
+        digs = found["digs"]
+        if "skipped" not in digs:
+            names = ("return_view_lost", "stay_stays_dug", "stay_view_lost")
+            shares = {name: number(digs[name]["value"], "%") for name in names}
+            beside = f"{digs['digs']} digs, view lost {shares['return_view_lost']}; without looking away "
+            beside += f"{shares['stay_stays_dug']}, view lost {shares['stay_view_lost']}"
+            yield line("dug blocks that stay dug", digs["return_stays_dug"], "%", beside=beside)
 
-def persistence(shown: Frames, before: Frames, after: Frames) -> tuple[float, float]:
-    """How much of a dug block's change is in a picture: 1 as after the dig, 0 as if it had never been dug.
+    def charts(self, found: Results, chunk_seconds: float) -> Iterator[Chart]:
+        """Likeness by gap."""
+        if m := found.get("gaps"):
+            gaps = [float(gap) for gap in m]
+            curves = {
+                name: tuple([m[gap][name][key] for gap in m] for key in ("value", "low", "high"))
+                for name in ("return", "stay", "away")
+            }
+            title = f"Likeness after looking away, gaps of {', '.join(m)} chunks"
+            yield Chart(title=title, curves=curves, ends=(gaps[0] * chunk_seconds, gaps[-1] * chunk_seconds))
 
-    Returns:
-        That share, and the size of all else that differs in the patch, in units of the change: from 1 on the view
-        itself is lost, and the share says nothing.
-    """
-    patch = dug_patch(before, after)
-    rows = patch.shape[0]
-    a, b, x = (f[:rows][patch].astype(np.float64) for f in (before, after, shown))
-    size = max(1e-9, float(((b - a) ** 2).sum()))
-    share = float(((x - a) * (b - a)).sum()) / size
-    rest = float(((x - a - share * (b - a)) ** 2).sum()) / size
-    return share, float(np.sqrt(rest))
-
-
-def dig_report(
-    world: WorldModel, digs: Digs, prefix: int, gap: int, threshold: float, rows: int = 8, seed: int = 0
-) -> tuple[dict[str, Any], Frames]:
-    """Whether a block that was dug before the dream stays dug: after looking away, and without.
-
-    Where the view itself is lost, a block does not stay dug.
-    """
-    after = digs.clips.frames[:, prefix - 1]
-    out: dict[str, Any] = {"digs": len(after), "gap_chunks": gap}
-    film = after[:, None]
-    branches = {name: branch for name, branch in look_away(world, gap).items() if name != "away"}
-    for name, made in all_held(world, digs.clips, prefix, branches, rows).items():
-        last = made[:, -1, -1]
-        found = [persistence(x, a, b) for x, a, b in zip(last, digs.before, after, strict=True)]
-        values, rest = np.array(found).T
-        seen = np.where(rest < 1, values, np.nan)
-        out[name] = estimate(np.clip(seen, -1, 2), digs.clips.maps, seed=seed)
-        stays = seen > threshold
-        out[f"{name}_stays_dug"] = estimate_by_start(stays, digs.clips.maps, seed)
-        out[f"{name}_view_lost"] = estimate(rest >= 1, digs.clips.maps, seed=seed)
-        out[f"per_start_{name}"] = seen.round(4).tolist()
-        if name == "return":
-            picked = np.linspace(0, made.shape[1] - 1, 6).astype(int)
-            film = np.concatenate([digs.before[:, None], after[:, None], made[:, picked, -1]], 1)
-    return out, film
-
-
-def _stood(episode: Episode, first: int, last: int) -> bool:
-    if not {"position", "yaw", "pitch"} <= set(episode.state) or first < 0 or last >= len(episode):
-        return False
-    state = episode.state
-    moved = np.linalg.norm(state["position"][last] - state["position"][first])
-    turned = max(abs(float(state[k][last]) - float(state[k][first])) for k in ("yaw", "pitch"))
-    return bool(moved < 0.03 and turned < 0.5)
+    def unmeasured(self, found: Results) -> Iterator[tuple[str, str]]:
+        """Why no dug block was looked away from."""
+        if "skipped" in found.get("digs", {}):
+            yield "digs", found["digs"]["skipped"]
