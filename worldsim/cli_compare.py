@@ -19,7 +19,7 @@ EXAMPLE = "reports=[runs/eval-a,runs/eval-b]"
 
 def compare(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim compare``."""
-    from worldsim.evaluation.reports.compare_differences import settings_that_differ, side_by_side
+    from worldsim.evaluation.reports.compare_differences import settings_that_differ, tabulate
     from worldsim.evaluation.reports.compare_page import write_comparison
     from worldsim.evaluation.reports.compare_reports import read_reports
     from worldsim.evaluation.reports.compare_scaling import scaling_charts
@@ -27,7 +27,7 @@ def compare(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("compare", overrides, flags)
     required(config, "reports", EXAMPLE)
     reports = read_reports(several(config.reports), several(config.names), _numbers(several(config.compute)))
-    rows, chosen = side_by_side(reports), several(config.measures)
+    rows, chosen = tabulate(reports), several(config.measures)
     if chosen and not any(row.name.startswith(tuple(chosen)) for row in rows):
         raise UserError(f"no measure begins with {chosen[0]!r}: {rows[0].name if rows else 'there is none'}, ...")
     scaling = scaling_charts(reports, rows, chosen)
@@ -59,7 +59,7 @@ def _numbers(texts: Sequence[str]) -> list[float | None]:
 
 
 def _print(reports: Sequence["Report"], rows: Sequence["Row"]) -> None:
-    from worldsim.evaluation.reports.summary import number
+    from worldsim.evaluation.lines import number
 
     names = [escape(report.name) for report in reports]
     table = Table(box=None, pad_edge=False)

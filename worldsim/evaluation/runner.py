@@ -8,131 +8,84 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.evaluation.clips import Clips, draw_clips
-from worldsim.evaluation.config import PRESET_OF, EvalPreset, EvalThresholds
-from worldsim.text import encoder_installed
+from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films
+from worldsim.evaluation.parts.listing import PARTS
 from worldsim.world import WorldModel
 
 # Raised when a part's meaning changes, so that older results are not taken over.
 VERSION = 3
-# The same for parts that came to measure more: results of other parts are still taken over.
-REVISIONS = {"text": 1}
-# Splits of maps that nothing is trained on.
-HELD_OUT: tuple[Split, ...] = ("validation", "test")
-Films = dict[str, NDArray[np.uint8]]
-Progress = Callable[[str, int, int], None]
+# Thresholds that are in the key of every part since version 3, in this order; any other one is in the key of the part
+# that owns it alone.
+COMMON_THRESHOLDS = (
+    "failure_run", "turn_degrees", "jump_ratio", "jump_grey", "ignored_effect", "object_cells", "object_gain",
+    "object_contrast", "collapse_seconds", "collapse_false_alarms", "obstacle_share", "memory_recall", "persistence",
+)  # fmt: skip
+# Settings of a world that have another name in keys: what they were called when version 3 began.
+NAMES_IN_KEYS = {"reuse_last_eval_for_cache": "fold"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What is evaluated, on what, how much, and where results go.
-
-    Attributes:
-        world: to be judged.
-        store: recorded play.
-        split: of maps never trained on.
-        preset: how much is measured.
-        thresholds: what counts as a failure.
-        seed: of clips, noise and resampling.
-        folder: of the run.
-        branches: folder of the engine's counterfactual branches, which other evaluations share.
-        inverse: file of the inverse-dynamics model, or None.
-        rows: side by side in one forward pass.
-        progress: told the stage, how much is done, and of how much.
-    """
-
-    world: WorldModel
-    store: EpisodeStore
-    split: Split
-    preset: EvalPreset
-    thresholds: EvalThresholds
-    seed: int
-    folder: Path
-    branches: Path
-    inverse: Path | None = None
-    rows: int = 8
-    progress: Progress = field(default=lambda *_: None)
-
-    def weights(self) -> str:
-        """Digest of the world's weights, and of the captions that ship with it."""
-        out = hashlib.sha256()
-        for module in (self.world.tokenizer, self.world.dit):
-            for name, tensor in sorted(module.state_dict().items()):
-                out.update(name.encode())
-                out.update(tensor.float().numpy().tobytes())
-        out.update(self.world.prompt_embeddings.float().numpy().tobytes())
-        return out.hexdigest()
-
-    def digest(self, part: str, weights: str) -> str:
-        """Names a part's result: equal for equal inputs."""
-        inputs = {
-            "version": VERSION,
-            "part": part,
-            "weights": weights,
-            "world": asdict(self.world.config),
-            "bf16": self.world.bf16,
-            "episodes": self._held_out(),
-            "split": self.split,
-            "preset": {name: getattr(self.preset, name) for name in PRESET_OF[part]},
-            # Goals judge what was measured; they do not change it.
-            "thresholds": {name: value for name, value in asdict(self.thresholds).items() if name != "goals"},
-            "seed": self.seed,
-            "rows": self.rows,
-            "inverse": self._inverse_digest(),
-        }
-        if part in REVISIONS:
-            inputs["revision"] = REVISIONS[part]
-        if part == "text":
-            # Sentences that do not ship with the world are told only where they can be embedded.
-            inputs["encoder"] = encoder_installed()
-        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
-
-    def about(self) -> dict[str, Any]:
-        """What two evaluations must have in common to be compared, how the world is played, and what it has cost."""
-        return {
-            "version": VERSION,
-            "revisions": REVISIONS,
-            "data": self.store.url,
-            "episodes": hashlib.sha256(json.dumps(self._held_out()).encode()).hexdigest(),
-            "split": self.split,
-            "seed": self.seed,
-            "preset": asdict(self.preset),
-            "thresholds": asdict(self.thresholds),
-            "inverse": self._inverse_digest(),
-            "chunk": self.world.chunk,
-            "fps": self.world.config.fps,
-            "sampling": asdict(self.world.config.sampling),
-            "compute": self.world.compute.to_json(),
-        }
-
-    def _held_out(self) -> list[str]:
-        return [self.store.digest(name) for split in HELD_OUT for name in self.store.names(split)]
-
-    def _inverse_digest(self) -> str | None:
-        return hashlib.sha256(self.inverse.read_bytes()).hexdigest() if self.inverse else None
+def weights_digest(world: WorldModel) -> str:
+    """Digest of the world's weights, and of the captions that ship with it."""
+    out = hashlib.sha256()
+    for module in (world.tokenizer, world.dit):
+        for name, tensor in sorted(module.state_dict().items()):
+            out.update(name.encode())
+            out.update(tensor.float().numpy().tobytes())
+    out.update(world.prompt_embeddings.float().numpy().tobytes())
+    return out.hexdigest()
 
 
-def clips_of(e: Evaluation, count: int | None = None) -> Clips:
-    """The clips of the horizon curves, or the first ``count`` of a smaller draw."""
-    frames = e.preset.prefix + e.preset.chunks * e.world.chunk
-    # An odd number of frames, 1 + r k, so that whole clips can be encoded too.
-    frames += (1 - frames) % e.world.chunk
-    return draw_clips(e.store, e.split, count or e.preset.clips, frames, e.seed)
+def part_digest(e: Evaluation, part: EvaluationPart, weights: str) -> str:
+    """Names a part's result: equal for equal inputs."""
+    own = [one.name for one in fields(part.thresholds) if one.name not in COMMON_THRESHOLDS]
+    inputs = {
+        "version": VERSION,
+        "part": part.name,
+        "weights": weights,
+        "world": _named_as_in_keys(asdict(e.world.config)),
+        "bf16": e.world.bf16,
+        "episodes": _episodes(e),
+        "split": e.split,
+        "preset": asdict(part.settings.of(e.preset)),
+        # Goals judge what was measured; they do not change it.
+        "thresholds": {name: getattr(e.thresholds, name) for name in (*COMMON_THRESHOLDS, *own)},
+        "seed": e.seed,
+        "rows": e.rows,
+        "inverse": _inverse_digest(e),
+    }
+    if part.revision:
+        inputs["revision"] = part.revision
+    return hashlib.sha256(json.dumps(inputs | dict(part.inputs())).encode()).hexdigest()
 
 
-Part = Callable[[Evaluation], tuple[dict[str, Any], Films]]
+def about(e: Evaluation) -> dict[str, Any]:
+    """What two evaluations must have in common to be compared, how the world is played, and what it has cost."""
+    return {
+        "version": VERSION,
+        "revisions": {name: part.revision for name, part in PARTS.items() if part.revision},
+        "data": e.store.url,
+        "episodes": hashlib.sha256(json.dumps(_episodes(e)).encode()).hexdigest(),
+        "split": e.split,
+        "seed": e.seed,
+        "preset": asdict(e.preset),
+        "thresholds": asdict(e.thresholds),
+        "inverse": _inverse_digest(e),
+        "chunk": e.world.chunk,
+        "fps": e.world.config.fps,
+        "sampling": asdict(e.world.config.sampling),
+        "compute": e.world.compute.to_json(),
+    }
 
 
-def run_parts(evaluation: Evaluation, parts: dict[str, Part], only: Sequence[str]) -> dict[str, Any]:
+def run_parts(evaluation: Evaluation, parts: Mapping[str, EvaluationPart], only: Sequence[str]) -> dict[str, Any]:
     """Measure the parts named in ``only``, or take over what an earlier run of the same inputs kept in the folder.
 
     A part that was skipped is not kept: what it wants may be there the next time.
@@ -141,15 +94,15 @@ def run_parts(evaluation: Evaluation, parts: dict[str, Part], only: Sequence[str
         Results by part, each with ``took_seconds``: of those parts, and of others that are kept there.
     """
     results: dict[str, Any] = {}
-    weights = evaluation.weights()
+    weights = weights_digest(evaluation.world)
     for name in parts:
-        key = evaluation.digest(name, weights)
+        key = part_digest(evaluation, parts[name], weights)
         kept = _kept(evaluation.folder, name, key)
         if kept is None and name not in only:
             continue
         if kept is None:
             began = time.monotonic()
-            found, films = parts[name](evaluation)
+            found, films = parts[name].run(evaluation)
             kept = {"key": key, "seconds": round(time.monotonic() - began, 1), "results": without_nan(found)}
             _forget(evaluation.folder, name)
             if "skipped" not in found:
@@ -167,7 +120,7 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def films_of(folder: Path, name: str) -> Films:
+def films_of(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
     """The pictures that a part kept: uint8 (B, n, H, W, 3) by name."""
     path = folder / "parts" / f"{name}.npz"
     if not path.is_file():
@@ -197,9 +150,23 @@ def _keep(folder: Path, name: str, kept: dict[str, Any], films: Films) -> None:
     pictures, aside = parts / f"{name}.npz", parts / f".{name}.npz"
     if films:
         with aside.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **films)
+            np.savez_compressed(file, allow_pickle=False, **dict(films))
         aside.replace(pictures)
     # Last: a part counts as done when its results are there.
     text = parts / f".{name}.json"
     text.write_text(json.dumps(kept))
     text.replace(parts / f"{name}.json")
+
+
+def _episodes(e: Evaluation) -> list[str]:
+    return [e.store.digest(name) for split in HELD_OUT for name in e.store.names(split)]
+
+
+def _inverse_digest(e: Evaluation) -> str | None:
+    return hashlib.sha256(e.inverse.read_bytes()).hexdigest() if e.inverse else None
+
+
+def _named_as_in_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {NAMES_IN_KEYS.get(name, name): _named_as_in_keys(member) for name, member in value.items()}
+    return value

@@ -95,13 +95,17 @@ def compose(name: str, about: str, owners: Sequence[type[Checked]]) -> type[Comp
 
 
 def _checked(one: "Field[Any]", value: Any) -> Any:
-    kind, least = one.type, one.metadata.get("least", 0)
+    kind: Any = one.type
+    least = one.metadata.get("least", 0)
+    if items := get_args(kind):
+        members = tuple(items[0](member) for member in value)
+        if min(members, default=least) < least:
+            raise ValueError(f"{one.name} must be at least {least}, got {list(members)}")
+        return members
     if kind is float and type(value) is int:
         value = float(value)
-    elif isinstance(kind, type) and kind in (int, float) and (type(value) is not kind or value < 0):
+    if kind in (int, float) and (type(value) is not kind or value < 0):
         raise ValueError(f"{one.name} must be a {kind.__name__} of 0 or more, got {value!r}")
-    elif get_args(kind):
-        value = tuple(get_args(kind)[0](member) for member in value)
-    if min(value if isinstance(value, tuple) else (value,), default=least) < least:
+    if kind in (int, float) and value < least:
         raise ValueError(f"{one.name} must be at least {least}, got {value!r}")
     return value

@@ -16,7 +16,7 @@ from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.evaluation.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
 from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.figures import Chart
+from worldsim.evaluation.figures import Chart, band
 from worldsim.evaluation.lines import Line, line, number
 from worldsim.evaluation.metrics import psnr, texture
 from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
@@ -225,7 +225,7 @@ class Memory(EvaluationPart):
         if m := found.get("gaps"):
             gaps = [float(gap) for gap in m]
             curves = {
-                name: tuple([m[gap][name][key] for gap in m] for key in ("value", "low", "high"))
+                name: band({key: [m[gap][name][key] for gap in m] for key in ("value", "low", "high")})
                 for name in ("return", "stay", "away")
             }
             title = f"Likeness after looking away, gaps of {', '.join(m)} chunks"

@@ -43,7 +43,8 @@ class Goals(Checked):
 
     fewer_steps: float = limit(
         0.05,
-        "by which share ST-LPIPS of 2 sampling steps may be above that of 4, and of 4 above that of 32, at every horizon",
+        "by which share ST-LPIPS of 2 sampling steps may be above that of 4, and of 4 above that of 32, at every "
+        "horizon",
     )
 
 

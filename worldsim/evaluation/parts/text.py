@@ -182,7 +182,7 @@ class Text(EvaluationPart):
             yield Section(title="Captions", words=words, pictures=pictures)
         for kind, part in found.get("attributes", {}).items():
             if "skipped" not in part:
-                yield attribute_section(kind, part, films.get(kind, ()))
+                yield attribute_section(kind, part, list(films.get(kind, ())))
 
     def unmeasured(self, found: Results) -> Iterator[tuple[str, str]]:
         """Why an attribute could not be judged."""

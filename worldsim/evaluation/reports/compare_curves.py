@@ -1,49 +1,18 @@
 """Curves of several evaluation reports, one chart a measure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from worldsim.evaluation.figures import Curve, Overlay, band
+from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.compare_reports import Report
-from worldsim.evaluation.reports.report import band
 from worldsim.plotting.charts import lines
-
-Numbers = Sequence[float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overlaid:
-    """A curve that reports may have: the chart's title, where it is in a report's results, and what its values are at.
-
-    ``at``: the number of the first value, the others follow one by one; or where their places stand.
-    """
-
-    title: str
-    where: tuple[str, ...]
-    at: int | tuple[str, ...] = 1
-
-
-CURVES = (
-    Overlaid(title="PSNR, dB, by chunk", where=("horizons", "psnr", "model")),
-    Overlaid(title="SSIM by chunk", where=("horizons", "ssim", "model")),
-    Overlaid(title="ST-LPIPS by chunk", where=("perceptual", "stlpips", "model"), at=("perceptual", "at_chunks")),
-    Overlaid(title="Gain over repeating the last frame, dB", where=("horizons", "gain_over_repeat")),
-    Overlaid(title="Delta PSNR, dB", where=("horizons", "actions", "delta_psnr")),
-    Overlaid(
-        title="Share of dreams still better than a standing picture", where=("horizons", "failure", "survival"), at=0
-    ),
-    Overlaid(title="Counterfactual retrieval by chunk", where=("branches", "retrieval_by_chunk")),
-    Overlaid(title="Effect ratio of branches by chunk", where=("branches", "effect_ratio_by_chunk")),
-    Overlaid(title="Sharpness over a minute", where=("long", "sharpness"), at=0),
-    Overlaid(title="Change of colours over a minute", where=("long", "colour_change"), at=0),
-    Overlaid(title="Norm of the latents over a minute", where=("long", "latent_norm")),
-)
 
 
 def overlaid(reports: Sequence[Report]) -> Iterator[tuple[str, str]]:
     """Titles and charts (SVG) of the curves that two reports have, or more: one curve a report, with its interval."""
-    for curve in CURVES:
-        found = {report.name: taken for report in reports if (taken := _taken(curve, report)) is not None}
+    for name, curve in ((name, curve) for name, part in PARTS.items() for curve in part.overlays):
+        found = {report.name: taken for report in reports if (taken := _taken(name, curve, report)) is not None}
         if len(found) < 2:
             continue
         places = [place for at, _ in found.values() for place in at]
@@ -52,20 +21,20 @@ def overlaid(reports: Sequence[Report]) -> Iterator[tuple[str, str]]:
         yield curve.title, lines(drawn, curve.title, (grid[0], grid[-1]))
 
 
-def _taken(curve: Overlaid, report: Report) -> tuple[list[int], tuple[Numbers, Numbers | None, Numbers | None]] | None:
+def _taken(part: str, curve: Overlay, report: Report) -> tuple[list[int], Curve] | None:
     """Places and values, lower and upper bounds of a report's curve; None where it has none."""
-    found = _at(report.results, curve.where)
+    found = _at(report.results.get(part), curve.where)
     if isinstance(found, Mapping) and {"value", "low", "high"} <= set(found):
         values, low, high = band(found)
     else:
         values, low, high = found, None, None
-    at = _at(report.results, curve.at) if isinstance(curve.at, tuple) else None
+    at = _at(report.results.get(part), curve.at) if isinstance(curve.at, tuple) else None
     if not isinstance(values, list) or not values:
         return None
     if isinstance(curve.at, int):
         at = list(range(curve.at, curve.at + len(values)))
-    parts = [part for part in (at, values, low, high) if part is not None]
-    if at is None or any(not isinstance(part, list) or len(part) != len(values) for part in parts):
+    columns = [column for column in (at, values, low, high) if column is not None]
+    if at is None or any(not isinstance(column, list) or len(column) != len(values) for column in columns):
         return None
     return [int(place) for place in at], (values, low, high)
 
@@ -76,9 +45,7 @@ def _at(results: Any, where: tuple[str, ...]) -> Any:
     return results
 
 
-def _on(
-    grid: range, at: Sequence[int], parts: tuple[Numbers, Numbers | None, Numbers | None]
-) -> tuple[Numbers, Numbers | None, Numbers | None]:
+def _on(grid: range, at: Sequence[int], parts: Curve) -> Curve:
     """The same curve with a value for every place of a grid, None where it has none: charts space them evenly."""
     values, low, high = (None if part is None else dict(zip(at, part, strict=True)) for part in parts)
     assert values is not None

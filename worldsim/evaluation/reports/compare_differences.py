@@ -1,14 +1,14 @@
 """What differs between evaluation reports: their settings, and their measures, in pairs where starts are the same."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from worldsim.evaluation.config import PRESET_OF
+from worldsim.evaluation.lines import number
+from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.compare_reports import Measure, Report
-from worldsim.evaluation.reports.summary import number
 from worldsim.evaluation.starts import paired
 
 # What decides which starts are drawn.
@@ -72,7 +72,7 @@ def signed(value: float, unit: str) -> str:
     return f"{sign}{number(abs(100 * value), 'points') if unit == '%' else number(abs(value), unit)}"
 
 
-def side_by_side(reports: Sequence[Report]) -> list[Row]:
+def tabulate(reports: Sequence[Report]) -> list[Row]:
     """All measures of all reports, in the order of the first one that has them."""
     rows = []
     for name in dict.fromkeys(name for report in reports for name in report.measures):
@@ -139,9 +139,9 @@ def settings_that_differ(reports: Sequence[Report]) -> list[str]:
 
 def _of_part(value: Any, key: str, part: str) -> Any:
     """Of the preset, what a part reads: how much else was measured does not matter to it."""
-    if key != "preset" or part not in PRESET_OF or not isinstance(value, Mapping):
+    if key != "preset" or part not in PARTS or not isinstance(value, Mapping):
         return value
-    return {name: value.get(name) for name in PRESET_OF[part]}
+    return {one.name: value.get(one.name) for one in fields(PARTS[part].settings)}
 
 
 def _judged(value: Any) -> Any:

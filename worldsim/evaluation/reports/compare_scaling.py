@@ -3,29 +3,12 @@
 import math
 from collections.abc import Sequence
 
+from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.compare_differences import Row
 from worldsim.evaluation.reports.compare_reports import Report
 from worldsim.plotting.scatter import Chart, Point, scatter
 
 AXIS = "training compute, TFLOP"
-# Beginnings of the names of measures that are drawn unless others are asked for.
-HEADLINES = (
-    "PSNR at chunk",
-    "chunks to failure",
-    "Delta PSNR",
-    "next chunk (teacher-forced)",
-    "ST-LPIPS at chunk",
-    "loss under shuffled actions",
-    "camera sign test",
-    "movement sign test",
-    "inverse-dynamics F1, between",
-    "camera error",
-    "counterfactual retrieval",
-    "effect ratio",
-    "recall after",
-    "dug blocks",
-    "change of sharpness",
-)
 # Relative difference up to which trainings count as equally long.
 EQUAL = 1e-3
 
@@ -33,11 +16,12 @@ EQUAL = 1e-3
 def scaling_charts(reports: Sequence[Report], rows: Sequence[Row], chosen: Sequence[str] = ()) -> list[Chart]:
     """A chart of every measure whose name begins with one of ``chosen``; none where fewer than two compute are known.
 
-    Every report is a point, with its interval. The line goes through the means of equally long trainings, by compute.
+    By default the headlines of all parts are drawn. Every report is a point, with its interval. The line goes through
+    the means of equally long trainings, by compute.
     """
-    charts = []
+    charts, headlines = [], tuple(start for part in PARTS.values() for start in part.headlines)
     for row in rows:
-        if not row.name.startswith(tuple(chosen) or HEADLINES):
+        if not row.name.startswith(tuple(chosen) or headlines):
             continue
         scale = 100 if row.unit == "%" else 1
         points = [
