@@ -3,25 +3,29 @@
 import json
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.evaluation.toy_part import GivenText, only
 from tests.tiny_world import save_tiny_world, tiny_world
 from worldsim import cli
 from worldsim.actions import MINECRAFT
 from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
-from worldsim.cli_config import build, compose_config
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.evaluation import recorded as eval_recorded
 from worldsim.evaluation.clips import draw_clips, stands_after
-from worldsim.evaluation.config import PRESET_OF, EvalPreset, EvalThresholds
+from worldsim.evaluation.config import PRESETS, EvalPreset, EvalThresholds
+from worldsim.evaluation.part import Evaluation
+from worldsim.evaluation.parts.dug_blocks import find_dig_events
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.parts.memory import find_digs, recorded_revisits
+from worldsim.evaluation.parts.memory import recorded_revisits
 from worldsim.evaluation.recorded import recorded_turn, recorded_windows
-from worldsim.evaluation.runner import Evaluation, Part, films_of, run_parts
+from worldsim.evaluation.runner import films_of, part_digest, run_parts, weights_digest
+from worldsim.evaluation.settings import Checked
 from worldsim.world import WorldModel
 
 PRESET = (
@@ -72,45 +76,45 @@ def words(road: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def preset_reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
-    """Which numbers of the preset each part reads while it is measured."""
+def settings_reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Which of its settings each part reads while it is measured."""
     reads: dict[str, set[str]] = {}
-    running: list[str] = []
-    numbers, usual = {field.name for field in fields(EvalPreset)}, EvalPreset.__getattribute__
+    owners = {part.settings: name for name, part in PARTS.items()}
+    usual = Checked.of.__func__
 
-    def watched(name: str, part: Part) -> Part:
-        def run(e: Evaluation):
-            reads[name] = set()
-            running.append(name)
-            try:
-                return part(e)
-            finally:
-                running.pop()
+    def watched(cls: type[Checked], whole: Any) -> Any:
+        made = usual(cls, whole)
+        if cls not in owners or type(whole) is not EvalPreset:
+            return made
+        read = reads.setdefault(owners[cls], set())
+        return Watched(made, read)
 
-        return run
-
-    def read(self: EvalPreset, name: str):
-        if running and name in numbers:
-            reads[running[-1]].add(name)
-        return usual(self, name)
-
-    for name, part in PARTS.items():
-        monkeypatch.setitem(PARTS, name, watched(name, part))
-    monkeypatch.setattr(EvalPreset, "__getattribute__", read)
+    monkeypatch.setattr(Checked, "of", classmethod(watched))
     return reads
 
 
+class Watched:
+    """Settings that note what is read of them."""
+
+    def __init__(self, made: Any, read: set[str]):
+        self._made, self._read = made, read
+
+    def __getattr__(self, name: str) -> Any:
+        self._read.add(name)
+        return getattr(self._made, name)
+
+
 def test_everything_is_measured_once_and_a_second_call_goes_on(
-    road: Path, preset_reads: dict[str, set[str]], capsys: pytest.CaptureFixture[str]
+    road: Path, settings_reads: dict[str, set[str]], capsys: pytest.CaptureFixture[str]
 ):
     train = ["train", "inverse", f"data={road / 'store'}", "steps=3", "batch=16", f"folder={road / 'inverse'}"]
     assert cli.main(train) == 0
     inverse = f"inverse={road / 'inverse' / 'inverse.safetensors'}"
     assert cli.main(words(road, inverse)) == 0
     out = capsys.readouterr().out
-    # A part is measured anew where, and only where, a number changes that it reads.
-    skipped = {"perceptual": {"perceptual"}}
-    assert preset_reads == {name: set(read) for name, read in PRESET_OF.items()} | skipped
+    # A part is measured anew where one of its settings changes: it reads them all.
+    own = {name: {one.name for one in fields(part.settings)} for name, part in PARTS.items() if fields(part.settings)}
+    assert settings_reads == own | {"perceptual": {"perceptual"}}
     assert "camera sign test" in out and "not measured: branches" in out and "not measured: perceptual" in out
     first = json.loads((road / "run" / "eval.json").read_text())
     page = (road / "run" / "report.html").read_text()
@@ -189,7 +193,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
 
 
 def test_recorded_digs_are_drawn_with_the_seed_and_evenly_over_maps(uneven: EpisodeStore):
-    drawn = {seed: find_digs(uneven, ("test",), 9, 2, seed) for seed in range(5)}
+    drawn = {seed: find_dig_events(uneven, ("test",), 9, 2, seed) for seed in range(5)}
     places = [digs.clips.places for digs in drawn.values() if digs is not None]
     assert all(len({name[0] for name, _ in pair}) == 2 for pair in places)
     assert len({pair[0] for pair in places}) > 1
@@ -224,19 +228,20 @@ def test_recorded_turns_are_seen_as_far_apart_as_the_ends_of_chunks(
 
 
 def evaluation(road: Path, world: WorldModel, folder: Path) -> Evaluation:
-    config = compose_config("eval", [f"preset.{word}" for word in PRESET.split()], {})
+    numbers = dict(word.split("=") for word in PRESET.split())
+    preset = replace(PRESETS["quick"], **{name: json.loads(number) for name, number in numbers.items()})
     return Evaluation(
-        world=world, store=EpisodeStore(road / "store"), split="test", preset=build(EvalPreset, config.preset),
-        thresholds=build(EvalThresholds, config.thresholds), seed=0, folder=folder, branches=folder,
+        world=world, store=EpisodeStore(road / "store"), split="test", preset=preset, thresholds=EvalThresholds(),
+        seed=0, folder=folder, branches=folder,
     )  # fmt: skip
 
 
 def test_a_part_that_was_skipped_is_tried_again(road: Path, tmp_path: Path):
     run = evaluation(road, tiny_world(), tmp_path)
-    assert run_parts(run, {"text": lambda _: ({"skipped": "not installed"}, {})}, ["text"])["text"]["skipped"]
-    assert not run_parts(run, {"text": lambda _: ({}, {})}, [])
-    found = run_parts(run, {"text": lambda _: ({"captions": 3}, {})}, ["text"])["text"]
-    assert found["captions"] == 3 and run_parts(run, {"text": lambda _: ({}, {})}, ["text"])["text"] == found
+    assert run_parts(run, only(GivenText({"skipped": "not installed"})), ["text"])["text"]["skipped"]
+    assert not run_parts(run, only(GivenText({})), [])
+    found = run_parts(run, only(GivenText({"captions": 3})), ["text"])["text"]
+    assert found["captions"] == 3 and run_parts(run, only(GivenText({})), ["text"])["text"] == found
 
 
 def test_other_captions_are_another_world_and_other_goals_are_not(road: Path, tmp_path: Path):
@@ -245,13 +250,14 @@ def test_other_captions_are_another_world_and_other_goals_are_not(road: Path, tm
         world.config, world.tokenizer, world.dit, prompt_embeddings=1 + world.prompt_embeddings, bf16=False
     )
     run = evaluation(road, world, tmp_path)
-    key = run.digest("text", run.weights())
+    key = part_digest(run, PARTS["text"], weights_digest(run.world))
     other = replace(run, world=told)
-    assert other.digest("text", other.weights()) != key
+    assert part_digest(other, PARTS["text"], weights_digest(other.world)) != key
     limits = run.thresholds
     easier = replace(run, thresholds=replace(limits, goals=replace(limits.goals, camera=0.5)))
-    assert easier.digest("text", run.weights()) == key
-    assert replace(run, thresholds=replace(limits, failure_run=2)).digest("text", run.weights()) != key
+    assert part_digest(easier, PARTS["text"], weights_digest(run.world)) == key
+    stricter = replace(run, thresholds=replace(limits, failure_run=2))
+    assert part_digest(stricter, PARTS["text"], weights_digest(run.world)) != key
 
 
 def test_inverse_dynamics_reads_the_chunks_it_was_trained_on(tmp_path: Path):

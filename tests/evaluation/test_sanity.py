@@ -10,30 +10,8 @@ import torch
 
 from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
 from worldsim.actions import MINECRAFT
-from worldsim.cli_config import build, compose_config
 from worldsim.evaluation.config import EvalThresholds
-from worldsim.evaluation.failures import (
-    DEFINITIONS,
-    Failures,
-    definition,
-    discontinuities,
-    failure_entry,
-    forgotten,
-    ignored,
-)
-from worldsim.evaluation.metrics import colours, sharpness
-from worldsim.evaluation.parts import actions as eval_actions
-from worldsim.evaluation.parts.actions import delta_report, sign_evidence, sign_report
-from worldsim.evaluation.parts.branches import Branches, branch_report
-from worldsim.evaluation.parts.horizons import (
-    fewer_steps,
-    forced_report,
-    free_running,
-    horizon_report,
-    time_to_failure,
-)
-from worldsim.evaluation.parts.inverse import chance_f1, f1, inverse_report
-from worldsim.evaluation.parts.long import (
+from worldsim.evaluation.drift import (
     LongRun,
     collapsed,
     out_of_spread,
@@ -41,14 +19,32 @@ from worldsim.evaluation.parts.long import (
     slope_per_minute,
     spread_of,
 )
-from worldsim.evaluation.parts.memory import dug_patch, memory_report, memory_scores, persistence, recall
+from worldsim.evaluation.failures import Failures, failure_entry
+from worldsim.evaluation.lines import verdict
+from worldsim.evaluation.metrics import colours, sharpness
+from worldsim.evaluation.parts import actions as eval_actions
+from worldsim.evaluation.parts.actions import ignored, sign_evidence, sign_report
+from worldsim.evaluation.parts.branches import Branches, branch_report
+from worldsim.evaluation.parts.dug_blocks import dug_patch, persistence
+from worldsim.evaluation.parts.forced import forced_report
+from worldsim.evaluation.parts.horizons import (
+    delta_report,
+    discontinuities,
+    free_running,
+    horizon_report,
+    time_to_failure,
+)
+from worldsim.evaluation.parts.inverse import chance_f1, f1, inverse_report
+from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.parts.memory import forgotten, memory_report, memory_scores, recall
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
+from worldsim.evaluation.parts.perceptual import fewer_steps
 from worldsim.evaluation.parts.text import others, text_report
 from worldsim.evaluation.recorded import blurred
-from worldsim.evaluation.reports.summary import summary, verdict
+from worldsim.evaluation.reports.summary import summary
 from worldsim.evaluation.statistics import estimate
 
-LIMITS = build(EvalThresholds, compose_config("eval", [], {}).thresholds)
+LIMITS = EvalThresholds()
 
 
 @pytest.fixture(scope="module")
@@ -358,8 +354,12 @@ def test_every_failure_says_what_it_is_and_picks_its_gallery_by_severity():
     found = Failures(
         severity=np.array([0.1, 0.9, 0.5]), failed=np.array([False, True, False]), maps=np.array([1, 2, 3])
     )
-    for kind in DEFINITIONS:
-        assert "{" not in definition(kind, LIMITS)
-        entry = failure_entry(kind, found, LIMITS)
+    kinds = [(part, kind) for part in PARTS.values() for kind in part.failures]
+    assert len(kinds) == 8
+    for part, kind in kinds:
+        definition = part.definition(kind, LIMITS)
+        assert "{" not in definition
+        entry = failure_entry(definition, found)
+        assert entry["definition"] == definition
         assert entry["gallery"][0] == 0 and entry["gallery"][2] == 2 and entry["gallery"][-1] == 1
         assert entry["rate"]["value"] == pytest.approx(1 / 3, abs=1e-4)

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-from worldsim.cli_config import build, compose_config
-from worldsim.evaluation.config import EvalPreset, EvalThresholds
 from worldsim.evaluation.statistics import curve, estimate, quantile_members, survival, survival_summary
 
 
@@ -57,20 +55,3 @@ def test_survival_summary_says_when_half_have_failed():
 def test_galleries_are_chosen_by_quantile():
     assert quantile_members([3.0, 1.0, 2.0, 5.0, 4.0]) == [1, 2, 0, 4, 3]
     assert quantile_members([7.0]) == [0] * 5 and quantile_members([]) == []
-
-
-@pytest.mark.parametrize("preset", ["quick", "full"])
-def test_presets_and_thresholds_are_files_that_fit(preset):
-    config = compose_config("eval", [f"preset={preset}"], {})
-    made, limits = build(EvalPreset, config.preset), build(EvalThresholds, config.thresholds)
-    assert made.prefix % 2 == 1 and made.long_seconds == 60 and limits.failure_run == 3
-    with pytest.raises(ValueError, match="clips must be a int"):
-        build(EvalPreset, compose_config("eval", ["preset.clips=many"], {}).preset)
-
-
-def test_goals_are_in_the_file_too():
-    config = compose_config("eval", ["thresholds.goals.camera=0.5"], {})
-    goals = build(EvalThresholds, config.thresholds).goals
-    assert goals.camera == 0.5 and goals.above_last_frame_chunks == 60 and goals.effect == (0.7, 1.3)
-    with pytest.raises(ValueError, match=r"effect must go .* got \[2, 1\]"):
-        build(EvalThresholds, compose_config("eval", ["thresholds.goals.effect=[2, 1]"], {}).thresholds)

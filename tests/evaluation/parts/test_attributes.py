@@ -8,21 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from tests.evaluation.toy_part import GivenText, only
 from tests.test_cli_eval import record
 from tests.tiny_world import tiny_world
 from worldsim.actions import MINECRAFT
-from worldsim.cli_config import build, compose_config
 from worldsim.datasets.caption_attributes import Light, Place
 from worldsim.datasets.caption_style import PLACES, TIMES, describe
 from worldsim.datasets.clip_facts import ClipFacts
 from worldsim.datasets.store import EpisodeStore
-from worldsim.evaluation import runner as eval_run
-from worldsim.evaluation.config import EvalPreset, EvalThresholds
+from worldsim.evaluation.config import PRESETS, EvalGoals, EvalThresholds
+from worldsim.evaluation.part import Evaluation
 from worldsim.evaluation.parts.attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
-from worldsim.evaluation.parts.text import heard
-from worldsim.evaluation.reports.report import _told
+from worldsim.evaluation.parts.text import attribute_adherence
 from worldsim.evaluation.reports.summary import skipped, summary
-from worldsim.evaluation.runner import Evaluation, run_parts
+from worldsim.evaluation.runner import films_of, run_parts
 
 COLOURS = {"in a desert": (220, 200, 120), "in a forest": (30, 120, 40), "in a snowy grassland": (230, 235, 245)}
 SHADES = {"at noon": 1.0, "in the morning": 0.9, "at dusk": 0.5, "at night": 0.2}
@@ -117,15 +116,15 @@ def test_too_few_values_and_missing_encoders_are_said():
 
     report = measured(shown, missing)
     assert report == {"place": {"skipped": "no encoder"}, "light": {"skipped": "no encoder"}}
-    limits = build(EvalThresholds, compose_config("eval", [], {}).thresholds)
+    goals = EvalGoals()
     assert [name for name, _ in skipped({"text": {"attributes": report}})] == ["place in captions", "light in captions"]
     estimate = {"value": 0.5, "low": None, "high": None}
     ratios = {"swapped_ratio": estimate, "none_ratio": estimate}
     text = {"next": ratios, "first": ratios, "pictures": {"own_nearer": estimate}}
-    names = [row.name for row in summary({"text": text | {"attributes": report}}, limits.goals)]
+    names = [row.name for row in summary({"text": text | {"attributes": report}}, goals)]
     assert not any("told" in name for name in names)
     whole = {"text": text | {"attributes": measured(shown)}}
-    names = [row.name for row in summary(whole, limits.goals)]
+    names = [row.name for row in summary(whole, goals)]
     assert {"pictures nearer to the place they are told", "pictures darker when told a dark time"} <= set(names)
 
 
@@ -194,10 +193,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     captions = iter(["walking in a desert at noon", "walking in a forest at dusk", "walking in a forest at noon"])
     for seed in (1, 2, 13):
         record(store, seed, 60, text=next(captions))
-    config = compose_config("eval", ["preset.clips=3", "preset.prefix=5", "preset.chunks=2"], {})
     return Evaluation(
-        world=tiny_world(), store=store, split="test", preset=build(EvalPreset, config.preset), seed=0,
-        thresholds=build(EvalThresholds, config.thresholds), folder=folder / "run", branches=folder,
+        world=tiny_world(), store=store, split="test", seed=0,
+        preset=replace(PRESETS["quick"], clips=3, prefix=5, chunks=2), thresholds=EvalThresholds(), folder=folder / "run", branches=folder,
     )  # fmt: skip
 
 
@@ -216,32 +214,24 @@ class Hears:
         return torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
-def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(told: Evaluation, monkeypatch: pytest.MonkeyPatch):
+def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(told: Evaluation):
     shown = shown_by_recordings(told.store, ("validation", "test"), 0, count=3)
     assert len(shown.frames) == 9 and len(set(shown.maps)) == 3
     e = replace(told, world=Hears())  # pyright: ignore[reportArgumentType]
-    clips = eval_run.clips_of(e)
+    clips = e.clips(3, 5, 2)
     texts = [e.store.manifest(name)["text"] for name, _ in clips.places]
-    report, films = heard(e, clips, texts)
+    report, films = attribute_adherence(e, clips, texts)
     assert report["place"]["values"] == ["in a desert", "in a forest"] and 0 <= report["place"]["nearer"]["value"] <= 1
-    assert heard(e, clips, texts)[0] == report
+    assert attribute_adherence(e, clips, texts)[0] == report
     # The report shows what was kept.
-    attributes = {"text": lambda _: ({"attributes": report}, films)}
-    results = run_parts(told, attributes, ["text"])
-    shown_by_page = {kind: (values, pictures) for kind, values, pictures in _told(told, results)}
-    assert shown_by_page["place"][0] == "in a desert; in a forest" and len(shown_by_page["light"][1]) == 6
-
-
-def test_text_is_measured_anew_when_it_came_to_measure_more_and_other_parts_are_not(
-    told: Evaluation, monkeypatch: pytest.MonkeyPatch
-):
-    keys = {part: told.digest(part, "") for part in ("text", "horizons")}
-    monkeypatch.setattr(eval_run, "encoder_installed", lambda: True)
-    there = told.digest("text", "")
-    monkeypatch.setattr(eval_run, "encoder_installed", lambda: False)
-    assert told.digest("text", "") != there and keys["text"] in (there, told.digest("text", ""))
-    monkeypatch.setattr(eval_run, "REVISIONS", {})
-    assert told.digest("text", "") != keys["text"] and told.digest("horizons", "") == keys["horizons"]
+    part = GivenText({"attributes": report}, films)
+    results = run_parts(told, only(part), ["text"])
+    sections = list(part.sections(results["text"], films_of(told.folder, "text")))
+    assert [section.title for section in sections] == [
+        f"The same caption with another {kind}: {'; '.join(report[kind]['values'])}" for kind in ("place", "light")
+    ]
+    assert sections[1].pictures[0].caption == "recorded" and len(sections[1].pictures) == 6
+    assert (sections[0].pictures[0].frames == films["place"][0]).all()
 
 
 def test_a_store_without_captions_tells_nothing(tmp_path: Path):

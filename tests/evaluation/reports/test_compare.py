@@ -13,25 +13,25 @@ import pytest
 from tests.test_cli_eval import PRESET, record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.cli_config import build, compose_config
 from worldsim.compute import UNKNOWN, Compute
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
-from worldsim.evaluation.config import EvalThresholds
-from worldsim.evaluation.parts.actions import delta_report, error_ratio, sign_report
-from worldsim.evaluation.parts.horizons import ROWS, horizon_report
+from worldsim.evaluation.config import EvalGoals
+from worldsim.evaluation.lines import line
+from worldsim.evaluation.parts.actions import sign_report
+from worldsim.evaluation.parts.horizons import ROWS, delta_report, horizon_report
 from worldsim.evaluation.parts.memory import memory_report
 from worldsim.evaluation.reports.compare_differences import (
     Difference,
     difference,
     settings_that_differ,
-    side_by_side,
+    tabulate,
     unpaired,
 )
 from worldsim.evaluation.reports.compare_reports import distinct_names, read_reports
 from worldsim.evaluation.reports.compare_scaling import mean_line
-from worldsim.evaluation.reports.summary import line, summary
-from worldsim.evaluation.starts import KEY, Starts, by_start, paired
+from worldsim.evaluation.reports.summary import summary
+from worldsim.evaluation.starts import KEY, Starts, by_start, error_ratio, paired
 from worldsim.evaluation.statistics import estimate
 from worldsim.plotting.scatter import Point, scatter
 
@@ -76,7 +76,7 @@ def change(first: Path, last: Path, name: str = NAME) -> Difference:
 def test_a_report_against_itself_differs_by_nothing(tmp_path: Path):
     a = write(tmp_path / "a")
     reports = read_reports([str(a), str(a)])
-    for row in side_by_side(reports):
+    for row in tabulate(reports):
         assert row.difference is not None and row.difference.value == 0 and not row.difference.clear
     assert (change(a, a).low, change(a, a).high) == (0, 0)
     assert settings_that_differ(reports) == []
@@ -175,7 +175,7 @@ def test_values_start_by_start_give_the_numbers_of_the_summary():
         },
         "memory": memory_report(scores, {"revisit": nothing, "other": nothing}, MAPS) | {"digs": {"skipped": "none"}},
     }  # fmt: skip
-    lines = summary(results, build(EvalThresholds, compose_config("eval", [], {}).thresholds).goals)
+    lines = summary(results, EvalGoals())
     kept = {one.name: Starts.of(one.by_start) for one in lines if one.by_start is not None}
     assert {"PSNR at chunk 6", "chunks to failure, mean up to the horizon", "movement sign test"} <= set(kept)
     assert {"loss under shuffled actions, ratio", "recall after looking away for 4 chunks"} <= set(kept)
