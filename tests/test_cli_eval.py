@@ -1,6 +1,7 @@
 """``worldsim eval`` and ``worldsim train inverse`` on a tiny store: all parts, going on, mistakes."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.evaluation import recorded as eval_recorded
 from worldsim.evaluation.clips import draw_clips, stands_after
-from worldsim.evaluation.config import PRESETS, EvalPreset, EvalThresholds
-from worldsim.evaluation.part import Evaluation
+from worldsim.evaluation.config import PRESETS, EvalThresholds
+from worldsim.evaluation.part import Evaluation, EvaluationPart
 from worldsim.evaluation.parts.dug_blocks import find_dig_events
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.parts.memory import recorded_revisits
@@ -79,16 +80,26 @@ def words(road: Path, *more: str) -> list[str]:
 def settings_reads(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """Which of its settings each part reads while it is measured."""
     reads: dict[str, set[str]] = {}
-    owners = {part.settings: name for name, part in PARTS.items()}
-    usual = Checked.of.__func__
+    running: list[str] = []
+    usual = vars(Checked)["of"].__func__
+
+    def noted(run: Callable[..., Any]) -> Callable[..., Any]:
+        def run_noted(part: EvaluationPart, e: Evaluation) -> Any:
+            reads[part.name] = set()
+            running.append(part.name)
+            try:
+                return run(part, e)
+            finally:
+                running.pop()
+
+        return run_noted
 
     def watched(cls: type[Checked], whole: Any) -> Any:
         made = usual(cls, whole)
-        if cls not in owners or type(whole) is not EvalPreset:
-            return made
-        read = reads.setdefault(owners[cls], set())
-        return Watched(made, read)
+        return Watched(made, reads[running[-1]]) if running and cls is PARTS[running[-1]].settings else made
 
+    for part in PARTS.values():
+        monkeypatch.setattr(type(part), "run", noted(type(part).run))
     monkeypatch.setattr(Checked, "of", classmethod(watched))
     return reads
 
@@ -113,7 +124,7 @@ def test_everything_is_measured_once_and_a_second_call_goes_on(
     assert cli.main(words(road, inverse)) == 0
     out = capsys.readouterr().out
     # A part is measured anew where one of its settings changes: it reads them all.
-    own = {name: {one.name for one in fields(part.settings)} for name, part in PARTS.items() if fields(part.settings)}
+    own = {name: {one.name for one in fields(part.settings)} for name, part in PARTS.items()}
     assert settings_reads == own | {"perceptual": {"perceptual"}}
     assert "camera sign test" in out and "not measured: branches" in out and "not measured: perceptual" in out
     first = json.loads((road / "run" / "eval.json").read_text())

@@ -194,8 +194,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     for seed in (1, 2, 13):
         record(store, seed, 60, text=next(captions))
     return Evaluation(
-        world=tiny_world(), store=store, split="test", seed=0,
-        preset=replace(PRESETS["quick"], clips=3, prefix=5, chunks=2), thresholds=EvalThresholds(), folder=folder / "run", branches=folder,
+        world=tiny_world(), store=store, split="test", preset=replace(PRESETS["quick"], clips=3, prefix=5, chunks=2),
+        thresholds=EvalThresholds(), seed=0, folder=folder / "run", branches=folder,
     )  # fmt: skip
 
 
