@@ -257,12 +257,12 @@ def test_a_part_that_was_skipped_is_tried_again(road: Path, tmp_path: Path):
 
 def test_other_captions_are_another_world_and_other_goals_are_not(road: Path, tmp_path: Path):
     world = tiny_world()
-    told = WorldModel(
+    shipped = WorldModel(
         world.config, world.tokenizer, world.dit, prompt_embeddings=1 + world.prompt_embeddings, bf16=False
     )
     run = evaluation(road, world, tmp_path)
     key = part_digest(run, PARTS["text"], weights_digest(run.world))
-    other = replace(run, world=told)
+    other = replace(run, world=shipped)
     assert part_digest(other, PARTS["text"], weights_digest(other.world)) != key
     limits = run.thresholds
     easier = replace(run, thresholds=replace(limits, goals=replace(limits.goals, camera=0.5)))

@@ -19,7 +19,7 @@ EXAMPLE = "reports=[runs/eval-a,runs/eval-b]"
 
 def compare(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim compare``."""
-    from worldsim.evaluation.reports.compare_differences import settings_that_differ, tabulate
+    from worldsim.evaluation.reports.compare_differences import measures_by_report, settings_that_differ
     from worldsim.evaluation.reports.compare_page import write_comparison
     from worldsim.evaluation.reports.compare_reports import read_reports
     from worldsim.evaluation.reports.compare_scaling import scaling_charts
@@ -27,7 +27,7 @@ def compare(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     config = compose_config("compare", overrides, flags)
     required(config, "reports", EXAMPLE)
     reports = read_reports(several(config.reports), several(config.names), _numbers(several(config.compute)))
-    rows, chosen = tabulate(reports), several(config.measures)
+    rows, chosen = measures_by_report(reports), several(config.measures)
     if chosen and not any(row.name.startswith(tuple(chosen)) for row in rows):
         raise UserError(f"no measure begins with {chosen[0]!r}: {rows[0].name if rows else 'there is none'}, ...")
     scaling = scaling_charts(reports, rows, chosen)

@@ -119,7 +119,9 @@ def reconstruction(world: WorldModel, clips: Clips, prefix: int, chunks: int) ->
     return coded[:, -chunks:]
 
 
-def recorded_and_dreamt(world: WorldModel, clips: Clips, row: int, prefix: int, chunks: int) -> tuple[Frames, Frames]:
+def recorded_and_predicted(
+    world: WorldModel, clips: Clips, row: int, prefix: int, chunks: int
+) -> tuple[Frames, Frames]:
     """What was recorded and what is dreamt for K chunks after the past of one clip, each (K, r, H, W, 3)."""
     part = clips.part(slice(row, row + 1))
     made = rollout(world, begin(world, part, prefix, row), future_of(part, prefix, chunks, world.chunk))
@@ -129,5 +131,5 @@ def recorded_and_dreamt(world: WorldModel, clips: Clips, row: int, prefix: int, 
 def film_strips(world: WorldModel, clips: Clips, rows: Sequence[int], prefix: int, chunks: int, count: int) -> Frames:
     """Some frames of chosen clips: what was recorded, then what is dreamt for K chunks (n, 2 count, H, W, 3)."""
     at = np.linspace(0, chunks - 1, count).astype(int)
-    pairs = [recorded_and_dreamt(world, clips, row, prefix, chunks) for row in rows]
+    pairs = [recorded_and_predicted(world, clips, row, prefix, chunks) for row in rows]
     return np.stack([np.concatenate([film[at, -1] for film in pair]) for pair in pairs])

@@ -146,7 +146,7 @@ def test_values_of_most_maps_are_told_and_only_of_one_form():
     assert isinstance(found, str) and found.endswith("name at noon")
     found = plan(Place(), CLIPS, replace(shown, captions=shown.captions), most=2)
     assert not isinstance(found, str) and found.values == ["in a desert", "in a forest"]
-    assert found.clips.tolist() == [0, 1, 4, 5] and found.told[0][1] == "standing still in a forest at noon"
+    assert found.clips.tolist() == [0, 1, 4, 5] and found.sentences[0][1] == "standing still in a forest at noon"
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from worldsim.evaluation.parts.memory import memory_report
 from worldsim.evaluation.reports.compare_differences import (
     Difference,
     difference,
+    measures_by_report,
     settings_that_differ,
-    tabulate,
     unpaired,
 )
 from worldsim.evaluation.reports.compare_reports import distinct_names, read_reports
@@ -76,7 +76,7 @@ def change(first: Path, last: Path, name: str = NAME) -> Difference:
 def test_a_report_against_itself_differs_by_nothing(tmp_path: Path):
     a = write(tmp_path / "a")
     reports = read_reports([str(a), str(a)])
-    for row in tabulate(reports):
+    for row in measures_by_report(reports):
         assert row.difference is not None and row.difference.value == 0 and not row.difference.clear
     assert (change(a, a).low, change(a, a).high) == (0, 0)
     assert settings_that_differ(reports) == []

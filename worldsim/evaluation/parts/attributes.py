@@ -66,18 +66,18 @@ def shown_by_recordings(store: EpisodeStore, splits: Sequence[Split], seed: int 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is told: for each clip whose caption names the attribute, that caption under every value.
+    """Sentences: for each clip whose caption names the attribute, that caption under every value.
 
     Attributes:
         values: V of them, sorted.
         clips: numbers (B,) of the clips.
-        told: sentences [B][V].
+        sentences: [B][V].
         recorded: rows of the recorded frames by value.
     """
 
     values: list[str]
     clips: NDArray[np.int64]
-    told: list[list[str]]
+    sentences: list[list[str]]
     recorded: dict[str, NDArray[np.int64]]
 
 
@@ -98,8 +98,13 @@ def plan(attribute: Attribute, texts: Sequence[str], shown: Shown, most: int = V
     suits = [bool(value := attribute.of(text)) and attribute.form(value) == form for text in texts]
     if not any(suits):
         return "no clip's caption names one"
-    told = [[attribute.told(text, v) for v in values] for text, suit in zip(texts, suits, strict=True) if suit]
-    return Plan(values=values, clips=np.flatnonzero(suits), told=told, recorded={v: np.array(rows[v]) for v in values})
+    suited = [text for text, suit in zip(texts, suits, strict=True) if suit]
+    return Plan(
+        values=values,
+        clips=np.flatnonzero(suits),
+        sentences=[[attribute.told(text, value) for value in values] for text in suited],
+        recorded={value: np.array(rows[value]) for value in values},
+    )
 
 
 def attributes_report(
@@ -132,7 +137,7 @@ def attributes_report(
         plans["light"] = f"nothing is darker or brighter by the captions of recorded play: {', '.join(light.values)}"
     report: dict[str, Any] = {kind: {"skipped": found} for kind, found in plans.items() if isinstance(found, str)}
     chosen = {kind: found for kind, found in plans.items() if isinstance(found, Plan)}
-    sentences = sorted({text for found in chosen.values() for row in found.told for text in row})
+    sentences = sorted({text for found in chosen.values() for row in found.sentences for text in row})
     try:
         vectors = dict(zip(sentences, embed(sentences), strict=True)) if sentences else {}
     except ValueError as error:
@@ -140,7 +145,7 @@ def attributes_report(
     films: dict[str, NDArray[np.uint8]] = {}
     for kind, found in chosen.items():
         columns = []
-        for column in zip(*found.told, strict=True):
+        for column in zip(*found.sentences, strict=True):
             columns.append(dream(torch.stack([vectors[text] for text in column])))
             progress(f"pictures of each {kind}", len(columns), len(found.values))
         dreamt = np.stack(columns, 1)
@@ -239,8 +244,8 @@ def light_report(
 
     def difference(rows: NDArray[np.int64]) -> float:
         """Day less dark times, each time counted once, as in dreams; nan where one of both is missing."""
-        bright, told = seen_R[used][rows], number[used][rows]
-        by_time = {v: bright[told == v].mean() for v in np.unique(told)}
+        bright, times = seen_R[used][rows], number[used][rows]
+        by_time = {v: bright[times == v].mean() for v in np.unique(times)}
         sides = [[mean for v, mean in by_time.items() if dark[v] == side] for side in (False, True)]
         return float(np.mean(sides[0]) - np.mean(sides[1])) if all(sides) else float("nan")
 

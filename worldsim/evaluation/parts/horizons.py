@@ -22,7 +22,7 @@ from worldsim.evaluation.rollouts import (
     film_strips,
     future_of,
     reconstruction,
-    recorded_and_dreamt,
+    recorded_and_predicted,
     rollout,
     truth_of,
 )
@@ -204,7 +204,7 @@ class Horizons(EvaluationPart):
     def _write_videos(self, e: Evaluation, clips: Clips, last_psnr: list[float], p: Settings) -> None:
         """Recorded and dreamt side by side, for the clips at the quantiles of the last chunk's PSNR."""
         for place, row in enumerate(quantile_members(last_psnr)):
-            both = np.concatenate(recorded_and_dreamt(e.world, clips, row, p.prefix, p.chunks), 3)
+            both = np.concatenate(recorded_and_predicted(e.world, clips, row, p.prefix, p.chunks), 3)
             film = both.reshape(-1, *both.shape[2:]).repeat(2, 1).repeat(2, 2)
             write_video(e.folder / video_file(place), film, e.world.config.fps)
 
