@@ -43,9 +43,14 @@ def weights_digest(world: WorldModel) -> str:
     return out.hexdigest()
 
 
+def thresholds_of(part: EvaluationPart) -> tuple[str, ...]:
+    """Names of the thresholds that decide a part's result."""
+    own = (one.name for one in fields(part.thresholds))
+    return (*COMMON_THRESHOLDS, *(name for name in own if name not in COMMON_THRESHOLDS))
+
+
 def part_digest(e: Evaluation, part: EvaluationPart, weights: str) -> str:
     """Names a part's result: equal for equal inputs."""
-    own = [one.name for one in fields(part.thresholds) if one.name not in COMMON_THRESHOLDS]
     inputs = {
         "version": VERSION,
         "part": part.name,
@@ -56,7 +61,7 @@ def part_digest(e: Evaluation, part: EvaluationPart, weights: str) -> str:
         "split": e.split,
         "preset": asdict(part.settings.of(e.preset)),
         # Goals judge what was measured; they do not change it.
-        "thresholds": {name: getattr(e.thresholds, name) for name in (*COMMON_THRESHOLDS, *own)},
+        "thresholds": {name: getattr(e.thresholds, name) for name in thresholds_of(part)},
         "seed": e.seed,
         "rows": e.rows,
         "inverse": _inverse_digest(e),

@@ -141,6 +141,14 @@ def test_how_much_else_was_measured_does_not_keep_a_part_from_being_paired(tmp_p
     assert whys == {"long": "", "branches": "", "horizons": "other clips", "": "other clips"}
 
 
+def test_thresholds_of_a_part_that_one_report_lacks_do_not_keep_others_from_being_paired(tmp_path: Path):
+    a = write(tmp_path / "a")
+    b = write(tmp_path / "b", thresholds=about()["thresholds"] | {"darkness": 5.0})
+    c = write(tmp_path / "c", thresholds=about()["thresholds"] | {"failure_run": 4})
+    first, new, other = read_reports([str(a), str(b), str(c)])
+    assert unpaired(first, new, "horizons") == "" and unpaired(first, other, "horizons") == "judged otherwise"
+
+
 def test_other_goals_and_sampling_are_still_pairs(tmp_path: Path):
     limits = {"failure_run": 3, "goals": {"camera": 0.5}}
     a, b = write(tmp_path / "a"), write(tmp_path / "b", thresholds=limits, sampling={"steps": 2})

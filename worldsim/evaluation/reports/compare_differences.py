@@ -9,6 +9,7 @@ import numpy as np
 from worldsim.evaluation.lines import number
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.compare_reports import Measure, Report
+from worldsim.evaluation.runner import thresholds_of
 from worldsim.evaluation.starts import paired
 
 # What decides which starts are drawn.
@@ -138,10 +139,14 @@ def settings_that_differ(reports: Sequence[Report]) -> list[str]:
 
 
 def _of_part(value: Any, key: str, part: str) -> Any:
-    """Of the preset, what a part reads: how much else was measured does not matter to it."""
-    if key != "preset" or part not in PARTS or not isinstance(value, Mapping):
+    """Of preset and thresholds, what decides a part's result: what else was measured does not matter to it."""
+    if part not in PARTS or not isinstance(value, Mapping):
         return value
-    return {one.name: value.get(one.name) for one in fields(PARTS[part].settings)}
+    if key == "preset":
+        return {one.name: value.get(one.name) for one in fields(PARTS[part].settings)}
+    if key == "thresholds":
+        return {name: value.get(name) for name in thresholds_of(PARTS[part])}
+    return value
 
 
 def _judged(value: Any) -> Any:
