@@ -21,9 +21,9 @@ POLICY = "policy=scripted or policy=runs/agent"
 def train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim agent train``."""
     _needs_sb3()
-    from worldsim.agents.clone import CloneTraining
-    from worldsim.agents.learn import PpoTraining, Schedule
-    from worldsim.agents.policy_net import NetConfig
+    from worldsim.agents.policies.policy_net import NetConfig
+    from worldsim.agents.rl.cloning import CloneTraining
+    from worldsim.agents.rl.ppo import PpoTraining, Schedule
 
     groups = {"training": PpoTraining, "schedule": Schedule, "net": NetConfig, "cloning": CloneTraining}
     config = compose_config("agent_train", overrides, flags, groups)
@@ -37,9 +37,9 @@ def train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 
 def _learn(config: DictConfig) -> None:
-    from worldsim.agents.agent_envs import make_one, make_rows
-    from worldsim.agents.learn import PpoTraining, Schedule, learn, resumed_policy
-    from worldsim.agents.policy_net import FILE, NetConfig
+    from worldsim.agents.policies.policy_net import FILE, NetConfig
+    from worldsim.agents.rl.envs import make_one, make_rows
+    from worldsim.agents.rl.ppo import PpoTraining, Schedule, learn, resumed_policy
 
     env, kwargs = _environment(config, config["in"])
     schedule, net = build(Schedule, config.schedule), build(NetConfig, config.net)
@@ -71,11 +71,11 @@ def _learn(config: DictConfig) -> None:
 def _clone(config: DictConfig) -> None:
     import torch
 
-    from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.clone import CloneTraining, clone, read_demonstrations
-    from worldsim.agents.policy_net import FILE, NetConfig, load_policy, make_policy_net, save_policy
+    from worldsim.agents.policies.policy_net import FILE, NetConfig, load_policy, make_policy_net, save_policy
+    from worldsim.agents.rl.cloning import CloneTraining, clone, read_demonstrations
+    from worldsim.agents.rl.envs import make_one
     from worldsim.cli_store import open_store
-    from worldsim.envs.action_spaces import DiscreteActions, MultiDiscreteActions
+    from worldsim.envs.learned.action_spaces import DiscreteActions, MultiDiscreteActions
 
     store = open_store(required(config, "store", "store=data/luanti"))
     env, kwargs = _environment(config, "dream")
@@ -109,9 +109,9 @@ def _clone(config: DictConfig) -> None:
 
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim agent eval``."""
-    from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.eval_agent import advantage, exploitation_gap, play_episodes, summary
-    from worldsim.agents.players import make_player
+    from worldsim.agents.policies.player import make_player
+    from worldsim.agents.rl.envs import make_one
+    from worldsim.agents.rl.evaluation import advantage, exploitation_gap, play_episodes, summary
 
     config = compose_config("agent_eval", overrides, flags)
     names, others = several(required(config, "policy", POLICY)), several(config.against)
@@ -157,10 +157,10 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def watch(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim agent watch``."""
-    from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.eval_agent import episode
-    from worldsim.agents.players import make_player
-    from worldsim.datasets.video import VideoWriter
+    from worldsim.agents.policies.player import make_player
+    from worldsim.agents.rl.envs import make_one
+    from worldsim.agents.rl.evaluation import episode
+    from worldsim.datasets.store.video import VideoWriter
     from worldsim.envs.window import Window, has_display
 
     config = compose_config("agent_watch", overrides, flags)
@@ -210,11 +210,11 @@ class _Closing:
 
 def _environment(config: DictConfig, place: str) -> tuple[str, dict[str, Any]]:
     """Id and settings of the environment in the dream or the engine."""
-    from worldsim.agents.agent_envs import ENGINES, env_id, env_settings, sampled
+    from worldsim.agents.rl.envs import ENGINES, env_id, env_settings, sampled
 
     env = env_id(config.env, place)
     # Any other environment has a reward of its own, and takes no settings of ours.
-    ours = config.env in ENGINES or config.env in ENGINES.values()
+    ours = env in ENGINES or env in ENGINES.values()
     if not ours and any(config.get(name) is not None for name in ("task", "world", "sampling_steps")):
         raise UserError(f"{config.env} has its own reward and no world: task, world and sampling_steps are for ours")
     luanti = env == "WorldSim-Luanti-v0"
@@ -236,8 +236,8 @@ def _environment(config: DictConfig, place: str) -> tuple[str, dict[str, Any]]:
 
 def _prefixes(config: DictConfig) -> Any:
     """Real prefixes from the train split of a store."""
-    from worldsim.agents.shipping import choose_starts
     from worldsim.cli_store import open_store
+    from worldsim.training.release import choose_starts
 
     return choose_starts(open_store(config.store), "train", config.starts, seed=config.seed)
 
@@ -245,7 +245,7 @@ def _prefixes(config: DictConfig) -> Any:
 def _task_of(config: DictConfig, policy: str) -> None:
     """Without a task, a trained policy's own one."""
     if config.task is None and Path(policy).exists():
-        from worldsim.agents.policy_net import load_policy
+        from worldsim.agents.policies.policy_net import load_policy
 
         config.task = load_policy(policy).about.get("task")
 

@@ -16,15 +16,15 @@ from rich.progress import track
 from worldsim.cli_config import compose_config, run_folder
 from worldsim.cli_train import use_threads
 from worldsim.errors import UserError
-from worldsim.precision import fast_bf16
-from worldsim.world import WorldModel
+from worldsim.models.precision import fast_bf16
+from worldsim.simulation.world_model import WorldModel
 
 WARM_UP = 8
 
 
 def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim bench``."""
-    from worldsim.envs.beginnings import choose, prefill, resolve
+    from worldsim.envs.learned.initial_context import choose, prefill, resolve
 
     config = compose_config("bench", overrides, flags)
     if config.steps < 10 or config.batch < 1 or config.minutes < 0:
@@ -39,7 +39,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     steps, decodes = [], []
     for i in track(range(WARM_UP + config.steps), "stepping", transient=True):
         begun = time.perf_counter()
-        state, out = world.step(state, actions, donate=True)
+        state, out = world.step(state, actions, inplace=True)
         middle = time.perf_counter()
         world.decode(out.latents[:, None], state.decoder)
         if i >= WARM_UP:
@@ -63,7 +63,7 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         "resident_mb": resident_mb(),
     }
     if config.minutes:
-        results["memory"] = watch_memory(lambda s: world.step(s, actions, donate=True)[0], state, config.minutes)
+        results["memory"] = watch_memory(lambda s: world.step(s, actions, inplace=True)[0], state, config.minutes)
     folder = run_folder("bench", config)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(_lines(results, world)))

@@ -15,8 +15,7 @@ from rich.progress import Progress
 import worldsim
 from worldsim.cli_bench import machine, resident_mb
 from worldsim.cli_config import compose_config, run_folder
-from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.speed import (
+from worldsim.datasets.loading.benchmark import (
     Rate,
     likeness,
     measure_store,
@@ -26,8 +25,9 @@ from worldsim.datasets.speed import (
     varied_clips,
     write_measured_store,
 )
-from worldsim.datasets.starts import load_starts
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.loading.starts import load_starts
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
 # Bytes that a frame may take on disk, generously.

@@ -28,8 +28,8 @@ DIAMOND = {"gflop": 18.3, "fp32_seconds": 0.26, "bf16_seconds": 0.19, "rows_16_s
 
 def bench_env(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim bench env``."""
-    from worldsim.envs.world_env import WorldSimEnv
-    from worldsim.envs.world_vector_env import WorldSimVectorEnv
+    from worldsim.envs.learned.env import WorldSimEnv
+    from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 
     config = compose_config("bench_env", overrides, flags)
     if config.steps < 3 or config.rows < 2 or min(config.processes, config.null_steps) < 0:
@@ -114,7 +114,7 @@ def _process_rates(world: str, processes: int, steps: int) -> list[float]:
 
 
 def _step_alone(world: str, steps: int, barrier: Any, rates: Any) -> None:
-    from worldsim.envs.world_env import WorldSimEnv
+    from worldsim.envs.learned.env import WorldSimEnv
 
     torch.set_num_threads(1)
     env = WorldSimEnv(world)
@@ -131,7 +131,7 @@ def _step_alone(world: str, steps: int, barrier: Any, rates: Any) -> None:
 
 def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
     """Milliseconds and bytes. A shared snapshot costs its copy when somebody goes on: ``copy_ms``."""
-    from worldsim.envs.snapshot import Snapshot
+    from worldsim.envs.learned.snapshot import Snapshot
 
     moment = env.snapshot()
     ring = moment.state.cache
@@ -157,10 +157,10 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
 
 
 def _null_test(config: Any, progress: Progress) -> dict[str, Any]:
-    from worldsim.evaluation.determinism import null_test
+    from worldsim.evaluation.determinism import check_determinism
 
     task = progress.add_task("null test", total=3 * config.null_steps)
-    return null_test(config.world, config.null_steps, config.rows, lambda: progress.advance(task))
+    return check_determinism(config.world, config.null_steps, config.rows, lambda: progress.advance(task))
 
 
 def _lines(results: Mapping[str, Any]) -> list[str]:

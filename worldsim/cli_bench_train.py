@@ -4,22 +4,24 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from worldsim.actions import MINECRAFT
 from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
-from worldsim.cli_config import build, compose_config, plain, run_folder
+from worldsim.cli_config import compose_config, plain, run_folder
 from worldsim.cli_train import device_of, use_threads
-from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
-from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.settings import DynamicsTraining, from_flat
 from worldsim.errors import UserError
-from worldsim.precision import fast_bf16
-from worldsim.step_cost import step_flops
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.train_dynamics import training_step
-from worldsim.training import Ema, descend, split_optimizers
+from worldsim.models.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.models.precision import fast_bf16
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.batch import LatentBatch
+from worldsim.training.dynamics import prepared, training_step
+from worldsim.training.flops import step_flops
 
 UNTIMED = 2
 
@@ -30,7 +32,7 @@ def bench_train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     if min(config.batch, config.frames, config.steps) < 1:
         raise UserError("batch, frames and steps must be at least 1")
     use_threads(config.threads)
-    tokenizer, training = TokenizerConfig(), build(DynamicsTraining, config.training)
+    tokenizer, training = TokenizerConfig(), from_flat(plain(config.training))
     grid = VideoTokenizer(tokenizer).latent_grid(config.height, config.width)
     sizes = DiTConfig(
         channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **plain(config.model)
@@ -85,18 +87,17 @@ def random_batch(batch: int, frames: int, sizes: DiTConfig, grid: tuple[int, int
 def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, steps: int) -> tuple[float, float]:
     """Median seconds of a whole step, and of its optimizer and averaging alone."""
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
-    optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
-    ema, bank = Ema(dit, training.ema), ErrorBank()
+    trained, bank = prepared(dit, training, Path("unsaved")), ErrorBank()
     whole, optimizing = [], []
     for step in range(UNTIMED + steps):
         begun = time.perf_counter()
-        training_step(forward, dit, optimizers, ema, batch, training, step, 0, bank)
+        training_step(forward, trained, batch, training, step, 0, bank)
         synchronise(batch.latents.device)
         whole.append(time.perf_counter() - begun)
         for parameter in dit.parameters():
             parameter.grad = torch.zeros_like(parameter)
         begun = time.perf_counter()
-        descend(dit, optimizers, ema, step)
+        trained.step(step)
         synchronise(batch.latents.device)
         optimizing.append(time.perf_counter() - begun)
     return statistics.median(whole[UNTIMED:]), statistics.median(optimizing[UNTIMED:])

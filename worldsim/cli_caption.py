@@ -12,13 +12,13 @@ from rich.progress import Progress
 import worldsim
 from worldsim.cli_config import build, compose_config, required, run_folder
 from worldsim.cli_store import filter_of, open_store
-from worldsim.datasets.caption_endpoint import Endpoint, EndpointCaptioner, EndpointExpander
-from worldsim.datasets.caption_file import CaptionWriter
-from worldsim.datasets.captioner import Captioner, Expander, RuleCaptioner
-from worldsim.datasets.governance import training_record
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.captions.endpoint import Endpoint, EndpointCaptioner, EndpointExpander
+from worldsim.datasets.captions.files import CaptionWriter
+from worldsim.datasets.captions.maker import Captioner, Expander, RuleCaptioner
+from worldsim.datasets.governance.provenance import training_record
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
-from worldsim.tokenizer import VideoTokenizer
+from worldsim.models.tokenizer import VideoTokenizer
 
 MAKERS = ("rules", "learned", "endpoint")
 STORE = "data=data/luanti"
@@ -49,8 +49,8 @@ def caption(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def train_captioner(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train captioner``."""
-    from worldsim.agents import captioner as learned
     from worldsim.cli_train import use_threads
+    from worldsim.training import captioner as learned
 
     config = compose_config("train_captioner", overrides, flags, {"training": learned.CaptionerConfig})
     store = open_store(required(config, "data", STORE))
@@ -108,7 +108,7 @@ def _captioner(config: DictConfig) -> Captioner:
     if config.maker == "endpoint":
         return EndpointCaptioner(_endpoint(config), pictures=config.pictures, scale=config.scale)
     if config.maker == "learned":
-        from worldsim.agents.captioner import load_captioner
+        from worldsim.training.captioner import load_captioner
 
         path = required(config, "captioner", "captioner=runs/captioner/captioner.safetensors")
         return load_captioner(Path(path), _tokenizer(config))

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from worldsim.cli_config import build, compose_config, required, run_folder
 from worldsim.cli_store import open_store
-from worldsim.datasets.check import CheckLimits, Report, as_json, check_store
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.checks.run import CheckLimits, Report, as_json, check_store
+from worldsim.datasets.store.store import EpisodeStore
 
 STORE = "data=data/luanti"
 STYLES = {"failure": "bold red", "warning": "yellow", "note": "dim"}
@@ -22,7 +22,7 @@ STYLES = {"failure": "bold red", "warning": "yellow", "note": "dim"}
 
 def check(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     """``worldsim data check``: exit code 1 when something fails."""
-    from worldsim.datasets.check_html import as_html
+    from worldsim.datasets.checks.report import as_html
 
     config = compose_config("data_check", overrides, flags, {"limits": CheckLimits})
     store = open_store(required(config, "data", STORE))
@@ -77,7 +77,7 @@ def print_report(report: Report, failed: bool) -> None:
 
 def repair(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data repair``."""
-    from worldsim.datasets.repair import repair as repair_store
+    from worldsim.datasets.checks.repair import repair as repair_store
 
     config = compose_config("data_repair", overrides, flags)
     store = open_store(required(config, "data", STORE))
@@ -99,7 +99,7 @@ def repair(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def card(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data card``."""
-    from worldsim.datasets.card import write_card
+    from worldsim.datasets.checks.card import write_card
 
     config = compose_config("data_card", overrides, flags)
     store = open_store(required(config, "data", STORE))

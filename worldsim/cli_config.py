@@ -50,7 +50,8 @@ def compose_config(
     for part, owner in (groups or {}).items():
         schema = OmegaConf.structured(owner)
         # The dataclasses are frozen; overrides have to reach their fields all the same.
-        OmegaConf.set_readonly(schema, False)
+        for node in (schema, *(value for value in schema.values() if isinstance(value, DictConfig))):
+            OmegaConf.set_readonly(node, False)
         store.store(group=part, name=name, node=schema, package=part)
     try:
         with initialize_config_module("worldsim.configs", version_base="1.3"):

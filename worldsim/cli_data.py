@@ -13,18 +13,18 @@ from rich.progress import track
 
 from worldsim.cli_config import compose_config, picture_size, plain, required, run_folder
 from worldsim.cli_store import filter_of, open_store
-from worldsim.datasets.governance import ALL, source_of
-from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore, Split
+from worldsim.datasets.governance.provenance import ALL, source_of
+from worldsim.datasets.store.store import SPLITS, CorruptEpisodeError, EpisodeStore, Split
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.sources import Source
+    from worldsim.agents.collection.types import EnvFactory
 
 
 def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     """``worldsim collect``."""
-    from worldsim.agents.collect import collect
-    from worldsim.agents.sources_choice import name_prefix
+    from worldsim.agents.collection.collect import collect
+    from worldsim.agents.collection.source_choice import name_prefix
 
     # Both ray=auto and, as hydra would have it for a setting that is not there, +ray=auto.
     overrides = [word.removeprefix("+") if word.startswith("+ray=") else word for word in overrides]
@@ -72,8 +72,8 @@ def _maps(split: str | None) -> Split | None:
     return chosen[split]
 
 
-def _source(config: DictConfig) -> "Source":
-    from worldsim.agents.sources_choice import make_source
+def _source(config: DictConfig) -> "EnvFactory":
+    from worldsim.agents.collection.source_choice import make_source
 
     if config.env_kwargs is not None and not isinstance(config.env_kwargs, DictConfig):
         raise UserError(
@@ -99,13 +99,13 @@ def _script(config: DictConfig) -> str:
     """The text of the action script, read and checked; "" for none."""
     if config.script is None:
         return ""
-    from worldsim.envs.action_files import read_script, script_text
+    from worldsim.scripting.action_files import read_script, script_text
 
     read_script(config.script)
     return script_text(config.script)[0]
 
 
-def _tell_splits(source: "Source") -> None:
+def _tell_splits(source: "EnvFactory") -> None:
     """Dreams belong to the split of the map that they begin on; start clips are usually of maps for testing."""
     splits = getattr(source, "splits", set)()
     if splits and "train" not in splits:
@@ -116,7 +116,7 @@ def _tell_splits(source: "Source") -> None:
 
 
 def _record_person(out: str, config: DictConfig) -> int:
-    from worldsim.agents.collect_human import record_person
+    from worldsim.agents.collection.human import record_person
     from worldsim.envs.window import has_display
 
     source = _source(config)

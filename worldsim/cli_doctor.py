@@ -36,7 +36,7 @@ def doctor(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
 
 
 def _real_game() -> str:
-    from worldsim.envs.luanti_process import find_programs
+    from worldsim.envs.luanti.process import find_programs
 
     try:
         find_programs()

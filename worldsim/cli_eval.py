@@ -20,7 +20,7 @@ from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.datasets.store import EpisodeStore, Split
+    from worldsim.datasets.store.store import EpisodeStore, Split
     from worldsim.evaluation.config import EvalGoals
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
@@ -83,9 +83,9 @@ def store_settings() -> None:
 
 def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", split: "Split") -> None:
     """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
-    from worldsim.datasets.governance import TRAINED_ON, read_metadata
-    from worldsim.datasets.seen_maps import check_unseen
-    from worldsim.world import FILES
+    from worldsim.datasets.governance.provenance import TRAINED_ON, read_metadata
+    from worldsim.datasets.governance.seen_maps import check_unseen
+    from worldsim.simulation.world_model import FILES
 
     # Task heads are optional; calibrations and start clips are not trained.
     parts = [world / name for name in FILES]
@@ -102,8 +102,8 @@ def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", spli
 
 def train_inverse(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train inverse``."""
-    from worldsim.agents.inverse_dynamics import save_inverse, train_inverse
-    from worldsim.datasets.store import EpisodeStore
+    from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.training.inverse_dynamics import save_inverse, train_inverse
 
     config = compose_config("train_inverse", overrides, flags)
     store = EpisodeStore(store_at(required(config, "data", STORE)))

@@ -8,13 +8,13 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.cli_config import compose_config, picture_size, required
-from worldsim.datasets.import_formats import detect_format, find_recordings
-from worldsim.datasets.import_pictures import IMAGE_FPS
-from worldsim.datasets.importers import ImportOptions, ImportReport, import_recordings
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.importers.formats import detect_format, find_recordings
+from worldsim.datasets.importers.importer import ImportOptions, ImportReport, import_recordings
+from worldsim.datasets.importers.pictures import IMAGE_FPS
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
+from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 # Free text: hydra would read commas, brackets and colons in it as syntax.
 _TEXTS = ("licence", "consent", "source", "engine", "keys", "view", "prefix")

@@ -7,12 +7,12 @@ from typing import Any
 from rich.progress import Progress
 
 from worldsim.cli_config import compose_config, required
-from worldsim.datasets.store import SPLITS
+from worldsim.datasets.store.store import SPLITS
 
 
 def pack(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data pack``."""
-    from worldsim.datasets.latent_pack import pack_latents
+    from worldsim.datasets.loading.latent_pack import pack_latents
 
     config = compose_config("data_pack", overrides, flags)
     folder = Path(required(config, "latents", "worldsim data pack data/luanti-latents --out packs"))
@@ -27,7 +27,7 @@ def pack(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def unpack(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim data unpack``."""
-    from worldsim.datasets.latent_pack import unpack_latents
+    from worldsim.datasets.loading.latent_pack import unpack_latents
 
     config = compose_config("data_unpack", overrides, flags)
     packs = Path(required(config, "packs", "worldsim data unpack packs --out latents"))

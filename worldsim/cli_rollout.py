@@ -11,12 +11,12 @@ from worldsim.cli_config import compose_config, required, run_folder
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.branch_tree import Node
-    from worldsim.branching import Tree
-    from worldsim.envs.beginnings import Beginning
-    from worldsim.envs.tasks import DreamTask
+    from worldsim.envs.learned.initial_context import InitialContext
+    from worldsim.envs.learned.tasks import WorldRewardFunction
     from worldsim.evaluation.counterfactuals.engine_branches import Truth
-    from worldsim.world import WorldModel
+    from worldsim.simulation.branch_tree import Node
+    from worldsim.simulation.branching import Tree
+    from worldsim.simulation.world_model import WorldModel
 
 POLICY_SECONDS = 4.0
 
@@ -31,19 +31,19 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         raise UserError(f"again must not be negative and scale at least 1, got {config.again} and {config.scale}")
     if config.against not in (None, "engine"):
         raise UserError(f"against must be engine, got {config.against!r}")
-    from worldsim.envs.beginnings import resolve
-    from worldsim.envs.prefix import find_prefix
-    from worldsim.envs.rollout import write_rollout
-    from worldsim.envs.tasks import DreamTask
+    from worldsim.envs.learned.initial_context import resolve
+    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.rollouts.prefix import find_prefix
+    from worldsim.envs.rollouts.rollout import write_rollout
 
     world, starts = resolve(config.world, None)
     if config.task is None and _counts_points(world):
         config.task = "points"
-    judge = DreamTask(world, config.task)
+    judge = WorldRewardFunction(world, config.task)
     nodes = _nodes(config, world, judge)
     past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
     if config.human:
-        from worldsim.envs.human_branches import played_by_a_person
+        from worldsim.envs.rollouts.human_branches import played_by_a_person
 
         nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
     if not nodes:
@@ -69,18 +69,18 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def _counts_points(world: "WorldModel") -> bool:
     """Whether a world is of a game that counts points: there, no motion head tells metres."""
-    from worldsim.tasks import find_task
+    from worldsim.spec.tasks import find_task
 
     known = world.fact_heads.config.known if world.fact_heads else ()
     return set(find_task("points").needs) <= set(known)
 
 
-def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:
+def _nodes(config: DictConfig, world: "WorldModel", judge: "WorldRewardFunction") -> tuple["Node", ...]:
     """The branches that were asked for, in the order of flags: actions, tree, policies."""
-    from worldsim.agents.branch_players import players
-    from worldsim.branch_tree import Node
-    from worldsim.envs.action_files import branch_name, read_actions
-    from worldsim.envs.tree_files import read_tree
+    from worldsim.agents.policies.branch_players import players
+    from worldsim.envs.rollouts.tree_files import read_tree
+    from worldsim.scripting.action_files import branch_name, read_actions
+    from worldsim.simulation.branch_tree import Node
 
     fps = world.config.fps
     find = players(world, seed=config.seed, judge=judge)
@@ -96,13 +96,13 @@ def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple
     return tuple(nodes)
 
 
-def _grow(world: "WorldModel", past: "Beginning", nodes: Sequence["Node"], judge: "DreamTask") -> "Tree":
-    from worldsim.branching import grow
-    from worldsim.envs.beginnings import prefill
+def _grow(world: "WorldModel", past: "InitialContext", nodes: Sequence["Node"], judge: "WorldRewardFunction") -> "Tree":
+    from worldsim.envs.learned.initial_context import prefill
+    from worldsim.simulation.branching import expand_tree
 
     with Progress(transient=True) as bar:
         task = bar.add_task("dreaming", total=None)
-        return grow(
+        return expand_tree(
             world, prefill(world, [past]), nodes, frame=past.frames[-1], judge=judge,
             progress=lambda chunks: bar.update(task, completed=chunks, description=f"dreaming, {chunks} chunks"),
         )  # fmt: skip
@@ -112,21 +112,21 @@ def _against_engine(
     config: DictConfig,
     prefix: str,
     world: "WorldModel",
-    past: "Beginning",
+    past: "InitialContext",
     nodes: Sequence["Node"],
-    judge: "DreamTask",
-) -> tuple["Beginning", "Tree", "Truth"]:
+    judge: "WorldRewardFunction",
+) -> tuple["InitialContext", "Tree", "Truth"]:
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
     from dataclasses import replace
 
-    from worldsim.envs.prefix import find_recorded
+    from worldsim.envs.rollouts.prefix import find_recorded
     from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
     from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
 
     recorded = find_recorded(prefix, config.prefix_frames)
     last = len(recorded) - 1
     check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
-    dreamed: list[tuple[Beginning, Tree]] = []
+    dreamed: list[tuple[InitialContext, Tree]] = []
 
     def dream(film: Any) -> Any:
         # The engine's own pictures of the past: a map made anew may differ in a few trees far away.

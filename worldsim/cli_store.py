@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 
 from worldsim.cli_config import compose_config, required
-from worldsim.datasets.catalogue import EPISODES
-from worldsim.datasets.folder import is_url
-from worldsim.datasets.governance import EpisodeFilter
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.governance.provenance import EpisodeFilter
+from worldsim.datasets.store.catalogue import EPISODES
+from worldsim.datasets.store.folder import is_url
+from worldsim.datasets.store.store import EpisodeStore
 
 
 def open_store(where: str, **options: Any) -> EpisodeStore:

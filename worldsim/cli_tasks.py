@@ -15,14 +15,14 @@ STORE = "data=data/luanti"
 def train_tasks(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train tasks``."""
     import worldsim
-    from worldsim.agents.task_examples import TaskExamples, make_examples
-    from worldsim.agents.train_tasks import TaskTraining, evaluate_heads, train_heads
     from worldsim.cli_store import open_store
     from worldsim.cli_train import use_threads
-    from worldsim.datasets.governance import training_record
-    from worldsim.envs.beginnings import shared_world
-    from worldsim.fact_heads import save_fact_heads
-    from worldsim.world import WorldModel
+    from worldsim.datasets.governance.provenance import training_record
+    from worldsim.envs.learned.initial_context import shared_world
+    from worldsim.models.fact_heads import save_fact_heads
+    from worldsim.simulation.world_model import WorldModel
+    from worldsim.training.task_examples import TaskExamples, make_examples
+    from worldsim.training.task_heads import TaskTraining, evaluate_heads, train_heads
 
     config = compose_config("train_tasks", overrides, flags, {"training": TaskTraining})
     stores = [open_store(path) for path in (required(config, "data", STORE), *config.also)]

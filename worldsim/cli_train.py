@@ -9,8 +9,8 @@ import torch
 
 from worldsim.cli_config import build, compose_config, plain, required, run_folder, several
 from worldsim.cli_store import filter_of
-from worldsim.datasets.folder import is_url
-from worldsim.datasets.governance import ALL, EpisodeFilter
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
+from worldsim.datasets.store.folder import is_url
 from worldsim.errors import UserError
 
 STORE = "data=data/luanti"
@@ -18,9 +18,9 @@ STORE = "data=data/luanti"
 
 def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train tokenizer``."""
-    from worldsim.agents.training import run_tokenizer
-    from worldsim.tokenizer import TokenizerConfig
-    from worldsim.train_tokenizer import TokenizerTraining
+    from worldsim.models.tokenizer import TokenizerConfig
+    from worldsim.training.pipelines import run_tokenizer
+    from worldsim.training.tokenizer import TokenizerTraining
 
     groups = {"training": TokenizerTraining, "model": TokenizerConfig}
     config = compose_config("train_tokenizer", overrides, flags, groups)
@@ -43,11 +43,11 @@ def train_tokenizer(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train dynamics``."""
-    from worldsim.agents.training import run_dynamics
-    from worldsim.dynamics_loss import DynamicsTraining
+    from worldsim.diffusion.settings import DynamicsTraining, from_flat
+    from worldsim.training.pipelines import run_dynamics
 
     config = compose_config("train_dynamics", overrides, flags, {"training": DynamicsTraining})
-    training = build(DynamicsTraining, config.training)
+    training = from_flat(plain(config.training))
     # A finished cache of latents alone will do: it says what it is of.
     data = None
     if config.data is not None or config.latents is None:
@@ -77,8 +77,8 @@ def train_dynamics(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
 
 def export(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train export``."""
-    from worldsim.agents.shipping import ship
-    from worldsim.world_config import SamplingConfig
+    from worldsim.simulation.config import SamplingConfig
+    from worldsim.training.release import ship
 
     config = compose_config("train_export", overrides, flags, {"sampling": SamplingConfig})
     data = store_at(required(config, "data", STORE))

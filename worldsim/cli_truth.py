@@ -20,10 +20,10 @@ SHOWN, FILMED = (1, 2, 4, 8, 15, 30), 2
 def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim truth``."""
     import worldsim
-    from worldsim.datasets.video import write_video
-    from worldsim.envs.pong_engine import FPS
+    from worldsim.datasets.store.video import write_video
+    from worldsim.envs.pong.engine import FPS
     from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
-    from worldsim.plotting.pictures import side_by_side
+    from worldsim.plotting.pictures import branches_in_grid
 
     config = compose_config("truth", overrides, flags)
     if min(config.games, config.steps) < 1 or config.past < 2:
@@ -50,7 +50,7 @@ def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     for game in range(min(FILMED, config.games)):
         both = np.concatenate([branches.frames[game], dreamt[game]])
         labels = [f"{n}: {kind}" for kind in ("emulator", "dream") for n in names]
-        write_video(folder / f"game{game}.mp4", side_by_side(both, labels, 2, columns=len(names)), FPS)
+        write_video(folder / f"game{game}.mp4", branches_in_grid(both, labels, 2, columns=len(names)), FPS)
     for line in lines(result):
         print(line)
     print(folder)

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
-from worldsim.actions import MINECRAFT
 from worldsim.evaluation.config import EvalThresholds
 from worldsim.evaluation.drift import (
     LongRun,
@@ -43,8 +42,9 @@ from worldsim.evaluation.parts.text import others, text_report
 from worldsim.evaluation.recorded import blurred
 from worldsim.evaluation.reports.summary import summary
 from worldsim.evaluation.statistics import estimate
+from worldsim.spec.actions import MINECRAFT
 
-LIMITS = EvalThresholds()
+LIMITS: Any = EvalThresholds()
 
 
 @pytest.fixture(scope="module")

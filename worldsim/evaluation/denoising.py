@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.dit import previous_of
+from worldsim.diffusion.flow import interpolate
+from worldsim.diffusion.noise import noise
 from worldsim.evaluation.clips import Clips
-from worldsim.flow import interpolate
-from worldsim.noise import noise
-from worldsim.world import WorldModel
+from worldsim.models.dit import previous_of
+from worldsim.simulation.world_model import WorldModel
 
 
 @torch.inference_mode()

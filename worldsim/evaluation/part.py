@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.evaluation.clips import Clips, curve_clips
 from worldsim.evaluation.figures import Chart, Overlay, Section
 from worldsim.evaluation.lines import Line
 from worldsim.evaluation.settings import Checked, Composed, Empty
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 # Splits of maps that nothing is trained on.
 HELD_OUT: tuple[Split, ...] = ("validation", "test")

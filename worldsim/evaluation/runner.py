@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 # Raised when a part's meaning changes, so that older results are not taken over.
 VERSION = 3

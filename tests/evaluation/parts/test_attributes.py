@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from tests.evaluation.toy_part import GivenText, only
 from tests.test_cli_eval import record
+from tests.evaluation.toy_part import GivenText, only
 from tests.tiny_world import tiny_world
-from worldsim.actions import MINECRAFT
-from worldsim.datasets.caption_attributes import Light, Place
-from worldsim.datasets.caption_style import PLACES, TIMES, describe
-from worldsim.datasets.clip_facts import ClipFacts
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.captions.attributes import Light, Place
+from worldsim.datasets.captions.clip_facts import ClipFacts
+from worldsim.datasets.captions.style import PLACES, TIMES, describe
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.evaluation.config import PRESETS, EvalGoals, EvalThresholds
 from worldsim.evaluation.part import Evaluation
 from worldsim.evaluation.parts.attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
 from worldsim.evaluation.parts.text import attribute_adherence
 from worldsim.evaluation.reports.summary import skipped, summary
 from worldsim.evaluation.runner import films_of, run_parts
+from worldsim.spec.actions import MINECRAFT
 
 COLOURS = {"in a desert": (220, 200, 120), "in a forest": (30, 120, 40), "in a snowy grassland": (230, 235, 245)}
 SHADES = {"at noon": 1.0, "in the morning": 0.9, "at dusk": 0.5, "at night": 0.2}
@@ -169,9 +169,11 @@ def test_words_of_a_caption(caption: str, place: str, light: str):
 
 def test_only_the_words_of_an_attribute_change():
     caption = "At dawn in a forest, the player waits. The light is dim."
-    assert Place().told(caption, "by the sea") == "At dawn by the sea, the player waits. The light is dim."
-    assert Light().told(caption, "at noon, bright") == "At noon in a forest, the player waits. The light is bright."
-    assert Light().told("It is dark.", "bright") == "The light is bright."
+    assert Place().with_value(caption, "by the sea") == "At dawn by the sea, the player waits. The light is dim."
+    assert (
+        Light().with_value(caption, "at noon, bright") == "At noon in a forest, the player waits. The light is bright."
+    )
+    assert Light().with_value("It is dark.", "bright") == "The light is bright."
     assert Light().form("at noon, dim") == "time, level" and Light.dark("at noon, dim") and not Light.dark("at noon")
 
 
@@ -182,12 +184,12 @@ def test_every_written_caption_is_told_anew_and_back():
         caption = describe(facts, seed)
         for attribute, value, other in attributes.values():
             assert attribute.of(caption) == value
-            changed = attribute.told(caption, other)
-            assert attribute.of(changed) == other and attribute.told(changed, value) == caption
+            changed = attribute.with_value(caption, other)
+            assert attribute.of(changed) == other and attribute.with_value(changed, value) == caption
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def with_value(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     folder = tmp_path_factory.mktemp("told")
     store = EpisodeStore(folder / "store")
     captions = iter(["walking in a desert at noon", "walking in a forest at dusk", "walking in a forest at noon"])

@@ -13,8 +13,7 @@ import pytest
 from tests.test_cli_eval import PRESET, record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.compute import UNKNOWN, Compute
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.evaluation.config import EvalGoals
 from worldsim.evaluation.lines import line
@@ -34,6 +33,7 @@ from worldsim.evaluation.reports.summary import summary
 from worldsim.evaluation.starts import KEY, Starts, by_start, error_ratio, paired
 from worldsim.evaluation.statistics import estimate
 from worldsim.plotting.scatter import Point, scatter
+from worldsim.spec.compute import UNKNOWN, Compute
 
 MAPS = np.repeat(np.arange(6), 4)
 VALUES = np.random.default_rng(0).normal(20, 3, len(MAPS))

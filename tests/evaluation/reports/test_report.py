@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.evaluation.toy_part import GivenText, only
 from tests.test_cli_eval import record
+from tests.evaluation.toy_part import GivenText, only
 from tests.tiny_world import tiny_world
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.figures import Chart, Section
 from worldsim.evaluation.lines import Line
@@ -21,7 +21,7 @@ from worldsim.evaluation.reports.report import write_page, write_report
 from worldsim.evaluation.reports.summary import skipped, summary
 from worldsim.evaluation.runner import films_of, run_parts
 from worldsim.evaluation.statistics import curve, estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 
 class Unplayable:

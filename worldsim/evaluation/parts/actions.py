@@ -21,7 +21,7 @@ from worldsim.evaluation.rollouts import all_held, held, held_rollouts
 from worldsim.evaluation.settings import Checked, limit
 from worldsim.evaluation.starts import by_start, error_ratio, estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 IGNORED = "action ignored"

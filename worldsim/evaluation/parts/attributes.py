@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.datasets.caption_attributes import Attribute, Light, Place
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.captions.attributes import Attribute, Light, Place
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.evaluation.clips import map_of
 from worldsim.evaluation.metrics import colours, grey
 from worldsim.evaluation.part import Films, Progress
@@ -102,7 +102,7 @@ def plan(attribute: Attribute, texts: Sequence[str], shown: Shown, most: int = V
     return Plan(
         values=values,
         clips=np.flatnonzero(suits),
-        sentences=[[attribute.told(text, value) for value in values] for text in suited],
+        sentences=[[attribute.with_value(text, value) for value in values] for text in suited],
         recorded={value: np.array(rows[value]) for value in values},
     )
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.actions import ActionSpec
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.branch_scores import distances, effect_ratio
 from worldsim.evaluation.figures import Chart, Overlay, Picture, Section, plain
@@ -25,7 +24,8 @@ from worldsim.evaluation.rollouts import rollout
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import ActionSpec
 
 Frames = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.evaluation.clips import Clips, draw_evenly, map_of, read_clips
 from worldsim.evaluation.metrics import grey
 from worldsim.evaluation.rollouts import all_held, look_away
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 # The picture change of a dug block: brightness, and its least area in pixels.

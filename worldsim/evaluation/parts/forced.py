@@ -18,7 +18,7 @@ from worldsim.evaluation.rollouts import reconstruction, teacher_forced, truth_o
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import curve
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.video import write_video
+from worldsim.datasets.store.video import write_video
 from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.failures import Failures, failure_entry
 from worldsim.evaluation.figures import Chart, Overlay, Section, Video, band, plain
@@ -29,7 +29,7 @@ from worldsim.evaluation.rollouts import (
 from worldsim.evaluation.settings import Checked, limit
 from worldsim.evaluation.starts import by_start, by_start_at, estimate_by_start, reported_chunks
 from worldsim.evaluation.statistics import curve, quantile_members, survival_summary
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 ROWS = ("model", "repeat", "shuffled", "tokenizer")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, targets
 from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.lines import Line, at_least, at_most, line, number
 from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
@@ -18,7 +17,8 @@ from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollo
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
+from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, targets
 
 Progress = Callable[[str, int, int], None]
 Read = tuple[NDArray[np.bool_], NDArray[np.float32]]

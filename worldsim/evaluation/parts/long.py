@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.evaluation.clips import Clips, draw_clips, map_of
 from worldsim.evaluation.drift import (
     LongRun,
@@ -31,7 +31,7 @@ from worldsim.evaluation.rollouts import begin, dream
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import KEY, estimate_by_start
 from worldsim.evaluation.statistics import curve, estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 # Frames kept of each rollout, for pictures.

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.evaluation.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
 from worldsim.evaluation.failures import Failures, failure_entry
@@ -25,7 +25,7 @@ from worldsim.evaluation.rollouts import all_held, look_away
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.episode import Episode
+from worldsim.datasets.store.episode import Episode
 from worldsim.errors import UserError
 from worldsim.evaluation.clips import Clips, Suits, draw_clips
 from worldsim.evaluation.failures import Failures, failure_entry
@@ -20,7 +20,7 @@ from worldsim.evaluation.rollouts import begin, film_strips, future_of
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import estimate_by_start
 from worldsim.evaluation.statistics import estimate
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 # Metres a second of somebody who holds forward: below the first something is in the way, above the second nothing is.
 BLOCKED, FREE = 0.6, 2.5

@@ -19,7 +19,7 @@ from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollo
 from worldsim.evaluation.settings import Checked, amount, limit
 from worldsim.evaluation.starts import by_start_at, error_ratio
 from worldsim.evaluation.statistics import curve
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 # Horizons (chunks) at which the costly ST-LPIPS is measured.

@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldsim.diffusion.flow import time_steps, velocity_from_data
+from worldsim.diffusion.noise import noise
+from worldsim.diffusion.samplers import sample_euler
 from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.denoising import x0_errors
 from worldsim.evaluation.figures import Picture, Section
@@ -22,11 +25,8 @@ from worldsim.evaluation.parts.attributes import attributes_report, shown_by_rec
 from worldsim.evaluation.settings import Checked
 from worldsim.evaluation.starts import error_ratio
 from worldsim.evaluation.statistics import estimate
-from worldsim.flow import time_steps, velocity_from_data
-from worldsim.noise import noise
-from worldsim.samplers import sample_euler
-from worldsim.text import encoder_installed
-from worldsim.world import WorldModel
+from worldsim.models.text import encoder_installed
+from worldsim.simulation.world_model import WorldModel
 
 # Of the pictures dreamt from captions alone; nothing has to be fast here.
 STEPS = 8
