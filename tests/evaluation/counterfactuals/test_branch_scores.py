@@ -134,7 +134,7 @@ def test_an_engine_that_tells_points_alone_is_judged_by_them_or_by_a_function():
     nothing = film(np.zeros((8, 2, 2, 3), np.uint8))
     actions = np.array([1, 1, 0, 0, 0, 0, 1, 1], np.float32)[:, None]
     played = replace(nothing, actions=actions, rewards=np.array([1, 0, 2, 0, 0, -1, 1, 0], np.float32))
-    function = "tests.evaluation.test_branch_scores:five_for_a_loss"
+    function = "tests.evaluation.counterfactuals.test_branch_scores:five_for_a_loss"
     tasks = (None, "points", "explore", "survive", function)
     assert [engine_reward(nothing, played, 2, task=task, fps=15) for task in tasks] == [3, 3, None, None, -2]
     assert engine_reward(nothing, replace(played, ended=4), 2, task=function, fps=15) == 3
