@@ -161,7 +161,7 @@ def watch(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.agents.rl.envs import make_one
     from worldsim.agents.rl.evaluation import episode
     from worldsim.datasets.store.video import VideoWriter
-    from worldsim.envs.window import Window, has_display
+    from worldsim.plotting.window import Window, has_display
 
     config = compose_config("agent_watch", overrides, flags)
     name = str(required(config, "policy", POLICY))

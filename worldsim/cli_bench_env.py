@@ -157,7 +157,7 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
 
 
 def _null_test(config: Any, progress: Progress) -> dict[str, Any]:
-    from worldsim.agents.null_test import check_determinism
+    from worldsim.evaluation.determinism import check_determinism
 
     task = progress.add_task("null test", total=3 * config.null_steps)
     return check_determinism(config.world, config.null_steps, config.rows, lambda: progress.advance(task))

@@ -11,18 +11,18 @@ from worldsim.cli_config import compose_config, required, run_folder, several
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.compare_differences import Row
-    from worldsim.agents.compare_reports import Report
+    from worldsim.evaluation.reports.compare_differences import Row
+    from worldsim.evaluation.reports.compare_reports import Report
 
 EXAMPLE = "reports=[runs/eval-a,runs/eval-b]"
 
 
 def compare(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim compare``."""
-    from worldsim.agents.compare_differences import measures_by_report, settings_that_differ
-    from worldsim.agents.compare_page import write_comparison
-    from worldsim.agents.compare_reports import read_reports
-    from worldsim.agents.compare_scaling import scaling_charts
+    from worldsim.evaluation.reports.compare_differences import measures_by_report, settings_that_differ
+    from worldsim.evaluation.reports.compare_page import write_comparison
+    from worldsim.evaluation.reports.compare_reports import read_reports
+    from worldsim.evaluation.reports.compare_scaling import scaling_charts
 
     config = compose_config("compare", overrides, flags)
     required(config, "reports", EXAMPLE)
@@ -59,7 +59,7 @@ def _numbers(texts: Sequence[str]) -> list[float | None]:
 
 
 def _print(reports: Sequence["Report"], rows: Sequence["Row"]) -> None:
-    from worldsim.agents.eval_summary import number
+    from worldsim.evaluation.lines import number
 
     names = [escape(report.name) for report in reports]
     table = Table(box=None, pad_edge=False)

@@ -4,9 +4,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_store import ConfigStore
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -18,8 +20,8 @@ from worldsim.cli_train import STORE, existing, store_at, use_threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.eval_settings import EvalGoals
     from worldsim.datasets.store.store import EpisodeStore, Split
+    from worldsim.evaluation.config import EvalGoals
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -27,12 +29,13 @@ STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim eval``."""
     import worldsim
-    from worldsim.agents.eval_clips import ChosenStore
-    from worldsim.agents.eval_parts import PARTS
-    from worldsim.agents.eval_report import write_report
-    from worldsim.agents.eval_run import HELD_OUT, Evaluation, run_parts
-    from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+    from worldsim.evaluation.clips import ChosenStore
+    from worldsim.evaluation.config import EvalPreset, EvalThresholds
+    from worldsim.evaluation.parts.listing import PARTS
+    from worldsim.evaluation.reports.report import write_report
+    from worldsim.evaluation.runner import HELD_OUT, Evaluation, run_parts
 
+    store_settings()
     config = compose_config("eval", overrides, flags)
     data = store_at(required(config, "data", STORE))
     if config.split not in HELD_OUT:
@@ -66,6 +69,16 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         page = write_report(evaluation, results, config.world, time.monotonic() - began)
     _print(results, thresholds.goals)
     print(page)
+
+
+def store_settings() -> None:
+    """Tell hydra the presets and thresholds of all parts."""
+    from worldsim.evaluation.config import PRESETS, EvalThresholds
+
+    store = ConfigStore.instance()
+    for name, preset in PRESETS.items():
+        store.store(group="preset", name=name, node=asdict(preset))
+    store.store(group="thresholds", name="eval", node=asdict(EvalThresholds()))
 
 
 def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", split: "Split") -> None:
@@ -125,7 +138,8 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
-    from worldsim.agents.eval_summary import skipped, summary, verdict
+    from worldsim.evaluation.lines import verdict
+    from worldsim.evaluation.reports.summary import skipped, summary
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table("measure", "value", "95 % interval", "wanted", "", box=None, pad_edge=False)

@@ -25,7 +25,7 @@ def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.envs.learned.initial_context import resolve
     from worldsim.envs.play.games import Game, LuantiGame, WorldGame
     from worldsim.envs.play.play import PlayWindow, play_headless
-    from worldsim.envs.window import has_display
+    from worldsim.plotting.window import has_display
 
     if config.engine not in ("world", "luanti"):
         raise UserError(f"engine must be world or luanti, got {config.engine!r}")

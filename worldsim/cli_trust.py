@@ -15,9 +15,9 @@ from worldsim.errors import UserError
 def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train trust``."""
     import worldsim
-    from worldsim.agents.eval_clips import draw_clips
-    from worldsim.agents.trust import check_trust, dream_samples, fit_trust
     from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.evaluation.clips import draw_clips
+    from worldsim.evaluation.confidence import check_trust, dream_samples, fit_trust
     from worldsim.simulation.confidence import LEVEL, save_trust
 
     config = compose_config("train_trust", overrides, flags)

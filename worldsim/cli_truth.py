@@ -20,9 +20,9 @@ SHOWN, FILMED = (1, 2, 4, 8, 15, 30), 2
 def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim truth``."""
     import worldsim
-    from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.store.video import write_video
     from worldsim.envs.pong.engine import FPS
+    from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.plotting.pictures import branches_in_grid
 
     config = compose_config("truth", overrides, flags)

@@ -19,8 +19,8 @@ from worldsim.datasets.store.video import VideoWriter
 from worldsim.envs.play.controls import HELP, Controls
 from worldsim.envs.play.games import Frames, Game, StepTimes
 from worldsim.envs.play.scripted_player import ScriptedPlayer
-from worldsim.envs.window import Window
 from worldsim.plotting.pictures import enlarge
+from worldsim.plotting.window import Window
 
 # Tells the next actions (r, A), given the last frame.
 Choose = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.test_eval import record, words
 
 from tests.datasets.governance.test_governance import trained
-from tests.test_cli_eval import record, words
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.datasets.governance.map_seeds import map_name
