@@ -29,8 +29,8 @@ STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim eval``."""
     import worldsim
-    from worldsim.evaluation.clips import ChosenStore
     from worldsim.evaluation.config import EvalPreset, EvalThresholds
+    from worldsim.evaluation.measures.clips import ChosenStore
     from worldsim.evaluation.parts.listing import PARTS
     from worldsim.evaluation.reports.report import write_report
     from worldsim.evaluation.runner import HELD_OUT, Evaluation, run_parts
@@ -138,7 +138,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
-    from worldsim.evaluation.lines import verdict
+    from worldsim.evaluation.interface.lines import verdict
     from worldsim.evaluation.reports.summary import skipped, summary
 
     console = Console(highlight=False, soft_wrap=True)

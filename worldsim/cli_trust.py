@@ -16,8 +16,8 @@ def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     """``worldsim train trust``."""
     import worldsim
     from worldsim.datasets.store.store import EpisodeStore
-    from worldsim.evaluation.clips import draw_clips
     from worldsim.evaluation.confidence import check_trust, dream_samples, fit_trust
+    from worldsim.evaluation.measures.clips import draw_clips
     from worldsim.simulation.confidence import LEVEL, save_trust
 
     config = compose_config("train_trust", overrides, flags)
