@@ -1,14 +1,14 @@
 """Commands that play worlds."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_threads
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,19 +18,42 @@ if TYPE_CHECKING:
     from worldsim.world import WorldModel
 
 
-def play(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class Play:
+    """Settings of ``worldsim play``."""
+
+    world: str = world_setting()
+    seed: int = seed_setting("decides the start clip and the noise")
+    headless: bool = setting(False, help="scripted player instead of a window; also where there is no display")
+    engine: str = setting(
+        "world", help="the learned world, or the real game (needs minetest)", choices=("world", "luanti")
+    )
+    seconds: float = setting(20.0, help="length of a headless video", unit="seconds", above=0)
+    out: str | None = setting(None, help="the video; default: play.mp4 in the run folder")
+    sampling_steps: int | None = setting(
+        None,
+        help="network evaluations a latent frame; default: the world's own, or one where these are too slow for real "
+        "time",
+        minimum=1,
+    )
+    policy: str | None = setting(
+        None,
+        help="plays without a window: explore, walk, mixture, random, noop or planner; default: looks around",
+    )
+    scale: int = setting(4, help="the video's pixels per world pixel", minimum=1)
+    sensitivity: float = setting(0.15, help="of the mouse", unit="degrees per pixel", above=0)
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("play")
+
+
+def play(config: Play) -> None:
     """``worldsim play``."""
-    config = compose_config("play", overrides, flags)
     use_threads(config.threads)
     from worldsim.envs.beginnings import resolve
     from worldsim.envs.games import Game, LuantiGame, WorldGame
     from worldsim.envs.play import PlayWindow, play_headless
     from worldsim.envs.window import has_display
 
-    if config.engine not in ("world", "luanti"):
-        raise UserError(f"engine must be world or luanti, got {config.engine!r}")
-    if config.seconds <= 0 or config.scale < 1:
-        raise UserError(f"seconds and scale must be positive, got {config.seconds} and {config.scale}")
     if config.policy is not None:
         config.headless = True
     if not config.headless and not has_display():
