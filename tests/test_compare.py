@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_cli_eval import PRESET, record
+from tests.cli.test_evaluate import PRESET, record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.agents.compare_differences import Difference, difference, settings_that_differ, side_by_side, unpaired
@@ -19,11 +19,11 @@ from worldsim.agents.compare_scaling import mean_line
 from worldsim.agents.eval_actions import delta_report, error_ratio, sign_report
 from worldsim.agents.eval_horizons import ROWS, horizon_report
 from worldsim.agents.eval_memory import memory_report
-from worldsim.agents.eval_settings import EvalThresholds
 from worldsim.agents.eval_starts import KEY, Starts, by_start, paired
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
-from worldsim.cli_config import build, compose_config
+from worldsim.cli.compose import compose
+from worldsim.cli.evaluate import Evaluate
 from worldsim.compute import UNKNOWN, Compute
 from worldsim.datasets.scatter_charts import Point, scatter
 from worldsim.datasets.store import EpisodeStore, split_of
@@ -169,7 +169,7 @@ def test_values_start_by_start_give_the_numbers_of_the_summary():
         },
         "memory": memory_report(scores, {"revisit": nothing, "other": nothing}, MAPS) | {"digs": {"skipped": "none"}},
     }  # fmt: skip
-    lines = summary(results, build(EvalThresholds, compose_config("eval", [], {}).thresholds).goals)
+    lines = summary(results, compose(Evaluate, ["data=store"]).thresholds.goals)
     kept = {one.name: Starts.of(one.by_start) for one in lines if one.by_start is not None}
     assert {"PSNR at chunk 6", "chunks to failure, mean up to the horizon", "movement sign test"} <= set(kept)
     assert {"loss under shuffled actions, ratio", "recall after looking away for 4 chunks"} <= set(kept)

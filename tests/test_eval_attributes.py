@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_cli_eval import record
+from tests.cli.test_evaluate import record
 from tests.tiny_world import tiny_world
 from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_run
 from worldsim.agents.eval_attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
 from worldsim.agents.eval_report import _told
 from worldsim.agents.eval_run import Evaluation, run_parts
-from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
 from worldsim.agents.eval_summary import skipped, summary
 from worldsim.agents.eval_text import heard
-from worldsim.cli_config import build, compose_config
+from worldsim.cli.compose import compose
+from worldsim.cli.evaluate import Evaluate
 from worldsim.datasets.caption_attributes import Light, Place
 from worldsim.datasets.caption_style import PLACES, TIMES, describe
 from worldsim.datasets.clip_facts import ClipFacts
@@ -117,7 +117,7 @@ def test_too_few_values_and_missing_encoders_are_said():
 
     report = measured(shown, missing)
     assert report == {"place": {"skipped": "no encoder"}, "light": {"skipped": "no encoder"}}
-    limits = build(EvalThresholds, compose_config("eval", [], {}).thresholds)
+    limits = compose(Evaluate, ["data=store"]).thresholds
     assert [name for name, _ in skipped({"text": {"attributes": report}})] == ["place in captions", "light in captions"]
     estimate = {"value": 0.5, "low": None, "high": None}
     ratios = {"swapped_ratio": estimate, "none_ratio": estimate}
@@ -194,10 +194,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     captions = iter(["walking in a desert at noon", "walking in a forest at dusk", "walking in a forest at noon"])
     for seed in (1, 2, 13):
         record(store, seed, 60, text=next(captions))
-    config = compose_config("eval", ["preset.clips=3", "preset.prefix=5", "preset.chunks=2"], {})
+    config = compose(Evaluate, ["data=store", "preset.clips=3", "preset.prefix=5", "preset.chunks=2"])
     return Evaluation(
-        world=tiny_world(), store=store, split="test", preset=build(EvalPreset, config.preset), seed=0,
-        thresholds=build(EvalThresholds, config.thresholds), folder=folder / "run", branches=folder,
+        world=tiny_world(), store=store, split="test", preset=config.preset, seed=0,
+        thresholds=config.thresholds, folder=folder / "run", branches=folder,
     )  # fmt: skip
 
 

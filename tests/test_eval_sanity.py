@@ -41,14 +41,14 @@ from worldsim.agents.eval_long import (
 from worldsim.agents.eval_memory import dug_patch, memory_report, memory_scores, persistence, recall
 from worldsim.agents.eval_objects import object_counts, windowed_counts
 from worldsim.agents.eval_recorded import blurred
-from worldsim.agents.eval_settings import EvalThresholds
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import summary, verdict
 from worldsim.agents.eval_text import others, text_report
 from worldsim.agents.measures import colours, sharpness
-from worldsim.cli_config import build, compose_config
+from worldsim.cli.compose import compose
+from worldsim.cli.evaluate import Evaluate
 
-LIMITS = build(EvalThresholds, compose_config("eval", [], {}).thresholds)
+LIMITS = compose(Evaluate, ["data=store"]).thresholds
 
 
 @pytest.fixture(scope="module")

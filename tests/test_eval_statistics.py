@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
 from worldsim.agents.eval_statistics import curve, estimate, quantile_members, survival, survival_summary
-from worldsim.cli_config import build, compose_config
+from worldsim.cli.compose import compose
+from worldsim.cli.evaluate import Evaluate
 
 
 def test_the_map_is_the_unit():
@@ -61,16 +61,16 @@ def test_galleries_are_chosen_by_quantile():
 
 @pytest.mark.parametrize("preset", ["quick", "full"])
 def test_presets_and_thresholds_are_files_that_fit(preset):
-    config = compose_config("eval", [f"preset={preset}"], {})
-    made, limits = build(EvalPreset, config.preset), build(EvalThresholds, config.thresholds)
+    config = compose(Evaluate, ["data=store", *[f"preset={preset}"]])
+    made, limits = config.preset, config.thresholds
     assert made.prefix % 2 == 1 and made.long_seconds == 60 and limits.failure_run == 3
     with pytest.raises(ValueError, match="clips must be a int"):
-        build(EvalPreset, compose_config("eval", ["preset.clips=many"], {}).preset)
+        compose(Evaluate, ["data=store", "preset.clips=many"]).preset
 
 
 def test_goals_are_in_the_file_too():
-    config = compose_config("eval", ["thresholds.goals.camera=0.5"], {})
-    goals = build(EvalThresholds, config.thresholds).goals
+    config = compose(Evaluate, ["data=store", "thresholds.goals.camera=0.5"])
+    goals = config.thresholds.goals
     assert goals.camera == 0.5 and goals.above_last_frame_chunks == 60 and goals.effect == (0.7, 1.3)
     with pytest.raises(ValueError, match=r"effect must go .* got \[2, 1\]"):
-        build(EvalThresholds, compose_config("eval", ["thresholds.goals.effect=[2, 1]"], {}).thresholds)
+        compose(Evaluate, ["data=store", "thresholds.goals.effect=[2, 1]"]).thresholds

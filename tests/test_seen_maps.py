@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli_eval import record, words
+from tests.cli.test_evaluate import record, words
 from tests.test_governance import trained
 from tests.tiny_world import save_tiny_world
 from worldsim import cli

@@ -157,10 +157,9 @@ def run(arguments: Sequence[str]) -> int:
         return shell_complete(root, {}, PROGRAM, COMPLETION, asked)
     meta: dict[str, Any] = {}
     try:
-        with _terminated_is_interrupted():
-            with root.make_context(PROGRAM, list(arguments)) as ctx:
-                meta = ctx.meta
-                return root.invoke(ctx) or 0
+        with _terminated_is_interrupted(), root.make_context(PROGRAM, list(arguments)) as ctx:
+            meta = ctx.meta
+            return root.invoke(ctx) or 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,47 +1,100 @@
-"""Commands that record and look at episode stores."""
+"""``worldsim collect``: record play into an episode store."""
 
 import json
-import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-from omegaconf import DictConfig
-from rich.progress import track
-
-from worldsim.cli_config import compose_config, picture_size, plain, required, run_folder
-from worldsim.cli_store import filter_of, open_store
-from worldsim.datasets.governance import ALL, source_of
-from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore, Split
+from worldsim.cli.runs import picture_size, run_folder
+from worldsim.cli.settings import folder_setting, seed_setting, setting, split_setting, world_setting
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.agents.sources import Source
+    from worldsim.datasets.store import Split
 
 
-def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+@dataclass(kw_only=True)
+class Collect:
+    """Settings of ``worldsim collect``."""
+
+    source: str = setting(
+        "luanti",
+        help="the real game, any Gymnasium id, a learned world, or real Minecraft",
+        choices=("luanti", "gym", "worldsim", "minerl"),
+    )
+    out: str = setting(
+        help="folder of the episode store; what is there already is skipped", example="--out data/luanti"
+    )
+    hours: float = setting(
+        1.0, help="game time to collect in all, at most: some games end earlier", unit="hours", above=0
+    )
+    episodes: int | None = setting(None, help="number of episodes in all; default: as hours says", minimum=1)
+    seed: int = seed_setting("decides maps, starting points, times of day, policies")
+    workers: int = setting(2, help="engines side by side; 0 records in this process", minimum=0)
+    episode_frames: int = setting(1000, help="frames of an episode, at most (20 a second in Luanti)", minimum=2)
+    episodes_per_world: int = setting(6, help="episodes from each map", minimum=1)
+    maps: str | None = split_setting("only maps of that split; default: all")
+    policy: str | None = setting(
+        None,
+        help="mixture or one scripted player (luanti, worldsim); random, noop, script, package.module:Class (all); "
+        "default: what suits the source",
+    )
+    script: str | None = setting(
+        None, help="action script: a .script file or its text; means policy=script; default: none"
+    )
+    licence: str | None = setting(None, help="gym: of the pictures, an SPDX id or a sentence; default: unknown")
+    env: str | None = setting(None, help="gym, minerl: id of the environment, say ALE/Breakout-v5")
+    env_kwargs: dict[str, Any] | None = setting(
+        None, help="gym: passed to gymnasium.make, say env_kwargs={frameskip:4}; default: nothing"
+    )
+    frames: str = setting(
+        "auto",
+        help="gym: where pictures come from; auto: observations where they are pictures",
+        choices=("auto", "observation", "render"),
+    )
+    fps: float | None = setting(
+        None, help="gym: of the recording; default: as the environment says", unit="frames a second", above=0
+    )
+    resize: str | None = setting(
+        None,
+        help="gym: WIDTHxHEIGHT in pixels, say 80x96: scale the pictures; training needs multiples of 16; "
+        "default: native size",
+    )
+    text: str | None = setting(None, help="gym: caption of the episodes; default: none")
+    world: str = world_setting("worldsim: a shipped world's name, or a checkpoint folder")
+    starts: str | None = setting(
+        None, help="worldsim: start clips, or an episode store to begin from; default: the world's start clips"
+    )
+    split: str | None = split_setting("worldsim: of the store's episodes to begin from; default: all")
+    prompt: str | None = setting(None, help="worldsim: text condition; default: none")
+    human: bool = setting(False, help="a person plays in a window and is recorded")
+    consent: str | None = setting(None, help="human: what was agreed with the player; default: nothing")
+    sensitivity: float = setting(0.15, help="human: of the mouse", unit="degrees per pixel", above=0)
+    ray: str | None = setting(
+        None,
+        help="record on many machines: local, auto or the address of a Ray cluster; out is then a shared place; "
+        "default: this machine alone",
+    )
+    folder: str | None = folder_setting("collect")
+
+
+def run_collect(config: Collect) -> int:
     """``worldsim collect``."""
     from worldsim.agents.collect import collect
     from worldsim.agents.sources_choice import name_prefix
 
-    # Both ray=auto and, as hydra would have it for a setting that is not there, +ray=auto.
-    overrides = [word.removeprefix("+") if word.startswith("+ray=") else word for word in overrides]
-    config = compose_config("collect", overrides, flags)
-    out = required(config, "out", "--out data/luanti")
     if config.human:
-        return _record_person(out, config)
+        return _record_person(config)
     source = _source(config)
     script = _script(config)
     policy = config.policy or ("script" if script else source.policy)
     if script and policy != "script":
         raise UserError(f"give a script or a policy, not both: policy={policy}")
-    fps, maps = source.check(policy, script), _maps(config.maps)
+    fps = source.check(policy, script)
     _tell_splits(source)
     folder = run_folder("collect", config)
     report = collect(
-        out=out,
+        out=config.out,
         hours=None if config.episodes is not None else config.hours,
         episodes=config.episodes,
         seed=config.seed,
@@ -53,7 +106,7 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
         script=script,
         make_env=source,
         prefix=name_prefix(source, policy=policy, script=script, episode_frames=config.episode_frames),
-        maps=maps,
+        maps=cast("Split | None", config.maps),
         ray=config.ray,
     )
     (folder / "report.json").write_text(json.dumps(vars(report), indent=1))
@@ -65,24 +118,13 @@ def run_collect(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
     return 0
 
 
-def _maps(split: str | None) -> Split | None:
-    chosen: dict[str | None, Split | None] = {None: None, **{name: name for name in SPLITS}}
-    if split not in chosen:
-        raise UserError(f"maps must be one of {', '.join(SPLITS)}, got {split!r}")
-    return chosen[split]
-
-
-def _source(config: DictConfig) -> "Source":
+def _source(config: Collect) -> "Source":
     from worldsim.agents.sources_choice import make_source
 
-    if config.env_kwargs is not None and not isinstance(config.env_kwargs, DictConfig):
-        raise UserError(
-            f"env_kwargs must be names and values, as in env_kwargs={{frameskip:4}}, got {config.env_kwargs}"
-        )
     return make_source(
         config.source,
         env=config.env,
-        env_kwargs=None if config.env_kwargs is None else plain(config.env_kwargs),
+        env_kwargs=config.env_kwargs,
         frames=config.frames,
         fps=config.fps,
         size=picture_size(config.resize),
@@ -95,7 +137,7 @@ def _source(config: DictConfig) -> "Source":
     )
 
 
-def _script(config: DictConfig) -> str:
+def _script(config: Collect) -> str:
     """The text of the action script, read and checked; "" for none."""
     if config.script is None:
         return ""
@@ -115,7 +157,7 @@ def _tell_splits(source: "Source") -> None:
         )
 
 
-def _record_person(out: str, config: DictConfig) -> int:
+def _record_person(config: Collect) -> int:
     from worldsim.agents.collect_human import record_person
     from worldsim.envs.window import has_display
 
@@ -124,7 +166,7 @@ def _record_person(out: str, config: DictConfig) -> int:
         raise UserError("a person needs a display to play on: record scripted play instead, without --human")
     report = record_person(
         source,
-        out,
+        config.out,
         seed=config.seed,
         episode_frames=config.episode_frames,
         consent=config.consent,

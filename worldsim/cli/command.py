@@ -50,32 +50,32 @@ class SettingsCommand(click.Command):
 
     def _run(self, words: tuple[str, ...], **flags: Any) -> int:
         function, owner = self.load()
-        settings, free = self._apart(words)
         names = {_destination(key): key for key in self.schema.keys}
         given = {names[name]: _as_text(value) for name, value in flags.items() if value not in (None, ())}
+        settings, free = self._apart(words, set(given))
         return function(compose(owner, settings, free | given)) or 0
 
-    def _apart(self, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    def _apart(self, words: Sequence[str], flags: set[str]) -> tuple[list[str], dict[str, str]]:
         """Settings, and words that stand for the settings that may be given so."""
-        settings: list[str] = []
-        free: dict[str, str] = {}
         schema = self.schema
-        places = [one.key for one in schema.words]
+        # A folder may be called lr=3.
+        keyed = {
+            word: match[1]
+            for word in words
+            if (match := WORD.fullmatch(word))
+            and (is_setting(schema, match[1]) or not schema.words or not Path(word).exists())
+        }
+        given = set(keyed.values()) | flags
+        free: dict[str, str] = {}
         for word in words:
-            match = WORD.fullmatch(word)
-            open_ = [key for key in places if key not in free]
-            # A folder may be called lr=3.
-            path = match and open_ and not is_setting(schema, match[1]) and Path(word).exists()
-            if match and not path:
-                settings.append(word)
-            elif open_:
-                free[open_[0]] = word
-            else:
-                known = [f"{key}=" for key in schema.keys] + [f"--{key}" for key in schema.keys]
-                raise UserError(
-                    f"unknown word {word!r}{suggestion(word, known) or ': flags and settings (KEY=VALUE) are in --help'}"
-                )
-        return settings, free
+            if word in keyed:
+                continue
+            place = next((one.key for one in schema.words if one.key not in given | set(free)), None)
+            if place is None:
+                hint = suggestion(word, schema.keys) or ": flags and settings (KEY=VALUE) are in --help"
+                raise UserError(f"unknown word {word!r}{hint}")
+            free[place] = word
+        return [word for word in words if word in keyed], free
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What it does, and all settings."""
@@ -132,4 +132,6 @@ def _as_text(value: Any) -> Any:
 
 
 def _meaning(schema: Schema, key: str) -> str:
-    return schema.settings[key].about.help if key in schema.settings else f"one of {', '.join(schema.groups[key].options)}"
+    return (
+        schema.settings[key].about.help if key in schema.settings else f"one of {', '.join(schema.groups[key].options)}"
+    )

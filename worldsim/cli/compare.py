@@ -1,33 +1,52 @@
 """``worldsim compare``: evaluation reports side by side."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worldsim.cli_config import compose_config, required, run_folder, several
+from worldsim.cli.runs import run_folder
+from worldsim.cli.settings import folder_setting, setting
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.agents.compare_differences import Row
     from worldsim.agents.compare_reports import Report
 
-EXAMPLE = "reports=[runs/eval-a,runs/eval-b]"
+
+@dataclass(kw_only=True)
+class Compare:
+    """Settings of ``worldsim compare``."""
+
+    reports: list[str] = setting(
+        help="folders of worldsim eval or their eval.json; differences are the last one less the first",
+        example="reports=[runs/eval-a,runs/eval-b]",
+    )
+    names: list[str] = setting([], help="one a report: names=[before,now]; default: the folders' names")
+    compute: list[str] = setting(
+        [],
+        help="TFLOP of training, one a report, null where its own number stands: compute=[1.1,null]; default: the "
+        "reports' own",
+    )
+    measures: list[str] = setting(
+        [],
+        help="beginnings of the names of measures to draw by compute: measures=[PSNR,effect]; default: headline ones",
+    )
+    folder: str | None = folder_setting("compare", "of this run, with compare.html, compare.json, scaling.svg")
 
 
-def compare(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def compare(config: Compare) -> None:
     """``worldsim compare``."""
     from worldsim.agents.compare_differences import settings_that_differ, side_by_side
     from worldsim.agents.compare_page import write_comparison
     from worldsim.agents.compare_reports import read_reports
     from worldsim.agents.compare_scaling import scaling_charts
 
-    config = compose_config("compare", overrides, flags)
-    required(config, "reports", EXAMPLE)
-    reports = read_reports(several(config.reports), several(config.names), _numbers(several(config.compute)))
-    rows, chosen = side_by_side(reports), several(config.measures)
+    reports = read_reports(config.reports, config.names, _numbers(config.compute))
+    rows, chosen = side_by_side(reports), config.measures
     if chosen and not any(row.name.startswith(tuple(chosen)) for row in rows):
         raise UserError(f"no measure begins with {chosen[0]!r}: {rows[0].name if rows else 'there is none'}, ...")
     scaling = scaling_charts(reports, rows, chosen)

@@ -1,48 +1,53 @@
-"""The command that compares the world of Pong with clones of its emulator."""
+"""``worldsim compare-emulator``: the world of Pong beside clones of its emulator."""
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
-from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_threads
-from worldsim.errors import UserError
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting
+from worldsim.progress import display
 
 # Steps that the table shows, and games that the video shows.
 SHOWN, FILMED = (1, 2, 4, 8, 15, 30), 2
 
 
-def truth(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
-    """``worldsim truth``."""
+@dataclass(kw_only=True)
+class CompareEmulator:
+    """Settings of ``worldsim compare-emulator``."""
+
+    world: str = setting("pong", help="a world of Pong: the shipped one's name, or a checkpoint folder")
+    games: int = setting(32, help="test games, each branching at one moment", minimum=1)
+    steps: int = setting(30, help="length of each branch (15 a second)", unit="steps", minimum=1)
+    past: int = setting(33, help="what the world sees before the branching", unit="frames", minimum=2)
+    seed: int = seed_setting("decides games and scripts")
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("compare-emulator")
+
+
+def compare_emulator(config: CompareEmulator) -> None:
+    """``worldsim compare-emulator``."""
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.video import write_video
     from worldsim.envs.pictures import side_by_side
     from worldsim.envs.pong_engine import FPS
 
-    config = compose_config("truth", overrides, flags)
-    if min(config.games, config.steps) < 1 or config.past < 2:
-        raise UserError("games and steps must be at least 1, and past at least 2")
     use_threads(config.threads)
     world = worldsim.load(config.world)
-    folder = run_folder("truth", config)
-    with Progress() as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, done: int, total: int, of: str = "") -> None:
-            if name + of not in tasks:
-                tasks[name + of] = progress.add_task(f"{name} {of}".strip(), total=total)
-            progress.update(tasks[name + of], completed=done)
-
+    folder = run_folder("compare-emulator", config)
+    with display() as show:
         branches = play_branches(config.games, past=config.past, steps=config.steps, seed=config.seed, progress=show)
         dreamt = dream_branches(world, branches, branches.actions, show)
         foreign = np.roll(branches.actions, -1, axis=1)
-        shuffled = dream_branches(world, branches, foreign, lambda *told: show(*told, of="of other actions"))
+        shuffled = dream_branches(
+            world, branches, foreign, lambda name, done, total: show(f"{name} of other actions", done, total)
+        )
         result = compare(world, branches, dreamt, shuffled)
     (folder / "truth.json").write_text(json.dumps(result, indent=1))
     _write_curves(folder / "curves.csv", result["rows"])

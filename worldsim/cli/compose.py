@@ -180,4 +180,3 @@ def _one_line(error: BaseException, schema: Schema, given: Mapping[str, Any]) ->
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "See http"))]
     return " ".join(kept) or type(error).__name__
-

@@ -1,21 +1,23 @@
-"""Tells what is installed and what is missing."""
+"""``worldsim doctor``: list what is installed and what is missing."""
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import worldsim
-from worldsim.cli_bench import machine
-from worldsim.errors import UserError
 
 PACKAGES = ("worldsim", "torch", "numpy", "gymnasium", "pygame", "zarr", "av", "hydra-core", "stable-baselines3")
 
 
-def doctor(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+@dataclass(kw_only=True)
+class Doctor:
+    """``worldsim doctor`` has no settings."""
+
+
+def doctor(config: Doctor) -> int:
     """``worldsim doctor``: exit code 1 when something that playing needs is missing."""
-    if overrides:
-        raise UserError(f"doctor has no settings, got {overrides[0]}")
+    from worldsim.cli.bench.machine import machine
+
     about = machine()
     print(f"python {about['python']} on {platform.platform()}")
     for package in PACKAGES:

@@ -1,21 +1,32 @@
-"""Commands that judge worlds: ``worldsim eval``, and the training of the model that reads actions off pictures."""
+"""``worldsim eval``: measure a world."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from worldsim.cli_config import build, compose_config, required, run_folder, several
-from worldsim.cli_store import filter_of
-from worldsim.cli_train import STORE, existing, store_at, use_threads
+from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+from worldsim.cli.runs import existing_path, run_folder, use_threads
+from worldsim.cli.settings import (
+    folder_setting,
+    group,
+    licence_setting,
+    seed_setting,
+    setting,
+    source_setting,
+    store_setting,
+    threads_setting,
+    world_setting,
+)
+from worldsim.cli.stores import filter_of, store_at
+from worldsim.cli.values import suggestion
 from worldsim.errors import UserError
+from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.agents.eval_settings import EvalGoals
@@ -24,37 +35,59 @@ if TYPE_CHECKING:
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
 
-def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class Evaluate:
+    """Settings of ``worldsim eval``."""
+
+    world: str = world_setting()
+    data: str = store_setting()
+    licence: str | None = licence_setting()
+    source: str | None = source_setting()
+    split: str = setting("test", help="maps never trained on", choices=("test", "validation"))
+    parts: list[str] = setting(
+        ["all"],
+        help="what to measure, as parts=[horizons,actions]; forced, perceptual, inverse, branches, memory, objects, "
+        "obstacles, text, long, measures",
+    )
+    inverse: str | None = setting(
+        None, help="an inverse-dynamics model (worldsim train inverse); default: none, and that part is left out"
+    )
+    branches: str | None = setting(
+        None, help="folder that keeps the engine's counterfactual branches; default: DATA-branches"
+    )
+    rows: int = setting(8, help="rollouts side by side", minimum=1)
+    seed: int = seed_setting("decides clips, noise and resampling")
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("eval", "of this run, with report.html and eval.json; give it again to go on")
+    preset: EvalPreset = group(EvalPreset, option="quick")
+    thresholds: EvalThresholds = group(EvalThresholds, option="eval")
+
+
+def evaluate(config: Evaluate) -> None:
     """``worldsim eval``."""
     import worldsim
     from worldsim.agents.eval_clips import ChosenStore
     from worldsim.agents.eval_parts import PARTS
     from worldsim.agents.eval_report import write_report
-    from worldsim.agents.eval_run import HELD_OUT, Evaluation, run_parts
-    from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
+    from worldsim.agents.eval_run import Evaluation, run_parts
 
-    config = compose_config("eval", overrides, flags)
-    data = store_at(required(config, "data", STORE))
-    if config.split not in HELD_OUT:
-        raise UserError(f"split must be test or validation, maps that nothing is trained on; got {config.split!r}")
-    chosen = several(config.parts)
-    names = list(PARTS) if chosen == ["all"] else chosen
+    data, split = store_at(config.data), cast("Split", config.split)
+    names = list(PARTS) if config.parts == ["all"] else config.parts
     if unknown := [name for name in names if name not in PARTS]:
-        raise UserError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}")
+        raise UserError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}{suggestion(unknown[0], PARTS)}")
     use_threads(config.threads)
     world = worldsim.load(config.world)
-    inverse = None if config.inverse is None else existing(config.inverse)
-    preset, thresholds = build(EvalPreset, config.preset), build(EvalThresholds, config.thresholds)
+    inverse = None if config.inverse is None else existing_path(config.inverse)
     store = ChosenStore(data, filter_of(config))
-    _check_unseen(worldsim.world_folder(config.world), inverse, store, config.split)
+    _check_unseen(worldsim.world_folder(config.world), inverse, store, split)
     began = time.monotonic()
-    with stages() as progress:
+    with display() as progress:
         evaluation = Evaluation(
             world=world,
             store=store,
-            split=config.split,
-            preset=preset,
-            thresholds=thresholds,
+            split=split,
+            preset=config.preset,
+            thresholds=config.thresholds,
             seed=config.seed,
             folder=run_folder("eval", config),
             branches=Path(config.branches or ("branches" if "://" in str(data) else f"{data}-branches")),
@@ -64,7 +97,7 @@ def evaluate(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         )
         results = run_parts(evaluation, PARTS, names)
         page = write_report(evaluation, results, config.world, time.monotonic() - began)
-    _print(results, thresholds.goals)
+    _print(results, config.thresholds.goals)
     print(page)
 
 
@@ -85,43 +118,6 @@ def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", spli
             f"{' and '.join(map(str, silent))}: no record of training in there",
             file=sys.stderr,
         )
-
-
-def train_inverse(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
-    """``worldsim train inverse``."""
-    from worldsim.agents.inverse_dynamics import save_inverse, train_inverse
-    from worldsim.datasets.store import EpisodeStore
-
-    config = compose_config("train_inverse", overrides, flags)
-    store = EpisodeStore(store_at(required(config, "data", STORE)))
-    use_threads(config.threads)
-    with stages() as progress:
-        model, about = train_inverse(
-            store,
-            chunk=config.chunk,
-            steps=config.steps,
-            batch=config.batch,
-            seed=config.seed,
-            only=filter_of(config),
-            progress=progress,
-        )
-    path = run_folder("inverse", config) / "inverse.safetensors"
-    save_inverse(path, model, about)
-    print(path)
-
-
-@contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each stage: a function of (stage, done, total)."""
-    with Progress() as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done, total=total)
-
-        yield show
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:

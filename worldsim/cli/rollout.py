@@ -1,14 +1,14 @@
 """``worldsim rollout``: counterfactual futures, and the same in the real engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-from rich.progress import Progress
-
-from worldsim.cli_config import compose_config, required, run_folder
+from worldsim.cli.runs import run_folder
+from worldsim.cli.settings import folder_setting, seed_setting, setting, world_setting
 from worldsim.errors import UserError
+from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.agents.engine_branches import Truth
@@ -21,16 +21,51 @@ if TYPE_CHECKING:
 POLICY_SECONDS = 4.0
 
 
-def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class Rollout:
+    """Settings of ``worldsim rollout``."""
+
+    world: str = world_setting()
+    seed: int = seed_setting("of the noise, which all branches share, and of players")
+    prefix: str = setting(help="video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip", example="--prefix 0")
+    prefix_frames: int = setting(33, help="how much of the past to take in", unit="frames", minimum=1)
+    actions: list[str] = setting(
+        [],
+        help="one per branch, --actions repeated: CSV (columns: names of keys, pitch, yaw, repeat), .script file or "
+        "script",
+    )
+    tree: str | None = setting(None, help="branches that part again: a .tree, .yaml or .json file; default: none")
+    policy: str | None = setting(
+        None,
+        help="branches by players, comma-separated: explore, walk, ..., mixture, random, noop, planner; default: none",
+    )
+    human: bool = setting(False, help="play branches in a window; R begins another one")
+    sensitivity: float = setting(0.15, help="human: of the mouse", unit="degrees per pixel", above=0)
+    task: str | None = setting(
+        None,
+        help="what the rewards are for; default: points, in a world that tells them, else metres explored, as it "
+        "estimates them",
+    )
+    seconds: float | None = setting(
+        None, help="cut branches of actions to this length; length of policies (default: 4)", unit="seconds", above=0
+    )
+    against: str | None = setting(
+        None,
+        help="play the same branches in the engine that recorded the prefix, and score the rollout; default: do not",
+        choices=("engine",),
+    )
+    again: int = setting(
+        1,
+        help="against engine: branches to play twice, which tells how far the engine agrees with itself",
+        minimum=0,
+    )
+    scale: int = setting(2, help="the videos' pixels per world pixel", minimum=1)
+    out: str | None = setting(None, help="folder for the results; default: the run folder")
+    folder: str | None = folder_setting("rollout")
+
+
+def rollout(config: Rollout) -> None:
     """``worldsim rollout``."""
-    config = compose_config("rollout", overrides, flags)
-    prefix = str(required(config, "prefix", "--prefix 0"))
-    if config.seconds is not None and config.seconds <= 0:
-        raise UserError(f"seconds must be positive, got {config.seconds}")
-    if config.again < 0 or config.scale < 1:
-        raise UserError(f"again must not be negative and scale at least 1, got {config.again} and {config.scale}")
-    if config.against not in (None, "engine"):
-        raise UserError(f"against must be engine, got {config.against!r}")
     from worldsim.envs.beginnings import resolve
     from worldsim.envs.prefix import find_prefix
     from worldsim.envs.rollout import write_rollout
@@ -41,7 +76,7 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         config.task = "points"
     judge = DreamTask(world, config.task)
     nodes = _nodes(config, world, judge)
-    past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+    past = find_prefix(config.prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
     if config.human:
         from worldsim.envs.human_branches import played_by_a_person
 
@@ -52,7 +87,7 @@ def rollout(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
         )
     scores, truth = None, None
     if config.against == "engine":
-        past, tree, truth = _against_engine(config, prefix, world, past, nodes, judge)
+        past, tree, truth = _against_engine(config, world, past, nodes, judge)
         from worldsim.agents.branch_scores import score_branches
 
         scores = score_branches(tree, truth, world.chunk, task=config.task, fps=world.config.fps)
@@ -75,7 +110,7 @@ def _counts_points(world: "WorldModel") -> bool:
     return set(find_task("points").needs) <= set(known)
 
 
-def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:
+def _nodes(config: Rollout, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:
     """The branches that were asked for, in the order of flags: actions, tree, policies."""
     from worldsim.agents.branch_players import players
     from worldsim.branch_tree import Node
@@ -84,10 +119,11 @@ def _nodes(config: DictConfig, world: "WorldModel", judge: "DreamTask") -> tuple
 
     fps = world.config.fps
     find = players(world, seed=config.seed, judge=judge)
-    files = [] if config.actions is None else config.actions
-    files = [files] if isinstance(files, str) else [str(file) for file in files]
     longest = None if config.seconds is None else max(1, round(config.seconds * fps))
-    nodes = [Node(name=branch_name(file), actions=read_actions(file, world.spec, fps=fps)[:longest]) for file in files]
+    nodes = [
+        Node(name=branch_name(file), actions=read_actions(file, world.spec, fps=fps)[:longest])
+        for file in config.actions
+    ]
     if config.tree is not None:
         nodes += read_tree(config.tree, world.spec, fps=fps, players=find)
     frames = longest or round(POLICY_SECONDS * fps)
@@ -100,17 +136,15 @@ def _grow(world: "WorldModel", past: "Beginning", nodes: Sequence["Node"], judge
     from worldsim.branching import grow
     from worldsim.envs.beginnings import prefill
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task("dreaming", total=None)
+    with display() as show:
         return grow(
             world, prefill(world, [past]), nodes, frame=past.frames[-1], judge=judge,
-            progress=lambda chunks: bar.update(task, completed=chunks, description=f"dreaming, {chunks} chunks"),
+            progress=lambda chunks: show("chunks", chunks),
         )  # fmt: skip
 
 
 def _against_engine(
-    config: DictConfig,
-    prefix: str,
+    config: Rollout,
     world: "WorldModel",
     past: "Beginning",
     nodes: Sequence["Node"],
@@ -123,7 +157,7 @@ def _against_engine(
     from worldsim.agents.engine_replays import engine_of, pose_of
     from worldsim.envs.prefix import find_recorded
 
-    recorded = find_recorded(prefix, config.prefix_frames)
+    recorded = find_recorded(config.prefix, config.prefix_frames)
     last = len(recorded) - 1
     check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
     dreamed: list[tuple[Beginning, Tree]] = []
@@ -134,15 +168,12 @@ def _against_engine(
         dreamed.append((begun, _grow(world, begun, nodes, judge)))
         return [branch.actions for branch in dreamed[0][1].branches]
 
-    with engine_of(recorded.provenance) as engine, Progress(transient=True) as bar:
+    with engine_of(recorded.provenance) as engine, display() as show:
         if engine.spec.size != world.spec.size:
             raise UserError(f"the engine takes {engine.spec.size} action values, the world {world.spec.size}")
-        task = bar.add_task("playing the past in the engine", total=None)
         truth = replay_branches(
             engine, recorded.actions[:last], dream, again=config.again, check=check,
-            progress=lambda stage, done, total: bar.update(
-                task, completed=done, total=total or None, description="playing in the engine"
-            ),
+            progress=lambda stage, done, total: show("playing in the engine", done, total or None),
         )  # fmt: skip
     return (*dreamed[0], truth)
 

@@ -91,6 +91,10 @@ def _checked(setting: Setting, value: Any, text: str) -> Any:
     if isinstance(value, str | bool):
         return value
     low = about.minimum is not None and value < about.minimum
-    if low or (about.above is not None and value <= about.above) or (about.maximum is not None and value > about.maximum):
+    if (
+        low
+        or (about.above is not None and value <= about.above)
+        or (about.maximum is not None and value > about.maximum)
+    ):
         raise UserError(f"{setting.key} must be {setting.range_name}, got {text}")
     return value

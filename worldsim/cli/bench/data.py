@@ -1,20 +1,20 @@
-"""Measures how fast random clips come out of a store, beside mp4 files."""
+"""``worldsim bench data``: how fast random clips come out of a store, beside mp4 files."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
-from rich.progress import Progress
 
 import worldsim
-from worldsim.cli_bench import machine, resident_mb
-from worldsim.cli_config import compose_config, run_folder
+from worldsim.cli.bench.machine import machine, resident_mb
+from worldsim.cli.runs import run_folder
+from worldsim.cli.settings import folder_setting, seed_setting, setting
 from worldsim.datasets.clips import ClipSampler
 from worldsim.datasets.speed import (
     Rate,
@@ -29,19 +29,39 @@ from worldsim.datasets.speed import (
 from worldsim.datasets.starts import load_starts
 from worldsim.datasets.store import EpisodeStore
 from worldsim.errors import UserError
+from worldsim.progress import display
 
 # Bytes that a frame may take on disk, generously.
 FRAME_BYTES = 40_000
 GOAL = 10_000
 
 
-def bench_data(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class BenchData:
+    """Settings of ``worldsim bench data``."""
+
+    data: str | None = setting(
+        None, help="store to take pictures from; default: the shipped world's start clips, varied"
+    )
+    episodes: int = setting(1000, help="episodes of the store that is made for the measurement", minimum=1)
+    episode_frames: int = setting(100, help="length of each", unit="frames", minimum=1)
+    mp4_episodes: int = setting(100, help="how many of them are also written as mp4", minimum=1)
+    frames: int = setting(16, help="length of a clip", unit="frames", minimum=1)
+    batch: int = setting(32, help="clips of a batch", minimum=1)
+    threads: int = setting(2, help="that read and decompress", minimum=1)
+    seconds: float = setting(10.0, help="length of each measurement", unit="seconds", above=0)
+    seed: int = seed_setting("of the draws")
+    scratch: str | None = setting(
+        None,
+        help="folder for the store; default: /dev/shm if it has room, else the system's temporary folder",
+    )
+    folder: str | None = folder_setting("bench-data")
+
+
+def bench_data(config: BenchData) -> None:
     """``worldsim bench data``."""
-    config = compose_config("bench_data", overrides, flags)
-    if min(config.episodes, config.mp4_episodes, config.frames, config.batch, config.threads) < 1:
-        raise UserError("episodes, mp4_episodes, frames, batch and threads must be at least 1")
-    if config.episode_frames < config.frames or config.seconds <= 0:
-        raise UserError("episode_frames must be at least frames, and seconds more than 0")
+    if config.episode_frames < config.frames:
+        raise UserError(f"episode_frames must be at least frames, {config.frames}, got {config.episode_frames}")
     pictures = _pictures(config)
     with tempfile.TemporaryDirectory(prefix="worldsim-bench-", dir=_scratch(config)) as scratch:
         results = _measured(Path(scratch), pictures, config)
@@ -51,7 +71,7 @@ def bench_data(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     print(folder / "bench.json")
 
 
-def _pictures(config: DictConfig) -> Iterator[NDArray[np.uint8]]:
+def _pictures(config: BenchData) -> Iterator[NDArray[np.uint8]]:
     if config.data is None:
         clips = load_starts(worldsim.ASSETS / "minecraft" / "starts").frames
         return varied_clips(list(clips), config.episode_frames, config.seed)
@@ -60,7 +80,7 @@ def _pictures(config: DictConfig) -> Iterator[NDArray[np.uint8]]:
     return recorded_clips(EpisodeStore(config.data), config.episode_frames, config.seed)
 
 
-def _scratch(config: DictConfig) -> str | None:
+def _scratch(config: BenchData) -> str | None:
     if config.scratch is not None:
         if not Path(config.scratch).is_dir():
             raise FileNotFoundError(f"no such folder: {config.scratch}")
@@ -69,14 +89,11 @@ def _scratch(config: DictConfig) -> str | None:
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * needed else None
 
 
-def _measured(scratch: Path, pictures: Iterator[NDArray[np.uint8]], config: DictConfig) -> dict[str, Any]:
+def _measured(scratch: Path, pictures: Iterator[NDArray[np.uint8]], config: BenchData) -> dict[str, Any]:
     videos = min(config.mp4_episodes, config.episodes)
-    with Progress(transient=True) as bar:
-        task = bar.add_task("writing a store and mp4 files", total=config.episodes)
-        store = write_measured_store(
-            scratch, pictures, config.episodes, videos, lambda done, total: bar.update(task, completed=done)
-        )
-        bar.update(task, description="measuring")
+    with display() as show:
+        writing = show.stage("writing a store and mp4 files")
+        store = write_measured_store(scratch, pictures, config.episodes, videos, writing)
         sampler = ClipSampler(
             store, None, frames=config.frames, batch=config.batch, seed=config.seed, threads=config.threads
         )

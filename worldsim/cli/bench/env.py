@@ -1,4 +1,4 @@
-"""Measures a world as an environment: steps a second alone, in batches and in processes; what snapshots cost."""
+"""``worldsim bench env``: steps a second alone, in batches and in processes; what snapshots cost."""
 
 import json
 import multiprocessing
@@ -6,19 +6,22 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
-from worldsim.cli_bench import machine, step_flops
-from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_threads
+from worldsim.cli.bench.machine import machine
+from worldsim.cli.bench.world import step_flops
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import folder_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
+from worldsim.progress import Display, display
 
 WARM_UP = 3
 # DIAMOND (Alonso et al. 2024), its own code with random weights, 64x64 pixels, 3 Euler steps, one thread of an AMD EPYC
@@ -26,31 +29,45 @@ WARM_UP = 3
 DIAMOND = {"gflop": 18.3, "fp32_seconds": 0.26, "bf16_seconds": 0.19, "rows_16_steps_per_second": 6.2}
 
 
-def bench_env(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class BenchEnv:
+    """Settings of ``worldsim bench env``."""
+
+    world: str = world_setting()
+    steps: int = setting(20, help="timed steps", minimum=3)
+    rows: int = setting(16, help="rows of the batch", minimum=2)
+    processes: int = setting(
+        2, help="each with an environment of its own, at the same time; 0 measures none", minimum=0
+    )
+    null_steps: int = setting(
+        0, help="steps of the null test: same seed, same actions, again, in another process, in a batch", minimum=0
+    )
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("bench-env")
+
+
+def bench_env(config: BenchEnv) -> None:
     """``worldsim bench env``."""
     from worldsim.envs.world_env import WorldSimEnv
     from worldsim.envs.world_vector_env import WorldSimVectorEnv
 
-    config = compose_config("bench_env", overrides, flags)
-    if config.steps < 3 or config.rows < 2 or min(config.processes, config.null_steps) < 0:
-        raise UserError("bench env needs at least 3 steps, 2 rows, and no negative processes or null_steps")
     use_threads(config.threads)
     env, envs = WorldSimEnv(config.world), WorldSimVectorEnv(config.rows, config.world)
     folder = run_folder("bench-env", config)
     env.reset(seed=0)
     envs.reset(seed=0)
     noop = env.actions.nearest(env.world.spec.noop())
-    with Progress(transient=True) as progress:
-        phase = progress.add_task("one row and a batch", total=None)
+    with display() as show:
+        show("one row and a batch", 0)
         ceilings = [_matrix_product(env.world.bf16)]
         single = _medians(lambda: env.step(noop), config.steps)
         batch = _medians(lambda: envs.step(np.stack([noop] * config.rows)), config.steps)
         ceilings.append(_matrix_product(env.world.bf16))
-        progress.update(phase, description=f"{config.processes} processes")
+        show(f"{config.processes} processes", 0)
         rates = _process_rates(config.world, config.processes, config.steps)
-        progress.update(phase, description="snapshots")
+        show("snapshots", 0)
         snapshots = _snapshot_costs(env, envs, noop)
-        null = _null_test(config, progress) if config.null_steps else None
+        null = _null_test(config, show) if config.null_steps else None
     ceiling, ceiling_cpu = (statistics.mean(each) for each in zip(*ceilings, strict=True))
     flops = step_flops(env.world, config.rows)
     results: dict[str, Any] = {
@@ -72,12 +89,12 @@ def bench_env(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     print(folder / "bench_env.json")
 
 
-def _medians(call: Callable[[], Any], count: int) -> tuple[float, float]:
+def _medians(call: Callable[[], Any], times: int) -> tuple[float, float]:
     """Median seconds of a call, and of CPU time, which other work on the machine hardly changes."""
     for _ in range(WARM_UP):
         call()
     seconds = []
-    for _ in range(count):
+    for _ in range(times):
         begun = time.perf_counter(), time.process_time()
         call()
         seconds.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
@@ -156,11 +173,16 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
         }
 
 
-def _null_test(config: Any, progress: Progress) -> dict[str, Any]:
+def _null_test(config: BenchEnv, show: Display) -> dict[str, Any]:
     from worldsim.agents.null_test import null_test
 
-    task = progress.add_task("null test", total=3 * config.null_steps)
-    return null_test(config.world, config.null_steps, config.rows, lambda: progress.advance(task))
+    done = count(1)
+    return null_test(
+        config.world,
+        config.null_steps,
+        config.rows,
+        lambda: show("null test", next(done), 3 * config.null_steps),
+    )
 
 
 def _lines(results: Mapping[str, Any]) -> list[str]:

@@ -1,20 +1,21 @@
-"""Measures how fast dynamics train on this machine, beside the machine's own matrix products."""
+"""``worldsim bench train``: how fast dynamics train on this machine, beside its own matrix products."""
 
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from worldsim.actions import MINECRAFT
-from worldsim.cli_bench import machine, matrix_ceiling, resident_mb, synchronise
-from worldsim.cli_config import build, compose_config, plain, run_folder
-from worldsim.cli_train import device_of, use_threads
+from worldsim.cli.bench.machine import machine, matrix_ceiling, resident_mb, synchronise
+from worldsim.cli.runs import device_of, run_folder, use_threads
+from worldsim.cli.settings import folder_setting, group, setting, threads_setting
+from worldsim.cli.train.worlds import DECIDED
 from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch
-from worldsim.errors import UserError
 from worldsim.precision import fast_bf16
 from worldsim.step_cost import step_flops
 from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
@@ -24,16 +25,29 @@ from worldsim.training import Ema, descend, split_optimizers
 UNTIMED = 2
 
 
-def bench_train(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class BenchTrain:
+    """Settings of ``worldsim bench train``."""
+
+    batch: int = setting(4, help="clips per step", minimum=1)
+    frames: int = setting(32, help="latent frames per clip", minimum=1)
+    height: int = setting(80, help="of the pictures", unit="pixels", minimum=16)
+    width: int = setting(144, help="of the pictures", unit="pixels", minimum=16)
+    steps: int = setting(5, help="timed steps, after two that are not", minimum=1)
+    threads: int | None = threads_setting()
+    device: str | None = setting(None, help="cpu or cuda; default: a GPU if there is one")
+    folder: str | None = folder_setting("bench-train")
+    training: DynamicsTraining = group(DynamicsTraining)
+    model: dict[str, Any] = group(DiTConfig, option="small", filled=DECIDED)
+
+
+def bench_train(config: BenchTrain) -> None:
     """``worldsim bench train``."""
-    config = compose_config("bench_train", overrides, flags, {"training": DynamicsTraining})
-    if min(config.batch, config.frames, config.steps) < 1:
-        raise UserError("batch, frames and steps must be at least 1")
     use_threads(config.threads)
-    tokenizer, training = TokenizerConfig(), build(DynamicsTraining, config.training)
+    tokenizer, training = TokenizerConfig(), config.training
     grid = VideoTokenizer(tokenizer).latent_grid(config.height, config.width)
     sizes = DiTConfig(
-        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **plain(config.model)
+        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **config.model
     )
     device = torch.device(device_of(config.device))
     dit = WorldDiT(sizes).to(device)

@@ -1,34 +1,43 @@
-"""Measures how fast a world runs on this machine."""
+"""``worldsim bench``: how fast a world runs on this machine."""
 
 import json
-import os
-import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 
-from worldsim.cli_config import compose_config, run_folder
-from worldsim.cli_train import use_threads
-from worldsim.errors import UserError
-from worldsim.precision import fast_bf16
+from worldsim.cli.bench.machine import machine, matrix_ceiling, resident_mb
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import folder_setting, setting, threads_setting, world_setting
+from worldsim.progress import display
 from worldsim.world import WorldModel
 
 WARM_UP = 8
 
 
-def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class Bench:
+    """Settings of ``worldsim bench``."""
+
+    world: str = world_setting()
+    steps: int = setting(200, help="timed steps", minimum=10)
+    sampling_steps: int | None = setting(
+        None, help="network evaluations a latent frame; default: the world's own", minimum=1
+    )
+    batch: int = setting(1, help="worlds side by side", minimum=1)
+    minutes: float = setting(0.0, help="afterwards run that long and watch the memory", unit="minutes", minimum=0)
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("bench")
+
+
+def bench(config: Bench) -> None:
     """``worldsim bench``."""
     from worldsim.envs.beginnings import choose, prefill, resolve
 
-    config = compose_config("bench", overrides, flags)
-    if config.steps < 10 or config.batch < 1 or config.minutes < 0:
-        raise UserError("bench needs at least 10 steps, a batch from 1 and no negative minutes")
     use_threads(config.threads)
     world, starts = resolve(config.world, None)
     if config.sampling_steps is not None:
@@ -37,14 +46,16 @@ def bench(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     state = prefill(world, [choose(world, starts, rng) for _ in range(config.batch)])
     actions = np.tile(world.spec.vector({"forward": 1}), (config.batch, world.chunk, 1))
     steps, decodes = [], []
-    for i in track(range(WARM_UP + config.steps), "stepping", transient=True):
-        begun = time.perf_counter()
-        state, out = world.step(state, actions, donate=True)
-        middle = time.perf_counter()
-        world.decode(out.latents[:, None], state.decoder)
-        if i >= WARM_UP:
-            steps.append(middle - begun)
-            decodes.append(time.perf_counter() - middle)
+    with display() as show:
+        for i in range(WARM_UP + config.steps):
+            begun = time.perf_counter()
+            state, out = world.step(state, actions, donate=True)
+            middle = time.perf_counter()
+            world.decode(out.latents[:, None], state.decoder)
+            if i >= WARM_UP:
+                steps.append(middle - begun)
+                decodes.append(time.perf_counter() - middle)
+            show("stepping", i + 1, WARM_UP + config.steps)
     ceiling = matrix_ceiling(torch.bfloat16 if world.bf16 else torch.float32, torch.device("cpu"))
     seconds = statistics.mean(steps)
     flops = step_flops(world, config.batch)
@@ -92,26 +103,6 @@ def _lines(results: Mapping[str, Any], world: WorldModel) -> list[str]:
     return lines
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told; a CPU is never ahead."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def matrix_ceiling(dtype: torch.dtype, device: torch.device, seconds: float = 1.5) -> float:
-    """Floating-point operations per second in a large matrix product."""
-    size = 2048 if device.type == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    torch.matmul(a, b)
-    synchronise(device)
-    count, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        torch.matmul(a, b)
-        synchronise(device)
-        count += 1
-    return 2 * size**3 * count / (time.perf_counter() - begun)
-
-
 def step_flops(world: WorldModel, batch: int) -> float:
     """Operations of one step's matrix products and convolutions, counted by PyTorch."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -126,44 +117,18 @@ def step_flops(world: WorldModel, batch: int) -> float:
 def watch_memory(step: Callable[[Any], Any], state: Any, minutes: float) -> dict[str, float]:
     """Step for some minutes; resident memory after a tenth of them, at the end and at most, in MB."""
     begun, readings, count = time.monotonic(), [], 0
-    with_bar = track(range(max(1, int(minutes * 60))), f"watching memory for {minutes:g} min", transient=True)
-    for second in with_bar:
-        while time.monotonic() - begun < second + 1:
-            state = step(state)
-            count += 1
-        readings.append(resident_mb())
+    seconds = max(1, int(minutes * 60))
+    with display() as show:
+        for second in range(seconds):
+            while time.monotonic() - begun < second + 1:
+                state = step(state)
+                count += 1
+            readings.append(resident_mb())
+            show(f"watching memory for {minutes:g} min", second + 1, seconds)
     return {
         "minutes": minutes,
         "first_mb": readings[len(readings) // 10],
         "last_mb": readings[-1],
         "most_mb": max(readings),
         "steps_per_second": count / (time.monotonic() - begun),
-    }
-
-
-def resident_mb() -> float:
-    """Resident memory of this process in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1000
-    import resource
-
-    # Not Linux: the peak, in bytes on macOS.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "bf16": fast_bf16(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }

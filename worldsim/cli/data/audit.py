@@ -1,23 +1,52 @@
 """Commands that say what a checkpoint was trained on, and take episodes out."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import worldsim
-from worldsim.cli_config import compose_config, required
-from worldsim.cli_store import open_store
+from worldsim.cli.settings import setting, store_setting
+from worldsim.cli.stores import open_store
 from worldsim.datasets.governance import SHORT, identity, read_training_record, stores_of
 from worldsim.datasets.store import EpisodeStore
 from worldsim.datasets.withdrawal import checkpoints_that_saw, derived_from, seen_by, withdraw, withdrawals
 from worldsim.errors import UserError
 
 
-def audit(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+@dataclass(kw_only=True)
+class Audit:
+    """Settings of ``worldsim data audit``."""
+
+    checkpoint: str = setting(
+        help="a world's folder or name, a run, or a safetensors file",
+        example="worldsim data audit runs/dynamics/world",
+        word="CHECKPOINT",
+    )
+    data: str | None = setting(
+        None, help="where the store is now; default: where it was when the checkpoint was trained"
+    )
+
+
+@dataclass(kw_only=True)
+class Withdraw:
+    """Settings of ``worldsim data withdraw``."""
+
+    data: str = store_setting(word="STORE")
+    episode: str = setting(
+        help="name of the episode",
+        example="worldsim data withdraw data=data/luanti s0-w0000-e00 reason=...",
+        word="EPISODE",
+    )
+    reason: str = setting(help="why, in a few words; kept with the episode", example="reason='the player asked for it'")
+    delete: bool = setting(False, help="also delete its arrays, for good; its manifest stays")
+    checkpoints: str = setting("runs", help="folders to search for checkpoints that saw it, separated by ':'")
+
+
+def audit(config: Audit) -> int:
     """``worldsim data audit CHECKPOINT``: exit code 1 when an episode in it was withdrawn."""
-    config = compose_config("data_audit", overrides, flags)
-    path = Path(required(config, "checkpoint", "worldsim data audit runs/dynamics/world"))
+    path = Path(config.checkpoint)
     shipped = worldsim.ASSETS / path
     records = read_training_record(shipped if shipped.is_dir() and not path.exists() else path)
     withdrawn = False
@@ -59,17 +88,14 @@ def _state(store: EpisodeStore, name: str, short: str) -> str:
         return "is damaged in the store"
 
 
-def withdraw_episode(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def withdraw_episode(config: Withdraw) -> None:
     """``worldsim data withdraw``: takes an episode out and names every checkpoint that saw it."""
-    config = compose_config("data_withdraw", overrides, flags)
-    store = open_store(required(config, "data", "data=data/luanti"))
-    name = required(config, "episode", "worldsim data withdraw data=data/luanti s0-w0000-e00 reason=...")
-    reason = required(config, "reason", "reason='the player asked for it'")
-    folders = [Path(folder) for folder in str(config.checkpoints or "").split(os.pathsep) if folder]
+    store, name = open_store(config.data), config.episode
+    folders = [Path(folder) for folder in config.checkpoints.split(os.pathsep) if folder]
     if missing := [folder for folder in folders if not folder.exists() and str(folder) != "runs"]:
         raise UserError(f"there is no folder of checkpoints {missing[0]}")
     names = [*derived_from(store, name), name]
-    done = [withdraw(store, one, reason, delete=config.delete) for one in names]
+    done = [withdraw(store, one, config.reason, delete=config.delete) for one in names]
     for withdrawal in done:
         kept = "its manifest is kept, its arrays are deleted" if config.delete else "its files are kept"
         print(f"{withdrawal.name} was moved to {withdrawal.folder}: {kept}")

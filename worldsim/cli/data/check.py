@@ -1,41 +1,81 @@
 """Commands that check, repair and describe episode stores."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from worldsim.cli_config import build, compose_config, required, run_folder
-from worldsim.cli_store import open_store
+from worldsim.cli.runs import run_folder
+from worldsim.cli.settings import folder_setting, group, seed_setting, setting, store_setting
+from worldsim.cli.stores import open_store
 from worldsim.datasets.check import CheckLimits, Report, as_json, check_store
 from worldsim.datasets.store import EpisodeStore
+from worldsim.progress import display
 
-STORE = "data=data/luanti"
 STYLES = {"failure": "bold red", "warning": "yellow", "note": "dim"}
 
 
-def check(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+@dataclass(kw_only=True)
+class Check:
+    """Settings of ``worldsim data check``."""
+
+    data: str = store_setting(word="STORE")
+    full: bool = setting(
+        False, help="compare every byte and look at every frame; else a sample that takes about a minute"
+    )
+    frames: int = setting(
+        40_000, help="how many frames to look at in all, half of them in validation and test", minimum=2
+    )
+    gigabytes: float = setting(2.0, help="how much to compare with the checksums of whole files", unit="GB", minimum=0)
+    strict: bool = setting(False, help="also fail on warnings")
+    workers: int = setting(2, help="threads", minimum=1)
+    seed: int = seed_setting("of the resampling behind confidences")
+    folder: str | None = folder_setting("data-check", "of this run, with report.html and report.json")
+    limits: CheckLimits = group(CheckLimits)
+
+
+@dataclass(kw_only=True)
+class Repair:
+    """Settings of ``worldsim data repair``."""
+
+    data: str = store_setting("folder of the damaged store", word="STORE")
+    out: str | None = setting(
+        None, help="new store for what is sound; default: in place, damaged episodes go to STORE/damaged"
+    )
+    keep_incomplete: bool = setting(False, help="also keep frames whose actions or rewards are lost, marked as such")
+    shortest: int = setting(2, help="shorter sound parts are not kept", unit="frames", minimum=1)
+    folder: str | None = folder_setting("data-repair", "of this run, with report.json")
+
+
+@dataclass(kw_only=True)
+class Card:
+    """Settings of ``worldsim data card``."""
+
+    data: str = store_setting(word="STORE")
+    out: str | None = setting(None, help="folder for README.md and its pictures; default: STORE/card")
+    frames: int = setting(8000, help="how many frames to look at", minimum=2)
+    workers: int = setting(2, help="threads", minimum=1)
+    seed: int = seed_setting("of the resampling behind confidences")
+
+
+def check(config: Check) -> int:
     """``worldsim data check``: exit code 1 when something fails."""
     from worldsim.datasets.check_html import as_html
 
-    config = compose_config("data_check", overrides, flags, {"limits": CheckLimits})
-    store = open_store(required(config, "data", STORE))
-    with progress_of("checking") as progress:
+    store = open_store(config.data)
+    with display() as show:
         report = check_store(
             store,
-            limits=build(CheckLimits, config.limits),
+            limits=config.limits,
             frames=config.frames,
             gigabytes=config.gigabytes,
             full=config.full,
             workers=config.workers,
             seed=config.seed,
-            progress=progress,
+            progress=show.stage("checking"),
         )
     folder = run_folder("data-check", config)
     (folder / "report.json").write_text(json.dumps(as_json(report), indent=1))
@@ -75,16 +115,19 @@ def print_report(report: Report, failed: bool) -> None:
     )
 
 
-def repair(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def repair(config: Repair) -> None:
     """``worldsim data repair``."""
     from worldsim.datasets.repair import repair as repair_store
 
-    config = compose_config("data_repair", overrides, flags)
-    store = open_store(required(config, "data", STORE))
+    store = open_store(config.data)
     out = None if config.out is None else EpisodeStore(config.out)
-    with progress_of("repairing") as progress:
+    with display() as show:
         report = repair_store(
-            store, out, keep_incomplete=config.keep_incomplete, shortest=config.shortest, progress=progress
+            store,
+            out,
+            keep_incomplete=config.keep_incomplete,
+            shortest=config.shortest,
+            progress=show.stage("repairing"),
         )
     folder = run_folder("data-repair", config)
     (folder / "report.json").write_text(json.dumps(report.as_json(), indent=1))
@@ -97,13 +140,12 @@ def repair(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     print(f"{report.whole} episodes are whole, {len(report.parts)} were damaged and {where}; {folder / 'report.json'}")
 
 
-def card(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def card(config: Card) -> None:
     """``worldsim data card``."""
     from worldsim.datasets.card import write_card
 
-    config = compose_config("data_card", overrides, flags)
-    store = open_store(required(config, "data", STORE))
-    with progress_of("looking") as progress:
+    store = open_store(config.data)
+    with display() as show:
         report = check_store(
             store,
             limits=CheckLimits(),
@@ -111,14 +153,6 @@ def card(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
             gigabytes=0.0,
             workers=config.workers,
             seed=config.seed,
-            progress=progress,
+            progress=show.stage("looking"),
         )
     print(write_card(store, report, Path(config.out or store.path / "card")))
-
-
-@contextmanager
-def progress_of(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar over episodes: a function of (done, total)."""
-    with Progress(transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

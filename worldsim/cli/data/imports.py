@@ -1,44 +1,85 @@
 """``worldsim data import``: recordings made elsewhere become episodes."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from typing import Any, cast
 
 from worldsim.actions import MINECRAFT, ActionSpec
-from worldsim.cli_config import compose_config, picture_size, required
-from worldsim.datasets.import_formats import detect_format, find_recordings
+from worldsim.cli.runs import picture_size
+from worldsim.cli.settings import setting, split_setting
+from worldsim.datasets.import_formats import FORMATS, detect_format, find_recordings
 from worldsim.datasets.import_pictures import IMAGE_FPS
 from worldsim.datasets.importers import ImportOptions, ImportReport, import_recordings
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.errors import UserError
-
-# Free text: hydra would read commas, brackets and colons in it as syntax.
-_TEXTS = ("licence", "consent", "source", "engine", "keys", "view", "prefix")
+from worldsim.progress import Display, display
 
 
-def run_import(overrides: Sequence[str], flags: Mapping[str, Any]) -> int:
+@dataclass(kw_only=True)
+class Import:
+    """Settings of ``worldsim data import``."""
+
+    path: str = setting(
+        help="a file or folder of recordings", example="worldsim data import recordings --out data/mine", word="SOURCE"
+    )
+    out: str = setting(
+        help="folder of the episode store; recordings that are there already are skipped", example="--out data/mine"
+    )
+    format: str = setting("auto", help="of the recordings; store is another episode store", choices=("auto", *FORMATS))
+    resize: str | None = setting(
+        None, help="WIDTHxHEIGHT in pixels, say 144x80: scale the frames (may distort); default: native size"
+    )
+    fps: float | None = setting(
+        None,
+        help="lower the rate: keys are joined by OR, the mouse is summed; default: native rate",
+        unit="frames a second",
+        above=0,
+    )
+    split: str | None = split_setting("of all recordings; default: by a hash of each recording's name")
+    licence: str | None = setting(
+        None, help='an SPDX id or a sentence, say "CC BY-SA 3.0"; default: what the source says, else none'
+    )
+    consent: str | None = setting(None, help="a note on whoever was recorded; default: none")
+    source: str | None = setting(None, help="where it comes from, in a few words; default: the format's name")
+    engine: str | None = setting(None, help="the game, where the source does not say; default: unknown")
+    keys: str | None = setting(
+        None,
+        help="tables, videos, images: names of the keys in their order, say left,right,pitch,yaw with the last two for "
+        "a mouse; or minecraft; default: as the source says, or as in the store",
+    )
+    view: str | None = setting(
+        None, help="lerobot, minari: which camera or observation, if there are several; default: the only one"
+    )
+    rate: float | None = setting(
+        None,
+        help="minari, images: the rate, which they do not tell; default: 20; images: as in the store",
+        unit="frames a second",
+        above=0,
+    )
+    prefix: str = setting("", help="put before the episodes' names")
+    episode_frames: int = setting(
+        1000, help="longer recordings are cut into episodes of so many frames; neighbours share one", minimum=2
+    )
+
+
+def run_import(config: Import) -> int:
     """``worldsim data import``: exit code 1 when some recordings were left out, 2 when all were."""
-    config = compose_config("data_import", [_quoted(word) for word in overrides], flags)
-    source = Path(required(config, "path", "a folder of recordings"))
-    store = EpisodeStore(required(config, "out", "--out data/mine"))
+    source, store = Path(config.path), EpisodeStore(config.out)
     options = _options(config)
     kind = detect_format(source) if config.format == "auto" else config.format
     if not source.exists():
         raise FileNotFoundError(f"no such file or folder: {source}")
     if source.resolve() == store.path.resolve():
         raise UserError(f"{source} cannot be imported into itself: give another --out")
-    rate = _number(config.rate, "rate")
+    rate = config.rate
     if rate is None and kind == "images" and (names := store.names()):
         rate = float(store.manifest(names[0])["provenance"].get("fps", IMAGE_FPS))
-    spec = _spec(config["keys"], store, kind)
+    spec = _spec(config.keys, store, kind)
     recordings = find_recordings(source, kind, spec=spec, view=config.view or "", rate=rate)
     print(f"{len(recordings)} recordings in the format {kind}")
-    with _Bar(len(recordings)) as bar:
-        report = import_recordings(store, recordings, options, bar.listen)
+    with display() as show:
+        report = import_recordings(store, recordings, options, _Listener(show, len(recordings)))
     return _conclude(report)
 
 
@@ -57,14 +98,19 @@ def _conclude(report: ImportReport) -> int:
     return 1 if report.broken else 0
 
 
-def _options(config: DictConfig) -> ImportOptions:
-    about = {key: config[key] for key in ("licence", "consent", "source", "engine") if config[key] is not None}
+def _options(config: Import) -> ImportOptions:
+    texts = {
+        "licence": config.licence,
+        "consent": config.consent,
+        "source": config.source,
+        "engine": config.engine,
+    }
     return ImportOptions(
         size=picture_size(config.resize),
-        fps=_number(config.fps, "fps"),
-        split=config.split,
-        about=about,
-        prefix=config.prefix or "",
+        fps=config.fps,
+        split=cast("Split | None", config.split),
+        about={key: text for key, text in texts.items() if text is not None},
+        prefix=config.prefix,
         episode_frames=config.episode_frames,
     )
 
@@ -88,47 +134,15 @@ def _spec(keys: str | None, store: EpisodeStore, kind: str) -> ActionSpec | None
     return ActionSpec(keys=tuple(plain), camera=camera)
 
 
-def _number(value: str | None, name: str) -> float | None:
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        raise UserError(f"{name} must be a number, got {value!r}") from None
-    if not 0 < number < float("inf"):
-        raise UserError(f"{name} must be positive, got {value}")
-    return number
+class _Listener:
+    """Shows recordings that are done, and frames so far."""
 
+    def __init__(self, show: Display, total: int) -> None:
+        self._show, self._total = show, total
+        self._done = self._frames = 0
 
-def _quoted(override: str) -> str:
-    key, _, value = override.partition("=")
-    if key not in _TEXTS or value[:1] in ("'", '"') or value in ("", "null"):
-        return override
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
-
-
-class _Bar:
-    """A progress bar over recordings, with the frames so far."""
-
-    def __init__(self, total: int):
-        columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn())
-        self._progress = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[frames]} frames"))
-        self._task = self._progress.add_task("importing", total=total, frames=0)
-        self._frames = 0
-
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def listen(self, message: tuple[str, Any]) -> None:
-        """Show what ``import_recordings`` tells."""
+    def __call__(self, message: tuple[str, Any]) -> None:
         kind, value = message
-        if kind == "frames":
-            self._frames += value
-            self._progress.update(self._task, frames=self._frames)
-        elif kind == "done":
-            self._progress.advance(self._task)
+        self._frames += value if kind == "frames" else 0
+        self._done += kind == "done"
+        self._show("importing", self._done, self._total, f"{self._frames} frames")

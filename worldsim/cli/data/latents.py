@@ -1,40 +1,62 @@
 """Commands that carry latents from one machine to another."""
 
-from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rich.progress import Progress
-
-from worldsim.cli_config import compose_config, required
+from worldsim.cli.settings import setting
 from worldsim.datasets.store import SPLITS
+from worldsim.progress import display
 
 
-def pack(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+@dataclass(kw_only=True)
+class Pack:
+    """Settings of ``worldsim data pack``."""
+
+    latents: str = setting(
+        help="a latent cache, made by worldsim train dynamics",
+        example="worldsim data pack data/luanti-latents --out packs",
+        word="LATENTS",
+    )
+    out: str = setting(help="folder for the files, new or empty", example="--out packs")
+    megabytes: float = setting(15.0, help="size of a file, at most", unit="MB", above=0)
+    step: float = setting(0.1, help="what latents are rounded to; 0.1 is not visible", above=0)
+
+
+@dataclass(kw_only=True)
+class Unpack:
+    """Settings of ``worldsim data unpack``."""
+
+    packs: str = setting(
+        help="folder of packed latents; some of a set's files are enough",
+        example="worldsim data unpack packs --out latents",
+        word="PACKS",
+    )
+    out: str = setting(
+        help="the latent cache to make; what is there is replaced when all is read", example="--out latents"
+    )
+
+
+def pack(config: Pack) -> None:
     """``worldsim data pack``."""
     from worldsim.datasets.latent_pack import pack_latents
 
-    config = compose_config("data_pack", overrides, flags)
-    folder = Path(required(config, "latents", "worldsim data pack data/luanti-latents --out packs"))
-    out = Path(required(config, "out", "--out packs"))
+    folder, out = Path(config.latents), Path(config.out)
     for split in _splits(folder, "index.json"):
-        with Progress(transient=True) as bar:
+        with display() as show:
             files = pack_latents(
-                folder / split, out / split, megabytes=config.megabytes, step=config.step, progress=_shown(bar, split)
+                folder / split, out / split, megabytes=config.megabytes, step=config.step, progress=show.stage(split)
             )
         print(f"{split}: {len(files)} files, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB in {out / split}")
 
 
-def unpack(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def unpack(config: Unpack) -> None:
     """``worldsim data unpack``."""
     from worldsim.datasets.latent_pack import unpack_latents
 
-    config = compose_config("data_unpack", overrides, flags)
-    packs = Path(required(config, "packs", "worldsim data unpack packs --out latents"))
-    out = Path(required(config, "out", "--out latents"))
+    packs, out = Path(config.packs), Path(config.out)
     for split in _splits(packs, "pack-*.zip"):
-        with Progress(transient=True) as bar:
-            episodes = unpack_latents(packs / split, out / split, progress=_shown(bar, split))
+        with display() as show:
+            episodes = unpack_latents(packs / split, out / split, progress=show.stage(split))
         print(f"{split}: {episodes} episodes in {out / split}")
 
 
@@ -43,8 +65,3 @@ def _splits(folder: Path, pattern: str) -> list[str]:
     if not found:
         raise FileNotFoundError(f"no {pattern} in {folder}/train, validation or test")
     return found
-
-
-def _shown(bar: Progress, split: str) -> Callable[[int, int], None]:
-    task = bar.add_task(split, total=None)
-    return lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,51 +1,79 @@
-"""The command that teaches a world what tasks are judged by."""
+"""``worldsim train tasks``: heads for the facts that tasks are judged by."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.progress import Progress
+from worldsim.agents.train_tasks import TaskTraining
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import (
+    folder_setting,
+    group,
+    seed_setting,
+    setting,
+    store_setting,
+    threads_setting,
+    world_setting,
+)
+from worldsim.cli.stores import open_store
+from worldsim.progress import display
 
-from worldsim.cli_config import build, compose_config, required, run_folder
-from worldsim.errors import UserError
 
-STORE = "data=data/luanti"
+@dataclass(kw_only=True)
+class TrainTasks:
+    """Settings of ``worldsim train tasks``."""
+
+    data: str = store_setting()
+    also: list[str] = setting([], help="further stores: also=[data/trees]")
+    world: str = world_setting("whose features the heads read, and whose folder receives tasks.safetensors")
+    windows: int = setting(
+        200,
+        help="stretches of 63 frames of the train split, half of them with wood being cut where there are such",
+        minimum=1,
+    )
+    held_out: int = setting(
+        60,
+        help="of the validation split (chooses, calibrates), and as many of the test split (judges)",
+        minimum=1,
+    )
+    text: bool = setting(
+        True, help="learn text goals too, from captions (needs the text extra, or the world's own prompts)"
+    )
+    seed: int = seed_setting("decides windows, noise and weights")
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("tasks", "of this run (the report)")
+    training: TaskTraining = group(TaskTraining)
 
 
-def train_tasks(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def train_tasks(config: TrainTasks) -> None:
     """``worldsim train tasks``."""
     import worldsim
     from worldsim.agents.task_examples import TaskExamples, make_examples
-    from worldsim.agents.train_tasks import TaskTraining, evaluate_heads, train_heads
-    from worldsim.cli_store import open_store
-    from worldsim.cli_train import use_threads
+    from worldsim.agents.train_tasks import evaluate_heads, train_heads
     from worldsim.datasets.governance import training_record
     from worldsim.envs.beginnings import shared_world
     from worldsim.fact_heads import save_fact_heads
     from worldsim.world import WorldModel
 
-    config = compose_config("train_tasks", overrides, flags, {"training": TaskTraining})
-    stores = [open_store(path) for path in (required(config, "data", STORE), *config.also)]
-    if min(config.windows, config.held_out) < 1:
-        raise UserError(f"windows and held_out must be at least 1, got {config.windows} and {config.held_out}")
+    stores = [open_store(path) for path in (config.data, *config.also)]
     use_threads(config.threads)
     home = worldsim.world_folder(config.world)
     # Heads that were trained on former weights are in the way of nothing: they are about to be replaced.
     world = WorldModel.load(home, fact_heads=False)
     folder = run_folder("tasks", config)
-    with Progress(transient=True) as bar:
+    with display() as show:
 
         def examples(split: Any, windows: int, rare_first: bool = False) -> TaskExamples:
-            task = bar.add_task(f"features of {split} maps", total=windows)
             return make_examples(
                 world, stores, split, windows=windows, rare_first=rare_first, seed=config.seed,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=show.stage(f"features of {split} maps"),
             )  # fmt: skip
 
         train = examples("train", config.windows, rare_first=True)
         validation, test = examples("validation", config.held_out), examples("test", config.held_out)
     vectors = caption_vectors(world, [train, test]) if config.text else {}
-    heads = train_heads(train, validation, build(TaskTraining, config.training), vectors, config.seed)
+    heads = train_heads(train, validation, config.training, vectors, config.seed)
     results = evaluate_heads(heads, test, vectors)
     record: Any = None
     for store in stores:

@@ -1,18 +1,42 @@
-"""The command that calibrates a world's trust."""
+"""``worldsim train trust``: calibrate a world's confidence."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
+from worldsim.cli.runs import existing_path, run_folder, use_threads
+from worldsim.cli.settings import (
+    folder_setting,
+    seed_setting,
+    setting,
+    store_setting,
+    threads_setting,
+    world_setting,
+)
+from worldsim.progress import display
 
-from worldsim.cli_config import compose_config, required, run_folder
-from worldsim.cli_train import STORE, existing, use_threads
-from worldsim.errors import UserError
+
+@dataclass(kw_only=True)
+class TrainTrust:
+    """Settings of ``worldsim train trust``."""
+
+    world: str = world_setting("a shipped world's name, or a checkpoint folder; trust.safetensors is written into it")
+    data: str = store_setting("folder of the episode store: fitted on its validation maps, checked on its test maps")
+    clips: int = setting(64, help="clips of each split", minimum=1)
+    prefix: int = setting(33, help="length of the past", unit="frames", minimum=1)
+    chunks: int = setting(20, help="horizon", unit="chunks", minimum=1)
+    rows: int = setting(8, help="rollouts side by side", minimum=1)
+    twice: bool = setting(
+        False, help='roll out with other noise too, to judge the candidate "disagreement of two noises"'
+    )
+    seed: int = seed_setting("decides which clips")
+    threads: int | None = threads_setting()
+    folder: str | None = folder_setting("trust")
 
 
-def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
+def train_trust(config: TrainTrust) -> None:
     """``worldsim train trust``."""
     import worldsim
     from worldsim.agents.eval_clips import draw_clips
@@ -20,22 +44,18 @@ def train_trust(overrides: Sequence[str], flags: Mapping[str, Any]) -> None:
     from worldsim.datasets.store import EpisodeStore
     from worldsim.trust import LEVEL, save_trust
 
-    config = compose_config("train_trust", overrides, flags)
-    data = existing(required(config, "data", STORE))
-    if min(config.clips, config.chunks, config.prefix, config.rows) < 1:
-        raise UserError("train trust needs clips, chunks, prefix and rows from 1")
+    data = existing_path(config.data)
     use_threads(config.threads)
     store, world = EpisodeStore(data), worldsim.load(config.world)
     frames = config.prefix + config.chunks * world.chunk
     clips = {name: draw_clips(store, name, config.clips, frames, config.seed) for name in ("validation", "test")}
     folder = run_folder("trust", config)
     samples = {}
-    with Progress() as progress:
+    with display() as show:
         for name, drawn in clips.items():
-            task = progress.add_task(f"dreaming on {name} maps", total=config.clips)
             samples[name] = dream_samples(
                 world, drawn, config.prefix, rows=config.rows, twice=config.twice,
-                progress=lambda done, total, task=task: progress.update(task, completed=done, total=total),
+                progress=show.stage(f"rollouts on {name} maps"),
             )  # fmt: skip
     about = {"data": str(data), "clips": config.clips, "chunks": config.chunks, "prefix": config.prefix}
     trust = fit_trust(world, samples["validation"], about | {"seed": config.seed, "level": LEVEL})

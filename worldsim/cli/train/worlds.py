@@ -35,9 +35,7 @@ class TrainTokenizer:
     data: str = store_setting()
     licence: str | None = licence_setting()
     source: str | None = source_setting()
-    initial: str | None = setting(
-        None, help="tokenizer.safetensors to start from; default: random weights"
-    )
+    initial: str | None = setting(None, help="tokenizer.safetensors to start from; default: random weights")
     folder: str | None = folder_setting("tokenizer", "of this run; one that holds a run is resumed")
     batch: int = setting(8, help="clips per step", minimum=1)
     chunks: int = setting(8, help="chunks per clip", minimum=1)
@@ -164,4 +162,3 @@ def export(config: TrainExport) -> None:
         only=filter_of(config),
     )
     print(f"{clips} start clips: {out}")
-

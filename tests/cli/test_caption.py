@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_train import record
 from tests.test_caption_endpoint import Stub, says
-from tests.test_cli_train import record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.datasets.caption_file import CaptionFile

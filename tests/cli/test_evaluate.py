@@ -16,9 +16,10 @@ from worldsim.agents.eval_memory import find_digs, recorded_revisits
 from worldsim.agents.eval_parts import PARTS
 from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
 from worldsim.agents.eval_run import Evaluation, Part, films_of, run_parts
-from worldsim.agents.eval_settings import PRESET_OF, EvalPreset, EvalThresholds
+from worldsim.agents.eval_settings import PRESET_OF, EvalPreset
 from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
-from worldsim.cli_config import build, compose_config
+from worldsim.cli.compose import compose
+from worldsim.cli.evaluate import Evaluate
 from worldsim.datasets.episode import Episode
 from worldsim.datasets.store import EpisodeStore, split_of
 from worldsim.errors import UserError
@@ -224,10 +225,10 @@ def test_recorded_turns_are_seen_as_far_apart_as_the_ends_of_chunks(
 
 
 def evaluation(road: Path, world: WorldModel, folder: Path) -> Evaluation:
-    config = compose_config("eval", [f"preset.{word}" for word in PRESET.split()], {})
+    config = compose(Evaluate, ["data=store", *[f"preset.{word}" for word in PRESET.split()]])
     return Evaluation(
-        world=world, store=EpisodeStore(road / "store"), split="test", preset=build(EvalPreset, config.preset),
-        thresholds=build(EvalThresholds, config.thresholds), seed=0, folder=folder, branches=folder,
+        world=world, store=EpisodeStore(road / "store"), split="test", preset=config.preset,
+        thresholds=config.thresholds, seed=0, folder=folder, branches=folder,
     )  # fmt: skip
 
 
