@@ -36,7 +36,19 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionerConfig:
-    """Sizes of the network and how it is trained; ``frames`` of a clip, video frames."""
+    """Sizes of the network and how it is trained.
+
+    Attributes:
+        channels: of the latents that it reads.
+        width: channels inside the network.
+        frames: video frames of a clip.
+        epochs: passes over the clips.
+        batch: clips of a step.
+        rate: learning rate.
+        decay: weight decay.
+        dropout: share of features that are dropped in training.
+        seed: of weights and batches.
+    """
 
     channels: int = 32
     width: int = 64

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from worldsim.agents.export import export_world, load_tokenizer
 from worldsim.agents.run_log import follow, prefetched, write_config
@@ -29,6 +28,7 @@ from worldsim.dit import DiTConfig
 from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
 from worldsim.errors import UserError
 from worldsim.precision import fast_precision
+from worldsim.progress import display
 from worldsim.text import TextEncoder, encoder_installed
 from worldsim.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
 from worldsim.train_dynamics import train_dynamics
@@ -162,15 +162,14 @@ def cache_latents(
         names = only.names(store, split)
         if is_current(folder / split, store, names, digest):
             continue
-        with Progress() as progress:
-            task = progress.add_task(f"latents {split}", total=len(names))
+        with display() as show:
             build_latents(
                 store,
                 split,
                 folder / split,
                 encode,
                 model.config.chunk,
-                lambda done, total: progress.update(task, completed=done),  # noqa: B023
+                show.stage(f"latents {split}"),
                 embed,
                 digest,
                 names,

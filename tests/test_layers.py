@@ -12,16 +12,16 @@ FOLDERS = ("datasets", "envs", "agents")
 # A file may import from its own layer and from those before it.
 LAYERS = ("core", "datasets", "envs", "agents", "cli")
 CORE_PACKAGES = {"torch", "numpy", "einops", "safetensors"}
-# The optional sentence encoder: imported inside functions only, so that the core loads without it.
-OPTIONAL_IN_CORE = {"text.py": {"transformers", "tokenizers"}}
+# The optional sentence encoder, and the progress display: imported inside functions only, so that the core loads without it.
+OPTIONAL_IN_CORE = {"text.py": {"transformers", "tokenizers"}, "progress.py": {"rich"}}
 
 
 def sources(layer: str) -> list[Path]:
     core = sorted((ROOT / "worldsim").glob("*.py"))
     if layer == "core":
-        return [path for path in core if not path.name.startswith("cli")]
+        return [path for path in core if path.name != "__main__.py"]
     if layer == "cli":
-        return [path for path in core if path.name.startswith("cli")]
+        return [ROOT / "worldsim" / "__main__.py", *sorted((ROOT / "worldsim" / "cli").rglob("*.py"))]
     return sorted((ROOT / layer).glob("*.py"))
 
 
@@ -45,7 +45,7 @@ def layer_of(module: str) -> str | None:
         return None
     if len(parts) > 1 and parts[1] in FOLDERS:
         return parts[1]
-    if len(parts) > 1 and (parts[1].startswith("cli") or parts[1] == "configs"):
+    if len(parts) > 1 and parts[1] in ("cli", "configs"):
         return "cli"
     return "core"
 

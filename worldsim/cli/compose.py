@@ -38,7 +38,8 @@ def compose(owner: type[T], words: Iterable[str] = (), flags: Mapping[str, str |
         texts = value if isinstance(value, list) else None
         given[key] = _value(schema, key, cast(str, value)) if texts is None else texts
     values = _with_hydra(owner, schema, given)
-    if missing := [one for one in schema.settings.values() if one.required and _at(values, one.path) == "???"]:
+    missing = [one for one in schema.settings.values() if one.key not in given and _at(values, one.path) == "???"]
+    if missing:
         raise UserError(f"{missing[0].key} is missing: give, for example, {missing[0].about.example}")
     return _build(owner, values)
 
@@ -89,17 +90,17 @@ def _with_hydra(owner: type, schema: Schema, given: Mapping[str, Any]) -> dict[s
         one = schema.settings.get(key)
         if one is None:
             overrides.append(f"{key}={value}")
-        elif one.is_text:
+        elif one.is_text or one.kind is dict:
             texts[one.path] = value
         else:
-            overrides.append(f"++{one.path}={value if one.kind is dict and value is not None else _written(value)}")
+            overrides.append(f"++{one.path}={_written(value)}")
     name = _register(owner, schema)
     try:
         with initialize_config_module("worldsim.configs", version_base="1.3"):
             config = hydra_compose(name, overrides=overrides)
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_one_line(error, schema, given)) from error
+        raise UserError(_one_line(error)) from error
     for path, value in texts.items():
         *parts, last = path.split(".")
         inner = values
@@ -115,23 +116,25 @@ def _register(owner: type, schema: Schema) -> str:
     from omegaconf import OmegaConf
 
     name = owner.__name__
-    structured = OmegaConf.structured(owner)
-    _thaw(structured)
     store = ConfigStore.instance()
-    store.store(name=f"{name}_settings", node=structured)
+    store.store(name=f"{name}_settings", node=_writable(owner, OmegaConf.structured(owner)))
     choices = [{key: one.option} for key, one in schema.groups.items() if one.option]
     store.store(name=name, node={"defaults": [f"{name}_settings", *choices, "_self_"]})
     return name
 
 
-def _thaw(node: Any) -> None:
-    """Frozen dataclasses are read-only nodes; settings have to reach their fields all the same."""
-    from omegaconf import DictConfig, OmegaConf
+def _writable(owner: type, node: Any) -> Any:
+    """Hydra's form of a dataclass and of those inside of it: of frozen ones too, which are read-only otherwise."""
+    from omegaconf import OmegaConf
 
-    if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-        OmegaConf.set_readonly(node, None)
-        for name in node:
-            _thaw(node._get_node(name))
+    OmegaConf.set_readonly(node, False)
+    for name, hint in get_type_hints(owner).items():
+        if is_dataclass(hint):
+            inner = cast(type, hint)
+            if OmegaConf.is_missing(node, name):
+                node[name] = OmegaConf.structured(inner)
+            _writable(inner, node[name])
+    return node
 
 
 def _build(owner: type[T], values: Mapping[str, Any], path: str = "") -> T:
@@ -153,8 +156,10 @@ def _build(owner: type[T], values: Mapping[str, Any], path: str = "") -> T:
     try:
         return owner(**made)
     except ValueError as error:
-        first = str(error).split(" ")[0].rstrip(",")
-        raise UserError(f"{path if first in made else ''}{error}") from error
+        # A message begins with the field, and may already say which group it is of.
+        first, _, rest = str(error).partition(" ")
+        name = first.rpartition(".")[2]
+        raise UserError(f"{path}{name} {rest}" if name in made else str(error)) from error
 
 
 def _at(values: Mapping[str, Any], path: str) -> Any:
@@ -171,11 +176,8 @@ def _written(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def _one_line(error: BaseException, schema: Schema, given: Mapping[str, Any]) -> str:
+def _one_line(error: BaseException) -> str:
     """Hydra's messages run over several lines and name its insides."""
-    for key, value in given.items():
-        if key in schema.settings and schema.settings[key].kind is dict and value is not None:
-            return f"{key} must be names and values, as in {key}={{frameskip:4}}, got {value}"
     inner = error.__cause__ or error
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "See http"))]

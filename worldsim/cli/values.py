@@ -1,5 +1,6 @@
 """Texts of the command line as values: numbers are checked against type and range, texts stand as they are."""
 
+import contextlib
 import difflib
 import math
 import re
@@ -17,10 +18,11 @@ ITEM = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean ...?`` for a word that is close to a known one, else ""."""
     known = list(known)
-    found = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
-    # The last part alone: rate for training.optimizer.rate.
-    found = found or [name for name in known if re.split(r"[. ]", name)[-1] == re.split(r"[. ]", word)[-1]][:3]
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    # The last part alone is enough: rate for training.optimizer.rate.
+    last = re.split(r"[. ]", word)[-1]
+    found = [name for name in known if re.split(r"[. ]", name)[-1] == last]
+    found = found or difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(found[:2])}?" if found else ""
 
 
 def read_value(setting: Setting, text: str) -> Any:
@@ -35,13 +37,23 @@ def read_value(setting: Setting, text: str) -> Any:
         if not setting.is_text:
             raise UserError(f"{setting.key} must be a {setting.type_name}, got null")
     if setting.kind is dict:
-        # Hydra's grammar reads it.
-        return text
+        return _names_and_values(setting, text)
     if setting.kind is not list:
         return _checked(setting, _scalar(setting, setting.kind, text), text)
     inside = text.strip()
     items = _items(inside[1:-1]) if inside[:1] == "[" and inside[-1:] == "]" else [text]
     return [_item(setting, item) for item in items]
+
+
+def _names_and_values(setting: Setting, text: str) -> dict[str, Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    with contextlib.suppress(HydraException):
+        value = OverridesParser.create().parse_override(f"{setting.key}={text}").value()
+        if isinstance(value, dict):
+            return {str(name): each for name, each in value.items()}
+    raise UserError(f"{setting.key} must be names and values, as in {setting.key}={{frameskip:4}}, got {text}")
 
 
 def _item(setting: Setting, text: str) -> Any:
