@@ -64,7 +64,7 @@ def test_presets_and_thresholds_are_files_that_fit(preset):
     config = compose(Evaluate, ["data=store", f"preset={preset}"])
     made, limits = config.preset, config.thresholds
     assert made.prefix % 2 == 1 and made.long_seconds == 60 and limits.failure_run == 3
-    with pytest.raises(ValueError, match="preset.clips must be a whole number, got .many."):
+    with pytest.raises(ValueError, match=r"preset.clips must be a whole number, got .many."):
         compose(Evaluate, ["data=store", "preset.clips=many"])
 
 

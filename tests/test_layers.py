@@ -12,7 +12,7 @@ FOLDERS = ("datasets", "envs", "agents")
 # A file may import from its own layer and from those before it.
 LAYERS = ("core", "datasets", "envs", "agents", "cli")
 CORE_PACKAGES = {"torch", "numpy", "einops", "safetensors"}
-# The optional sentence encoder, and the progress display: imported inside functions only, so that the core loads without it.
+# The sentence encoder and the progress display: imported inside functions only, so that the core loads without them.
 OPTIONAL_IN_CORE = {"text.py": {"transformers", "tokenizers"}, "progress.py": {"rich"}}
 
 

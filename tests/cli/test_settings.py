@@ -79,8 +79,9 @@ class Example:
 
 
 TEXTS = [
-    "jürgen", "x,y", "it's", "run (1)", "run[1]", "lr=3", "{a}", "~x", "a b", "$HOME", "${oc.env:HOME}", "%s", '"q"', "'q'",
-    " x ", "null.", "true", "1e5", "a: b", "#x", "\\", "a\\'b", "[", "]", "x]", "???", "*", "@", "a\nb", "", "key: [1,2]",
+    "jürgen", "x,y", "it's", "run (1)", "run[1]", "lr=3", "{a}", "~x", "a b", "$HOME", "${oc.env:HOME}", "%s", '"q"',
+    "'q'", " x ", "null.", "true", "1e5", "a: b", "#x", "\\", "a\\'b", "[", "]", "x]", "???", "*", "@", "a\nb", "",
+    "key: [1,2]",
 ]  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def test_mistakes_say_what_is_wanted(word: str, says: str):
 
 
 def test_a_missing_setting_is_named_with_an_example():
-    with pytest.raises(UserError, match="^data is missing: give, for example, data=data/luanti$"):
+    with pytest.raises(UserError, match=r"^data is missing: give, for example, data=data/luanti$"):
         compose(Example)
 
 

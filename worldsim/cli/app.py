@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import worldsim
 from worldsim.cli.command import SettingsCommand
@@ -48,6 +49,11 @@ class Family(click.Group):
         if found is None and not ctx.resilient_parsing:
             raise click.UsageError(_unknown(f"{self.name} {args[0]}"))
         return args[0], found, args[1:]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Second words, and where there is such a command, the settings of the first word alone."""
+        settings = [] if self.alone is None else self.alone.complete(ctx, None, incomplete)
+        return [*super().shell_complete(ctx, incomplete), *settings]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What the commands do."""
@@ -95,9 +101,10 @@ class Root(click.Group):
 
 def _names_command(family: Family, ctx: click.Context, args: list[str]) -> bool:
     """Whether words after a family's name are meant as one of its commands, rather than as settings."""
-    if not args or args[0].startswith("-") or "=" in args[0]:
-        return False
-    return not ctx.resilient_parsing or args[0] in family.list_commands(ctx)
+    if ctx.resilient_parsing:
+        # In a shell that completes, the second word may be yet to come.
+        return not args or args[0] in family.list_commands(ctx)
+    return bool(args) and not args[0].startswith("-") and "=" not in args[0]
 
 
 def _unknown(word: str) -> str:

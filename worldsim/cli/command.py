@@ -42,7 +42,7 @@ class SettingsCommand(click.Command):
         if not self._loaded:
             self._loaded = True
             self.params = [
-                click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=self._complete),
+                click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=self.complete),
                 click.Option(["--traceback"], is_flag=True, expose_value=False, callback=_show_traceback),
                 *_flags(self.schema),
             ]
@@ -81,7 +81,8 @@ class SettingsCommand(click.Command):
         """What it does, and all settings."""
         write_settings(formatter, ctx.command_path, str(self.help), self.schema)
 
-    def _complete(self, ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def complete(self, ctx: click.Context, _: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+        """Settings that begin so, or their values."""
         key, equals, begun = incomplete.partition("=")
         schema = self.schema
         if not equals:
@@ -125,9 +126,9 @@ def _destination(key: str) -> str:
     return f"setting__{key.replace('.', '__')}"
 
 
-def _as_text(value: Any) -> Any:
+def _as_text(value: str | bool | tuple[str, ...]) -> str | list[str]:
     if isinstance(value, tuple):
-        return list(value) if len(value) > 1 else value[0]
+        return list(value) if len(value) != 1 else value[0]
     return str(value).lower() if isinstance(value, bool) else value
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from worldsim.cli.schema import Schema, Setting
-from worldsim.cli.table import SECTIONS
+from worldsim.cli.table import COMMANDS, SECTIONS
 
 # Characters of the left column.
 LEFT = 30
@@ -60,6 +60,10 @@ def write_settings(formatter: click.HelpFormatter, path: str, text: str, schema:
         if rows:
             with formatter.section(f"{name}.*: {one.title}"):
                 formatter.write_dl(rows, col_max=LEFT)
+    more = [(name, one.help) for name, one in COMMANDS.items() if f"worldsim {name}".startswith(f"{path} ")]
+    if more:
+        with formatter.section("Further commands"):
+            formatter.write_dl(more, col_max=LEFT)
 
 
 def _rows(settings: Iterable[Setting]) -> Iterable[tuple[str, str]]:

@@ -4,7 +4,7 @@ import inspect
 import re
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
@@ -184,8 +184,8 @@ def _walk(key: str, owner: type, given: Mapping[str, Any], filled: tuple[str, ..
             yield Group(key=f"{key}.{name}", owner=inner)
             yield from _walk(f"{key}.{name}", inner, inside, ())
         else:
-            bounds = _bounds(owner, name, values)
-            yield _setting(f"{key}.{name}", hint, value, About(help=told.get(name, ""), **bounds))
+            about = replace(_bounds(owner, name, values), help=told.get(name, ""))
+            yield _setting(f"{key}.{name}", hint, value, about)
 
 
 def _default(one: "Field[Any]") -> Any:
@@ -214,22 +214,22 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
     return kept[0], len(kept) < len(get_args(hint))
 
 
-def _bounds(owner: type, name: str, values: Mapping[str, Any]) -> dict[str, float]:
+def _bounds(owner: type, name: str, values: Mapping[str, Any]) -> About:
     """The range of a number, by which of -1, 0 and 1.01 the dataclass itself refuses: nothing is written twice."""
     value = values[name]
     if type(value) not in (int, float) or not _accepts(owner, values):
-        return {}
-    found: dict[str, float] = {}
+        return About()
+    minimum = above = maximum = None
     if not _accepts(owner, values, name, type(value)(-1)):
         if _accepts(owner, values, name, type(value)(0)):
-            found["minimum"] = 0
+            minimum = 0
         elif type(value) is int:
-            found["minimum"] = 1
+            minimum = 1
         else:
-            found["above"] = 0
+            above = 0
     if type(value) is float and _accepts(owner, values, name, 1.0) and not _accepts(owner, values, name, 1.01):
-        found["maximum"] = 1
-    return found
+        maximum = 1
+    return About(minimum=minimum, above=above, maximum=maximum)
 
 
 def _accepts(owner: type, values: Mapping[str, Any], name: str = "", value: Any = None) -> bool:

@@ -2,13 +2,13 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from worldsim.cli.runs import existing_path
 from worldsim.datasets.catalogue import EPISODES
 from worldsim.datasets.folder import is_url
 from worldsim.datasets.governance import ALL, EpisodeFilter
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store import EpisodeStore, Split
 from worldsim.errors import UserError
 
 
@@ -30,6 +30,11 @@ def open_store(where: str, **options: Any) -> EpisodeStore:
     if not is_url(where) and not Path(where, EPISODES).is_dir():
         raise FileNotFoundError(f"{where} is no episode store: it has no folder {EPISODES!r}")
     return EpisodeStore(where, **options)
+
+
+def split_in(name: str | None) -> Split | None:
+    """A split by the name that a setting was given, which its choices have checked."""
+    return cast("Split | None", name)
 
 
 def filter_of(config: Chosen) -> EpisodeFilter:

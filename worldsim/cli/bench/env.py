@@ -56,7 +56,7 @@ def bench_env(config: BenchEnv) -> None:
     folder = run_folder("bench-env", config)
     env.reset(seed=0)
     envs.reset(seed=0)
-    noop = env.actions.nearest(env.world.spec.noop())
+    noop: Any = env.actions.nearest(env.world.spec.noop())
     with display() as show:
         show("one row and a batch", 0)
         ceilings = [_matrix_product(env.world.bf16)]
@@ -136,7 +136,7 @@ def _step_alone(world: str, steps: int, barrier: Any, rates: Any) -> None:
     torch.set_num_threads(1)
     env = WorldSimEnv(world)
     env.reset(seed=os.getpid())
-    noop = env.actions.nearest(env.world.spec.noop())
+    noop: Any = env.actions.nearest(env.world.spec.noop())
     for _ in range(WARM_UP):
         env.step(noop)
     barrier.wait()

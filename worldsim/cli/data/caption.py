@@ -16,7 +16,7 @@ from worldsim.cli.settings import (
     store_setting,
     world_setting,
 )
-from worldsim.cli.stores import filter_of, open_store
+from worldsim.cli.stores import filter_of, open_store, split_in
 from worldsim.datasets.caption_endpoint import Endpoint, EndpointCaptioner, EndpointExpander
 from worldsim.datasets.caption_file import CaptionWriter
 from worldsim.datasets.captioner import Captioner, Expander, RuleCaptioner
@@ -118,7 +118,7 @@ def _spans(store: EpisodeStore, config: Caption) -> list[tuple[str, int, int]]:
     """Each episode cut into clips of equal length; a rest shorter than half of one belongs to the last."""
     spans = []
     index = store.index()
-    for row in filter_of(config).rows(index, config.split, store.url).tolist():
+    for row in filter_of(config).rows(index, split_in(config.split), store.url).tolist():
         name, total = index.name(row), int(index.frames[row])
         starts = list(range(0, max(1, total - config.frames // 2), config.frames))
         spans += [(name, a, b) for a, b in zip(starts, [*starts[1:], total], strict=True)]

@@ -3,15 +3,16 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.cli.runs import picture_size
 from worldsim.cli.settings import setting, split_setting
+from worldsim.cli.stores import split_in
 from worldsim.datasets.import_formats import FORMATS, detect_format, find_recordings
 from worldsim.datasets.import_pictures import IMAGE_FPS
 from worldsim.datasets.importers import ImportOptions, ImportReport, import_recordings
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import Display, display
 
@@ -108,7 +109,7 @@ def _options(config: Import) -> ImportOptions:
     return ImportOptions(
         size=picture_size(config.resize),
         fps=config.fps,
-        split=cast("Split | None", config.split),
+        split=split_in(config.split),
         about={key: text for key, text in texts.items() if text is not None},
         prefix=config.prefix,
         episode_frames=config.episode_frames,

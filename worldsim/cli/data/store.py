@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from worldsim.cli.settings import licence_setting, setting, source_setting, split_setting, store_setting
-from worldsim.cli.stores import filter_of, open_store
+from worldsim.cli.stores import filter_of, open_store, split_in
 from worldsim.datasets.governance import ALL, source_of
 from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
 from worldsim.errors import UserError
@@ -78,7 +78,7 @@ def verify(config: Verify) -> int:
     """``worldsim data verify``: exit code 1 when an episode is damaged."""
     store = open_store(config.data)
     damaged, start = 0, time.monotonic()
-    names = store.names(config.split)
+    names = store.names(split_in(config.split))
     with display() as show:
         for number, name in enumerate(names):
             show("verifying", number, len(names))
@@ -115,7 +115,7 @@ def contact_sheet(config: Sheet) -> None:
 def _chosen(store: EpisodeStore, config: Episodes) -> list[str]:
     """The episodes that split, licence and source allow."""
     only = filter_of(config)
-    return store.names(config.split) if only == ALL else only.names(store, config.split)
+    return store.names(split_in(config.split)) if only == ALL else only.names(store, split_in(config.split))
 
 
 def write_index(config: Index) -> None:

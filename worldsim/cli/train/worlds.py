@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from worldsim.cli.runs import device_of, existing_path, run_folder, use_threads, wanted
 from worldsim.cli.settings import (
@@ -17,6 +17,7 @@ from worldsim.cli.settings import (
     threads_setting,
 )
 from worldsim.cli.stores import filter_of, latents_of, store_at
+from worldsim.datasets.store import Split
 from worldsim.dit import DiTConfig
 from worldsim.dynamics_loss import DynamicsTraining
 from worldsim.tokenizer import TokenizerConfig
@@ -156,7 +157,7 @@ def export(config: TrainExport) -> None:
         data=data,
         out=out,
         starts=config.starts,
-        split=config.split,
+        split=cast(Split, config.split),
         sampling=config.sampling,
         exact=config.exact,
         only=filter_of(config),
