@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
 from worldsim.agents.measures import psnr
-from worldsim.branching import Tree
-from worldsim.datasets.task_facts import FactsFollower, points_facts
-from worldsim.envs.engine_env import relative_pose
-from worldsim.envs.tasks import GOAL, Referee
+from worldsim.datasets.loading.task_facts import FactsFollower, points_facts
+from worldsim.envs.learned.tasks import GOAL, FactRewardFunction
+from worldsim.envs.luanti.engine_env import relative_pose
+from worldsim.simulation.branching import Tree
 
 Frames = NDArray[np.uint8]
 
@@ -92,12 +92,12 @@ def engine_reward(past: Film, film: Film, chunk: int, *, task: str | None, fps: 
     if follower is None and (task is None or ":" not in task):
         return _round(film.rewards.sum(dtype=np.float64)) if task in (None, "points") else None
     poses = np.zeros((len(film.frames), 5), np.float32) if pose is None else pose
-    referee, earned = Referee(task or "explore", chunk / fps), 0.0
+    fact_rewards, earned = FactRewardFunction(task or "explore", chunk / fps), 0.0
     before = points_facts(np.zeros(chunk, np.float32)) if follower is None else follower.facts
     for at in range(0, len(film.frames) if film.ended is None else film.ended, chunk):
         part = slice(at, at + chunk)
         after = points_facts(film.rewards[part]) if follower is None else follower.advance(film.infos[part])
-        rewards, ends = referee.judge(
+        rewards, ends = fact_rewards.judge(
             before, after, film.frames[None, part], film.actions[None, part], poses[None, part][:, -1]
         )
         earned += float(rewards[0])

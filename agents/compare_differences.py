@@ -72,7 +72,7 @@ def signed(value: float, unit: str) -> str:
     return f"{sign}{number(abs(100 * value), 'points') if unit == '%' else number(abs(value), unit)}"
 
 
-def side_by_side(reports: Sequence[Report]) -> list[Row]:
+def measures_by_report(reports: Sequence[Report]) -> list[Row]:
     """All measures of all reports, in the order of the first one that has them."""
     rows = []
     for name in dict.fromkeys(name for report in reports for name in report.measures):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.agents.eval_starts import KEY, Starts
-from worldsim.compute import Compute
 from worldsim.errors import UserError
+from worldsim.simulation.config import renamed
+from worldsim.spec.compute import Compute
 
 TFLOP = 1e12
 # A measure is the same in how many steps a world samples; that stands among the settings.
@@ -135,6 +136,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} is not a report of worldsim eval: it does not say what it is about")
     if not isinstance(whole.get("summary"), list):
         raise UserError(f"{file} is not a report of worldsim eval: it has no summary")
+    about = whole["about"]
+    if isinstance(about.get("sampling"), dict):
+        about["sampling"] = renamed(about["sampling"])
     return whole
 
 

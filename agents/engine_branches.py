@@ -73,10 +73,11 @@ class Check:
             found["degrees"] = float(np.abs(turned).max())
         apart = found["psnr"] < UNLIKE or found.get("metres", 0) > FAR or found.get("degrees", 0) > TURNED
         if apart:
-            told = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            differences = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
             raise UserError(
-                f"the engine does not repeat the recorded past: after {len(past.actions)} frames {told} (wanted psnr "
-                f"{UNLIKE:g} or more, at most {FAR:g} metres and {TURNED:g} degrees): begin earlier in the episode"
+                f"the engine does not repeat the recorded past: after {len(past.actions)} frames {differences} "
+                f"(wanted psnr {UNLIKE:g} or more, at most {FAR:g} metres and {TURNED:g} degrees): "
+                "begin earlier in the episode"
             )
         return found
 

@@ -12,12 +12,12 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.actions import ActionSpec
-from worldsim.agents.sources import Moment
-from worldsim.agents.sources_engine import EngineStage
-from worldsim.agents.sources_gym import GymSource, GymStage
-from worldsim.envs.luanti_env import LuantiEnv, map_changed
+from worldsim.agents.collection.source_engine import EngineStage
+from worldsim.agents.collection.source_gym import GymSource, GymStage
+from worldsim.agents.collection.types import Transition
+from worldsim.envs.luanti.env import LuantiEnv, map_changed
 from worldsim.errors import UserError
+from worldsim.spec.actions import ActionSpec
 
 REST_FRAMES = 60
 
@@ -60,7 +60,7 @@ class Engine(ABC):
         """Bring the game to where it is after actions (P, A) from its start; returns that past."""
 
     @abstractmethod
-    def advance(self, action: NDArray[np.float32]) -> Moment:
+    def advance(self, action: NDArray[np.float32]) -> Transition:
         """Play one frame."""
 
     @abstractmethod
@@ -112,7 +112,7 @@ class LuantiReplay(Engine):
         self._changed = False
         return play(self, actions, first)
 
-    def advance(self, action: NDArray[np.float32]) -> Moment:
+    def advance(self, action: NDArray[np.float32]) -> Transition:
         """Play one frame."""
         moment = self._stage.advance(action[None])[0]
         self._changed = self._changed or map_changed(moment.info)
@@ -167,7 +167,7 @@ class GymReplay(Engine):
     def _bare(self) -> Any:
         return self._stage.env.unwrapped
 
-    def advance(self, action: NDArray[np.float32]) -> Moment:
+    def advance(self, action: NDArray[np.float32]) -> Transition:
         """Play one frame."""
         return self._stage.advance(action[None])[0]
 
@@ -223,9 +223,9 @@ def pose_of(info: Mapping[str, Any]) -> NDArray[np.float64] | None:
     return np.array([*info["position"], info["yaw"], info["pitch"]], np.float64)
 
 
-def play(engine: Engine, actions: NDArray[np.float32], first: Moment | None = None) -> Film:
+def play(engine: Engine, actions: NDArray[np.float32], first: Transition | None = None) -> Film:
     """Play actions (F, A); with ``first``, its frame and pose stand at the beginning."""
-    moments: list[Moment] = []
+    moments: list[Transition] = []
     for action in actions:
         if moments and (moments[-1].terminated or moments[-1].truncated):
             break
@@ -237,14 +237,14 @@ def play(engine: Engine, actions: NDArray[np.float32], first: Moment | None = No
     missing = len(actions) - len(moments)
     shown += [shown[-1]] * missing
     poses = [pose_of(moment.info) for moment in shown]
-    told = [pose for pose in poses if pose is not None]
+    reported = [pose for pose in poses if pose is not None]
     return Film(
         frames=np.stack([moment.frame for moment in shown]),
         actions=np.concatenate(
             [np.array([m.action for m in moments]).reshape(-1, actions.shape[1]), actions[len(moments) :]]
         ),
         rewards=np.array([m.reward for m in moments] + [0.0] * missing, np.float32),
-        pose=np.stack(told) if len(told) == len(shown) else None,
+        pose=np.stack(reported) if len(reported) == len(shown) else None,
         ended=len(moments) if over else None,
         # What happened in the last frame did not happen again in those that repeat it.
         infos=tuple(m.info for m in shown[: len(shown) - missing]) + ({**shown[-1].info, "events": ()},) * missing,

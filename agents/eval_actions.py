@@ -16,10 +16,10 @@ from worldsim.agents.eval_rollouts import held, held_rollouts
 from worldsim.agents.eval_starts import by_start, estimate_by_start
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import WALK, turn_evidence, walk_evidence
-from worldsim.dit import previous_of
-from worldsim.flow import interpolate
-from worldsim.noise import noise
-from worldsim.world import WorldModel
+from worldsim.diffusion.flow import interpolate
+from worldsim.diffusion.noise import noise
+from worldsim.models.dit import previous_of
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 BRANCHES = ("right", "left", "forward", "back", "nothing")

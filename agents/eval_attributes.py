@@ -18,8 +18,8 @@ from worldsim.agents.eval_clips import map_of
 from worldsim.agents.eval_run import Films, Progress
 from worldsim.agents.eval_statistics import estimate, quantile_members
 from worldsim.agents.measures import colours, grey
-from worldsim.datasets.caption_attributes import Attribute, Light, Place
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.captions.attributes import Attribute, Light, Place
+from worldsim.datasets.store.store import EpisodeStore, Split
 
 # At most so many places or times are told, those of most maps first: pairs grow with their square.
 VALUES = 6
@@ -98,7 +98,7 @@ def plan(attribute: Attribute, texts: Sequence[str], shown: Shown, most: int = V
     suits = [bool(value := attribute.of(text)) and attribute.form(value) == form for text in texts]
     if not any(suits):
         return "no clip's caption names one"
-    told = [[attribute.told(text, v) for v in values] for text, suit in zip(texts, suits, strict=True) if suit]
+    told = [[attribute.with_value(text, v) for v in values] for text, suit in zip(texts, suits, strict=True) if suit]
     return Plan(values=values, clips=np.flatnonzero(suits), told=told, recorded={v: np.array(rows[v]) for v in values})
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.actions import ActionSpec
 from worldsim.agents.branch_scores import distances, effect_ratio
 from worldsim.agents.eval_rollouts import rollout
 from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import ActionSpec
 
 Frames = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]

@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.governance import ALL, EpisodeFilter
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 
 T = TypeVar("T")

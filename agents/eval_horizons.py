@@ -16,7 +16,7 @@ from worldsim.agents.eval_rollouts import begin, future_of, reconstruction, roll
 from worldsim.agents.eval_starts import by_start, by_start_at, estimate_by_start, told_chunks
 from worldsim.agents.eval_statistics import curve, survival_summary
 from worldsim.agents.measures import psnr, ssim
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 ROWS = ("model", "repeat", "shuffled", "tokenizer")

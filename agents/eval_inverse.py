@@ -13,8 +13,8 @@ from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_rollouts import begin, future_of, reconstruction, rollout, truth_of
 from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
-from worldsim.agents.inverse_dynamics import InverseDynamics, targets
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
+from worldsim.training.inverse_dynamics import InverseDynamics, targets
 
 Progress = Callable[[str, int, int], None]
 Read = tuple[NDArray[np.bool_], NDArray[np.float32]]

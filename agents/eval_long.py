@@ -17,8 +17,8 @@ from worldsim.agents.eval_rollouts import begin, dream
 from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import curve, estimate
 from worldsim.agents.measures import colours, sharpness
-from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.world import WorldModel
+from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]
 # Frames kept of each rollout, for pictures.

@@ -17,9 +17,9 @@ from worldsim.agents.eval_rollouts import all_held
 from worldsim.agents.eval_starts import by_start, estimate_by_start
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import grey, psnr, texture
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.world import WorldModel
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]

@@ -12,9 +12,9 @@ from worldsim.agents.eval_clips import Clips, Suits
 from worldsim.agents.eval_rollouts import begin, future_of
 from worldsim.agents.eval_starts import estimate_by_start
 from worldsim.agents.eval_statistics import estimate
-from worldsim.datasets.episode import Episode
+from worldsim.datasets.store.episode import Episode
 from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 # Metres a second of somebody who holds forward: below the first something is in the way, above the second nothing is.
 BLOCKED, FREE = 0.6, 2.5

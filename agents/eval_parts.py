@@ -34,9 +34,9 @@ from worldsim.agents.eval_recorded import recorded_turn, trust
 from worldsim.agents.eval_rollouts import all_held, begin, future_of, held, rollout, truth_of
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films, Part, clips_of
 from worldsim.agents.eval_statistics import estimate
-from worldsim.agents.eval_text import heard, text_report
-from worldsim.agents.inverse_dynamics import load_inverse
+from worldsim.agents.eval_text import attribute_adherence, text_report
 from worldsim.errors import UserError
+from worldsim.training.inverse_dynamics import load_inverse
 
 Report = tuple[dict[str, Any], Films]
 # Windows of recorded play on which the measures are tried.
@@ -67,10 +67,12 @@ def horizons(e: Evaluation) -> Report:
 def films(e: Evaluation, clips: Clips, rows: list[int], chunks: int, count: int = 8) -> np.ndarray:
     """Some frames of chosen clips: what was recorded, then what is dreamed for K chunks (n, 2 count, H, W, 3)."""
     at = np.linspace(0, chunks - 1, count).astype(int)
-    return np.stack([np.concatenate([film[at, -1] for film in side_by_side(e, clips, row, chunks)]) for row in rows])
+    return np.stack(
+        [np.concatenate([film[at, -1] for film in recorded_and_predicted(e, clips, row, chunks)]) for row in rows]
+    )
 
 
-def side_by_side(e: Evaluation, clips: Clips, row: int, chunks: int) -> tuple[np.ndarray, np.ndarray]:
+def recorded_and_predicted(e: Evaluation, clips: Clips, row: int, chunks: int) -> tuple[np.ndarray, np.ndarray]:
     """What was recorded and what is dreamed for K chunks after the past of one clip, each (K, r, H, W, 3)."""
     prefix, part = e.preset.prefix, clips.part(slice(row, row + 1))
     future = future_of(part, prefix, chunks, e.world.chunk)
@@ -278,7 +280,7 @@ def text(e: Evaluation) -> Report:
     except ValueError as error:
         return {"skipped": str(error)}, {}
     report, pictures = text_report(e.world, clips, captions, embeddings, e.rows, e.seed)
-    report["attributes"], out = heard(e, clips, captions)
+    report["attributes"], out = attribute_adherence(e, clips, captions)
     return report, {"text": pictures[:8], **out}
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from worldsim.actions import MINECRAFT
 from worldsim.agents.eval_clips import draw_evenly, map_of
 from worldsim.agents.measures import WALK, turn_evidence, walk_evidence
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.world import WorldModel
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import MINECRAFT
 
 Frames = NDArray[np.uint8]
 Distort = Callable[[Frames], Frames]

@@ -11,14 +11,14 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from worldsim.agents.eval_parts import side_by_side
+from worldsim.agents.eval_parts import recorded_and_predicted
 from worldsim.agents.eval_run import Evaluation, clips_of, films_of
 from worldsim.agents.eval_starts import without_starts
 from worldsim.agents.eval_statistics import quantile_members
 from worldsim.agents.eval_summary import failures, line, number, skipped, summary, verdict
 from worldsim.datasets.check_charts import lines, picture_uri, sheet
 from worldsim.datasets.report_style import STYLE
-from worldsim.datasets.video import write_video
+from worldsim.datasets.store.video import write_video
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -197,7 +197,7 @@ def _videos(e: Evaluation, results: Mapping[str, Any]) -> Iterator[tuple[str, st
     last = results["horizons"]["per_clip"]["last_psnr"]
     clips = clips_of(e)
     for place, row in enumerate(quantile_members(last)):
-        both = np.concatenate(side_by_side(e, clips, row, e.preset.chunks), 3)
+        both = np.concatenate(recorded_and_predicted(e, clips, row, e.preset.chunks), 3)
         file = f"videos/quantile-{25 * place}.mp4"
         film = both.reshape(-1, *both.shape[2:]).repeat(2, 1).repeat(2, 2)
         write_video(e.folder / file, film, e.world.config.fps)

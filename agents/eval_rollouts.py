@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips
-from worldsim.state import WorldState
-from worldsim.world import WorldModel
+from worldsim.simulation.state import WorldState
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 # Between the seeds of a clip's samples: no other clip has these.
@@ -34,7 +34,7 @@ def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tup
     ``state`` stays usable.
     """
     for k in range(future.shape[1]):
-        state, step = world.step(state, future[:, k], donate=k > 0)
+        state, step = world.step(state, future[:, k], inplace=k > 0)
         yield step.frames, step.latents.float().square().mean((1, 2, 3)).sqrt().numpy()
 
 

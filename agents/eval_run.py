@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from worldsim.agents.eval_clips import Clips, draw_clips
 from worldsim.agents.eval_settings import PRESET_OF, EvalPreset, EvalThresholds
-from worldsim.datasets.store import EpisodeStore, Split
-from worldsim.text import encoder_installed
-from worldsim.world import WorldModel
+from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.models.text import encoder_installed
+from worldsim.simulation.world_model import WorldModel
 
 # Raised when a part's meaning changes, so that older results are not taken over.
 VERSION = 3

@@ -17,10 +17,10 @@ from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_run import HELD_OUT, Evaluation, Films
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.measures import colours
-from worldsim.flow import time_steps, velocity_from_data
-from worldsim.noise import noise
-from worldsim.samplers import sample_euler
-from worldsim.world import WorldModel
+from worldsim.diffusion.flow import time_steps, velocity_from_data
+from worldsim.diffusion.noise import noise
+from worldsim.diffusion.samplers import sample_euler
+from worldsim.simulation.world_model import WorldModel
 
 # Of the pictures dreamt from captions alone; nothing has to be fast here.
 STEPS = 8
@@ -96,7 +96,7 @@ def text_report(
     return report, np.stack([recorded, *dreamt], 1)
 
 
-def heard(e: Evaluation, clips: Clips, texts: Sequence[str]) -> tuple[dict[str, Any], Films]:
+def attribute_adherence(e: Evaluation, clips: Clips, texts: Sequence[str]) -> tuple[dict[str, Any], Films]:
     """``attributes_report`` of the clips' captions, beside frames of all held-out recordings."""
     shown = shown_by_recordings(e.store, HELD_OUT, e.seed)
     size = clips.frames.shape[2:4]

@@ -1,4 +1,4 @@
-"""Null test: the same seed and actions must give the same dream, in another process and beside other dreams too.
+"""Determinism: the same seed and actions must give the same rollout, in another process and in a batch too.
 
 K steps, N rows.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.world_env import WorldSimEnv
-from worldsim.envs.world_vector_env import WorldSimVectorEnv
+from worldsim.envs.learned.env import WorldSimEnv
+from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 
 Progress = Callable[[], None]
 # Steps after which the neighbours of row 0 begin anew.
@@ -22,7 +22,7 @@ RENEWED_EVERY = 37
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Latents float32 (K, C, h, w), poses (K, 5), rewards (K,) and last frames uint8 (K, H, W, 3) of one dream."""
+    """Latents float32 (K, C, h, w), poses (K, 5), rewards (K,) and last frames uint8 (K, H, W, 3) of one rollout."""
 
     latents: NDArray[np.float32]
     poses: NDArray[np.float32]
@@ -30,7 +30,7 @@ class Trajectory:
     frames: NDArray[np.uint8]
 
 
-def dream(world: str, steps: int, rows: int = 1, progress: Progress = lambda: None) -> Trajectory:
+def rollout(world: str, steps: int, rows: int = 1, progress: Progress = lambda: None) -> Trajectory:
     """Row 0 of ``rows`` rows under random actions; the others have other seeds and actions, and reset now and then."""
     envs: Any = WorldSimEnv(world) if rows == 1 else WorldSimVectorEnv(rows, world, autoreset_mode="Disabled")
     mine, others = (copy.deepcopy(envs.action_space if rows == 1 else envs.single_action_space) for _ in range(2))
@@ -55,7 +55,7 @@ def dream(world: str, steps: int, rows: int = 1, progress: Progress = lambda: No
     return Trajectory(latents, poses, rewards, frames)
 
 
-def compare(a: Trajectory, b: Trajectory) -> dict[str, Any]:
+def compare_trajectories(a: Trajectory, b: Trajectory) -> dict[str, Any]:
     """Greatest differences over all steps, and the first step that differs at all (None: none does)."""
     grey = np.abs(a.frames.astype(int) - b.frames)
     different = (a.latents != b.latents).any((1, 2, 3)) | (grey > 0).any((1, 2, 3)) | (a.poses != b.poses).any(1)
@@ -70,11 +70,11 @@ def compare(a: Trajectory, b: Trajectory) -> dict[str, Any]:
     }
 
 
-def null_test(world: str, steps: int, rows: int, progress: Progress = lambda: None) -> dict[str, Any]:
-    """Compare one dream with itself repeated, in a fresh process, and as a row of ``rows``."""
-    once = dream(world, steps, 1, progress)
-    results = {"again": compare(once, dream(world, steps, 1, progress))}
+def check_determinism(world: str, steps: int, rows: int, progress: Progress = lambda: None) -> dict[str, Any]:
+    """Compare one rollout with itself repeated, in a fresh process, and as a row of ``rows``."""
+    once = rollout(world, steps, 1, progress)
+    results = {"again": compare_trajectories(once, rollout(world, steps, 1, progress))}
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        results["in another process"] = compare(once, pool.apply(dream, (world, steps)))
-    results[f"as a row of {rows}"] = compare(once, dream(world, steps, rows, progress))
+        results["in another process"] = compare_trajectories(once, pool.apply(rollout, (world, steps)))
+    results[f"as a row of {rows}"] = compare_trajectories(once, rollout(world, steps, rows, progress))
     return results

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.measures import psnr
-from worldsim.agents.pong_player import PONG, PongPlayer
-from worldsim.datasets.store import SPLIT_PERIOD, split_of
-from worldsim.envs.pong_engine import FPS, PongEngine
-from worldsim.envs.pong_pixels import Sight, read
+from worldsim.agents.policies.pong import PONG, PongPlayer
+from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
+from worldsim.envs.pong.engine import FPS, PongEngine
+from worldsim.envs.pong.pixels import Sight, read
 from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 Curve = NDArray[np.float64]
@@ -100,7 +100,7 @@ def dream_branches(
     for game in range(games):
         state = world.prefill(branches.past[game][None], branches.past_actions[game][None], [game]).select([0] * count)
         for t in range(steps):
-            state, step = world.step(state, actions[game, :, t][:, None], donate=True)
+            state, step = world.step(state, actions[game, :, t][:, None], inplace=True)
             out[game, :, t] = step.frames[:, 0]
         progress("dream", game + 1, games)
     return out

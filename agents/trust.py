@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from worldsim.agents.eval_clips import Clips
-from worldsim.trust import LEVEL, STATISTICS, Trust
-from worldsim.world import WorldModel
+from worldsim.simulation.confidence import LEVEL, STATISTICS, Trust
+from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float64]
@@ -69,14 +69,14 @@ def dream_samples(
         progress(min(total, at + rows), total)
     everything = torch.cat(truths)
     variance = float((everything - everything.mean((0, 1))).square().mean())
-    told = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    gathered = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     known = ("statistics", "error", "horizon", "seeds")
     return Samples(
-        statistics=told["statistics"].astype(np.float64),
-        error=told["error"].astype(np.float64) / variance,
-        horizon=told["horizon"],
-        seeds=told["seeds"],
-        candidates={name: value.astype(np.float64) for name, value in told.items() if name not in known},
+        statistics=gathered["statistics"].astype(np.float64),
+        error=gathered["error"].astype(np.float64) / variance,
+        horizon=gathered["horizon"],
+        seeds=gathered["seeds"],
+        candidates={name: value.astype(np.float64) for name, value in gathered.items() if name not in known},
     )
 
 
@@ -88,26 +88,26 @@ def _dream(
     states = [world.prefill(*past, each.tolist()) for each in (seeds, *others)]
     sharp = _sharpness(clips.frames[:, prefix - 1])
     rows: list[dict[str, NDArray]] = []
-    doubt = states[0].doubt[:, 1]
+    uncertainty = states[0].uncertainty[:, 1]
     for k in range(truth_BKCHW.shape[1]):
         first = prefix - 1 + k * world.chunk
         actions = clips.actions[:, first : first + world.chunk]
         before = states[0].latent
-        stepped = [world.step(state, actions, donate=True) for state in states]
+        stepped = [world.step(state, actions, inplace=True) for state in states]
         states, out = [state for state, _ in stepped], stepped[0][1]
         row = {
             "statistics": out.statistics,
             "error": _distance(out.latents, truth_BKCHW[:, k]),
             "horizon": np.full(len(seeds), k + 1),
             "seeds": clips.maps,
-            "log residual of the last step": (states[0].doubt[:, 1] - doubt).numpy(),
+            "log residual of the last step": (states[0].uncertainty[:, 1] - uncertainty).numpy(),
             "change of latents": _distance(out.latents, before),
             "lost sharpness": sharp / _sharpness(out.frames[:, -1]),
         }
         if others:
             row["disagreement of two noises"] = _distance(out.latents, stepped[1][1].latents)
         rows.append(row)
-        doubt = states[0].doubt[:, 1]
+        uncertainty = states[0].uncertainty[:, 1]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 

@@ -30,7 +30,7 @@ def label(text: str, width: int, height: int = 20) -> Picture:
     return np.ascontiguousarray(pygame.surfarray.array3d(surface).swapaxes(0, 1))
 
 
-def side_by_side(branches: Picture, names: list[str], scale: int, columns: int = 4) -> Picture:
+def branches_in_grid(branches: Picture, names: list[str], scale: int, columns: int = 4) -> Picture:
     """Panes (B, F, H, W, 3) with their names above, as one video (F, H', W', 3)."""
     count, frames = branches.shape[:2]
     large = enlarge(branches, scale)

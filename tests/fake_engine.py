@@ -5,8 +5,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from worldsim.actions import MINECRAFT
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection.types import MapJob
+from worldsim.spec.actions import MINECRAFT
 
 
 class FakeEngine(gymnasium.Env[Any, Any]):
@@ -71,19 +71,19 @@ class FakeEngine(gymnasium.Env[Any, Any]):
         }
 
 
-def make_fake(world: World, fps: float) -> FakeEngine:
+def make_fake(world: MapJob, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed)
 
 
-def make_frozen(world: World, fps: float) -> FakeEngine:
+def make_frozen(world: MapJob, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed, frozen=True)
 
 
-def make_crashing(world: World, fps: float) -> FakeEngine:
+def make_crashing(world: MapJob, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed, crash_at=90)
 
 
-def make_dying(world: World, fps: float) -> FakeEngine:
+def make_dying(world: MapJob, fps: float) -> FakeEngine:
     """Takes its whole process with it, as a segmentation fault would."""
     import os
 

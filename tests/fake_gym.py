@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from worldsim.actions import MINECRAFT
+from worldsim.spec.actions import MINECRAFT
 
 PIXELS = spaces.Box(0, 255, (20, 24, 3), np.uint8)
 

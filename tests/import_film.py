@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.actions import MINECRAFT
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.video import write_video
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.video import write_video
+from worldsim.spec.actions import MINECRAFT
 
 BLOCK, COLUMNS, ROWS = 8, 8, 4
 HEIGHT, WIDTH = BLOCK * ROWS, BLOCK * COLUMNS

@@ -10,15 +10,15 @@ from tests.tiny_world import tiny_starts, tiny_world
 from worldsim.agents.branch_scores import effect_agreement, effect_ratio, engine_reward, pose_from, score_branches
 from worldsim.agents.engine_branches import Truth
 from worldsim.agents.engine_replays import Film
-from worldsim.branch_tree import nodes_of
-from worldsim.branching import Tree, grow, past_of
-from worldsim.envs.tasks import StepInformation
+from worldsim.envs.learned.tasks import StepInformation
+from worldsim.simulation.branch_tree import nodes_of
+from worldsim.simulation.branching import Tree, expand_tree, prefill_context
 
 
 def dreamed() -> Tree:
     world = tiny_world()
-    state, _ = past_of(world, (tiny_starts().frames[0], tiny_starts().actions[0]), 1)
-    return grow(world, state, nodes_of(["forward 4", "yaw +40 x 4", "back 4"], world.spec, 20))
+    state, _ = prefill_context(world, (tiny_starts().frames[0], tiny_starts().actions[0]), 1)
+    return expand_tree(world, state, nodes_of(["forward 4", "yaw +40 x 4", "back 4"], world.spec, 20))
 
 
 def film(frames: np.ndarray, pose: np.ndarray | None = None) -> Film:
@@ -28,12 +28,12 @@ def film(frames: np.ndarray, pose: np.ndarray | None = None) -> Film:
 
 def poses(branch: Any, yaw: float = 0.0) -> np.ndarray:
     """What an engine would tell of a dreamed branch whose past ended at (5, 6, 7), looking at ``yaw``."""
-    told = np.repeat(branch.pose.astype(np.float64), 2, 0)
+    reported = np.repeat(branch.pose.astype(np.float64), 2, 0)
     turn = np.deg2rad(yaw)
-    x, z = told[:, 0].copy(), told[:, 2].copy()
-    told[:, 0], told[:, 2] = x * np.cos(turn) + z * np.sin(turn), z * np.cos(turn) - x * np.sin(turn)
-    told[:, 3] = (told[:, 3] + yaw + 180) % 360 - 180
-    return told + [5, 6, 7, 0, 0]
+    x, z = reported[:, 0].copy(), reported[:, 2].copy()
+    reported[:, 0], reported[:, 2] = x * np.cos(turn) + z * np.sin(turn), z * np.cos(turn) - x * np.sin(turn)
+    reported[:, 3] = (reported[:, 3] + yaw + 180) % 360 - 180
+    return reported + [5, 6, 7, 0, 0]
 
 
 def truth_of(tree: Tree, yaw: float = 130.0) -> Truth:
@@ -93,7 +93,7 @@ def test_engines_without_poses_are_scored_by_pictures_alone():
 
 
 def test_the_engine_is_rewarded_by_what_it_tells_until_the_task_ends():
-    def told(x: float, wet: bool = False, dug: int = 0) -> dict[str, Any]:
+    def reported(x: float, wet: bool = False, dug: int = 0) -> dict[str, Any]:
         events = [{"kind": "dig", "node": "default:tree"}] * dug
         feet = "default:water_source" if wet else "air"
         return {"position": np.array([x, 0.0, 0.0]), "yaw": 0.0, "pitch": 0.0, "node_feet": feet, "events": events}
@@ -102,8 +102,17 @@ def test_the_engine_is_rewarded_by_what_it_tells_until_the_task_ends():
         poses = np.array([[*info["position"], 0, 0] for info in infos])
         return replace(film(np.zeros((len(infos), 2, 2, 3), np.uint8), poses), infos=tuple(infos))
 
-    past = shown([told(90.0, dug=1), told(100.0, dug=1)])
-    branch = shown([told(101), told(102, dug=1), told(101, wet=True), told(99, wet=True, dug=2), told(110), told(110)])
+    past = shown([reported(90.0, dug=1), reported(100.0, dug=1)])
+    branch = shown(
+        [
+            reported(101),
+            reported(102, dug=1),
+            reported(101, wet=True),
+            reported(99, wet=True, dug=2),
+            reported(110),
+            reported(110),
+        ]
+    )
     earned = {task: engine_reward(past, branch, 2, task=task, fps=20) for task in (None, "collect_wood", "survive")}
     assert earned == {None: pytest.approx(10), "collect_wood": 3, "survive": pytest.approx(0.1)}
     assert engine_reward(past, branch, 2, task="goal: a tree", fps=20) is None

@@ -13,7 +13,13 @@ import pytest
 from tests.cli.test_evaluate import PRESET, record
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.agents.compare_differences import Difference, difference, settings_that_differ, side_by_side, unpaired
+from worldsim.agents.compare_differences import (
+    Difference,
+    difference,
+    measures_by_report,
+    settings_that_differ,
+    unpaired,
+)
 from worldsim.agents.compare_reports import distinct_names, read_reports
 from worldsim.agents.compare_scaling import mean_line
 from worldsim.agents.eval_actions import delta_report, error_ratio, sign_report
@@ -24,10 +30,10 @@ from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
 from worldsim.cli.compose import compose
 from worldsim.cli.evaluate import Evaluate
-from worldsim.compute import UNKNOWN, Compute
 from worldsim.datasets.scatter_charts import Point, scatter
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
+from worldsim.spec.compute import UNKNOWN, Compute
 
 MAPS = np.repeat(np.arange(6), 4)
 VALUES = np.random.default_rng(0).normal(20, 3, len(MAPS))
@@ -70,7 +76,7 @@ def change(first: Path, last: Path, name: str = NAME) -> Difference:
 def test_a_report_against_itself_differs_by_nothing(tmp_path: Path):
     a = write(tmp_path / "a")
     reports = read_reports([str(a), str(a)])
-    for row in side_by_side(reports):
+    for row in measures_by_report(reports):
         assert row.difference is not None and row.difference.value == 0 and not row.difference.clear
     assert (change(a, a).low, change(a, a).high) == (0, 0)
     assert settings_that_differ(reports) == []

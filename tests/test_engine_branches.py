@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from tests.fake_engine import FakeEngine, make_fake
-from worldsim.actions import MINECRAFT
-from worldsim.agents.collect import collect
+from worldsim.agents.collection.collect import collect
+from worldsim.agents.collection.source_engine import LuantiSource
+from worldsim.agents.collection.source_gym import GymSource
 from worldsim.agents.engine_branches import Check, Truth, replay_branches
 from worldsim.agents.engine_replays import GymReplay, LuantiReplay, engine_of, pose_of
-from worldsim.agents.sources_engine import LuantiSource
-from worldsim.agents.sources_gym import GymSource
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore
-from worldsim.envs.luanti_process import find_programs
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.envs.luanti.process import find_programs
 from worldsim.errors import UserError
+from worldsim.spec.actions import MINECRAFT
 
 # Sticky actions and all; and the court alone, as the world of Pong shows it.
 PONGS = ("ALE/Pong-v5", "WorldSim-PongEngine-v0")

@@ -10,19 +10,19 @@ import torch
 
 from tests.cli.test_evaluate import record
 from tests.tiny_world import tiny_world
-from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_run
 from worldsim.agents.eval_attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
 from worldsim.agents.eval_report import _told
 from worldsim.agents.eval_run import Evaluation, run_parts
 from worldsim.agents.eval_summary import skipped, summary
-from worldsim.agents.eval_text import heard
+from worldsim.agents.eval_text import attribute_adherence
 from worldsim.cli.compose import compose
 from worldsim.cli.evaluate import Evaluate
-from worldsim.datasets.caption_attributes import Light, Place
-from worldsim.datasets.caption_style import PLACES, TIMES, describe
-from worldsim.datasets.clip_facts import ClipFacts
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.captions.attributes import Light, Place
+from worldsim.datasets.captions.clip_facts import ClipFacts
+from worldsim.datasets.captions.style import PLACES, TIMES, describe
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.spec.actions import MINECRAFT
 
 COLOURS = {"in a desert": (220, 200, 120), "in a forest": (30, 120, 40), "in a snowy grassland": (230, 235, 245)}
 SHADES = {"at noon": 1.0, "in the morning": 0.9, "at dusk": 0.5, "at night": 0.2}
@@ -170,9 +170,11 @@ def test_words_of_a_caption(caption: str, place: str, light: str):
 
 def test_only_the_words_of_an_attribute_change():
     caption = "At dawn in a forest, the player waits. The light is dim."
-    assert Place().told(caption, "by the sea") == "At dawn by the sea, the player waits. The light is dim."
-    assert Light().told(caption, "at noon, bright") == "At noon in a forest, the player waits. The light is bright."
-    assert Light().told("It is dark.", "bright") == "The light is bright."
+    assert Place().with_value(caption, "by the sea") == "At dawn by the sea, the player waits. The light is dim."
+    assert (
+        Light().with_value(caption, "at noon, bright") == "At noon in a forest, the player waits. The light is bright."
+    )
+    assert Light().with_value("It is dark.", "bright") == "The light is bright."
     assert Light().form("at noon, dim") == "time, level" and Light.dark("at noon, dim") and not Light.dark("at noon")
 
 
@@ -183,12 +185,12 @@ def test_every_written_caption_is_told_anew_and_back():
         caption = describe(facts, seed)
         for attribute, value, other in attributes.values():
             assert attribute.of(caption) == value
-            changed = attribute.told(caption, other)
-            assert attribute.of(changed) == other and attribute.told(changed, value) == caption
+            changed = attribute.with_value(caption, other)
+            assert attribute.of(changed) == other and attribute.with_value(changed, value) == caption
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def with_value(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     folder = tmp_path_factory.mktemp("told")
     store = EpisodeStore(folder / "store")
     captions = iter(["walking in a desert at noon", "walking in a forest at dusk", "walking in a forest at noon"])
@@ -222,9 +224,9 @@ def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(told: Evaluat
     e = replace(told, world=Hears())  # pyright: ignore[reportArgumentType]
     clips = eval_run.clips_of(e)
     texts = [e.store.manifest(name)["text"] for name, _ in clips.places]
-    report, films = heard(e, clips, texts)
+    report, films = attribute_adherence(e, clips, texts)
     assert report["place"]["values"] == ["in a desert", "in a forest"] and 0 <= report["place"]["nearer"]["value"] <= 1
-    assert heard(e, clips, texts)[0] == report
+    assert attribute_adherence(e, clips, texts)[0] == report
     # The report shows what was kept.
     attributes = {"text": lambda _: ({"attributes": report}, films)}
     results = run_parts(told, attributes, ["text"])

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldsim.actions import MINECRAFT
 from worldsim.agents.eval_clips import Clips
 from worldsim.agents.eval_obstacles import KINDS, metres_dreamt, obstacle_report, walks_after
-from worldsim.datasets.episode import Episode
+from worldsim.datasets.store.episode import Episode
 from worldsim.errors import UserError
+from worldsim.spec.actions import MINECRAFT
 
 PACE, PAST, FRAMES = 0.2, 9, 20
 

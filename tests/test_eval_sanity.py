@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
-from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_actions
 from worldsim.agents.eval_actions import delta_report, sign_evidence, sign_report
 from worldsim.agents.eval_branches import Branches, branch_report
@@ -47,6 +46,7 @@ from worldsim.agents.eval_text import others, text_report
 from worldsim.agents.measures import colours, sharpness
 from worldsim.cli.compose import compose
 from worldsim.cli.evaluate import Evaluate
+from worldsim.spec.actions import MINECRAFT
 
 LIMITS = compose(Evaluate, ["data=store"]).thresholds
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.envs.beginnings import resolve
-from worldsim.envs.games import in_time
+from worldsim.envs.learned.initial_context import resolve
+from worldsim.envs.play.games import in_time
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_number_of_steps_that_was_asked_for_stays(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worldsim.envs.games.in_time.__defaults__", (0.0,))
+    monkeypatch.setattr("worldsim.envs.play.games.in_time.__defaults__", (0.0,))
     words = ["play", "--headless", f"world={folder}", "seconds=0.4", "scale=1"]
     assert cli.main([*words, "sampling_steps=2"]) == 0
     assert "too slow" not in capsys.readouterr().out

@@ -17,7 +17,8 @@ OPTIONAL_IN_CORE = {"text.py": {"transformers", "tokenizers"}, "progress.py": {"
 
 
 def sources(layer: str) -> list[Path]:
-    core = sorted((ROOT / "worldsim").glob("*.py"))
+    # The package's own __init__ is its front door: it registers the environments.
+    core = sorted(path for path in (ROOT / "worldsim").glob("*.py") if path.name != "__init__.py")
     if layer == "core":
         return [path for path in core if path.name != "__main__.py"]
     if layer == "cli":
@@ -70,6 +71,11 @@ def test_core_imports_only_its_four_packages():
             if not allowed and (top or package not in OPTIONAL_IN_CORE.get(path.name, ())):
                 wrong.append(f"{path.name} imports {module}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_front_door_imports_the_registration_alone_at_once():
+    at_once = [module for module, top in imports(ROOT / "worldsim" / "__init__.py") if top and layer_of(module)]
+    assert at_once == ["worldsim.envs.registration.register_when_imported"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -1,4 +1,4 @@
-"""The wheel has everything: packages, the engine's files, configurations, assets, and the registration at start-up."""
+"""The wheel has everything: packages, the engine's files, configurations, assets; and nothing that runs by itself."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # A copy, so that no build folder is left in the checkout and none is taken from it.
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout.decode()
@@ -40,6 +40,11 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     ]
     subprocess.run(command, check=True)
     [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         assert archive.testzip() is None
         record = next(name for name in archive.namelist() if name.endswith("RECORD"))
@@ -56,12 +61,29 @@ def test_every_source_file_is_in_the_wheel(names: set[str], folder: str):
     assert files and not {prefix + name for name in files} - names
 
 
-def test_the_wheel_registers_environments_when_python_starts(names: set[str]):
-    assert {"worldsim_autoload.pth", "_worldsim_autoload.py"} <= names
-
-
 def test_the_wheel_holds_nothing_else(names: set[str]):
-    strange = [
-        n for n in names if not n.startswith(("worldsim/", "worldsim-", "worldsim_autoload", "_worldsim_autoload"))
-    ]
-    assert not strange
+    """No ``.pth`` file or module beside the package: nothing of it runs before ``import worldsim``."""
+    assert {name.split("/")[0] for name in names} == {"worldsim", "worldsim-0.1.0.dist-info"}
+    assert not [name for name in names if name.endswith((".pth", ".pyc"))]
+
+
+@pytest.mark.parametrize("fault", ["raise RuntimeError", "def x(:", "import not_there"])
+def test_gymnasium_does_not_notice_a_broken_worldsim(wheel: Path, tmp_path: Path, fault: str):
+    site_packages = tmp_path / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(
+            site_packages, [name for name in archive.namelist() if not name.startswith("worldsim/assets")]
+        )
+    (site_packages / "worldsim" / "envs" / "registration.py").write_text(fault)
+    code = """
+import importlib.util, site, sys
+site.addsitedir(sys.argv[1])
+sys.path.extend(sys.argv[2:])
+assert importlib.util.find_spec("worldsim").origin.startswith(sys.argv[1])
+import gymnasium
+assert "worldsim" not in sys.modules and gymnasium.make("CartPole-v1").reset(seed=0)
+assert not [name for name in gymnasium.registry if name.startswith("WorldSim")]
+"""
+    elsewhere = [path for path in sys.path if path and Path(path).resolve() != ROOT]
+    command = [sys.executable, "-I", "-S", "-c", code, str(site_packages), *elsewhere]
+    subprocess.run(command, cwd=tmp_path, check=True)

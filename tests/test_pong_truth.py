@@ -10,13 +10,13 @@ import torch
 
 from tests.tiny_world import shaken, tiny_world
 from worldsim import cli
-from worldsim.agents.pong_player import PONG
+from worldsim.agents.policies.pong import PONG
 from worldsim.agents.pong_truth import SCRIPTS, Branches, compare, dream_branches, play_branches
-from worldsim.dit import DiTConfig, WorldDiT
 from worldsim.errors import UserError
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.world import WorldModel
-from worldsim.world_config import WorldConfig
+from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.world_model import WorldModel
 
 pytest.importorskip("ale_py")
 PAST, STEPS = 9, 8
@@ -93,8 +93,8 @@ def test_the_command_writes_and_tells(tmp_path: Path, world: WorldModel, capsys:
     world.save(tmp_path / "world")
     given = [f"world={tmp_path / 'world'}", "games=1", "steps=4", "past=5", f"folder={tmp_path / 'run'}"]
     assert cli.main(["truth", *given]) == 0
-    told = capsys.readouterr().out
-    assert "1 test games, 6 branches each, 4 steps" in told and "step   4: model" in told
+    printed = capsys.readouterr().out
+    assert "1 test games, 6 branches each, 4 steps" in printed and "step   4: model" in printed
     result = json.loads((tmp_path / "run" / "truth.json").read_text())
     with (tmp_path / "run" / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -8,13 +8,14 @@ import torch
 
 from tests.tiny_world import tiny_dit, tiny_tokenizer
 from worldsim import cli
-from worldsim.actions import ActionSpec
-from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.recording_format import RecordingFormat, recording_format
-from worldsim.datasets.store import EpisodeStore
-from worldsim.dynamics_loss import DynamicsTraining, LatentBatch
-from worldsim.train_dynamics import train_dynamics
-from worldsim.train_tokenizer import TokenizerTraining, to_chunks, train_tokenizer
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.store.recording_format import RecordingFormat, recording_format
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.diffusion.settings import DynamicsTraining, OptimizerSettings
+from worldsim.spec.actions import ActionSpec
+from worldsim.spec.batch import LatentBatch
+from worldsim.training.dynamics import train_dynamics
+from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
 
 def walk(path: Path, folder: Path, *, length: int = 8) -> RecordingFormat:
@@ -50,7 +51,7 @@ def train(clips: ClipSampler, length: int, spec: ActionSpec, folder: Path) -> li
         return LatentBatch(encoded, actions.unflatten(1, (-1, chunk)), motion, nothing, mouse=spec.camera)
 
     tokenizer = TokenizerTraining(steps=2, warmup=1, validate_every=2)
-    dynamics = DynamicsTraining(steps=2, warmup=1, validate_every=2, compile=False)
+    dynamics = DynamicsTraining(steps=2, optimizer=OptimizerSettings(warmup=1), validate_every=2, compile=False)
     config = replace(tiny_dit().config, keys=len(spec.keys), camera=spec.camera)
     runs = (
         train_tokenizer(coder.config, tokenizer, pictures, pictures(0), folder / "tok"),

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldsim.actions import MINECRAFT
-from worldsim.datasets.starts import StartClips, save_starts
-from worldsim.dit import DiTConfig, WorldDiT
-from worldsim.heads import MOTION
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.trust import Trust
-from worldsim.world import WorldModel
-from worldsim.world_config import SamplingConfig, WorldConfig
+from worldsim.datasets.loading.starts import StartClips, save_starts
+from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.heads import MOTION
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.confidence import Trust
+from worldsim.simulation.config import SamplingConfig, WorldConfig
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import MINECRAFT
 
 HEIGHT, WIDTH = 48, 80
 CHANNELS, TEXT = 8, 12

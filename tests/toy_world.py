@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from worldsim.actions import MINECRAFT
 from worldsim.agents.eval_clips import Clips
-from worldsim.world_config import SamplingConfig
+from worldsim.simulation.config import SamplingConfig
+from worldsim.spec.actions import MINECRAFT
 
 HEIGHT, WIDTH, DEGREE = 80, 144, 2  # pixels; pixels a degree
 
@@ -78,7 +78,7 @@ class ToyWorld:
         rows = [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
         return ToyState(rows, torch.tensor(list(seeds)))
 
-    def step(self, state, actions, donate=False):
+    def step(self, state, actions, inplace=False):
         state, shown = replace(state, rows=[SimpleNamespace(**vars(row)) for row in state.rows]), []
         for row, seed, chunk in zip(state.rows, state.seeds.tolist(), actions, strict=True):
             row.age += 1

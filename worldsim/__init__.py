@@ -1,10 +1,12 @@
-"""WorldSim: a learned, playable world simulator."""
+"""WorldSim: a learned, playable world simulator. Importing it registers its environments with Gymnasium."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worldsim.envs.registration import register_when_imported
+
 if TYPE_CHECKING:
-    from worldsim.world import WorldModel
+    from worldsim.simulation.world_model import WorldModel
 
 __version__ = "0.1.0"
 
@@ -18,7 +20,7 @@ def load(name: str | Path = "minecraft", *, bf16: bool | None = None) -> "WorldM
         FileNotFoundError: there is neither.
         ValueError: the checkpoint is damaged.
     """
-    from worldsim.world import WorldModel
+    from worldsim.simulation.world_model import WorldModel
 
     return WorldModel.load(world_folder(name), bf16=bf16)
 
@@ -34,3 +36,6 @@ def world_folder(name: str | Path) -> Path:
         shipped = ", ".join(sorted(p.name for p in ASSETS.iterdir() if p.is_dir())) or "none"
         raise FileNotFoundError(f"no world {str(name)!r}: give a checkpoint folder or a shipped world ({shipped})")
     return folder
+
+
+register_when_imported()

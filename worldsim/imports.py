@@ -1,4 +1,4 @@
-"""Things of the user's own that settings name as ``package.module:Name``."""
+"""Objects that settings name as ``package.module:Name``."""
 
 import importlib
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from worldsim.errors import UserError
 
 
-def own(name: str, kind: str) -> Any:
+def load_object(name: str, kind: str) -> Any:
     """What ``package.module:Name`` names; ``kind`` says in errors what it was wanted as.
 
     Raises:

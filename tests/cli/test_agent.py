@@ -8,14 +8,14 @@ import pytest
 
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
-from worldsim.actions import MINECRAFT
-from worldsim.agents.agent_envs import sampled
-from worldsim.agents.policy_net import load_policy
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.governance import read_metadata
-from worldsim.datasets.store import EpisodeStore, split_of
-from worldsim.datasets.video import read_video
-from worldsim.envs.beginnings import shared_world
+from worldsim.agents.policies.policy_net import load_policy
+from worldsim.agents.rl.envs import sampled
+from worldsim.datasets.governance.provenance import read_metadata
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.datasets.store.video import read_video
+from worldsim.envs.learned.initial_context import shared_world
+from worldsim.spec.actions import MINECRAFT
 
 SMALL = ["net.shrink=4", "net.channels=4", "net.features=16", "episode=6"]
 
@@ -89,10 +89,10 @@ def test_the_whole_road(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         "against=noop",
     ]
     assert cli.main(words) == 0
-    told = json.loads((home / "e" / "agent.json").read_text())["places"]["dream"]
-    assert told["against"]["policy"] == ["noop"] and np.shape(told["against"]["returns"]) == (1, 2)
-    assert told["against"]["difference"] == pytest.approx(told["iqm"] - told["against"]["iqm"])
-    assert told["seeds"] == 2 and told["episodes"] == 4 and len(told["returns"][1]) == 2
+    reported = json.loads((home / "e" / "agent.json").read_text())["places"]["dream"]
+    assert reported["against"]["policy"] == ["noop"] and np.shape(reported["against"]["returns"]) == (1, 2)
+    assert reported["against"]["difference"] == pytest.approx(reported["iqm"] - reported["against"]["iqm"])
+    assert reported["seeds"] == 2 and reported["episodes"] == 4 and len(reported["returns"][1]) == 2
     assert "interquartile mean" in capsys.readouterr().out
     # Without a task it plays what it was trained for.
     words = ["agent", "watch", "policy=ppo", "world=world", "sampling_steps=1", "episode=4", "scale=1"]
@@ -110,9 +110,9 @@ def test_pong_is_learned_in_its_console_and_played_in_both(tmp_path: Path, monke
     assert about["env"] == "WorldSim-PongEngine-v0" and about["steps"] == 16
     words = ["agent", "eval", *pong, "in=both", "policy=ppo", "sampling_steps=1", "episodes=1", "folder=e"]
     assert cli.main(words) == 0
-    told = json.loads((tmp_path / "e" / "agent.json").read_text())
-    assert {place: found["steps"] for place, found in told["places"].items()} == {"dream": 6, "engine": 6}
-    assert told["gap"] == pytest.approx(told["places"]["dream"]["iqm"] - told["places"]["engine"]["iqm"])
+    reported = json.loads((tmp_path / "e" / "agent.json").read_text())
+    assert {place: found["steps"] for place, found in reported["places"].items()} == {"dream": 6, "engine": 6}
+    assert reported["gap"] == pytest.approx(reported["places"]["dream"]["iqm"] - reported["places"]["engine"]["iqm"])
 
 
 def test_agents_dream_in_as_many_steps_as_asked(home: Path):
@@ -149,5 +149,5 @@ def test_a_mistake_is_one_line(
 ):
     monkeypatch.chdir(home)
     assert cli.main(words) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("worldsim: ") and told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert reported.startswith("worldsim: ") and reported.count("\n") == 1

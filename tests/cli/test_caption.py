@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_train import record
-from tests.test_caption_endpoint import Stub, says
+from tests.datasets.captions.test_endpoint import Stub, says
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.datasets.caption_file import CaptionFile
-from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.governance import read_training_record
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.captions.files import CaptionFile
+from worldsim.datasets.governance.provenance import read_training_record
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.store.store import EpisodeStore, split_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.tiny_world import save_tiny_world, tiny_starts
 from worldsim import cli
-from worldsim.datasets.video import read_video, write_video
+from worldsim.datasets.store.video import read_video, write_video
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,9 @@ MISTAKES = [
     ["train", "dynamics", "training.rat=1"],
     ["train", "dynamics", "training.steps=many"],
     ["train", "dynamics", "model=huge"],
-    ["train", "dynamics", "data=nowhere", "training.play_steps=0"],
-    ["train", "dynamics", "data=nowhere", "training.image_share=1.5"],
-    ["train", "dynamics", "data=nowhere", "training.rate=.nan"],
+    ["train", "dynamics", "data=nowhere", "training.noise.sampler_steps=0"],
+    ["train", "dynamics", "data=nowhere", "training.image_fraction=1.5"],
+    ["train", "dynamics", "data=nowhere", "training.optimizer.rate=.nan"],
     ["train", "tokenizer", "data=nowhere", "training.steps=0"],
     ["train", "dynamics", "data=.", "tokenizer=cut.mp4", "device=abacus"],
     ["eval", "data=nowhere"],

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.test_train import record
 from worldsim import cli
 from worldsim.cli.table import COMMANDS, FAMILIES, SECTIONS
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store.store import EpisodeStore
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 
 from tests.tiny_world import save_tiny_world, tiny_world
 from worldsim import cli
-from worldsim.actions import MINECRAFT
 from worldsim.agents import eval_recorded
 from worldsim.agents.eval_clips import draw_clips, stands_after
 from worldsim.agents.eval_memory import find_digs, recorded_revisits
@@ -17,13 +16,14 @@ from worldsim.agents.eval_parts import PARTS
 from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
 from worldsim.agents.eval_run import Evaluation, Part, films_of, run_parts
 from worldsim.agents.eval_settings import PRESET_OF, EvalPreset
-from worldsim.agents.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 from worldsim.cli.compose import compose
 from worldsim.cli.evaluate import Evaluate
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.store import EpisodeStore, split_of
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import MINECRAFT
+from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples
 
 PRESET = (
     "clips=3 prefix=9 chunks=3 forced=1 forced_samples=2 perceptual=0 long_starts=2 long_seconds=4 "
@@ -242,12 +242,12 @@ def test_a_part_that_was_skipped_is_tried_again(road: Path, tmp_path: Path):
 
 def test_other_captions_are_another_world_and_other_goals_are_not(road: Path, tmp_path: Path):
     world = tiny_world()
-    told = WorldModel(
+    shipped = WorldModel(
         world.config, world.tokenizer, world.dit, prompt_embeddings=1 + world.prompt_embeddings, bf16=False
     )
     run = evaluation(road, world, tmp_path)
     key = run.digest("text", run.weights())
-    other = replace(run, world=told)
+    other = replace(run, world=shipped)
     assert other.digest("text", other.weights()) != key
     limits = run.thresholds
     easier = replace(run, thresholds=replace(limits, goals=replace(limits.goals, camera=0.5)))

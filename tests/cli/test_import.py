@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import test_import_table
+from tests.datasets.importers import test_table as test_import_table
 from tests.import_film import film, random_actions, write_film
 from worldsim import cli
-from worldsim.datasets.recording_format import recording_format
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.store.recording_format import recording_format
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.envs.pictures import write_picture
 
 

@@ -11,15 +11,15 @@ from tests.fake_engine import FakeEngine
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.agents import engine_replays
-from worldsim.agents.collect import collect
-from worldsim.agents.collect_world import World
+from worldsim.agents.collection.collect import collect
+from worldsim.agents.collection.source_gym import GymSource
+from worldsim.agents.collection.types import MapJob
 from worldsim.agents.engine_replays import LuantiReplay
-from worldsim.agents.sources_gym import GymSource
-from worldsim.datasets.store import EpisodeStore
-from worldsim.datasets.video import read_video
-from worldsim.envs.pong_engine import PongEngine
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.datasets.store.video import read_video
+from worldsim.envs.pong.engine import PongEngine
 
-FOLLOW = "worldsim.envs.pong_tasks:follow_ball"
+FOLLOW = "worldsim.envs.pong.tasks:follow_ball"
 
 
 class OtherPlace(FakeEngine):
@@ -31,7 +31,7 @@ class OtherPlace(FakeEngine):
         return self._picture(), self._info(np.zeros(22, np.float32))
 
 
-def make_sized(world: World, fps: float) -> FakeEngine:
+def make_sized(world: MapJob, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed, size=(WIDTH, HEIGHT))
 
 
@@ -97,9 +97,9 @@ def test_pong_is_scored_against_its_console_by_points_or_by_a_function(tmp_path:
     words += ["--against", "engine", "prefix_frames=9"]
     for task, given in (("points", []), (FOLLOW, [f"task={FOLLOW}"]), ("explore", ["task=explore"])):
         assert cli.main([*words, *given, "--out", "out"]) == 0
-        told = json.loads((tmp_path / "out" / "divergence.json").read_text())
-        assert told["task"] == task and told["engine"]["floor"]["psnr"] == 60
-        rewards = [branch["engine_reward"] for branch in told["engine"]["branches"]]
+        reported = json.loads((tmp_path / "out" / "divergence.json").read_text())
+        assert reported["task"] == task and reported["engine"]["floor"]["psnr"] == 60
+        rewards = [branch["engine_reward"] for branch in reported["engine"]["branches"]]
         judged = PongEngine("points" if task == "explore" else task)
         expected = []
         for script in ([1, 1, 1, 1], [2, 2, 0, 0]):

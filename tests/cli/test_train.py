@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from worldsim import cli
-from worldsim.actions import MINECRAFT
-from worldsim.checkpoint import load_tensors
-from worldsim.datasets.episode import Episode
-from worldsim.datasets.governance import read_metadata
-from worldsim.datasets.latents import LatentClips, MixedClips
-from worldsim.datasets.store import EpisodeStore, split_of
-from worldsim.world import WorldModel
+from worldsim.datasets.governance.provenance import read_metadata
+from worldsim.datasets.loading.latents import LatentClips, MixedClips
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.models.checkpoint import load_tensors
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import MINECRAFT
 
 TINY = [f"model.{name}=8" for name in ("channels", "encoder_width", "decoder_width", "detail_width")]
 

@@ -9,8 +9,8 @@ from worldsim.cli.settings import folder_setting, seed_setting, setting, split_s
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.sources import Source
-    from worldsim.datasets.store import Split
+    from worldsim.agents.collection.types import EnvFactory
+    from worldsim.datasets.store.store import Split
 
 
 @dataclass(kw_only=True)
@@ -80,8 +80,8 @@ class Collect:
 
 def run_collect(config: Collect) -> int:
     """``worldsim collect``."""
-    from worldsim.agents.collect import collect
-    from worldsim.agents.sources_choice import name_prefix
+    from worldsim.agents.collection.collect import collect
+    from worldsim.agents.collection.source_choice import name_prefix
 
     if config.human:
         return _record_person(config)
@@ -118,8 +118,8 @@ def run_collect(config: Collect) -> int:
     return 0
 
 
-def _source(config: Collect) -> "Source":
-    from worldsim.agents.sources_choice import make_source
+def _source(config: Collect) -> "EnvFactory":
+    from worldsim.agents.collection.source_choice import make_source
 
     return make_source(
         config.source,
@@ -141,13 +141,13 @@ def _script(config: Collect) -> str:
     """The text of the action script, read and checked; "" for none."""
     if config.script is None:
         return ""
-    from worldsim.envs.action_files import read_script, script_text
+    from worldsim.scripting.action_files import read_script, script_text
 
     read_script(config.script)
     return script_text(config.script)[0]
 
 
-def _tell_splits(source: "Source") -> None:
+def _tell_splits(source: "EnvFactory") -> None:
     """Dreams belong to the split of the map that they begin on; start clips are usually of maps for testing."""
     splits = getattr(source, "splits", set)()
     if splits and "train" not in splits:
@@ -158,7 +158,7 @@ def _tell_splits(source: "Source") -> None:
 
 
 def _record_person(config: Collect) -> int:
-    from worldsim.agents.collect_human import record_person
+    from worldsim.agents.collection.human import record_person
     from worldsim.envs.window import has_display
 
     source = _source(config)

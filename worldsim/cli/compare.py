@@ -40,13 +40,13 @@ class Compare:
 
 def compare(config: Compare) -> None:
     """``worldsim compare``."""
-    from worldsim.agents.compare_differences import settings_that_differ, side_by_side
+    from worldsim.agents.compare_differences import measures_by_report, settings_that_differ
     from worldsim.agents.compare_page import write_comparison
     from worldsim.agents.compare_reports import read_reports
     from worldsim.agents.compare_scaling import scaling_charts
 
     reports = read_reports(config.reports, config.names, _numbers(config.compute))
-    rows, chosen = side_by_side(reports), config.measures
+    rows, chosen = measures_by_report(reports), config.measures
     if chosen and not any(row.name.startswith(tuple(chosen)) for row in rows):
         raise UserError(f"no measure begins with {chosen[0]!r}: {rows[0].name if rows else 'there is none'}, ...")
     scaling = scaling_charts(reports, rows, chosen)

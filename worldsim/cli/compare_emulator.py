@@ -34,9 +34,9 @@ def compare_emulator(config: CompareEmulator) -> None:
     """``worldsim compare-emulator``."""
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
-    from worldsim.datasets.video import write_video
-    from worldsim.envs.pictures import side_by_side
-    from worldsim.envs.pong_engine import FPS
+    from worldsim.datasets.store.video import write_video
+    from worldsim.envs.pictures import branches_in_grid
+    from worldsim.envs.pong.engine import FPS
 
     use_threads(config.threads)
     world = worldsim.load(config.world)
@@ -55,7 +55,7 @@ def compare_emulator(config: CompareEmulator) -> None:
     for game in range(min(FILMED, config.games)):
         both = np.concatenate([branches.frames[game], dreamt[game]])
         labels = [f"{n}: {kind}" for kind in ("emulator", "dream") for n in names]
-        write_video(folder / f"game{game}.mp4", side_by_side(both, labels, 2, columns=len(names)), FPS)
+        write_video(folder / f"game{game}.mp4", branches_in_grid(both, labels, 2, columns=len(names)), FPS)
     for line in lines(result):
         print(line)
     print(folder)

@@ -38,7 +38,7 @@ def doctor(config: Doctor) -> int:
 
 
 def _real_game() -> str:
-    from worldsim.envs.luanti_process import find_programs
+    from worldsim.envs.luanti.process import find_programs
 
     try:
         find_programs()

@@ -30,7 +30,7 @@ from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.agents.eval_settings import EvalGoals
-    from worldsim.datasets.store import EpisodeStore, Split
+    from worldsim.datasets.store.store import EpisodeStore, Split
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -103,9 +103,9 @@ def evaluate(config: Evaluate) -> None:
 
 def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", split: "Split") -> None:
     """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
-    from worldsim.datasets.governance import TRAINED_ON, read_metadata
-    from worldsim.datasets.seen_maps import check_unseen
-    from worldsim.world import FILES
+    from worldsim.datasets.governance.provenance import TRAINED_ON, read_metadata
+    from worldsim.datasets.governance.seen_maps import check_unseen
+    from worldsim.simulation.world_model import FILES
 
     # Task heads are optional; calibrations and start clips are not trained.
     parts = [world / name for name in FILES]

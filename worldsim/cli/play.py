@@ -12,10 +12,10 @@ from worldsim.cli.settings import folder_setting, seed_setting, setting, threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.datasets.starts import StartClips
-    from worldsim.envs.games import WorldGame
-    from worldsim.envs.play import Choose
-    from worldsim.world import WorldModel
+    from worldsim.datasets.loading.starts import StartClips
+    from worldsim.envs.play.games import WorldGame
+    from worldsim.envs.play.play import Choose
+    from worldsim.simulation.world_model import WorldModel
 
 
 @dataclass(kw_only=True)
@@ -49,9 +49,9 @@ class Play:
 def play(config: Play) -> None:
     """``worldsim play``."""
     use_threads(config.threads)
-    from worldsim.envs.beginnings import resolve
-    from worldsim.envs.games import Game, LuantiGame, WorldGame
-    from worldsim.envs.play import PlayWindow, play_headless
+    from worldsim.envs.learned.initial_context import resolve
+    from worldsim.envs.play.games import Game, LuantiGame, WorldGame
+    from worldsim.envs.play.play import PlayWindow, play_headless
     from worldsim.envs.window import has_display
 
     if config.policy is not None:
@@ -85,7 +85,7 @@ def play(config: Play) -> None:
 
 def _sampled(world: "WorldModel", starts: "StartClips", steps: int | None) -> "WorldModel":
     """The world in so many sampling steps; without a number, its own, or one where these are too slow to play."""
-    from worldsim.envs.games import in_time
+    from worldsim.envs.play.games import in_time
 
     if steps is not None:
         return world.with_sampling(steps=steps)
@@ -97,7 +97,7 @@ def _sampled(world: "WorldModel", starts: "StartClips", steps: int | None) -> "W
 
 def _player(name: str, game: "WorldGame", seed: int) -> "Choose":
     """Who plays without a window: asked for each step's actions; does nothing when it has finished."""
-    from worldsim.agents.branch_players import players
+    from worldsim.agents.policies.branch_players import players
 
     player = players(game.world, seed=seed)(name)()
 

@@ -12,11 +12,11 @@ from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.agents.engine_branches import Truth
-    from worldsim.branch_tree import Node
-    from worldsim.branching import Tree
-    from worldsim.envs.beginnings import Beginning
-    from worldsim.envs.tasks import DreamTask
-    from worldsim.world import WorldModel
+    from worldsim.envs.learned.initial_context import InitialContext
+    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.simulation.branch_tree import Node
+    from worldsim.simulation.branching import Tree
+    from worldsim.simulation.world_model import WorldModel
 
 POLICY_SECONDS = 4.0
 
@@ -66,19 +66,19 @@ class Rollout:
 
 def rollout(config: Rollout) -> None:
     """``worldsim rollout``."""
-    from worldsim.envs.beginnings import resolve
-    from worldsim.envs.prefix import find_prefix
-    from worldsim.envs.rollout import write_rollout
-    from worldsim.envs.tasks import DreamTask
+    from worldsim.envs.learned.initial_context import resolve
+    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.rollouts.prefix import find_prefix
+    from worldsim.envs.rollouts.rollout import write_rollout
 
     world, starts = resolve(config.world, None)
     if config.task is None and _counts_points(world):
         config.task = "points"
-    judge = DreamTask(world, config.task)
+    judge = WorldRewardFunction(world, config.task)
     nodes = _nodes(config, world, judge)
     past = find_prefix(config.prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
     if config.human:
-        from worldsim.envs.human_branches import played_by_a_person
+        from worldsim.envs.rollouts.human_branches import played_by_a_person
 
         nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
     if not nodes:
@@ -104,18 +104,18 @@ def rollout(config: Rollout) -> None:
 
 def _counts_points(world: "WorldModel") -> bool:
     """Whether a world is of a game that counts points: there, no motion head tells metres."""
-    from worldsim.tasks import find_task
+    from worldsim.spec.tasks import find_task
 
     known = world.fact_heads.config.known if world.fact_heads else ()
     return set(find_task("points").needs) <= set(known)
 
 
-def _nodes(config: Rollout, world: "WorldModel", judge: "DreamTask") -> tuple["Node", ...]:
+def _nodes(config: Rollout, world: "WorldModel", judge: "WorldRewardFunction") -> tuple["Node", ...]:
     """The branches that were asked for, in the order of flags: actions, tree, policies."""
-    from worldsim.agents.branch_players import players
-    from worldsim.branch_tree import Node
-    from worldsim.envs.action_files import branch_name, read_actions
-    from worldsim.envs.tree_files import read_tree
+    from worldsim.agents.policies.branch_players import players
+    from worldsim.envs.rollouts.tree_files import read_tree
+    from worldsim.scripting.action_files import branch_name, read_actions
+    from worldsim.simulation.branch_tree import Node
 
     fps = world.config.fps
     find = players(world, seed=config.seed, judge=judge)
@@ -132,12 +132,12 @@ def _nodes(config: Rollout, world: "WorldModel", judge: "DreamTask") -> tuple["N
     return tuple(nodes)
 
 
-def _grow(world: "WorldModel", past: "Beginning", nodes: Sequence["Node"], judge: "DreamTask") -> "Tree":
-    from worldsim.branching import grow
-    from worldsim.envs.beginnings import prefill
+def _grow(world: "WorldModel", past: "InitialContext", nodes: Sequence["Node"], judge: "WorldRewardFunction") -> "Tree":
+    from worldsim.envs.learned.initial_context import prefill
+    from worldsim.simulation.branching import expand_tree
 
     with display() as show:
-        return grow(
+        return expand_tree(
             world, prefill(world, [past]), nodes, frame=past.frames[-1], judge=judge,
             progress=lambda chunks: show("chunks", chunks),
         )  # fmt: skip
@@ -146,21 +146,21 @@ def _grow(world: "WorldModel", past: "Beginning", nodes: Sequence["Node"], judge
 def _against_engine(
     config: Rollout,
     world: "WorldModel",
-    past: "Beginning",
+    past: "InitialContext",
     nodes: Sequence["Node"],
-    judge: "DreamTask",
-) -> tuple["Beginning", "Tree", "Truth"]:
+    judge: "WorldRewardFunction",
+) -> tuple["InitialContext", "Tree", "Truth"]:
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
     from dataclasses import replace
 
     from worldsim.agents.engine_branches import Check, replay_branches
     from worldsim.agents.engine_replays import engine_of, pose_of
-    from worldsim.envs.prefix import find_recorded
+    from worldsim.envs.rollouts.prefix import find_recorded
 
     recorded = find_recorded(config.prefix, config.prefix_frames)
     last = len(recorded) - 1
     check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
-    dreamed: list[tuple[Beginning, Tree]] = []
+    dreamed: list[tuple[InitialContext, Tree]] = []
 
     def dream(film: Any) -> Any:
         # The engine's own pictures of the past: a map made anew may differ in a few trees far away.

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from worldsim.cli.runs import existing_path
-from worldsim.datasets.catalogue import EPISODES
-from worldsim.datasets.folder import is_url
-from worldsim.datasets.governance import ALL, EpisodeFilter
-from worldsim.datasets.store import EpisodeStore, Split
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
+from worldsim.datasets.store.catalogue import EPISODES
+from worldsim.datasets.store.folder import is_url
+from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 
 

@@ -61,11 +61,11 @@ def trust_setting() -> Any:
 
 def environment_of(config: Played, place: str) -> tuple[str, dict[str, Any]]:
     """Id and settings of the environment in the dream or the engine."""
-    from worldsim.agents.agent_envs import ENGINES, env_id, env_settings, sampled
+    from worldsim.agents.rl.envs import ENGINES, env_id, env_settings, sampled
 
     env = env_id(config.env, place)
     # Any other environment has a reward of its own, and takes no settings of ours.
-    ours = config.env in ENGINES or config.env in ENGINES.values()
+    ours = env in ENGINES or env in ENGINES.values()
     if not ours and any(each is not None for each in (config.task, config.world, config.sampling_steps)):
         raise UserError(f"{config.env} has its own reward and no world: task, world and sampling_steps are for ours")
     luanti = env == "WorldSim-Luanti-v0"
@@ -88,7 +88,7 @@ def environment_of(config: Played, place: str) -> tuple[str, dict[str, Any]]:
 def take_task(config: Played, policy: str) -> None:
     """Without a task, a trained policy's own one."""
     if config.task is None and Path(policy).exists():
-        from worldsim.agents.policy_net import load_policy
+        from worldsim.agents.policies.policy_net import load_policy
 
         config.task = load_policy(policy).about.get("task")
 

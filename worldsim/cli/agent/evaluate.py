@@ -56,9 +56,9 @@ class EvaluateAgent:
 
 def evaluate(config: EvaluateAgent) -> None:
     """``worldsim agent eval``."""
-    from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.eval_agent import advantage, exploitation_gap, play_episodes, summary
-    from worldsim.agents.players import make_player
+    from worldsim.agents.policies.player import make_player
+    from worldsim.agents.rl.envs import make_one
+    from worldsim.agents.rl.evaluation import advantage, exploitation_gap, play_episodes, summary
 
     names, others = config.policy, config.against
     if not names:

@@ -9,9 +9,9 @@ import numpy as np
 from worldsim.errors import UserError
 
 try:
-    from worldsim.agents.clone import CloneTraining
-    from worldsim.agents.learn import PpoTraining, Schedule
-    from worldsim.agents.policy_net import NetConfig
+    from worldsim.agents.policies.policy_net import NetConfig
+    from worldsim.agents.rl.cloning import CloneTraining
+    from worldsim.agents.rl.ppo import PpoTraining, Schedule
 except ImportError as error:
     raise UserError("agents learn with stable-baselines3: pip install 'worldsim[rl]'") from error
 from worldsim.cli.agent.environments import (
@@ -79,9 +79,9 @@ def train(config: TrainAgent) -> None:
 
 
 def _learn(config: TrainAgent) -> None:
-    from worldsim.agents.agent_envs import make_one, make_rows
-    from worldsim.agents.learn import learn, resumed_policy
-    from worldsim.agents.policy_net import FILE
+    from worldsim.agents.policies.policy_net import FILE
+    from worldsim.agents.rl.envs import make_one, make_rows
+    from worldsim.agents.rl.ppo import learn, resumed_policy
 
     env, kwargs = environment_of(config, config.in_)
     if config.folder is not None:
@@ -119,10 +119,10 @@ def _learn(config: TrainAgent) -> None:
 def _clone(config: TrainAgent) -> None:
     import torch
 
-    from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.clone import clone, read_demonstrations
-    from worldsim.agents.policy_net import FILE, load_policy, make_policy_net, save_policy
-    from worldsim.envs.action_spaces import DiscreteActions, MultiDiscreteActions
+    from worldsim.agents.policies.policy_net import FILE, load_policy, make_policy_net, save_policy
+    from worldsim.agents.rl.cloning import clone, read_demonstrations
+    from worldsim.agents.rl.envs import make_one
+    from worldsim.envs.learned.action_spaces import DiscreteActions, MultiDiscreteActions
 
     store = open_store(wanted(config.store, "store", "store=data/luanti"))
     env, kwargs = environment_of(config, "dream")
@@ -158,7 +158,7 @@ def _clone(config: TrainAgent) -> None:
 
 def _prefixes(config: TrainAgent) -> Any:
     """Real prefixes from the train split of a store."""
-    from worldsim.agents.shipping import choose_starts
+    from worldsim.training.release import choose_starts
 
     return choose_starts(
         open_store(wanted(config.store, "store", "store=data/luanti")), "train", config.starts, seed=config.seed

@@ -44,10 +44,10 @@ class Watch:
 
 def watch(config: Watch) -> None:
     """``worldsim agent watch``."""
-    from worldsim.agents.agent_envs import make_one
-    from worldsim.agents.eval_agent import episode
-    from worldsim.agents.players import make_player
-    from worldsim.datasets.video import VideoWriter
+    from worldsim.agents.policies.player import make_player
+    from worldsim.agents.rl.envs import make_one
+    from worldsim.agents.rl.evaluation import episode
+    from worldsim.datasets.store.video import VideoWriter
     from worldsim.envs.window import Window, has_display
 
     name = config.policy

@@ -15,8 +15,7 @@ import worldsim
 from worldsim.cli.bench.machine import machine, resident_mb
 from worldsim.cli.runs import run_folder
 from worldsim.cli.settings import folder_setting, seed_setting, setting
-from worldsim.datasets.clips import ClipSampler
-from worldsim.datasets.speed import (
+from worldsim.datasets.loading.benchmark import (
     Rate,
     likeness,
     measure_store,
@@ -26,8 +25,9 @@ from worldsim.datasets.speed import (
     varied_clips,
     write_measured_store,
 )
-from worldsim.datasets.starts import load_starts
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.loading.starts import load_starts
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import display
 

@@ -48,8 +48,8 @@ class BenchEnv:
 
 def bench_env(config: BenchEnv) -> None:
     """``worldsim bench env``."""
-    from worldsim.envs.world_env import WorldSimEnv
-    from worldsim.envs.world_vector_env import WorldSimVectorEnv
+    from worldsim.envs.learned.env import WorldSimEnv
+    from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 
     use_threads(config.threads)
     env, envs = WorldSimEnv(config.world), WorldSimVectorEnv(config.rows, config.world)
@@ -131,7 +131,7 @@ def _process_rates(world: str, processes: int, steps: int) -> list[float]:
 
 
 def _step_alone(world: str, steps: int, barrier: Any, rates: Any) -> None:
-    from worldsim.envs.world_env import WorldSimEnv
+    from worldsim.envs.learned.env import WorldSimEnv
 
     torch.set_num_threads(1)
     env = WorldSimEnv(world)
@@ -148,7 +148,7 @@ def _step_alone(world: str, steps: int, barrier: Any, rates: Any) -> None:
 
 def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
     """Milliseconds and bytes. A shared snapshot costs its copy when somebody goes on: ``copy_ms``."""
-    from worldsim.envs.snapshot import Snapshot
+    from worldsim.envs.learned.snapshot import Snapshot
 
     moment = env.snapshot()
     ring = moment.state.cache
@@ -174,10 +174,10 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
 
 
 def _null_test(config: BenchEnv, show: Display) -> dict[str, Any]:
-    from worldsim.agents.null_test import null_test
+    from worldsim.agents.null_test import check_determinism
 
     done = count(1)
-    return null_test(
+    return check_determinism(
         config.world,
         config.null_steps,
         config.rows,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from worldsim.precision import fast_bf16
+from worldsim.models.precision import fast_bf16
 
 
 def synchronise(device: torch.device) -> None:

@@ -5,22 +5,24 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from worldsim.actions import MINECRAFT
 from worldsim.cli.bench.machine import machine, matrix_ceiling, resident_mb, synchronise
 from worldsim.cli.runs import device_of, run_folder, use_threads
 from worldsim.cli.settings import folder_setting, group, setting, threads_setting
 from worldsim.cli.train.worlds import DECIDED
-from worldsim.dit import DiTConfig, DiTOutput, WorldDiT
-from worldsim.dynamics_loss import DynamicsTraining, ErrorBank, LatentBatch
-from worldsim.precision import fast_bf16
-from worldsim.step_cost import step_flops
-from worldsim.tokenizer import TokenizerConfig, VideoTokenizer
-from worldsim.train_dynamics import training_step
-from worldsim.training import Ema, descend, split_optimizers
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.settings import OLD_KEYS, DynamicsTraining
+from worldsim.models.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.models.precision import fast_bf16
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.batch import LatentBatch
+from worldsim.training.dynamics import prepared, training_step
+from worldsim.training.flops import step_flops
 
 UNTIMED = 2
 
@@ -37,7 +39,7 @@ class BenchTrain:
     threads: int | None = threads_setting()
     device: str | None = setting(None, help="cpu or cuda; default: a GPU if there is one")
     folder: str | None = folder_setting("bench-train")
-    training: DynamicsTraining = group(DynamicsTraining)
+    training: DynamicsTraining = group(DynamicsTraining, renamed=OLD_KEYS)
     model: dict[str, Any] = group(DiTConfig, option="small", filled=DECIDED)
 
 
@@ -99,18 +101,17 @@ def random_batch(batch: int, frames: int, sizes: DiTConfig, grid: tuple[int, int
 def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, steps: int) -> tuple[float, float]:
     """Median seconds of a whole step, and of its optimizer and averaging alone."""
     forward: Callable[..., DiTOutput] = torch.compile(dit, dynamic=False) if training.compile else dit
-    optimizers = split_optimizers(dit, "blocks", training.rate, training.matrix_rate)
-    ema, bank = Ema(dit, training.ema), ErrorBank()
+    trained, bank = prepared(dit, training, Path("unsaved")), ErrorBank()
     whole, optimizing = [], []
     for step in range(UNTIMED + steps):
         begun = time.perf_counter()
-        training_step(forward, dit, optimizers, ema, batch, training, step, 0, bank)
+        training_step(forward, trained, batch, training, step, 0, bank)
         synchronise(batch.latents.device)
         whole.append(time.perf_counter() - begun)
         for parameter in dit.parameters():
             parameter.grad = torch.zeros_like(parameter)
         begun = time.perf_counter()
-        descend(dit, optimizers, ema, step)
+        trained.step(step)
         synchronise(batch.latents.device)
         optimizing.append(time.perf_counter() - begun)
     return statistics.median(whole[UNTIMED:]), statistics.median(optimizing[UNTIMED:])

@@ -14,7 +14,7 @@ from worldsim.cli.bench.machine import machine, matrix_ceiling, resident_mb
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import folder_setting, setting, threads_setting, world_setting
 from worldsim.progress import display
-from worldsim.world import WorldModel
+from worldsim.simulation.world_model import WorldModel
 
 WARM_UP = 8
 
@@ -36,7 +36,7 @@ class Bench:
 
 def bench(config: Bench) -> None:
     """``worldsim bench``."""
-    from worldsim.envs.beginnings import choose, prefill, resolve
+    from worldsim.envs.learned.initial_context import choose, prefill, resolve
 
     use_threads(config.threads)
     world, starts = resolve(config.world, None)
@@ -49,7 +49,7 @@ def bench(config: Bench) -> None:
     with display() as show:
         for i in range(WARM_UP + config.steps):
             begun = time.perf_counter()
-            state, out = world.step(state, actions, donate=True)
+            state, out = world.step(state, actions, inplace=True)
             middle = time.perf_counter()
             world.decode(out.latents[:, None], state.decoder)
             if i >= WARM_UP:
@@ -74,7 +74,7 @@ def bench(config: Bench) -> None:
         "resident_mb": resident_mb(),
     }
     if config.minutes:
-        results["memory"] = watch_memory(lambda s: world.step(s, actions, donate=True)[0], state, config.minutes)
+        results["memory"] = watch_memory(lambda s: world.step(s, actions, inplace=True)[0], state, config.minutes)
     folder = run_folder("bench", config)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(_lines(results, world)))

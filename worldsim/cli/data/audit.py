@@ -9,9 +9,9 @@ from typing import Any
 import worldsim
 from worldsim.cli.settings import setting, store_setting
 from worldsim.cli.stores import open_store
-from worldsim.datasets.governance import SHORT, identity, read_training_record, stores_of
-from worldsim.datasets.store import EpisodeStore
-from worldsim.datasets.withdrawal import checkpoints_that_saw, derived_from, seen_by, withdraw, withdrawals
+from worldsim.datasets.governance.provenance import SHORT, identity, read_training_record, stores_of
+from worldsim.datasets.governance.withdrawal import checkpoints_that_saw, derived_from, seen_by, withdraw, withdrawals
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
 

@@ -17,10 +17,10 @@ from worldsim.cli.settings import (
     world_setting,
 )
 from worldsim.cli.stores import filter_of, open_store, split_in
-from worldsim.datasets.caption_endpoint import Endpoint, EndpointCaptioner, EndpointExpander
-from worldsim.datasets.caption_file import CaptionWriter
-from worldsim.datasets.captioner import Captioner, Expander, RuleCaptioner
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.captions.endpoint import Endpoint, EndpointCaptioner, EndpointExpander
+from worldsim.datasets.captions.files import CaptionWriter
+from worldsim.datasets.captions.maker import Captioner, Expander, RuleCaptioner
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import display
 
@@ -100,7 +100,7 @@ def _captioner(config: Caption) -> Captioner:
         return RuleCaptioner()
     if config.maker == "endpoint":
         return EndpointCaptioner(_endpoint(config), pictures=config.pictures, scale=config.scale)
-    from worldsim.agents.captioner import load_captioner
+    from worldsim.training.captioner import load_captioner
 
     path = wanted(config.captioner, "captioner", "captioner=runs/captioner/captioner.safetensors")
     # In full precision on every machine: a captioner knows its tokenizer by the digest of the weights.

@@ -11,8 +11,8 @@ from rich.table import Table
 from worldsim.cli.runs import run_folder
 from worldsim.cli.settings import folder_setting, group, seed_setting, setting, store_setting
 from worldsim.cli.stores import open_store
-from worldsim.datasets.check import CheckLimits, Report, as_json, check_store
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.checks.run import CheckLimits, Report, as_json, check_store
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.progress import display
 
 STYLES = {"failure": "bold red", "warning": "yellow", "note": "dim"}
@@ -63,7 +63,7 @@ class Card:
 
 def check(config: Check) -> int:
     """``worldsim data check``: exit code 1 when something fails."""
-    from worldsim.datasets.check_html import as_html
+    from worldsim.datasets.checks.report import as_html
 
     store = open_store(config.data)
     with display() as show:
@@ -117,7 +117,7 @@ def print_report(report: Report, failed: bool) -> None:
 
 def repair(config: Repair) -> None:
     """``worldsim data repair``."""
-    from worldsim.datasets.repair import repair as repair_store
+    from worldsim.datasets.checks.repair import repair as repair_store
 
     store = open_store(config.data)
     out = None if config.out is None else EpisodeStore(config.out)
@@ -142,7 +142,7 @@ def repair(config: Repair) -> None:
 
 def card(config: Card) -> None:
     """``worldsim data card``."""
-    from worldsim.datasets.card import write_card
+    from worldsim.datasets.checks.card import write_card
 
     store = open_store(config.data)
     with display() as show:

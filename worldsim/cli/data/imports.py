@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldsim.actions import MINECRAFT, ActionSpec
 from worldsim.cli.runs import picture_size
 from worldsim.cli.settings import setting, split_setting
 from worldsim.cli.stores import split_in
-from worldsim.datasets.import_formats import FORMATS, detect_format, find_recordings
-from worldsim.datasets.import_pictures import IMAGE_FPS
-from worldsim.datasets.importers import ImportOptions, ImportReport, import_recordings
-from worldsim.datasets.store import EpisodeStore
+from worldsim.datasets.importers.formats import FORMATS, detect_format, find_recordings
+from worldsim.datasets.importers.importer import ImportOptions, ImportReport, import_recordings
+from worldsim.datasets.importers.pictures import IMAGE_FPS
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import Display, display
+from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 
 @dataclass(kw_only=True)

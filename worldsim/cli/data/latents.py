@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldsim.cli.settings import setting
-from worldsim.datasets.store import SPLITS
+from worldsim.datasets.store.store import SPLITS
 from worldsim.progress import display
 
 
@@ -38,7 +38,7 @@ class Unpack:
 
 def pack(config: Pack) -> None:
     """``worldsim data pack``."""
-    from worldsim.datasets.latent_pack import pack_latents
+    from worldsim.datasets.loading.latent_pack import pack_latents
 
     folder, out = Path(config.latents), Path(config.out)
     for split in _splits(folder, "index.json"):
@@ -51,7 +51,7 @@ def pack(config: Pack) -> None:
 
 def unpack(config: Unpack) -> None:
     """``worldsim data unpack``."""
-    from worldsim.datasets.latent_pack import unpack_latents
+    from worldsim.datasets.loading.latent_pack import unpack_latents
 
     packs, out = Path(config.packs), Path(config.out)
     for split in _splits(packs, "pack-*.zip"):

@@ -9,8 +9,8 @@ import numpy as np
 
 from worldsim.cli.settings import licence_setting, setting, source_setting, split_setting, store_setting
 from worldsim.cli.stores import filter_of, open_store, split_in
-from worldsim.datasets.governance import ALL, source_of
-from worldsim.datasets.store import SPLITS, CorruptEpisodeError, EpisodeStore
+from worldsim.datasets.governance.provenance import ALL, source_of
+from worldsim.datasets.store.store import SPLITS, CorruptEpisodeError, EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import display
 

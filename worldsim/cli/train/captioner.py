@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import worldsim
-from worldsim.agents import captioner as learned
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import (
     folder_setting,
@@ -19,9 +18,10 @@ from worldsim.cli.settings import (
     world_setting,
 )
 from worldsim.cli.stores import filter_of, open_store
-from worldsim.datasets.governance import training_record
-from worldsim.datasets.store import Split
+from worldsim.datasets.governance.provenance import training_record
+from worldsim.datasets.store.store import Split
 from worldsim.progress import display
+from worldsim.training import captioner as learned
 
 
 @dataclass(kw_only=True)

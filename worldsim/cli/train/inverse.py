@@ -33,9 +33,9 @@ class TrainInverse:
 
 def train_inverse(config: TrainInverse) -> None:
     """``worldsim train inverse``."""
-    from worldsim.agents.inverse_dynamics import save_inverse
-    from worldsim.agents.inverse_dynamics import train_inverse as learn
-    from worldsim.datasets.store import EpisodeStore
+    from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.training.inverse_dynamics import save_inverse
+    from worldsim.training.inverse_dynamics import train_inverse as learn
 
     store = EpisodeStore(store_at(config.data))
     use_threads(config.threads)

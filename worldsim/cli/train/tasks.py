@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worldsim.agents.train_tasks import TaskTraining
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import (
     folder_setting,
@@ -18,6 +17,7 @@ from worldsim.cli.settings import (
 )
 from worldsim.cli.stores import open_store
 from worldsim.progress import display
+from worldsim.training.task_heads import TaskTraining
 
 
 @dataclass(kw_only=True)
@@ -49,12 +49,12 @@ class TrainTasks:
 def train_tasks(config: TrainTasks) -> None:
     """``worldsim train tasks``."""
     import worldsim
-    from worldsim.agents.task_examples import TaskExamples, make_examples
-    from worldsim.agents.train_tasks import evaluate_heads, train_heads
-    from worldsim.datasets.governance import training_record
-    from worldsim.envs.beginnings import shared_world
-    from worldsim.fact_heads import save_fact_heads
-    from worldsim.world import WorldModel
+    from worldsim.datasets.governance.provenance import training_record
+    from worldsim.envs.learned.initial_context import shared_world
+    from worldsim.models.fact_heads import save_fact_heads
+    from worldsim.simulation.world_model import WorldModel
+    from worldsim.training.task_examples import TaskExamples, make_examples
+    from worldsim.training.task_heads import evaluate_heads, train_heads
 
     stores = [open_store(path) for path in (config.data, *config.also)]
     use_threads(config.threads)

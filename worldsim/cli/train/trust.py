@@ -41,8 +41,8 @@ def train_trust(config: TrainTrust) -> None:
     import worldsim
     from worldsim.agents.eval_clips import draw_clips
     from worldsim.agents.trust import check_trust, dream_samples, fit_trust
-    from worldsim.datasets.store import EpisodeStore
-    from worldsim.trust import LEVEL, save_trust
+    from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.simulation.confidence import LEVEL, save_trust
 
     data = existing_path(config.data)
     use_threads(config.threads)

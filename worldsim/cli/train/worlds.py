@@ -17,12 +17,14 @@ from worldsim.cli.settings import (
     threads_setting,
 )
 from worldsim.cli.stores import filter_of, latents_of, store_at
-from worldsim.datasets.store import Split
-from worldsim.dit import DiTConfig
-from worldsim.dynamics_loss import DynamicsTraining
-from worldsim.tokenizer import TokenizerConfig
-from worldsim.train_tokenizer import TokenizerTraining
-from worldsim.world_config import SamplingConfig
+from worldsim.datasets.store.store import Split
+from worldsim.diffusion.settings import OLD_KEYS, DynamicsTraining
+from worldsim.models.dit import DiTConfig
+from worldsim.models.tokenizer import TokenizerConfig
+from worldsim.simulation.config import OLD_KEYS as OLD_SAMPLING
+from worldsim.simulation.config import SamplingConfig
+from worldsim.training.tokenizer import OLD_KEYS as OLD_TOKENIZER
+from worldsim.training.tokenizer import TokenizerTraining
 
 TOKENIZER = "tokenizer=runs/tokenizer/tokenizer.safetensors"
 # Of the network's sizes, those that the tokenizer and the recordings decide.
@@ -43,13 +45,13 @@ class TrainTokenizer:
     sample_every: int = setting(500, help="how often sample videos are written", unit="steps", minimum=1)
     seed: int = seed_setting("of weights, noise and clips")
     threads: int | None = threads_setting()
-    training: TokenizerTraining = group(TokenizerTraining)
+    training: TokenizerTraining = group(TokenizerTraining, renamed=OLD_TOKENIZER)
     model: TokenizerConfig = group(TokenizerConfig)
 
 
 def train_tokenizer(config: TrainTokenizer) -> None:
     """``worldsim train tokenizer``."""
-    from worldsim.agents.training import run_tokenizer
+    from worldsim.training.pipelines import run_tokenizer
 
     data = store_at(config.data)
     use_threads(config.threads)
@@ -91,13 +93,13 @@ class TrainDynamics:
     seed: int = seed_setting("of weights, noise and clips")
     threads: int | None = threads_setting()
     device: str | None = setting(None, help="cpu or cuda; default: a GPU if there is one")
-    training: DynamicsTraining = group(DynamicsTraining)
+    training: DynamicsTraining = group(DynamicsTraining, renamed=OLD_KEYS)
     model: dict[str, Any] = group(DiTConfig, option="small", filled=DECIDED)
 
 
 def train_dynamics(config: TrainDynamics) -> None:
     """``worldsim train dynamics``."""
-    from worldsim.agents.training import run_dynamics
+    from worldsim.training.pipelines import run_dynamics
 
     # A finished cache of latents alone will do: it says what it is of.
     data = None
@@ -142,12 +144,12 @@ class TrainExport:
     starts: int = setting(32, help="start clips, at most: one from 200 frames", minimum=1)
     exact: bool = setting(False, help="start clips without loss: for games where single pixels matter")
     out: str = setting(help="folder of the finished world; replaced if it is there", example="out=worlds/mine")
-    sampling: SamplingConfig = group(SamplingConfig)
+    sampling: SamplingConfig = group(SamplingConfig, renamed=OLD_SAMPLING)
 
 
 def export(config: TrainExport) -> None:
     """``worldsim train export``."""
-    from worldsim.agents.shipping import ship
+    from worldsim.training.release import ship
 
     data, out = store_at(config.data), Path(config.out)
     clips = ship(

@@ -1,0 +1,1 @@
+"""Recording play into episode stores."""

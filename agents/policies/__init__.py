@@ -1,0 +1,1 @@
+"""Who plays: scripts, planners, learned policies, at random."""

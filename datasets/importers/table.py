@@ -1,0 +1,225 @@
+"""Plain recordings of any game: a video and beside it, under the same name, a csv or jsonl with a row per frame.
+
+    frame,forward,jump,pitch,yaw,reward        {"frame": 0, "forward": 1, "yaw": 2.5}
+    0,1,0,0,2.5,0                              {"frame": 1, "forward": 1, "jump": 1, "yaw": -1.0}
+    1,1,1,0,-1.0,1
+
+Row t is what was done after frame t and is seen in frame t + 1. F frames have F rows, or F - 1: the last row is unused.
+Columns left out and empty cells are 0.
+
+- ``pitch``, ``yaw``: the mouse in degrees during that frame; positive looks down and right.
+- ``reward``: of the transition from frame t to frame t + 1.
+- ``terminated``: 1 if the episode ended for good at frame t.
+- ``frame``: 0, 1, 2, ...; ``time``: seconds, rising. Both are for checking.
+- ``state.NAME``: a number that was true in frame t.
+- ``axis.NAME``: a continuous control, such as a stick, -1 to 1.
+- every other column: a key, 0 or 1.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.datasets.importers.pictures import VIDEO_SUFFIXES, caption_beside, video_rate
+from worldsim.datasets.importers.recording import Footage, Recording, base_of, files_below, names_of
+from worldsim.datasets.importers.vpt import is_vpt
+from worldsim.datasets.recording.action_codec import AXIS
+from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.errors import UserError
+from worldsim.spec.actions import ActionSpec
+
+MOUSE = ("pitch", "yaw")
+RESERVED = ("frame", "time", "reward", "terminated", *MOUSE)
+SUFFIXES = (".csv", ".jsonl")
+
+Rows = list[dict[str, float]]
+
+
+def table_of(video: Path) -> Path | None:
+    """The table beside a video, if there is one (a VPT recording's jsonl is none)."""
+    for suffix in SUFFIXES:
+        path = video.with_suffix(suffix)
+        if path.is_file() and not is_vpt(path):
+            return path
+    return None
+
+
+def find_table(source: Path, spec: ActionSpec | None = None) -> list[Recording]:
+    """Videos with their tables in a folder, or a single video.
+
+    Args:
+        source: folder or video.
+        spec: the keys and their order; default: the columns of all tables in order of appearance.
+    """
+    videos = files_below(source, VIDEO_SUFFIXES)
+    if source.is_dir():
+        videos = [v for v in videos if not (v.with_suffix(".jsonl").is_file() and is_vpt(v.with_suffix(".jsonl")))]
+    found = []
+    for name, video in zip(names_of(videos, base_of(source)), videos, strict=True):
+        table = table_of(video)
+        if table is not None and spec is None:
+            spec = _columns([t for v in videos if (t := table_of(v)) is not None])
+        files = (video,) if table is None else (video, table)
+        found.append(
+            Recording(
+                name=name, origin=str(video), open=partial(open_table, video, table, spec), group=name, files=files
+            )
+        )
+    return found
+
+
+def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Footage:
+    """One recording.
+
+    Raises:
+        ValueError: the video cannot be read, or the table has a mistake (says in which line) or another length.
+        OSError: a file is missing.
+    """
+    if table is None or spec is None:
+        raise FileNotFoundError(f"no {video.stem}.csv or {video.stem}.jsonl beside it")
+    rows, info = read_rows(table), probe_video(video)
+    if not rows or len(rows) not in (info.frames, info.frames - 1):
+        raise ValueError(f"{table.name} has {len(rows)} rows for {info.frames} frames: give one row per frame")
+    _check_order(table, rows)
+    actions = _actions(table, rows, spec, info.frames)
+    rewards = np.zeros(info.frames, np.float32)
+    rewards[: len(rows)] = [row.get("reward", 0.0) for row in rows]
+    rewards[-1] = 0
+    terminated = np.zeros(info.frames, np.bool_)
+    terminated[: len(rows)] = [_key(table, t, "terminated", row.get("terminated", 0.0)) for t, row in enumerate(rows)]
+    return Footage(
+        frames=partial(stream_video, video),
+        actions=actions,
+        rewards=rewards,
+        terminated=terminated,
+        state=_state(rows, info.frames),
+        text=caption_beside(video),
+        provenance={
+            "engine": "unknown",
+            "source": "table",
+            "policy": "unknown",
+            "keys": list(spec.keys),
+            **video_rate(info),
+        },
+        times=None if info.steady else info.times,
+        verify=partial(verify_video, video),
+    )
+
+
+def read_rows(table: Path) -> Rows:
+    """The rows of a table: names to finite numbers.
+
+    Raises:
+        UserError: a mistake; says in which line.
+    """
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table.name} is not UTF-8 text (byte {error.start})") from error
+    rows = []
+    for line, row in _csv_rows(table, text) if table.suffix == ".csv" else _json_rows(table, text):
+        rows.append({name: _number(f"{table.name}, line {line}: {name}", value) for name, value in row.items()})
+    return rows
+
+
+def _csv_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    if len(set(names)) < len(names) or "" in names:
+        raise UserError(f"{table.name}: columns need different names, got {', '.join(names)}")
+    reader.fieldnames = names
+    try:
+        for row in reader:
+            if None in row:
+                raise UserError(f"{table.name}, line {reader.line_num}: more cells than columns")
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{table.name} is not a CSV text file: {error}") from error
+
+
+def _json_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{table.name}, line {number}: not a JSON object")
+        yield number, row
+
+
+def _number(where: str, value: Any) -> float:
+    text = str(value if value is not None else "").strip()
+    try:
+        number = {"": 0.0, "true": 1.0, "false": 0.0}.get(text.lower())
+        number = float(text) if number is None else number
+    except ValueError:
+        raise UserError(f"{where} must be a number, got {text!r}") from None
+    if not math.isfinite(number):
+        raise UserError(f"{where} must be finite, got {text}")
+    return number
+
+
+def _columns(tables: Sequence[Path]) -> ActionSpec:
+    """Keys of all tables in order of appearance; tables that cannot be read are told of when they are opened."""
+    names: dict[str, None] = {}
+    for table in tables:
+        try:
+            for row in read_rows(table):
+                names |= dict.fromkeys(row)
+                if table.suffix == ".csv":
+                    break
+        except ValueError:
+            continue
+    keys = tuple(n for n in names if n not in RESERVED and not n.startswith("state."))
+    return ActionSpec(keys=keys, camera=any(n in names for n in MOUSE))
+
+
+def _actions(table: Path, rows: Rows, spec: ActionSpec, frames: int) -> NDArray[np.float32]:
+    actions = np.zeros((frames, spec.size), np.float32)
+    places = {name: i for i, name in enumerate(spec.keys)}
+    if spec.camera:
+        places |= {"pitch": spec.size - 2, "yaw": spec.size - 1}
+    for t, row in enumerate(rows[: frames - 1]):
+        for name, value in row.items():
+            if name in places:
+                continuous = name in MOUSE or name.startswith(AXIS)
+                actions[t, places[name]] = value if continuous else _key(table, t, name, value)
+            elif name in MOUSE or (name not in RESERVED and not name.startswith("state.")):
+                raise UserError(f"{table.name}: {name} is not among the keys ({', '.join(places)})")
+    return actions
+
+
+def _key(table: Path, t: int, name: str, value: float) -> float:
+    if value not in (0.0, 1.0):
+        raise UserError(f"{table.name}, row of frame {t}: {name} must be 0 or 1, got {value:g}")
+    return value
+
+
+def _check_order(table: Path, rows: Rows) -> None:
+    for t, row in enumerate(rows):
+        if row.get("frame", t) != t:
+            raise UserError(f"{table.name}: frame {row['frame']:g} stands in the row of frame {t}")
+        if t and row.get("time", 0.0) < rows[t - 1].get("time", 0.0):
+            raise UserError(f"{table.name}: time goes back at frame {t}")
+
+
+def _state(rows: Rows, frames: int) -> dict[str, NDArray[Any]]:
+    """What the rows tell of frames; with a row less than frames the last value holds on."""
+    names = [
+        name for name in dict.fromkeys(n for row in rows for n in row) if name.startswith("state.") or name == "time"
+    ]
+    padded = rows if len(rows) == frames else [*rows, rows[-1]]
+    return {
+        name.removeprefix("state."): np.array(
+            [row.get(name, 0.0) for row in padded], np.float64 if name == "time" else np.float32
+        )
+        for name in names
+    }

@@ -1,0 +1,1 @@
+"""What training and worlds read: clips, latents, start clips, facts."""

@@ -1,0 +1,88 @@
+"""The latent clips that dynamics are trained on. T latent frames."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldsim.datasets.governance.provenance import join_record
+from worldsim.datasets.loading.latent_cache import STILL_EVERY, LatentCache
+from worldsim.diffusion.dynamics_loss import LatentBatch
+
+
+class LatentClips:
+    """Random clips of T latent frames from a latent cache; batch i depends on (seed, i) alone.
+
+    A clip begins where a still was encoded, and with that still, as a prefix does at play. ``names`` are the episodes
+    that are long enough.
+
+    Raises:
+        FileNotFoundError: the folder holds no latents.
+        ValueError: no episode is long enough.
+    """
+
+    def __init__(self, folder: Path, *, frames: int, batch: int, seed: int = 0, mouse: bool = True) -> None:
+        self.cache = LatentCache(folder)
+        self.frames, self.batch, self.seed, self.mouse = frames, batch, seed, mouse
+        spans = zip(self.cache.begins, self.cache.lengths, strict=True)
+        self.starts = np.concatenate([np.arange(b, b + n - frames + 1, STILL_EVERY) for b, n in spans])
+        self.names = [
+            n for n, length in zip(self.cache.index["names"], self.cache.lengths, strict=True) if length >= frames
+        ]
+        if not self.names:
+            raise ValueError(f"no episode in {folder} has {frames} latent frames")
+
+    def training_record(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What a checkpoint says of these clips' episodes; ``before``: the record of the weights begun with."""
+        wanted = set(self.names)
+        records = [record for record in self.cache.index["records"] if record["name"] in wanted]
+        return join_record(self.cache.index["store"], records, before=before)
+
+    def __call__(self, index: int) -> LatentBatch:
+        """Batch number ``index``."""
+        rng = np.random.default_rng([self.seed, abs(index), int(index < 0)])
+        return self.at(rng.choice(self.starts, self.batch))
+
+    def at(self, starts: NDArray[np.int64]) -> LatentBatch:
+        """The clips that begin at the given rows (each a multiple of STILL_EVERY after its episode's first)."""
+        cache = self.cache
+        span = starts[:, None] + np.arange(self.frames)
+        episode = np.searchsorted(cache.begins, starts, side="right") - 1
+        stills = cache.first_still[episode] + (starts - cache.begins[episode]) // STILL_EVERY
+        latents = torch.from_numpy(cache.arrays["latents"][span].astype(np.float32))
+        latents[:, 0] = torch.from_numpy(cache.arrays["stills"][stills].astype(np.float32))
+        rest = (torch.from_numpy(np.asarray(cache.arrays[n][span])) for n in ("actions", "motion", "terminated"))
+        return LatentBatch(
+            latents,
+            *rest,
+            text=None if cache.text is None else torch.from_numpy(cache.text[episode]),
+            known=torch.tensor(cache.index["known"])[episode],
+            posed=torch.tensor(cache.index["posed"])[episode],
+            mouse=self.mouse,
+        )
+
+
+class MixedClips:
+    """Clips of several caches, a batch from one of them: pictures of several sizes, none cropped.
+
+    Each cache is drawn as often as it has places where a clip can begin.
+    """
+
+    def __init__(self, parts: Sequence[LatentClips]) -> None:
+        self.parts = parts
+        share = np.array([len(part.starts) for part in parts], np.float64)
+        self.share = share / share.sum()
+
+    def __call__(self, index: int) -> LatentBatch:
+        """Batch number ``index``; which cache it is from follows from the first one's seed and the index alone."""
+        rng = np.random.default_rng([self.parts[0].seed, abs(index), int(index < 0), len(self.parts)])
+        return self.parts[int(rng.choice(len(self.parts), p=self.share))](index)
+
+    def training_record(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What a checkpoint says of all caches' episodes; ``before``: the record of the weights begun with."""
+        for part in self.parts[:-1]:
+            before = part.training_record(before)
+        return self.parts[-1].training_record(before)

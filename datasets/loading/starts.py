@@ -1,0 +1,111 @@
+"""Start clips: short recordings of the real game that a learned world begins from, shipped beside the checkpoint.
+
+A folder holds ``000.mp4, 001.mp4, ...`` (equal number of frames F), ``starts.safetensors`` (``actions``, float32
+(S, F - 1, A)) and ``starts.json`` (format, names of the action vector, checksum and provenance of each clip).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from worldsim.datasets.store.video import read_video, write_video
+
+FORMAT = 1
+CRF = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartClips:
+    """S start clips of F frames each.
+
+    Attributes:
+        frames: uint8 (S, F, H, W, 3).
+        actions: float32 (S, F - 1, A); action t leads from frame t to frame t + 1.
+        keys: names of the action vector without the mouse.
+        provenance: one mapping per clip (game, map seed, split, episode, first frame, licence).
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    keys: tuple[str, ...]
+    provenance: Sequence[Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        """Check shapes.
+
+        Raises:
+            ValueError: arrays and provenance do not fit together.
+        """
+        if self.frames.ndim != 5 or self.frames.dtype != np.uint8 or self.frames.shape[-1] != 3 or not len(self.frames):
+            raise ValueError(f"frames must be uint8 (S, F, H, W, 3), got {self.frames.dtype} {self.frames.shape}")
+        clips, frames = self.frames.shape[:2]
+        if self.actions.ndim != 3 or self.actions.shape[:2] != (clips, frames - 1):
+            raise ValueError(f"actions must be ({clips}, {frames - 1}, A), got {self.actions.shape}")
+        if self.actions.dtype != np.float32 or not np.isfinite(self.actions).all():
+            raise ValueError(f"actions must be finite float32, got {self.actions.dtype}")
+        if len(self.provenance) != clips:
+            raise ValueError(f"{clips} clips, but provenance of {len(self.provenance)}")
+
+    def __len__(self) -> int:
+        """Number of clips S."""
+        return len(self.frames)
+
+
+def save_starts(folder: str | os.PathLike[str], starts: StartClips, *, fps: float = 20, exact: bool = False) -> None:
+    """Write start clips to a folder that does not exist yet; ``exact``: without loss."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=False)
+    for i, frames in enumerate(starts.frames):
+        write_video(folder / f"{i:03d}.mp4", frames, fps, crf=CRF, exact=exact)
+    save_file({"actions": np.ascontiguousarray(starts.actions)}, folder / "starts.safetensors")
+    about = {
+        "format": FORMAT,
+        "fps": fps,
+        "keys": list(starts.keys),
+        "sha256": [_sha256(folder / f"{i:03d}.mp4") for i in range(len(starts))],
+        "clips": [dict(p) for p in starts.provenance],
+    }
+    (folder / "starts.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def load_starts(folder: str | os.PathLike[str]) -> StartClips:
+    """Read what ``save_starts`` wrote.
+
+    Raises:
+        FileNotFoundError: the folder or one of its files is missing.
+        ValueError: a file is damaged, or they do not fit together.
+    """
+    folder = Path(folder)
+    for name in ("starts.json", "starts.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no start clips in {folder}: {name} is missing")
+    try:
+        about = json.loads((folder / "starts.json").read_text())
+        actions = load_file(folder / "starts.safetensors")["actions"]
+        clips, keys, version, sums = about["clips"], tuple(about["keys"]), about["format"], about["sha256"]
+    except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"start clips in {folder} are damaged: {error}") from error
+    if version != FORMAT:
+        raise ValueError(f"start clips in {folder} have format {version}, this version reads {FORMAT}")
+    frames = []
+    for i, expected in enumerate(sums):
+        path = folder / f"{i:03d}.mp4"
+        frames.append(read_video(path))
+        if _sha256(path) != expected:
+            raise ValueError(f"{path} differs from what was written")
+    if len({f.shape for f in frames}) != 1:
+        raise ValueError(f"start clips in {folder} differ in size or length: {sorted({f.shape for f in frames})}")
+    return StartClips(frames=np.stack(frames), actions=actions, keys=keys, provenance=clips)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Recorders for Gymnasium environments, pygame programs and programs of your own."""

@@ -1,0 +1,92 @@
+"""An episode's manifest: what was committed, with the checksum of every file and its own."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from worldsim.datasets.store.episode import Episode
+
+FORMAT = 1
+# The folder of an episode's arrays. Writers to places without renames choose another one, named in the manifest.
+ARRAYS = "arrays"
+
+
+class CorruptEpisodeError(ValueError):
+    """Bytes on disk differ from what was committed."""
+
+
+def make_manifest(episode: Episode, name: str, files: Mapping[str, Mapping[str, Any]], arrays: str) -> bytes:
+    """The file ``manifest.json`` of an episode.
+
+    Args:
+        episode: what is committed.
+        name: of the episode.
+        files: path relative to the episode's folder, to size and sha256.
+        arrays: folder of the arrays in the episode's folder.
+    """
+    manifest = {
+        "format": FORMAT,
+        "name": name,
+        "frames": len(episode),
+        "size": [episode.frames.shape[2], episode.frames.shape[1]],
+        "text": episode.text,
+        "events": [dict(event) for event in episode.events],
+        "provenance": dict(episode.provenance),
+        "arrays": sorted(episode.arrays()),
+        "files": dict(files),
+    }
+    if arrays != ARRAYS:
+        manifest["folder"] = arrays
+    body = json.loads(json.dumps(manifest, default=_plain))
+    return json.dumps(body | {"sha256": json_sha256(body)}, indent=1).encode()
+
+
+def parse_manifest(content: bytes, name: str) -> dict[str, Any]:
+    """The manifest of episode ``name``, without its checksum.
+
+    Raises:
+        CorruptEpisodeError: it cannot be read, or was altered.
+        ValueError: it is of another format.
+    """
+    try:
+        manifest = json.loads(content)
+        checksum = manifest.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CorruptEpisodeError(f"episode {name!r}: its manifest cannot be read") from error
+    if checksum != json_sha256(manifest) or manifest["name"] != name:
+        raise CorruptEpisodeError(f"episode {name!r}: its manifest was altered")
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"episode {name!r} has format {manifest['format']}, this version reads {FORMAT}")
+    return manifest
+
+
+def json_sha256(body: Mapping[str, Any]) -> str:
+    """Of the canonical text: the digest that names an episode."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(file: BinaryIO) -> str:
+    """Of what follows in an open file."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def path_sha256(path: Path) -> str:
+    """Of a file of this machine."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars and arrays for JSON."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored in a manifest")

@@ -1,0 +1,170 @@
+"""Where an episode inside a learned world begins: a past of real frames and actions, a noise seed, a prompt.
+
+F video frames, H W pixels, A action vector, r frames per chunk.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import worldsim
+from worldsim.datasets.loading.starts import StartClips, load_starts
+from worldsim.datasets.store.video import read_video
+from worldsim.errors import UserError
+from worldsim.simulation.state import WorldState
+from worldsim.simulation.world_model import WorldModel
+
+OPTIONS = ("prefix", "actions", "prompt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialContext:
+    """The past that one row starts from.
+
+    Attributes:
+        frames: uint8 (F, H, W, 3), F = 1 + r k.
+        actions: float32 (F - 1, A).
+        seed: of the noise.
+        prompt: text condition, or None.
+        start: number of the start clip, -1 for a past from elsewhere.
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    seed: int
+    prompt: str | None = None
+    start: int = -1
+
+
+@lru_cache(maxsize=4)
+def shared_world(name: str) -> WorldModel:
+    """Load a world once per process; all its environments share the weights."""
+    return worldsim.load(name)
+
+
+@lru_cache(maxsize=4)
+def shared_starts(name: str) -> StartClips:
+    """Start clips that lie beside a world's checkpoint, else those shipped with the Minecraft world."""
+    folders = [worldsim.ASSETS / name / "starts", Path(name) / "starts", worldsim.ASSETS / "minecraft" / "starts"]
+    return load_starts(next((f for f in folders if f.is_dir()), folders[0]))
+
+
+def resolve(
+    world: str | os.PathLike[str] | WorldModel, starts: str | os.PathLike[str] | StartClips | None
+) -> tuple[WorldModel, StartClips]:
+    """Load what was named; pass through what was given.
+
+    Raises:
+        FileNotFoundError: there is no such world, or it has no start clips.
+        UserError: the start clips do not fit the world.
+    """
+    model = world if isinstance(world, WorldModel) else shared_world(os.fspath(world))
+    if starts is None:
+        starts = shared_starts("minecraft" if isinstance(world, WorldModel) else os.fspath(world))
+    elif not isinstance(starts, StartClips):
+        starts = load_starts(starts)
+    size = (model.config.height, model.config.width)
+    if starts.frames.shape[2:4] != size or starts.actions.shape[-1] != model.spec.size:
+        raise UserError(
+            f"start clips of {starts.frames.shape[3]}x{starts.frames.shape[2]} pixels and {starts.actions.shape[-1]} "
+            f"action values do not fit a world of {size[1]}x{size[0]} and {model.spec.size}"
+        )
+    return model, starts
+
+
+def choose(
+    world: WorldModel, starts: StartClips, rng: np.random.Generator, options: Mapping[str, Any] | None = None
+) -> InitialContext:
+    """Draw a beginning, or take the one that ``options`` describe.
+
+    Args:
+        world: gives picture size, chunk and actions.
+        starts: clips to draw from.
+        rng: draws the start clip and the noise seed (always both, so that options do not shift later draws).
+        options: ``prefix``: number of a start clip, path of a video, or uint8 frames (F, H, W, 3) or (H, W, 3);
+            ``actions``: float32 (F - 1, A) that go with it (default: those recorded, else none pressed);
+            ``prompt``: text.
+
+    Raises:
+        FileNotFoundError: there is no such video.
+        UserError: an unknown option, a wrong shape or type.
+    """
+    options = dict(options or {})
+    if unknown := sorted(options.keys() - set(OPTIONS)):
+        raise UserError(f"unknown reset option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
+    drawn, seed = int(rng.integers(len(starts))), int(rng.integers(2**31))
+    prefix = options.get("prefix")
+    start = drawn if prefix is None else -1
+    if isinstance(prefix, int | np.integer) and not isinstance(prefix, bool):
+        if not 0 <= prefix < len(starts):
+            raise UserError(f"there is no start clip {prefix}: choose 0 to {len(starts) - 1}")
+        start = int(prefix)
+    actions = options.get("actions")
+    if start >= 0:
+        frames = starts.frames[start]
+        actions = starts.actions[start] if actions is None else actions
+    else:
+        frames = _frames(world, prefix)
+    frames, vectors = fit_past(world, frames, actions)
+    return InitialContext(frames=frames, actions=vectors, seed=seed, prompt=_prompt(options.get("prompt")), start=start)
+
+
+def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Check a past and drop its oldest frames so that F = 1 + r k.
+
+    Raises:
+        UserError: a wrong shape or type, or actions that are not finite.
+    """
+    size = (world.config.height, world.config.width, 3)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != size or not len(frames):
+        raise UserError(
+            f"a prefix must be uint8 frames of {size[1]}x{size[0]} pixels, got {frames.dtype} {frames.shape}"
+        )
+    wanted = (len(frames) - 1, world.spec.size)
+    vectors = np.zeros(wanted, np.float32) if actions is None else np.asarray(actions, np.float32)
+    if vectors.shape != wanted or not np.isfinite(vectors).all():
+        raise UserError(f"the prefix's actions must be finite numbers of shape {wanted}, got {vectors.shape}")
+    surplus = (len(frames) - 1) % world.chunk
+    return frames[surplus:], vectors[surplus:]
+
+
+def prefill(world: WorldModel, beginnings: Sequence[InitialContext]) -> WorldState:
+    """One state with a row per beginning; pasts of equal length go through the network together."""
+    lengths = [len(b.frames) for b in beginnings]
+    states, order = [], []
+    for length in dict.fromkeys(lengths):
+        rows = [i for i, n in enumerate(lengths) if n == length]
+        chosen = [beginnings[i] for i in rows]
+        frames, actions = np.stack([b.frames for b in chosen]), np.stack([b.actions for b in chosen])
+        prompts = [b.prompt or "" for b in chosen] if any(b.prompt for b in chosen) else None
+        states.append(world.prefill(frames, actions, [b.seed for b in chosen], prompts))
+        order += rows
+    if len(states) == 1:
+        return states[0]
+    return WorldState.concatenate(states).select(np.argsort(order).tolist())
+
+
+def last_frames(beginning: InitialContext, count: int) -> NDArray[np.uint8]:
+    """The last ``count`` frames of the past, the first one repeated where there are fewer."""
+    frames = beginning.frames[-count:]
+    return np.concatenate([np.repeat(frames[:1], count - len(frames), 0), frames])
+
+
+def _frames(world: WorldModel, prefix: Any) -> NDArray[Any]:
+    if isinstance(prefix, str | os.PathLike):
+        return read_video(prefix, size=(world.config.width, world.config.height))
+    if isinstance(prefix, np.ndarray):
+        return prefix[None] if prefix.ndim == 3 else prefix
+    raise UserError(f"prefix must be a start clip's number, a video's path or frames, got {type(prefix).__name__}")
+
+
+def _prompt(prompt: Any) -> str | None:
+    if prompt is not None and not isinstance(prompt, str):
+        raise UserError(f"prompt must be text, got {type(prompt).__name__}")
+    return prompt

@@ -1,0 +1,1 @@
+"""The real game: an unmodified Luanti client in lockstep."""

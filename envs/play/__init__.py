@@ -1,0 +1,1 @@
+"""Playing in a window or into a video."""

@@ -1,0 +1,1 @@
+"""Atari's Pong: its emulator, and what can be read off its pictures."""

@@ -1,0 +1,1 @@
+"""Counterfactual trees: where they begin, what they do, what they leave behind."""

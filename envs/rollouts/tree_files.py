@@ -1,0 +1,220 @@
+"""Trees of actions from files: indented text, or YAML and JSON.
+
+As text, a line is a stretch of play, and deeper lines below it are what may follow; ``#`` begins a comment:
+
+    straight: forward 20
+      left: yaw -90 x 10
+        forward 20
+        back 20
+      policy explore 40
+    turn.script
+
+A stretch is an action script (see ``worldsim.scripting.grammar``), a ``.script`` or ``.csv`` file, or ``policy NAME``
+and a number of frames (``40``) or seconds (``2s``). A name and a colon may stand before it.
+
+As YAML or JSON, a list whose entries are such stretches, or mappings with ``play`` (the stretch), ``name`` and
+``branches`` (a list again).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from worldsim.errors import UserError
+from worldsim.scripting.action_files import branch_name, is_script, read_actions
+from worldsim.scripting.grammar import Duration
+from worldsim.scripting.tokens import ScriptError, Where
+from worldsim.simulation.branch_tree import Node, Player
+from worldsim.spec.actions import ActionSpec
+
+SUFFIXES = (".tree", ".yaml", ".yml", ".json")
+KEYS = ("play", "name", "branches")
+MOST_NODES, DEEPEST = 2000, 40
+_NAMED = re.compile(r"(?P<name>[^:;{}#=<>]+):(?=\s)\s*")
+_POLICY = re.compile(r"policy\s+(?P<name>[\w.-]+)\s+x?\s*(?P<amount>\d+\.?\d*)(?P<unit>s?)\s*$")
+
+Players = Callable[[str], Callable[[], Player]]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A stretch as written, its place, and what follows."""
+
+    text: str
+    where: Where
+    name: str
+    branches: tuple["_Entry", ...] = ()
+
+
+def read_tree(path: str | Path, spec: ActionSpec, *, fps: float, players: Players) -> tuple[Node, ...]:
+    """Read a tree of actions from a file.
+
+    Args:
+        path: of a ``.tree`` text, or of YAML or JSON.
+        spec: the game's actions.
+        fps: frames a second, for stretches that count in seconds.
+        players: makes a policy by its name.
+
+    Raises:
+        FileNotFoundError: there is no such file, or none of a stretch.
+        ScriptError: it has a mistake; tells line and column.
+        UserError: the file is no text, or a file that it names has a mistake.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such tree of actions: {path}")
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: {error}") from error
+    reader = _Reader(path, spec, fps, players)
+    try:
+        entries = _from_yaml(text) if path.suffix in (".yaml", ".yml", ".json") else _from_text(text)
+        if not entries:
+            raise ScriptError(Where(1, 1), "the tree has no branches")
+        return tuple(reader.node(entry) for entry in entries)
+    except ScriptError as error:
+        raise ScriptError(error.where, error.reason, str(path)) from None
+
+
+@dataclass
+class _Reader:
+    path: Path
+    spec: ActionSpec
+    fps: float
+    players: Players
+    count: int = 0
+
+    def node(self, entry: _Entry, depth: int = 1) -> Node:
+        self.count += 1
+        if self.count > MOST_NODES or depth > DEEPEST:
+            raise ScriptError(entry.where, f"a tree has at most {MOST_NODES} stretches, {DEEPEST} after one another")
+        branches = tuple(self.node(below, depth + 1) for below in entry.branches)
+        if entry.text.startswith("policy ") or entry.text == "policy":
+            return replace(self.policy(entry), branches=branches)
+        return Node(name=entry.name or branch_name(entry.text), actions=self.actions(entry), branches=branches)
+
+    def policy(self, entry: _Entry) -> Node:
+        found = _POLICY.match(entry.text)
+        if found is None:
+            raise ScriptError(entry.where, f"expected policy NAME FRAMES, as in policy explore 40, got {entry.text!r}")
+        amount = float(found["amount"])
+        if amount <= 0 or (not found["unit"] and amount != int(amount)):
+            raise ScriptError(entry.where, f"a length is a whole number of frames from 1, or seconds, got {amount:g}")
+        frames = Duration(amount, bool(found["unit"])).frames(self.fps)
+        try:
+            player = self.players(found["name"])
+        except UserError as error:
+            raise ScriptError(entry.where, str(error)) from error
+        return Node(name=entry.name or found["name"], player=player, frames=frames)
+
+    def actions(self, entry: _Entry) -> Any:
+        # Files stand beside the tree, unless their paths say otherwise.
+        beside = self.path.parent / entry.text
+        source = str(beside) if beside.suffix in (".csv", ".script") else entry.text
+        try:
+            return read_actions(source, self.spec, fps=self.fps)
+        except ScriptError as error:
+            if source.endswith(".script") or not is_script(source):
+                raise UserError(str(error)) from None
+            line, column = entry.where.line + error.where.line - 1, entry.where.column + error.where.column - 1
+            raise ScriptError(Where(line, column), error.reason) from None
+
+
+def _from_text(text: str) -> tuple[_Entry, ...]:
+    """Entries by indentation."""
+    lines: list[tuple[int, _Entry]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.split("#", 1)[0].rstrip()
+        if not bare.strip():
+            continue
+        indent = len(bare) - len(bare.lstrip())
+        if "\t" in bare[:indent]:
+            raise ScriptError(Where(number, bare.index("\t") + 1), "indent with spaces, not tabs")
+        lines.append((indent, _entry(bare[indent:], Where(number, indent + 1))))
+    return _nested(lines)
+
+
+def _nested(lines: list[tuple[int, _Entry]]) -> tuple[_Entry, ...]:
+    done, at = [], 0
+    while at < len(lines):
+        indent, entry = lines[at]
+        if indent != lines[0][0]:
+            raise ScriptError(entry.where, "this line stands deeper or less deep than those it belongs beside")
+        end = next((i for i in range(at + 1, len(lines)) if lines[i][0] <= indent), len(lines))
+        done.append(replace(entry, branches=_nested(lines[at + 1 : end])))
+        at = end
+    return tuple(done)
+
+
+def _entry(text: str, where: Where) -> _Entry:
+    """Take the name from before the colon."""
+    named = _NAMED.match(text + " ")
+    if named is None:
+        return _Entry(text.strip(), where, "")
+    rest = text[named.end() :]
+    if not rest.strip():
+        raise ScriptError(Where(where.line, where.column + len(text.rstrip())), "nothing to play after the name")
+    return _Entry(rest.strip(), Where(where.line, where.column + named.end()), named["name"].strip())
+
+
+def _from_yaml(text: str) -> tuple[_Entry, ...]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Where(mark.line + 1, mark.column + 1) if mark else Where(1, 1)
+        raise ScriptError(place, str(error.problem or error.context)) from error
+    except yaml.YAMLError as error:
+        raise ScriptError(Where(1, 1), " ".join(str(error).split())) from error
+    return () if root is None else _list(root, text.splitlines())
+
+
+def _list(node: Any, lines: list[str], depth: int = 1) -> tuple[_Entry, ...]:
+    if not isinstance(node, yaml.SequenceNode) or not node.value:
+        raise ScriptError(_where(node), "expected a list of branches with at least one entry")
+    if depth > DEEPEST:
+        raise ScriptError(_where(node), f"a tree has at most {DEEPEST} stretches after one another")
+    return tuple(_item(item, lines, depth) for item in node.value)
+
+
+def _item(node: Any, lines: list[str], depth: int) -> _Entry:
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, lines)
+    if not isinstance(node, yaml.MappingNode):
+        raise ScriptError(_where(node), f"expected a script, or a mapping with {', '.join(KEYS)}")
+    parts: dict[str, Any] = {}
+    for key, value in node.value:
+        if key.value not in KEYS or key.value in parts:
+            problem = "stands twice" if key.value in parts else f"is unknown; known: {', '.join(KEYS)}"
+            raise ScriptError(_where(key), f"{key.value!r} {problem}")
+        parts[key.value] = value
+    for name in ("play", "name"):
+        if name in parts and not isinstance(parts[name], yaml.ScalarNode):
+            raise ScriptError(_where(parts[name]), f"{name} must be text")
+    if "play" not in parts:
+        raise ScriptError(_where(node), "play is missing: what is done here")
+    entry = _scalar(parts["play"], lines)
+    name = parts["name"].value if "name" in parts else entry.name
+    return replace(entry, name=name, branches=_list(parts["branches"], lines, depth + 1) if "branches" in parts else ())
+
+
+def _scalar(node: Any, lines: list[str]) -> _Entry:
+    """The text of a scalar and where it begins: after a quote, or in the line after the sign of a block."""
+    where, value = _where(node), str(node.value)
+    if not value.strip():
+        raise ScriptError(where, "nothing to play here")
+    if node.style in ("'", '"'):
+        where = Where(where.line, where.column + 1)
+    elif node.style in ("|", ">"):
+        below = next((n for n in range(where.line, len(lines)) if lines[n].strip()), where.line - 1)
+        where = Where(below + 1, len(lines[below]) - len(lines[below].lstrip()) + 1)
+    return _entry(value, where)
+
+
+def _where(node: Any) -> Where:
+    return Where(node.start_mark.line + 1, node.start_mark.column + 1)

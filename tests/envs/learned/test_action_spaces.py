@@ -1,0 +1,44 @@
+"""Games of keys alone as one whole number. (Minecraft's spaces: see test_world_env.py.)"""
+
+import numpy as np
+import pytest
+
+from worldsim.envs.learned.action_spaces import DiscreteActions, make_actions, single
+from worldsim.errors import UserError
+from worldsim.spec.actions import MINECRAFT, ActionSpec
+
+PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
+
+
+def test_each_number_presses_its_key_and_comes_back():
+    actions = make_actions(PONG, "discrete")
+    assert isinstance(actions, DiscreteActions) and actions.space.n == 3
+    np.testing.assert_array_equal(actions.vectors(np.array([2, 0, 1])), np.eye(3)[[2, 0, 1]])
+    assert [actions.nearest(vector) for vector in np.eye(3)] == [0, 1, 2]
+    np.testing.assert_array_equal(actions.vectors(single(np.int64(1))), [[0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("spec", "suits"),
+    [
+        (MINECRAFT, "multidiscrete"),
+        (PONG, "discrete"),
+        (ActionSpec(keys=(), camera=True), "multidiscrete"),
+        (ActionSpec(keys=("left", "fire"), camera=False), "multidiscrete"),
+    ],
+)
+def test_unnamed_it_is_what_suits_the_game(spec: ActionSpec, suits: str):
+    assert make_actions(spec).space == make_actions(spec, suits).space
+
+
+@pytest.mark.parametrize("wrong", [3, -1, 0.5, [0, 1]])
+def test_what_is_outside_the_space_is_refused(wrong):
+    with pytest.raises(UserError):
+        make_actions(PONG, "discrete").vectors(single(wrong))
+
+
+def test_a_game_with_a_camera_is_refused():
+    with pytest.raises(UserError, match="camera"):
+        make_actions(MINECRAFT, "discrete")
+    with pytest.raises(UserError, match="discrete"):
+        make_actions(PONG, "continuous")

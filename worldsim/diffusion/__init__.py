@@ -1,0 +1,1 @@
+"""Probability path, loss and samplers of diffusion forcing."""

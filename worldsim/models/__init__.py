@@ -1,0 +1,1 @@
+"""Networks: the tokenizer, the diffusion Transformer, small heads, and their checkpoints."""

@@ -1,0 +1,307 @@
+"""The spacetime-latent diffusion Transformer: denoises latent frames given their past, actions and text.
+
+B batch, T latent frames, N picture tokens per frame, R registers, C channels, H W latent grid, D width,
+L temporal layers, S cache slots, K key/value heads, E head width, A action size, r video frames per latent frame.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from worldsim.models.attention import SpatialAttention, SwiGLU, TemporalAttention, Turn, turns
+from worldsim.models.conditioning import ActionCodec, Conditioning
+from worldsim.models.heads import HeadOutputs, Heads
+from worldsim.models.kv_cache import KVCache
+from worldsim.models.patchify import SpacetimePatchifier
+from worldsim.models.rowwise import RowLinear
+
+# Keys and values.
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiTConfig:
+    """Sizes of the network. ``window`` is how many past latent frames the cache holds, beside the sink.
+
+    Attributes:
+        channels: of a latent frame.
+        keys: of the actions.
+        camera: whether actions turn a camera.
+        chunk: video frames per latent frame.
+        width: channels of a token.
+        heads: attention heads; the width is a multiple of them.
+        kv_heads: heads of keys and values, which several attention heads share.
+        blocks: of attention and feed-forward layers.
+        temporal_every: every how many blocks there is attention over time.
+        registers: tokens of a frame beside those of its picture.
+        patch: side of the latent cells that make one token.
+        window: past latent frames that the cache holds, beside the first one.
+        text_size: length of a sentence embedding.
+        modulation: rank of the conditioning of each block.
+        clean_past: whether the clean previous frame is an input too.
+
+    ``clean_past`` False: no clean previous frame as an input, as in plain diffusion forcing: all that is known of the
+    past is what the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
+    """
+
+    channels: int
+    keys: int
+    camera: bool
+    chunk: int
+    width: int = 384
+    heads: int = 6
+    kv_heads: int = 2
+    blocks: int = 7
+    temporal_every: int = 4
+    registers: int = 3
+    patch: int = 2
+    window: int = 64
+    text_size: int = 384
+    modulation: int = 64
+    clean_past: bool = True
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} is not divisible by kv_heads {self.kv_heads}")
+        if (self.width // self.heads) % 4:
+            raise ValueError(f"head width {self.width // self.heads} is not divisible by 4 (2-D rotary positions)")
+
+    @property
+    def actions(self) -> int:
+        """Length A of an action vector."""
+        return self.keys + 2 * self.camera
+
+    @property
+    def hidden(self) -> int:
+        """Width inside the feed-forward layers: 8/3 D rounded up to a multiple of 64."""
+        return -(-self.width * 8 // 3 // 64) * 64
+
+    @property
+    def temporal_blocks(self) -> tuple[int, ...]:
+        """Blocks with temporal attention: every ``temporal_every``-th and the last."""
+        every = [i for i in range(self.blocks) if (i + 1) % self.temporal_every == 0]
+        return tuple(sorted({*every, self.blocks - 1}))
+
+
+def previous_of(latents_BTCHW: Tensor) -> Tensor:
+    """The latent before each frame; zeros before the first."""
+    return torch.cat([torch.zeros_like(latents_BTCHW[:, :1]), latents_BTCHW[:, :-1]], 1)
+
+
+@dataclass(frozen=True)
+class DiTOutput:
+    """Predicted clean latents (B, T, C, H, W), head outputs, and this call's keys and values per temporal layer."""
+
+    latents: Tensor
+    heads: HeadOutputs
+    keys: list[Tensor]
+    values: list[Tensor]
+
+
+class Block(nn.Module):
+    """Spatial attention, optionally temporal attention, feed-forward; each modulated per frame (adaLN-zero)."""
+
+    def __init__(self, config: DiTConfig, temporal: bool) -> None:
+        super().__init__()
+        w = config.width
+        self.parts = 9 if temporal else 6
+        self.modulation = RowLinear(config.modulation, self.parts * w)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.spatial = SpatialAttention(w, config.heads)
+        self.temporal = TemporalAttention(w, config.heads, config.kv_heads) if temporal else None
+        self.feed_forward = SwiGLU(w, config.hidden)
+        self.norms = nn.ModuleList(nn.RMSNorm(w, elementwise_affine=False) for _ in range(self.parts // 3))
+
+    def forward(
+        self,
+        x_BTND: Tensor,
+        modulation_BTM: Tensor,
+        spatial_turns: Turn,
+        temporal_view: tuple[Turn, Turn, Tensor] | None,
+        past: Pair | None,
+    ) -> tuple[Tensor, Pair | None]:
+        """One layer; returns also this call's keys and values (B, T, N + R, K, E) where it looks across frames.
+
+        ``past``: keys and values (B, S, N + R, K, E) that come before this call's.
+        """
+        x, fresh = x_BTND, None
+        m = self.modulation(modulation_BTM)[:, :, None].chunk(self.parts, -1)
+        h = self.modulated(x, self.norms[0], m[0], m[1])
+        x = x + m[2] * self.spatial(h.flatten(0, 1), spatial_turns).unflatten(0, h.shape[:2])
+        if self.temporal is not None and temporal_view is not None:
+            h = self.modulated(x, self.norms[2], m[6], m[7])
+            q, k, v = self.temporal.project(h)
+            fresh = (k, v)
+            if past is not None:
+                k, v = (torch.cat([old.to(new.dtype), new], 1) for old, new in zip(past, fresh, strict=True))
+            x = x + m[8] * self.temporal.attend(q, k, v, *temporal_view)
+        return x + m[5] * self.feed_forward(self.modulated(x, self.norms[1], m[3], m[4])), fresh
+
+    def modulated(self, x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
+        """RMS-normalised x, scaled and shifted per frame."""
+        return norm(x_BTND) * (1 + scale) + shift
+
+
+class WorldDiT(nn.Module):
+    """Predicts clean latent frames from noisy ones, the clean previous frame, actions, text and a cache of the past."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        # Activations inside blocks: kept for the gradient, or computed again (saves memory in training).
+        self.recompute = False
+        w = config.width
+        self.patchifier = SpacetimePatchifier(channels=config.channels, patch=config.patch)
+        size = self.patchifier.token_size
+        self.noisy_in = nn.Linear(size, w)
+        self.clean_in = nn.Linear(size, w) if config.clean_past else None
+        self.start = nn.Parameter(torch.randn(w) * 0.02)
+        self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
+        self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
+        self.modulation_in = nn.Sequential(nn.SiLU(), RowLinear(w, config.modulation), nn.SiLU())
+        self.blocks = nn.ModuleList(Block(config, i in config.temporal_blocks) for i in range(config.blocks))
+        self.final_modulation = RowLinear(config.modulation, 2 * w)
+        self.final_norm = nn.RMSNorm(w, elementwise_affine=False)
+        self.out = nn.Linear(w, size)
+        self.heads = Heads(w, config.registers, config.actions)
+        for layer in (self.final_modulation, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def empty_cache(self, batch: int, grid: tuple[int, int], dtype: torch.dtype = torch.float32) -> KVCache:
+        """A cache with nothing in it for latents of ``grid`` (H, W)."""
+        c = self.config
+        rows, columns = self.patchifier.grid(*grid)
+        shape = (
+            batch, len(c.temporal_blocks), c.window + 1, rows * columns + c.registers, c.kv_heads, c.width // c.heads,
+        )  # fmt: skip
+        device = self.registers.device
+        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        return KVCache(keys, values, torch.zeros(batch, dtype=torch.long, device=device))
+
+    def forward(
+        self,
+        noisy_BTCHW: Tensor,
+        previous_BTCHW: Tensor,
+        tau_BT: Tensor,
+        step_BT: Tensor,
+        actions_BTrA: Tensor,
+        present_BT: Tensor,
+        text_BX: Tensor | None = None,
+        cache: KVCache | None = None,
+        started_B: Tensor | None = None,
+        temporal: bool = True,
+    ) -> DiTOutput:
+        """Denoise T consecutive latent frames.
+
+        Args:
+            noisy_BTCHW: latents at signal level ``tau_BT``.
+            previous_BTCHW: the clean latent before each frame; ignored where there is none, and without ``clean_past``.
+            tau_BT: signal level of each frame, 0 noise to 1 data.
+            step_BT: step size d of the sampler, 0 for the plain flow.
+            actions_BTrA: the r actions that lead into each frame.
+            present_BT: which frames have an action; others get the null action.
+            text_BX: sentence embeddings; a row of zeros, or None, is the learned null.
+            cache: the past of the one frame given. Without it, up to ``window`` + 1 frames see each other causally.
+            started_B: with a cache or alone, whether the first frame given has a previous one (default: cache not
+                empty). A frame without one gets the start token.
+            temporal: False treats every frame as an image of its own (no frame sees another).
+        """
+        frames = noisy_BTCHW.shape[1]
+        if frames > (self.config.window + 1 if cache is None else 1):
+            raise ValueError(f"{frames} latent frames at once: at most window + 1 without a cache, 1 with one")
+        grid = self.patchifier.grid(*noisy_BTCHW.shape[-2:])
+        device = noisy_BTCHW.device
+        count = torch.zeros(len(noisy_BTCHW), dtype=torch.long, device=device) if cache is None else cache.count
+        started = (count > 0) if started_B is None else started_B
+        condition, action = self.conditioning(tau_BT, step_BT, actions_BTrA, present_BT, text_BX)
+        first = torch.arange(frames, device=device) == 0
+        has_past = (~first[None] | started[:, None]) if temporal else torch.zeros_like(present_BT)
+        x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
+        clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous_BTCHW))
+        x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
+        registers = self.registers + (condition + action)[:, :, None]
+        # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
+        x = torch.cat([registers.float(), x.float()], 2)
+        modulation = self.modulation_in(condition)
+        temporal_view = self.temporal_view(frames, count, cache) if temporal else None
+        x, keys, values = self._run_blocks(x, modulation, self.spatial_turns(grid), temporal_view, cache)
+        shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
+        features = self.final_norm(x)
+        picture = (features * (1 + scale) + shift)[:, :, self.config.registers :]
+        # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
+        out = self.out(picture.contiguous())
+        return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
+
+    def _run_blocks(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        spatial_turns: Turn,
+        temporal_view: tuple[Turn, Turn, Tensor] | None,
+        cache: KVCache | None,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """All layers; returns also this call's keys and values per temporal layer."""
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            past = None
+            if cache is not None and block.temporal is not None:
+                past = (cache.keys[:, len(keys)], cache.values[:, len(keys)])
+            arguments = (x, modulation, spatial_turns, temporal_view, past)
+            if self.recompute and torch.is_grad_enabled():
+                x, fresh = cast("tuple[Tensor, Pair | None]", checkpoint(block, *arguments, use_reentrant=False))
+            else:
+                x, fresh = block(*arguments)
+            if fresh is not None:
+                keys.append(fresh[0])
+                values.append(fresh[1])
+        return x, keys, values
+
+    def spatial_turns(self, grid: tuple[int, int]) -> Turn:
+        """Rotary turns (R + N, E / 2): half of each head turns with the row, half with the column; registers do not."""
+        rows, columns = grid
+        half = self.config.width // self.config.heads // 2
+        device = self.registers.device
+        cells = torch.arange(rows * columns, device=device)
+        y, x = cells // columns, cells % columns
+        (cos_y, sin_y), (cos_x, sin_x) = (turns(a, half, 100.0) for a in (y, x))
+        cos, sin = torch.cat([cos_y, cos_x], -1), torch.cat([sin_y, sin_x], -1)
+        still = (self.config.registers, cos.shape[-1])
+        return torch.cat([cos.new_ones(still), cos]), torch.cat([sin.new_zeros(still), sin])
+
+    def temporal_view(self, frames: int, count: Tensor, cache: KVCache | None) -> tuple[Turn, Turn, Tensor]:
+        """Turns of queries and keys and the additive mask of causal temporal attention.
+
+        A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at
+        most ``window`` + 1 frames away, so no distance at play is larger than the window.
+        """
+        c = self.config
+        head = c.width // c.heads
+        q_position = torch.arange(frames, device=count.device)
+        current = q_position[None]
+        if cache is None:
+            k_position, valid = current, torch.ones_like(current, dtype=torch.bool)
+        else:
+            held = cache.positions()
+            k_position = torch.cat([held - count[:, None], current.expand(len(held), -1)], 1)
+            valid = torch.cat([held >= 0, torch.ones_like(current, dtype=torch.bool).expand(len(held), -1)], 1)
+        absolute_first = -count[:, None] if cache is not None else torch.zeros_like(current[:, :1])
+        distance = q_position[None, :, None] - k_position[:, None, :]
+        sink = (k_position == absolute_first)[:, None, :]
+        visible = (distance >= 0) & ((distance <= c.window) | sink) & valid[:, None, :]
+        mask = torch.zeros_like(visible, dtype=torch.float32).masked_fill_(~visible, float("-inf"))
+        k_cos, k_sin = turns(k_position.clamp_min(-c.window - 1), head, 1000.0)
+        # Room for tokens and heads, which share positions and mask.
+        return (
+            turns(q_position, head, 1000.0),
+            (k_cos[:, None, None], k_sin[:, None, None]),
+            mask[:, None, None],
+        )

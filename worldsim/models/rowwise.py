@@ -1,0 +1,63 @@
+"""Layers whose answer to one row of a batch does not depend, to the bit, on how many rows there are.
+
+A row of sixteen worlds then dreams what the same world dreams alone. The libraries beneath choose their algorithms by
+the size of the batch, and algorithms round differently; the big products, with many tokens a row, were measured to be
+alike (MKL, AVX2), which leaves the small ones, and on AMX long sums. N pictures, C channels, H W grid.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldsim.models.precision import has_amx
+
+# MKL multiplies fewer than 4 rows by other kernels, and deals rows out among threads: each is to get so many, or none.
+FEWEST_ROWS = 8
+# oneDNN on AMX splits sums of so many bf16 products where there are fewer rows than columns (measured: from 512 on).
+LONG_SUM = 512
+# One picture of at most so many values, PyTorch convolves by its own code instead of oneDNN's (use_mkldnn in
+# aten/src/ATen/native/Convolution.cpp).
+SMALL_PICTURE = 20480
+
+
+class RowLinear(nn.Linear):
+    """``nn.Linear`` over vectors (one per world rather than one per token): rows are filled up with zeros."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        # Training, which is what gets compiled, has no rows to keep alike.
+        if torch.compiler.is_compiling():
+            return super().forward(input)
+        return _filled(super().forward, input, -input.shape[:-1].numel() % (FEWEST_ROWS * torch.get_num_threads()))
+
+
+class TokenLinear(nn.Linear):
+    """``nn.Linear`` over tokens; sums too long for AMX get rows of zeros too, where the weights are bf16."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        if self.in_features < LONG_SUM or self.weight.dtype != torch.bfloat16 or not has_amx():
+            return super().forward(input)
+        return _filled(super().forward, input, max(0, self.out_features - input.shape[:-1].numel()))
+
+
+def _filled(linear: Callable[[Tensor], Tensor], input: Tensor, missing: int) -> Tensor:
+    """A linear layer's answer to (..., in), given ``missing`` rows of zeros more."""
+    if not missing:
+        return linear(input)
+    rows = F.pad(input.reshape(-1, input.shape[-1]), (0, 0, 0, missing))
+    return linear(rows)[:-missing].unflatten(0, input.shape[:-1])
+
+
+class RowConv2d(nn.Conv2d):
+    """``nn.Conv2d`` over channels-last pictures."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        if self.kernel_size == (1, 1):
+            return F.linear(input.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+        if len(input) == 1 and input.numel() <= SMALL_PICTURE:
+            return super().forward(input.expand(2, -1, -1, -1))[:1]
+        return super().forward(input)

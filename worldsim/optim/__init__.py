@@ -1,0 +1,1 @@
+"""Optimizers, averaged weights, schedules and training state that resumes exactly."""

@@ -1,0 +1,38 @@
+"""Exponential moving average of a module's parameters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class Ema:
+    """Exponential moving average of a module's parameters, warmed up so that early weights do not linger."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {n: p.detach().clone() for n, p in module.named_parameters()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Blend in the parameters after optimizer step ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                self.shadow[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def averaged(self, module: nn.Module) -> Iterator[None]:
+        """Inside, the module has the averaged weights; afterwards its own again."""
+        self._exchange(module)
+        try:
+            yield
+        finally:
+            self._exchange(module)
+
+    @torch.no_grad()
+    def _exchange(self, module: nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            held = parameter.detach().clone()
+            parameter.copy_(self.shadow[name])
+            self.shadow[name].copy_(held)

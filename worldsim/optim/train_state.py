@@ -1,0 +1,78 @@
+"""State of a training run, saved and restored exactly: weights, averaged weights, optimizers, auxiliary tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.optim.ema import Ema
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Step count and auxiliary state of a resumed run."""
+
+    step: int
+    more: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+def save_training(
+    path: Path,
+    step: int,
+    module: nn.Module,
+    ema: Ema | None,
+    optimizers: list[torch.optim.Optimizer],
+    more: Mapping[str, Tensor] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write everything that resuming needs to one safetensors file.
+
+    ``more`` and ``about``, values as JSON can hold them, are what ``load_training`` gives back.
+    """
+    tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
+    if ema is not None:
+        tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
+    tensors |= {f"more/{n}": t for n, t in (more or {}).items()}
+    for i, optimizer in enumerate(optimizers):
+        for key, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer{i}/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
+    save_tensors(path, tensors, {"step": step, "about": dict(about or {})})
+
+
+def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> Restored:
+    """Restore ``save_training``'s file into live objects; returns its step and the rest.
+
+    Raises:
+        ValueError: the file belongs to another model.
+    """
+    tensors, metadata = load_tensors(path)
+    expected = module.state_dict()
+    found = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
+    if found.keys() != expected.keys() or any(found[n].shape != expected[n].shape for n in expected):
+        raise ValueError(
+            f"{path} belongs to a model of other sizes: choose another run folder or the same configuration"
+        )
+    module.load_state_dict(found)
+    if ema is not None:
+        for name in ema.shadow:
+            ema.shadow[name].copy_(tensors[f"ema/{name}"])
+    for i, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(f"optimizer{i}/"):
+                _, key, field = name.split("/")
+                state.setdefault(int(key), {})[field] = tensor
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for parameter, values in optimizer.state.items():
+            for name, value in values.items():
+                # The fused optimizer walks through memory: moments have to lie as their (channels-last) weights do.
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
+    return Restored(int(metadata["step"]), more, metadata.get("about", {}))

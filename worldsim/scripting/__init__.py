@@ -1,0 +1,1 @@
+"""Action scripts and action files."""

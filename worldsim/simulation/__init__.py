@@ -1,0 +1,1 @@
+"""The playable world: state, stepping, branching and its confidence."""

@@ -1,0 +1,71 @@
+"""What a world is and how it is sampled: plain values that travel in a checkpoint's metadata."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldsim.spec.actions import ActionSpec
+
+# Sampling settings of earlier versions, and their names now.
+OLD_KEYS = {"fold": "reuse_last_eval_for_cache"}
+
+
+def renamed(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved sampling settings under the names of today."""
+    return {OLD_KEYS.get(key, key): value for key, value in sampling.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How ``step`` denoises.
+
+    Attributes:
+        steps: network evaluations per latent frame.
+        shortcut: give the network its step size (after shortcut training).
+        reuse_last_eval_for_cache: write the cache in the last evaluation instead of in one more: a third faster,
+            equally good.
+        context_tau: signal level at which the past is written to the cache.
+        guidance: 1 plain; above 1 pushes away from the prediction without an action.
+        temperature: of the noise that a frame starts from. Below 1, a world trained with the energy score shows less of
+            what is only possible and more of the mean: calmer, and blurred.
+    """
+
+    steps: int = 2
+    shortcut: bool = False
+    reuse_last_eval_for_cache: bool = True
+    context_tau: float = 1.0
+    guidance: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        if self.shortcut and self.steps & (self.steps - 1):
+            raise ValueError(f"shortcut sampling takes a power of two of steps, got {self.steps}")
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature must be a number from 0 on, got {self.temperature}")
+        if not 0 < self.context_tau <= 1:
+            raise ValueError(f"context_tau must be in (0, 1], got {self.context_tau}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """What a world is: its picture size in pixels, frame rate, actions and prompts."""
+
+    height: int = 80
+    width: int = 144
+    fps: int = 20
+    spec: ActionSpec
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    prompts: tuple[str, ...] = ()
+
+    @staticmethod
+    def from_json(raw: Mapping[str, Any]) -> "WorldConfig":
+        """The inverse of ``dataclasses.asdict``.
+
+        Raises:
+            KeyError, TypeError: a value is missing or unknown.
+        """
+        spec = ActionSpec(keys=tuple(raw["spec"]["keys"]), camera=raw["spec"]["camera"])
+        sampling = SamplingConfig(**renamed(raw["sampling"]))
+        return WorldConfig(**{**raw, "spec": spec, "sampling": sampling, "prompts": tuple(raw["prompts"])})

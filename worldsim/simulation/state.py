@@ -1,0 +1,165 @@
+"""Everything the next latent frame depends on, as one value that can be forked by row, saved and loaded.
+
+B batch, C channels, h w latent grid, X sentence embedding, D width of the network.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.models.kv_cache import KVCache
+
+FORMAT = "worldsim-state-4"
+OLD_FORMAT = "worldsim-state-3"
+# Tensors of earlier versions, and their names now.
+OLD_NAMES = {"doubt": "uncertainty"}
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """State of B worlds side by side.
+
+    Attributes:
+        cache: keys and values of the past, and how many latent frames were written.
+        latent: the last clean latent frame (B, C, h, w).
+        decoder: stream state of the tokenizer's decoder, one (B, ...) tensor per block.
+        pose: learned x, y, z (metres), yaw, pitch (degrees) relative to the start (B, 5).
+        furthest: furthest horizontal distance from the start so far, metres (B,).
+        text: sentence embedding (B, X), zeros where there is none.
+        features: what the network's heads read of the last latent frame (B, 2 D).
+        uncertainty: running statistics that trust is computed from (B, 2), see ``worldsim.simulation.confidence``.
+        trust: how far the last latent frame can be believed (B,): 1 for the prefix and without a calibration.
+        seeds: noise seed of each row (B,).
+        steps: steps taken since the prefix (B,).
+    """
+
+    cache: KVCache
+    latent: Tensor
+    decoder: tuple[Tensor, ...]
+    pose: Tensor
+    furthest: Tensor
+    text: Tensor
+    features: Tensor
+    uncertainty: Tensor
+    trust: Tensor
+    seeds: Tensor
+    steps: Tensor
+
+    @property
+    def batch(self) -> int:
+        """Number of rows B."""
+        return len(self.seeds)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, batch first."""
+        named = {"keys": self.cache.keys, "values": self.cache.values, "count": self.cache.count}
+        named |= {name: getattr(self, name) for name in _PLAIN}
+        return named | {f"decoder{i}": t for i, t in enumerate(self.decoder)}
+
+    @staticmethod
+    def from_tensors(named: dict[str, Tensor]) -> "WorldState":
+        """The inverse of ``tensors``; takes names of earlier versions too.
+
+        Raises:
+            ValueError: a tensor is missing or has another number of rows.
+        """
+        named = {OLD_NAMES.get(name, name): tensor for name, tensor in named.items()}
+        decoder = sorted((n for n in named if n.startswith("decoder")), key=lambda n: int(n.removeprefix("decoder")))
+        missing = sorted({"keys", "values", "count", *_PLAIN} - named.keys())
+        if missing:
+            raise ValueError(f"not a world state: {', '.join(missing)} missing")
+        if len({len(t) for t in named.values()}) != 1:
+            raise ValueError("not a world state: tensors differ in their number of rows")
+        cache = KVCache(named["keys"], named["values"], named["count"])
+        return WorldState(cache, decoder=tuple(named[n] for n in decoder), **{n: named[n] for n in _PLAIN})
+
+    def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
+        """Copies of the given rows, in order; rows may repeat, which forks a world.
+
+        Raises:
+            IndexError: a row does not exist.
+        """
+        index = torch.as_tensor(rows, dtype=torch.long)
+        if index.ndim != 1 or len(index) == 0 or int(index.min()) < 0 or int(index.max()) >= self.batch:
+            raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {index.tolist()}")
+        return self.from_tensors({name: t[index] for name, t in self.tensors().items()})
+
+    def share(self, rows: Sequence[int]) -> "WorldState":
+        """As ``select``, but without a copy where rows follow one another or one row is repeated.
+
+        The memory stays shared: no row may be stepped in place.
+
+        Raises:
+            IndexError: a row does not exist.
+        """
+        first, count = rows[0] if rows else -1, len(rows)
+        if not 0 <= first < self.batch:
+            raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {list(rows)}")
+        if list(rows) == [first] * count:
+            return self.from_tensors(
+                {n: t[first : first + 1].expand(count, *t.shape[1:]) for n, t in self.tensors().items()}
+            )
+        if list(rows) == list(range(first, first + count)) and first + count <= self.batch:
+            return self.from_tensors({name: t[first : first + count] for name, t in self.tensors().items()})
+        return self.select(rows)
+
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+
+    @staticmethod
+    def concatenate(states: Sequence["WorldState"]) -> "WorldState":
+        """Worlds of several states as the rows of one."""
+        named = [s.tensors() for s in states]
+        return WorldState.from_tensors({name: torch.cat([n[name] for n in named]) for name in named[0]})
+
+    def save(self, path: str | Path) -> None:
+        """Write to one safetensors file."""
+        save_tensors(Path(path), self.tensors(), {"format": FORMAT})
+
+    @staticmethod
+    def load(path: str | Path) -> "WorldState":
+        """Read a saved state.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged or no world state.
+        """
+        tensors, metadata = load_tensors(Path(path))
+        if metadata.get("format") not in (FORMAT, OLD_FORMAT):
+            raise ValueError(f"{path} is not a saved world state")
+        return WorldState.from_tensors(tensors)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Output of one step.
+
+    Attributes:
+        frames: uint8 (B, r, H, W, 3).
+        reward: metres by which the furthest distance from the start grew (B,).
+        termination: probability (B,).
+        pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
+        latents: (B, C, h, w).
+        features: input of the heads, the registers' mean and the picture's mean (B, 2 D).
+        trust: probability that the frames are right (B,), nan without a calibration.
+        statistics: what trust is computed from (B, S).
+    """
+
+    frames: NDArray[np.uint8]
+    reward: NDArray[np.float32]
+    termination: NDArray[np.float32]
+    pose: NDArray[np.float32]
+    latents: Tensor
+    features: NDArray[np.float32]
+    trust: NDArray[np.float32]
+    statistics: NDArray[np.float32]
+
+
+_PLAIN = ("latent", "pose", "furthest", "text", "features", "uncertainty", "trust", "seeds", "steps")

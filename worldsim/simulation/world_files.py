@@ -1,0 +1,81 @@
+"""The files of a world's checkpoint folder: tokenizer and network with what they need, read and written."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
+from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.config import WorldConfig
+from worldsim.spec.compute import Compute
+
+FILES = ("tokenizer.safetensors", "dit.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldFiles:
+    """Contents of a checkpoint folder.
+
+    Attributes:
+        config: what the world is and how it is sampled.
+        tokenizer: of its frames.
+        dit: its network.
+        prompt_embeddings: of the prompts that ship with it (P, X), or None.
+        compute: what its training cost.
+    """
+
+    config: WorldConfig
+    tokenizer: VideoTokenizer
+    dit: WorldDiT
+    prompt_embeddings: Tensor | None
+    compute: Compute
+
+
+def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Write a checkpoint folder: two safetensors files, weights in bf16.
+
+    Args:
+        files: what to write.
+        folder: receives them.
+        about: further metadata by file, "tokenizer" and "dit": what they were trained on.
+    """
+    world = asdict(files.config)
+    for name, module in (("tokenizer", files.tokenizer), ("dit", files.dit)):
+        tensors = compact(module)
+        if name == "dit" and files.prompt_embeddings is not None:
+            tensors["prompts"] = files.prompt_embeddings.bfloat16()
+        metadata = {name: asdict(module.config), "world": world, **(about or {}).get(name, {})}
+        if name == "dit":
+            metadata["compute"] = files.compute.to_json()
+        save_tensors(folder / f"{name}.safetensors", tensors, metadata)
+
+
+def read_world(folder: Path) -> WorldFiles:
+    """Read a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged or does not fit.
+    """
+    tokenizer_tensors, tokenizer_json = load_tensors(folder / FILES[0])
+    dit_tensors, dit_json = load_tensors(folder / FILES[1])
+    try:
+        tokenizer = VideoTokenizer(TokenizerConfig(**tokenizer_json["tokenizer"]))
+        dit = WorldDiT(DiTConfig(**dit_json["dit"]))
+        config = WorldConfig.from_json(dit_json["world"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder} is not a world checkpoint: {error}") from error
+    load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
+    prompts = dit_tensors.pop("prompts", None)
+    load_module(dit, dit_tensors, str(folder / FILES[1]))
+    return WorldFiles(
+        config=config,
+        tokenizer=tokenizer,
+        dit=dit,
+        prompt_embeddings=None if prompts is None else prompts.float(),
+        compute=Compute.from_json(dit_json.get("compute")),
+    )

@@ -1,0 +1,281 @@
+"""The playable world: a tokenizer and a diffusion Transformer behind ``prefill`` and ``step``.
+
+B batch, F video frames, T latent frames, r frames per chunk, C channels, H W pixels, h w latent grid, A action size,
+D width of the network.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from worldsim.models.dit import WorldDiT
+from worldsim.models.fact_heads import FactHeads, load_fact_heads
+from worldsim.models.precision import fast_bf16
+from worldsim.models.text import embed_prompts
+from worldsim.models.tokenizer import VideoTokenizer
+from worldsim.simulation.branch_tree import Branch, RewardFunction
+from worldsim.simulation.chunk_sampler import ChunkSampler
+from worldsim.simulation.confidence import Trust, load_trust, residual, statistics, update_uncertainty
+from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.state import Step, WorldState
+from worldsim.simulation.world_files import FILES, WorldFiles, read_world, write_world
+from worldsim.spec.actions import ActionSpec
+from worldsim.spec.compute import UNKNOWN, Compute
+from worldsim.spec.pose import advance_pose
+
+Frames = NDArray[np.uint8]
+__all__ = ["FILES", "Frames", "Step", "WorldModel"]
+
+
+class WorldModel:
+    """A learned world. Weights are fixed; all that changes lives in ``WorldState``."""
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        tokenizer: VideoTokenizer,
+        dit: WorldDiT,
+        *,
+        prompt_embeddings: Tensor | None = None,
+        fact_heads: FactHeads | None = None,
+        trust: Trust | None = None,
+        bf16: bool | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
+            raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
+        if dit.config.channels != tokenizer.config.channels or dit.config.chunk != tokenizer.config.chunk:
+            raise ValueError("tokenizer and network differ in channels or chunk")
+        if config.sampling.reuse_last_eval_for_cache and not dit.config.clean_past:
+            raise ValueError(
+                "a network without clean_past knows its past from the cache alone: "
+                "use sampling.reuse_last_eval_for_cache=false"
+            )
+        tokenizer.latent_grid(config.height, config.width)
+        if prompt_embeddings is None:
+            prompt_embeddings = torch.zeros(0, dit.config.text_size)
+        if prompt_embeddings.shape != (len(config.prompts), dit.config.text_size):
+            raise ValueError(f"{len(config.prompts)} prompts, but embeddings {tuple(prompt_embeddings.shape)}")
+        if fact_heads is not None and fact_heads.config.features != 2 * dit.config.width:
+            raise ValueError(f"task heads read {fact_heads.config.features} features, not {2 * dit.config.width}")
+        self.prompt_embeddings = prompt_embeddings
+        self.fact_heads = fact_heads
+        self.trust = trust
+        self.config = config
+        self.compute = compute or Compute(since=UNKNOWN)
+        self.bf16 = fast_bf16() if bf16 is None else bf16
+        self.tokenizer = tokenizer.eval().requires_grad_(False)
+        self.dit = dit.eval().requires_grad_(False)
+        self.sampler = ChunkSampler(self.dit, config.sampling, self.bf16)
+        if self.bf16:
+            # Autocast would cast every weight again at every call.
+            for module in (*self.dit.modules(), *self.tokenizer.modules()):
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    module.bfloat16()
+
+    @property
+    def spec(self) -> ActionSpec:
+        """The game's actions."""
+        return self.config.spec
+
+    @property
+    def chunk(self) -> int:
+        """Video frames per step, r."""
+        return self.tokenizer.config.chunk
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Prompts whose embeddings ship with the world: they need no text encoder."""
+        return self.config.prompts
+
+    def embed(self, prompts: Sequence[str], batch: int) -> Tensor:
+        """Sentence embeddings (B, X) of shipped prompts, or of any text where a text encoder is installed.
+
+        Raises:
+            ValueError: not one prompt per row, or free text without an encoder.
+        """
+        if len(prompts) != batch:
+            raise ValueError(f"{batch} worlds need {batch} prompts, got {len(prompts)}")
+        shipped = dict(zip(self.prompts, self.prompt_embeddings, strict=True))
+        return embed_prompts(prompts, shipped, self.dit.config.text_size)
+
+    def with_sampling(self, **changes: float | bool) -> "WorldModel":
+        """The same weights, sampled otherwise (see SamplingConfig)."""
+        config = replace(self.config, sampling=replace(self.config.sampling, **changes))
+        return WorldModel(
+            config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
+            trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16, compute=self.compute,
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def encode(self, frames: Frames | Tensor) -> Tensor:
+        """uint8 frames (B, F, H, W, 3), F = 1 + r k, to latents (B, 1 + k, C, h, w)."""
+        frames_BFHWC = torch.as_tensor(frames)
+        if frames_BFHWC.ndim != 5 or frames_BFHWC.shape[-1] != 3 or frames_BFHWC.dtype != torch.uint8:
+            shape = tuple(frames_BFHWC.shape)
+            raise ValueError(f"frames must be uint8 (B, F, H, W, 3), got {frames_BFHWC.dtype} {shape}")
+        with self.sampler.precision():
+            return self.tokenizer.encode(frames_BFHWC.permute(0, 1, 4, 2, 3).float() / 255)
+
+    @torch.inference_mode()
+    def decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Frames, tuple[Tensor, ...]]:
+        """Latents to uint8 chunks (B, T, r, H, W, 3) and the decoder's stream state."""
+        with self.sampler.precision():
+            chunks, carried = self.tokenizer.decode_chunks(latents_BTCHW, None if past is None else list(past))
+        pixels = (chunks.clamp(0, 1) * 255).round().to(torch.uint8)
+        return pixels.permute(0, 1, 2, 4, 5, 3).contiguous().numpy(), tuple(carried)
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        frames: Frames | Tensor,
+        actions: NDArray[np.float32] | Tensor,
+        seeds: Sequence[int],
+        prompts: Sequence[str] | None = None,
+    ) -> WorldState:
+        """Take in a past.
+
+        Args:
+            frames: uint8 (B, F, H, W, 3), F = 1 + r k; one frame is a still picture. Any size the grid divides.
+            actions: float32 (B, F - 1, A); action t leads from frame t to frame t + 1.
+            seeds: noise seed per row.
+            prompts: one text per row ("" for none), or None.
+
+        Raises:
+            ValueError: shapes do not fit.
+        """
+        frames, actions = torch.as_tensor(frames), torch.as_tensor(actions, dtype=torch.float32)
+        batch, count = frames.shape[:2]
+        if actions.shape != (batch, count - 1, self.spec.size) or len(seeds) != batch:
+            wanted = (batch, count - 1, self.spec.size)
+            raise ValueError(
+                f"actions must be {wanted} for {batch} seeds, got {tuple(actions.shape)}, {len(seeds)} seeds"
+            )
+        latents = self.encode(frames)
+        _, decoder = self.decode(latents)
+        nothing = torch.zeros(batch, 1, self.chunk, self.spec.size)
+        past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
+        # What no longer fits the window cannot be seen any more.
+        latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
+        kept = torch.bfloat16 if self.bf16 else torch.float32
+        state = WorldState(
+            cache=self.dit.empty_cache(batch, (latents.shape[-2], latents.shape[-1]), kept),
+            latent=latents[:, -1],
+            decoder=decoder,
+            pose=torch.zeros(batch, 5),
+            furthest=torch.zeros(batch),
+            text=torch.zeros(batch, self.dit.config.text_size) if prompts is None else self.embed(prompts, batch),
+            features=torch.zeros(batch, 2 * self.dit.config.width),
+            uncertainty=torch.zeros(batch, 2),
+            trust=torch.ones(batch),
+            seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
+            steps=torch.zeros(batch, dtype=torch.long),
+        )  # fmt: skip
+        return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
+
+    @torch.inference_mode()
+    def step(
+        self, state: WorldState, actions: NDArray[np.float32] | Tensor, *, inplace: bool = False
+    ) -> tuple[WorldState, Step]:
+        """Denoise the next latent frame under r actions per row.
+
+        Args:
+            state: left usable, unless ``inplace``.
+            actions: float32 (B, r, A), one action per video frame of the chunk.
+            inplace: the step may overwrite the state's memory; the state must not be used again.
+        """
+        actions = torch.as_tensor(actions, dtype=torch.float32)
+        if actions.shape != (state.batch, self.chunk, self.spec.size) or not bool(actions.isfinite().all()):
+            wanted = (state.batch, self.chunk, self.spec.size)
+            raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
+        latent, first, last = self.sampler.sample(state, actions[:, None])
+        cache = state.cache if inplace else state.cache.clone()
+        cache.write(last.keys, last.values)
+        chunks, decoder = self.decode(latent, state.decoder)
+        pose = advance_pose(state.pose, last.heads.motion[:, 0])
+        # A single evaluation has no first guess to correct: then the latent before stands for it.
+        guess = first.latents if self.config.sampling.steps > 1 else state.latent[:, None]
+        following = replace(
+            state,
+            cache=cache,
+            latent=latent[:, 0],
+            decoder=decoder,
+            pose=pose,
+            furthest=torch.maximum(state.furthest, pose[:, [0, 2]].norm(dim=1)),
+            features=last.heads.pooled[:, 0].float(),
+            uncertainty=update_uncertainty(state.uncertainty, residual(guess, latent), state.steps),
+            steps=state.steps + 1,
+        )
+        stats = statistics(following.uncertainty, following.steps)
+        if self.trust is not None:
+            following = replace(following, trust=self.trust(stats))
+        shown = Step(
+            frames=chunks[:, 0],
+            reward=(following.furthest - state.furthest).numpy(),
+            termination=last.heads.termination[:, 0].sigmoid().numpy(),
+            pose=pose.numpy().copy(),
+            latents=latent[:, 0],
+            features=following.features.numpy().copy(),
+            trust=np.full(state.batch, np.nan, np.float32) if self.trust is None else following.trust.numpy().copy(),
+            statistics=stats.numpy(),
+        )
+        return following, shown
+
+    def branch(
+        self, prefix: Any, branches: Sequence[Any], *, seed: int = 0, judge: RewardFunction | None = None
+    ) -> list[Branch]:
+        """Counterfactual futures: same past, same noise, other actions; see ``worldsim.simulation.branching.branch``."""
+        from worldsim.simulation.branching import branch
+
+        return branch(self, prefix, branches, seed=seed, judge=judge)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        noisy: Tensor,
+        previous: Tensor,
+        tau: Tensor,
+        actions: Tensor,
+        present: Tensor,
+        text: Tensor | None = None,
+    ) -> Tensor:
+        """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
+        with self.sampler.precision():
+            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present, text).latents
+
+    def save(self, folder: str | Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Write the world as a checkpoint folder (two safetensors files, weights in bf16).
+
+        ``about``: further metadata by file, "tokenizer" and "dit": what they were trained on.
+        """
+        files = WorldFiles(
+            config=self.config,
+            tokenizer=self.tokenizer,
+            dit=self.dit,
+            prompt_embeddings=self.prompt_embeddings,
+            compute=self.compute,
+        )
+        write_world(files, Path(folder), about)
+
+    @staticmethod
+    def load(folder: str | Path, *, bf16: bool | None = None, fact_heads: bool = True) -> "WorldModel":
+        """Read a checkpoint folder; ``fact_heads`` False leaves its task heads aside.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is damaged or does not fit.
+        """
+        folder = Path(folder)
+        files = read_world(folder)
+        heads = load_fact_heads(folder) if fact_heads else None
+        trust = load_trust(folder, asdict(files.config.sampling))
+        return WorldModel(
+            files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
+            trust=trust, bf16=bf16, compute=files.compute,
+        )  # fmt: skip

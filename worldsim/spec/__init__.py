@@ -1,0 +1,1 @@
+"""What everything agrees on: actions, poses, facts, tasks, batches of latents. Plain values."""

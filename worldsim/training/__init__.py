@@ -1,0 +1,1 @@
+"""Training of the tokenizer, the dynamics, and everything else that learns."""

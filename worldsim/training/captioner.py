@@ -1,0 +1,324 @@
+"""A learned captioner over latents: small classifiers read what happens, the caption style puts it into words.
+
+It captions recordings of which nothing but pictures is known. B clips, T latent frames, C channels, h w latent grid.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from worldsim.datasets.captions.clip_facts import ClipFacts, clip_facts
+from worldsim.datasets.captions.style import describe
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.tokenizer import VideoTokenizer
+
+# What is told apart; activities at the beginning and at the end of the clip.
+ATTRIBUTES = ("place", "time", "light", "first", "last", "camera")
+# Latent frames apart, and latent cells aside and down, at which pictures are compared to tell how they move.
+GAPS, ASIDE, DOWN = (1, 2, 4), (-3, -2, -1, 0, 1, 2, 3), (-1, 0, 1)
+# Latents (T, C, h, w) of frames uint8 (F, H, W, 3).
+Encode = Callable[[NDArray[np.uint8]], Tensor]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionerConfig:
+    """Sizes of the network and how it is trained.
+
+    Attributes:
+        channels: of the latents that it reads.
+        width: channels inside the network.
+        frames: video frames of a clip.
+        epochs: passes over the clips.
+        batch: clips of a step.
+        rate: learning rate.
+        decay: weight decay.
+        dropout: share of features that are dropped in training.
+        seed: of weights and batches.
+    """
+
+    channels: int = 32
+    width: int = 64
+    frames: int = 32
+    epochs: int = 30
+    batch: int = 32
+    rate: float = 2e-3
+    decay: float = 0.05
+    dropout: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N clips: latents (N, T, C, h, w), for each attribute their labels, and the episodes they come from."""
+
+    latents: Tensor
+    labels: dict[str, list[str]]
+    episodes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+class ClipClassifier(nn.Module):
+    """Latents of clips to logits of each attribute. Pooled over space and time, so any size and length will do."""
+
+    def __init__(self, config: CaptionerConfig, sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        w = config.width
+        # A latent and what changed since the one before: together they show which way the picture moves.
+        self.inside = nn.Conv2d(2 * config.channels, w, 3, stride=2, padding=1)
+        self.mix = nn.Conv2d(w, w, 3, padding=1)
+        self.drop = nn.Dropout(config.dropout)
+        self.hidden = nn.Linear(4 * w + 4 * len(GAPS) * len(ASIDE) * len(DOWN), w)
+        self.heads = nn.ModuleDict({name: nn.Linear(w, size) for name, size in sizes.items()})
+
+    def forward(self, latents_BTCHW: Tensor) -> dict[str, Tensor]:
+        """Logits (B, classes) of each attribute."""
+        change = latents_BTCHW.diff(dim=1)
+        x = torch.cat([latents_BTCHW[:, 1:], change], 2)
+        batch = len(x)
+        x = F.silu(self.mix(F.silu(self.inside(x.flatten(0, 1)))))
+        x = x.mean((2, 3)).unflatten(0, (batch, -1))
+        half = max(1, x.shape[1] // 2)
+        moved = [apparent_motion(latents_BTCHW[:, : half + 1]), apparent_motion(latents_BTCHW[:, -half - 1 :])]
+        pooled = torch.cat([x[:, :half].mean(1), x[:, -half:].mean(1), x.mean(1), x.amax(1), *moved], 1)
+        h = self.drop(F.silu(self.hidden(self.drop(pooled))))
+        return {name: head(h) for name, head in self.heads.items()}
+
+
+def apparent_motion(latents_BTCHW: Tensor) -> Tensor:
+    """How alike latents are to earlier ones shifted by some cells, for the left and the right half: (B, features).
+
+    A camera that turns shifts both halves to one side; walking moves them apart. What does not fit gives 0.
+    """
+    z = F.normalize(latents_BTCHW - latents_BTCHW.mean((-2, -1), keepdim=True), dim=2)
+    height, width = z.shape[-2:]
+    features = []
+    for gap in GAPS:
+        before, after = z[:, :-gap], z[:, gap:]
+        for down in DOWN:
+            for aside in ASIDE:
+                if gap >= z.shape[1] or abs(aside) >= width or abs(down) >= height:
+                    features += [z.new_zeros(len(z))] * 2
+                    continue
+                a = before[..., max(0, -down) : height - max(0, down), max(0, -aside) : width - max(0, aside)]
+                b = after[..., max(0, down) : height - max(0, -down), max(0, aside) : width - max(0, -aside)]
+                alike = (a * b).sum(2)
+                middle = alike.shape[-1] // 2
+                features += [alike[..., : max(1, middle)].mean((1, 2, 3)), alike[..., middle:].mean((1, 2, 3))]
+    return torch.stack(features, 1)
+
+
+class LearnedCaptioner:
+    """Captions by a trained ``ClipClassifier``.
+
+    Args:
+        model: trained.
+        labels: what the classes of each attribute mean.
+        encode: the tokenizer that the model was trained with.
+        config: of the model.
+        tokenizer: digest of that tokenizer.
+    """
+
+    maker = "learned"
+
+    def __init__(
+        self,
+        model: ClipClassifier,
+        labels: Mapping[str, Sequence[str]],
+        encode: Encode,
+        config: CaptionerConfig,
+        tokenizer: str = "",
+    ) -> None:
+        self.model, self.labels, self.config = model.eval(), {k: list(v) for k, v in labels.items()}, config
+        self._encode, self._tokenizer = encode, tokenizer
+
+    def about(self) -> Mapping[str, Any]:
+        """Configuration, and digests of the weights and the tokenizer."""
+        return {"captioner": weights_digest(self.model), "tokenizer": self._tokenizer, **asdict(self.config)}
+
+    def facts(self, clip: Episode) -> ClipFacts:
+        """What the model reads in the pictures of a clip; a clip shorter than two latent frames tells nothing."""
+        latents = self._encode(clip.frames)
+        if len(latents) < 2:
+            return ClipFacts()
+        with torch.inference_mode():
+            logits = self.model(latents[None].float())
+        found = {name: self.labels[name][int(logits[name].argmax())] for name in ATTRIBUTES}
+        activities = tuple(dict.fromkeys(a for a in (found["first"], found["last"]) if a))
+        return ClipFacts(
+            place=found["place"],
+            time=found["time"],
+            light=found["light"],
+            activities=activities,
+            camera=found["camera"],
+        )
+
+    def caption(self, clip: Episode, seed: int) -> str:
+        """The caption of a clip, from its pictures alone."""
+        return describe(self.facts(clip), seed)
+
+    def save(self, path: Path, trained_on: Mapping[str, Any] | None = None) -> None:
+        """Write weights, labels, configuration and the record of what it was trained on to one safetensors file."""
+        about = {"captioner": asdict(self.config), "labels": self.labels, "tokenizer": self._tokenizer}
+        save_tensors(path, self.model.state_dict(), about | ({"trained_on": trained_on} if trained_on else {}))
+
+
+def load_captioner(path: Path, tokenizer: VideoTokenizer) -> LearnedCaptioner:
+    """Read what ``LearnedCaptioner.save`` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, no captioner, or was trained with another tokenizer.
+    """
+    tensors, about = load_tensors(path)
+    try:
+        config, labels = CaptionerConfig(**about["captioner"]), {name: about["labels"][name] for name in ATTRIBUTES}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a captioner: {error}") from error
+    digest = weights_digest(tokenizer)
+    if about.get("tokenizer") != digest:
+        raise ValueError(f"{path} was trained on another tokenizer's latents: train it on this world's")
+    model = ClipClassifier(config, {name: len(values) for name, values in labels.items()})
+    load_module(model, tensors, str(path))
+    return LearnedCaptioner(model, labels, encoder(tokenizer), config, digest)
+
+
+def encoder(tokenizer: VideoTokenizer) -> Encode:
+    """Frames to latents; a rest that fills no chunk is left out."""
+    chunk = tokenizer.config.chunk
+
+    def encode(frames: NDArray[np.uint8]) -> Tensor:
+        whole = len(frames) // chunk * chunk
+        video = torch.from_numpy(np.ascontiguousarray(frames[:whole])).permute(0, 3, 1, 2).float() / 255
+        if not whole:
+            return torch.zeros(0, tokenizer.config.channels, 1, 1)
+        with torch.inference_mode():
+            return tokenizer.encode_chunks(video.unflatten(0, (-1, chunk))[None])[0].clone()
+
+    return encode
+
+
+def attributes(facts: ClipFacts) -> dict[str, str]:
+    """The labels of a clip."""
+    first, last = (facts.activities[0], facts.activities[-1]) if facts.activities else ("", "")
+    label_of = {"place": facts.place, "time": facts.time, "light": facts.light, "camera": facts.camera}
+    return label_of | {"first": first, "last": last}
+
+
+def make_examples(
+    store: EpisodeStore,
+    splits: Sequence[Split],
+    encode: Encode,
+    *,
+    clips: int,
+    frames: int,
+    seed: int = 0,
+    progress: Progress = lambda done, total: None,
+    only: EpisodeFilter = ALL,
+) -> Examples:
+    """Latents and labels of random clips of some splits, as many of each split.
+
+    Raises:
+        ValueError: a split has no episode that is long enough.
+    """
+    latents, labels, episodes = list[Tensor](), {name: list[str]() for name in ATTRIBUTES}, set[str]()
+    samplers = [ClipSampler(store, split, frames=frames, batch=1, seed=seed, only=only) for split in splits]
+    for number in range(clips):
+        sampler = samplers[number % len(samplers)]
+        clip_number = int(sampler.draw(number)[0])
+        clip = sampler.read(clip_number)
+        episodes.add(sampler.locate(clip_number)[0])
+        latents.append(encode(clip.frames).half())
+        for name, label in attributes(clip_facts(clip)).items():
+            labels[name].append(label)
+        progress(number + 1, clips)
+    return Examples(torch.stack(latents), labels, tuple(sorted(episodes)))
+
+
+def train_captioner(
+    examples: Examples,
+    encode: Encode,
+    config: CaptionerConfig,
+    *,
+    tokenizer: str = "",
+    progress: Progress = lambda done, total: None,
+) -> LearnedCaptioner:
+    """Train the classifiers; the same examples and configuration give the same weights.
+
+    Raises:
+        ValueError: there are no examples, or clips are shorter than two latent frames.
+    """
+    if len(examples) == 0 or examples.latents.shape[1] < 2:
+        raise ValueError("a captioner is trained on one clip or more, of two latent frames or more")
+    labels = {name: sorted(set(values)) for name, values in examples.labels.items()}
+    targets = {
+        name: torch.tensor([labels[name].index(value) for value in values]) for name, values in examples.labels.items()
+    }
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.seed)
+        model = ClipClassifier(config, {name: len(values) for name, values in labels.items()})
+        steps = config.epochs * -(-len(examples) // config.batch)
+        optimizer = torch.optim.AdamW(model.parameters(), config.rate, weight_decay=config.decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total_steps=steps)
+        model.train()
+        done = 0
+        for _ in range(config.epochs):
+            for rows in torch.randperm(len(examples)).split(config.batch):
+                logits = model(examples.latents[rows].float())
+                loss = torch.stack([F.cross_entropy(logits[n], targets[n][rows]) for n in ATTRIBUTES]).sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                done += 1
+                progress(done, steps)
+    return LearnedCaptioner(model, labels, encode, config, tokenizer)
+
+
+def evaluate_captioner(captioner: LearnedCaptioner, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
+    """Share of clips whose attribute is read right, beside always naming the most frequent class of the training clips.
+
+    ``balanced`` is the mean share over the held-out classes: naming one class only gives 1 / classes.
+    """
+    with torch.inference_mode():
+        logits = [captioner.model(part.float()) for part in held_out.latents.split(64)]
+    out = {}
+    for name in ATTRIBUTES:
+        guesses = [captioner.labels[name][i] for i in torch.cat([part[name] for part in logits]).argmax(1).tolist()]
+        truth = held_out.labels[name]
+        right = [guess == true for guess, true in zip(guesses, truth, strict=True)]
+        usual = Counter(train.labels[name]).most_common(1)[0][0]
+        classes = sorted(set(truth))
+        recall = [np.mean([r for r, true in zip(right, truth, strict=True) if true == c]) for c in classes]
+        out[name] = {
+            "accuracy": float(np.mean(right)),
+            "majority": float(np.mean([true == usual for true in truth])),
+            "balanced": float(np.mean(recall)),
+            "balanced_chance": 1 / len(classes),
+            "classes": float(len(classes)),
+        }
+    return out
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Hexadecimal digest of a module's weights, 16 digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,175 @@
+"""Training the diffusion Transformer on latent clips: steps, validation, resuming.
+
+B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldsim.diffusion.dynamics_loss import Forward, dynamics_loss
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.flow import energy_score, interpolate
+from worldsim.diffusion.settings import DynamicsTraining
+from worldsim.models.checkpoint import load_module, save_tensors
+from worldsim.models.dit import DiTConfig, WorldDiT, previous_of
+from worldsim.models.precision import fast_precision
+from worldsim.optim.ema import Ema
+from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimizers
+from worldsim.optim.schedule import learning_rate_factor, set_rate
+from worldsim.spec.batch import LatentBatch
+from worldsim.spec.compute import UNKNOWN, Compute
+from worldsim.training.flops import StepCosts
+
+
+@torch.no_grad()
+def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)) -> dict[str, float]:
+    """x0 error of the last half of each clip given its clean past, with true and with shuffled actions.
+
+    Only every second frame of that half is noised, so that every noised frame stands on a clean one.
+
+    ``score_0``: energy score of two guesses made of pure noise; ``spread_0``: their distance from each other over their
+    distance from the data (root mean squares). Samples of what may follow have 1; a mean, a blur, has 0.
+    """
+    data = batch.latents
+    b, t = data.shape[:2]
+    judged = torch.arange(t // 2, t, 2, device=data.device)
+    noises = torch.randn((2, *data.shape), generator=torch.Generator().manual_seed(0)).to(data.device)
+    present = batch.has_action()
+    shuffled = batch.actions.roll(1, 0)
+
+    def evaluate(level: float, noise: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        tau = data.new_ones(b, t)
+        tau[:, judged] = level
+        noisy = interpolate(data, noise, tau)
+        with fast_precision(data.device):
+            out = dit(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present)
+        return out.latents[:, judged], out.heads.motion[:, judged]
+
+    truth = data[:, judged]
+    repeat = float((previous_of(data)[:, judged] - truth).square().mean())
+    guesses, motions = zip(*(evaluate(level, noises[0], batch.actions) for level in levels), strict=True)
+    errors = [float((guess - truth).square().mean()) for guess in guesses]
+    misled = [float((evaluate(level, noises[0], shuffled)[0] - truth).square().mean()) for level in levels]
+    first, (second, _) = guesses[0], evaluate(levels[0], noises[1], batch.actions)
+    spread = (first - second).square().mean().sqrt() / (first - truth).square().mean().sqrt()
+    result = {f"x0_{level:g}": error for level, error in zip(levels, errors, strict=True)}
+    return result | {
+        "x0": sum(errors) / len(levels),
+        "repeat": repeat,
+        f"score_{levels[0]:g}": float(energy_score(first, second, truth).mean()),
+        f"spread_{levels[0]:g}": float(spread),
+        "shuffled_ratio": sum(misled) / sum(errors),
+        "shuffled_ratio_noise": misled[0] / errors[0],
+        "motion_error_m": float((motions[-1] - batch.motion[:, judged])[..., :2].norm(dim=-1).mean()),
+    }
+
+
+def training_step(
+    forward: Forward,
+    trained: TrainedModule,
+    batch: LatentBatch,
+    training: DynamicsTraining,
+    step: int,
+    seed: int,
+    bank: ErrorBank,
+) -> dict[str, float]:
+    """Learn from one batch; ``forward`` is the network in training, or what it was compiled to.
+
+    All noise follows (seed, step).
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    generator = torch.Generator(batch.latents.device).manual_seed(seed * 1_000_003 + step)
+    schedule, shortcut = training.optimizer, step >= training.loss.shortcut_from
+    set_rate(trained.optimizers, learning_rate_factor(step, schedule.warmup, training.steps, schedule.cooldown))
+    with fast_precision(batch.latents.device):
+        loss, parts = dynamics_loss(forward, batch, training, generator, bank, shortcut)
+    loss.backward()
+    norm = trained.step(step)
+    metrics = {"loss": finite(loss, step), "gradient_norm": norm}
+    return metrics | {name: float(part.detach()) for name, part in parts.items()}
+
+
+def save_dit(path: Path, dit: WorldDiT, about: Mapping[str, Any] | None = None) -> None:
+    """Write weights, configuration and what else there is to say about them to one safetensors file."""
+    save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config), **(about or {})})
+
+
+def train_dynamics(
+    dit_config: DiTConfig,
+    training: DynamicsTraining,
+    batches: Callable[[int], LatentBatch],
+    validation: LatentBatch,
+    folder: Path,
+    seed: int = 0,
+    initial: Mapping[str, Tensor] | None = None,
+    about: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    before: Compute | None = None,
+) -> Generator[tuple[int, dict[str, float]]]:
+    """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
+
+    Args:
+        dit_config: sizes.
+        training: schedule and loss.
+        batches: step -> batch; a pure function of the step, so that resuming draws what would have come.
+        validation: clips of maps not trained on.
+        folder: receives ``state.safetensors`` (to resume) and ``dit.safetensors`` (averaged weights, to use).
+        seed: of the initial weights and of all noise.
+        initial: weights to start a new run from, those of an earlier world say; a run that is resumed ignores them.
+        about: further metadata of ``dit.safetensors``: what it is trained on.
+        device: that computes. Noise differs between kinds of devices; a run is resumed exactly on its own.
+        before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
+    """
+    torch.manual_seed(seed)
+    dit = WorldDiT(dit_config)
+    if initial is not None:
+        load_module(dit, initial, "the world to start from")
+    trained = prepared(dit.to(device), training, folder / "state.safetensors")
+    validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
+    spent = Compute() if initial is None else before or Compute(since=UNKNOWN)
+    if (restored := trained.restore()) is not None:
+        first = restored.step
+        bank.restore(restored.more, device)
+        spent = Compute.from_json(restored.about.get("compute"))
+    costs = StepCosts(dit, training)
+    forward = compiled(dit, training)
+
+    def learn(step: int) -> dict[str, float]:
+        nonlocal spent
+        batch = batches(step).to(torch.device(device))
+        spent = spent.plus(*costs(batch, step))
+        return training_step(forward, trained, batch, training, step, seed, bank)
+
+    def judge() -> dict[str, float]:
+        with trained.ema.averaged(dit):
+            return validate(dit, validation)
+
+    def save(step: int) -> None:
+        compute = {"compute": spent.to_json()}
+        trained.save(step, bank.tensors(), compute)
+        with trained.ema.averaged(dit):
+            save_dit(folder / "dit.safetensors", dit, {**(about or {}), **compute})
+
+    yield from run_steps(
+        first, training.steps, learn, judge, save,
+        validate_every=training.validate_every, save_minutes=training.save_minutes,
+    )  # fmt: skip
+
+
+def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:
+    """The network, compiled where the settings say so."""
+    return torch.compile(dit, dynamic=False) if training.compile else dit
+
+
+def prepared(dit: WorldDiT, training: DynamicsTraining, path: Path) -> TrainedModule:
+    """A network with the optimizers and averaged weights of its training; its state is kept at ``path``."""
+    dit.recompute = training.recompute
+    rates = training.optimizer
+    return TrainedModule(dit, split_optimizers(dit, "blocks", rates.rate, rates.matrix_rate), Ema(dit, rates.ema), path)

@@ -1,0 +1,71 @@
+"""From the results of training runs to a playable world."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldsim.datasets.store.recording_format import RecordingFormat
+from worldsim.errors import UserError
+from worldsim.models.checkpoint import load_module, load_tensors
+from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.config import SamplingConfig, WorldConfig
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.compute import Compute
+
+
+def load_tokenizer(path: Path) -> VideoTokenizer:
+    """Read ``tokenizer.safetensors``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no tokenizer.
+    """
+    tensors, metadata = load_tensors(path)
+    if "tokenizer" not in metadata:
+        raise UserError(f"{path} holds no tokenizer")
+    model = VideoTokenizer(TokenizerConfig(**metadata["tokenizer"]))
+    load_module(model, tensors, str(path))
+    return model.eval()
+
+
+def export_world(
+    folder: Path,
+    tokenizer: Path,
+    latents: Path,
+    recordings: RecordingFormat,
+    sampling: SamplingConfig | None = None,
+) -> Path:
+    """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``."""
+    tensors, metadata = load_tensors(folder / "dit.safetensors")
+    dit = WorldDiT(DiTConfig(**metadata["dit"]))
+    load_module(dit, tensors, str(folder / "dit.safetensors"))
+    prompts, vectors = common_prompts(latents)
+    config = WorldConfig(
+        height=recordings.height,
+        width=recordings.width,
+        fps=recordings.fps,
+        spec=recordings.spec,
+        sampling=sampling or SamplingConfig(reuse_last_eval_for_cache=dit.config.clean_past),
+        prompts=prompts,
+    )
+    world = WorldModel(
+        config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False,
+        compute=Compute.from_json(metadata.get("compute")),
+    )  # fmt: skip
+    trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
+    world.save(folder / "world", {name: {"trained_on": record} for name, record in trained_on.items() if record})
+    return folder / "world"
+
+
+def common_prompts(latents: Path, count: int = 64) -> tuple[tuple[str, ...], torch.Tensor | None]:
+    """The most common captions trained on and their embeddings (P, X), which ship with the world."""
+    if not (latents / "train" / "text.npy").is_file():
+        return (), None
+    texts = json.loads((latents / "train" / "index.json").read_text())["texts"]
+    vectors = np.load(latents / "train" / "text.npy")
+    chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
+    return tuple(chosen), torch.from_numpy(vectors[[texts.index(text) for text in chosen]])

@@ -1,0 +1,306 @@
+"""Training runs from a store of episodes: the tokenizer, the latents, the dynamics, and the world that they make."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
+from worldsim.datasets.loading.clips import ClipSampler
+from worldsim.datasets.loading.latent_build import build_latents, is_current
+from worldsim.datasets.loading.latent_cache import LatentCache
+from worldsim.datasets.loading.latents import LatentClips, MixedClips
+from worldsim.datasets.store.recording_format import RecordingFormat, recording_format
+from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.datasets.store.video import write_video
+from worldsim.diffusion.settings import DynamicsTraining
+from worldsim.errors import UserError
+from worldsim.models.checkpoint import load_tensors
+from worldsim.models.dit import DiTConfig
+from worldsim.models.precision import fast_precision
+from worldsim.models.text import TextEncoder, encoder_installed
+from worldsim.models.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
+from worldsim.progress import display
+from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.batch import LatentBatch
+from worldsim.spec.compute import Compute
+from worldsim.training.dynamics import train_dynamics
+from worldsim.training.export import export_world, load_tokenizer
+from worldsim.training.logging import follow, prefetched, write_config
+from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
+
+# Sides of pictures: 8 pixels a latent cell, 2x2 cells a token.
+SIDE = 2 * SPATIAL
+# Batches that the linear path is fitted on are drawn far from those trained on.
+APART = 1_000_000_000
+
+
+def run_tokenizer(
+    *,
+    data: str | Path,
+    folder: Path,
+    tokenizer: TokenizerConfig,
+    training: TokenizerTraining,
+    batch: int = 8,
+    chunks: int = 8,
+    initial: Path | None = None,
+    sample_every: int = 500,
+    seed: int = 0,
+    only: EpisodeFilter = ALL,
+) -> None:
+    """Train a tokenizer on the clips of a store; resumes when ``folder`` holds a run.
+
+    Shorter episodes shorten the clips, down to single pictures. ``initial``: a ``tokenizer.safetensors`` to start from.
+    ``only``: the episodes that may be used, for validation too.
+
+    Raises:
+        ValueError: the store has no training or validation episodes.
+    """
+    store, r = EpisodeStore(data), tokenizer.chunk
+    check_splits(store, only)
+    index = store.index()
+    longest = int(index.frames[only.rows(index, "train", store.url)].max(initial=0))
+    frames = max(1, min(chunks * r, longest // r * r))
+    clips = ClipSampler(store, "train", frames=frames, batch=batch, seed=seed, only=only)
+    held_out = ClipSampler(store, "validation", frames=frames, batch=16, seed=12345, only=only)
+    check_size(*store.frame_size(clips.names[0]))
+
+    def batch_of(sampler: ClipSampler, index: int) -> torch.Tensor:
+        taken = torch.from_numpy(sampler[index]["frames"])
+        return taken.repeat(1, r, 1, 1, 1) if frames == 1 else taken
+
+    validation = batch_of(held_out, 0)
+    write_config(folder, data=data, tokenizer=asdict(tokenizer), training=asdict(training), batch=batch, chunks=chunks)
+
+    def sample(step: int) -> None:
+        path = folder / "tokenizer.safetensors"
+        if path.exists():
+            model = load_tokenizer(path)
+            out = [original_and_reconstruction(model, to_chunks(validation[i : i + 1], r)) for i in range(4)]
+            write_video(folder / "samples" / f"{step:06d}.mp4", np.concatenate(out, 1))
+
+    weights, before = _start_from(initial, folder / "tokenizer.safetensors")
+    about = {"trained_on": training_record(store, clips.names, before=before)}
+    with ThreadPoolExecutor(1) as pool:
+        ahead = prefetched(lambda i: batch_of(clips, i), pool)
+        run = train_tokenizer(
+            tokenizer,
+            training,
+            lambda i: ahead(i) if i >= 0 else batch_of(clips, APART - i),
+            validation,
+            folder,
+            seed,
+            weights,
+            about,
+        )
+        follow(run, folder, training.steps, "tokenizer", sample, sample_every)
+
+
+def check_splits(store: EpisodeStore, only: EpisodeFilter) -> None:
+    """Whether there is something to train on, and something held out to judge it by.
+
+    Raises:
+        UserError: a split is empty.
+    """
+    for split in ("train", "validation"):
+        if not only.names(store, split):
+            raise UserError(
+                f"{store.url} has no {split} episodes: by default the map's seed or the recording's name decides the "
+                f"split; record or import some with split={split}"
+            )
+
+
+def check_size(width: int, height: int) -> None:
+    """Whether pictures of this size can be trained on.
+
+    Raises:
+        UserError: a side is no multiple of ``SIDE`` pixels, with the nearest size that is.
+    """
+    if width % SIDE or height % SIDE:
+        fits = "x".join(str(max(SIDE, round(side / SIDE) * SIDE)) for side in (width, height))
+        raise UserError(
+            f"pictures of {width}x{height} cannot be trained on: sides are multiples of {SIDE} pixels; scale them, "
+            f"'worldsim data import STORE --out SCALED resize={fits}' (the default world has 144x80)"
+        )
+
+
+@torch.inference_mode()
+def original_and_reconstruction(model: VideoTokenizer, chunks: torch.Tensor) -> NDArray[np.uint8]:
+    """Recorded frames left, reconstruction right: uint8 (F, H, 2 W, 3)."""
+    out, _ = model.decode_chunks(model.encode_chunks(chunks))
+    both = torch.cat([chunks, out.clamp(0, 1)], -1)[0].flatten(0, 1)
+    return (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def cache_latents(
+    data: str | Path,
+    tokenizer: Path,
+    folder: Path,
+    splits: Sequence[Split] = ("train", "validation"),
+    only: EpisodeFilter = ALL,
+) -> None:
+    """Encode the splits of a store into ``folder/SPLIT``, where that is not done already.
+
+    Under the precision that a world plays with: a prefix is then encoded as the latents trained on were.
+    """
+    store, model = EpisodeStore(data), load_tokenizer(tokenizer)
+    digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
+    embed = TextEncoder() if encoder_installed() else None
+
+    @torch.inference_mode()
+    def encode(chunks: torch.Tensor) -> torch.Tensor:
+        with fast_precision():
+            return model.encode_chunks(chunks.permute(0, 1, 2, 5, 3, 4).float() / 255)
+
+    for split in splits:
+        names = only.names(store, split)
+        if is_current(folder / split, store, names, digest):
+            continue
+        with display() as show:
+            build_latents(
+                store,
+                split,
+                folder / split,
+                encode,
+                model.config.chunk,
+                show.stage(f"latents {split}"),
+                embed,
+                digest,
+                names,
+            )
+
+
+def run_dynamics(
+    *,
+    data: str | Path | None,
+    tokenizer: Path,
+    latents: Path,
+    folder: Path,
+    model: Mapping[str, Any],
+    training: DynamicsTraining,
+    batch: int = 8,
+    frames: int = 32,
+    initial: Path | None = None,
+    sample_every: int = 1000,
+    seed: int = 0,
+    device: str = "cpu",
+    only: EpisodeFilter = ALL,
+    also: Mapping[Path, Path] = MappingProxyType({}),
+) -> None:
+    """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
+
+    ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
+    ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
+    ``device``: "cpu" or "cuda".
+    ``only``: the episodes that may be used, for validation too.
+    ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
+    """
+    coder = load_tokenizer(tokenizer)
+    for store, cache in ([] if data is None else [(data, latents)]) + list(also.items()):
+        check_store(EpisodeStore(store), only)
+        cache_latents(store, tokenizer, cache, only=only)
+    recordings = latent_recordings(latents / "train", tokenizer)
+    for store, cache in also.items():
+        other = latent_recordings(cache / "train", tokenizer)
+        if (other.spec, other.fps) != (recordings.spec, recordings.fps):
+            raise UserError(f"{store} has other actions or another rate than {data or latents}")
+    config = DiTConfig(
+        channels=coder.config.channels,
+        keys=len(recordings.spec.keys),
+        camera=recordings.spec.camera,
+        chunk=coder.config.chunk,
+        **model,
+    )
+    caches = (latents, *also.values())
+    clips = MixedClips(
+        [LatentClips(c / "train", frames=frames, batch=batch, seed=seed, mouse=config.camera) for c in caches]
+    )
+    held_out = LatentClips(latents / "validation", frames=frames, batch=16, seed=12345, mouse=config.camera)
+    write_config(
+        folder,
+        data=[data, *also],
+        tokenizer=tokenizer,
+        dit=asdict(config),
+        training=asdict(training),
+        batch=batch,
+        frames=frames,
+    )
+    validation = held_out(0)
+
+    def sample(step: int) -> None:
+        if (folder / "dit.safetensors").exists():
+            export_world(folder, tokenizer, latents, recordings)
+            write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
+
+    weights, before = _start_from(initial, folder / "dit.safetensors")
+    about = {"trained_on": clips.training_record(before)}
+    spent = None if initial is None else Compute.from_json(read_metadata(initial).get("compute"))
+    with ThreadPoolExecutor(1) as pool:
+        run = train_dynamics(
+            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device, spent
+        )
+        follow(run, folder, training.steps, "dynamics", sample, sample_every)
+
+
+def check_store(store: EpisodeStore, only: EpisodeFilter) -> None:
+    """Whether dynamics can be trained on a store.
+
+    Raises:
+        UserError: a split is empty, or pictures have a size that cannot be trained on.
+        ValueError: episodes differ in their form.
+    """
+    recordings = recording_format(store, only.names(store))
+    check_splits(store, only)
+    check_size(recordings.width, recordings.height)
+
+
+def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:
+    """The format of the recordings behind a latent cache.
+
+    Raises:
+        FileNotFoundError: there are no latents.
+        UserError: another tokenizer made them, or an older version that did not say what they are of.
+    """
+    index = LatentCache(latents).index
+    if index.get("tokenizer") != hashlib.sha256(tokenizer.read_bytes()).hexdigest():
+        raise UserError(f"the latents in {latents} were made by another tokenizer than {tokenizer}")
+    if "recordings" not in index:
+        raise UserError(f"the latents in {latents} do not say what they are of: make them anew from their store")
+    return RecordingFormat.from_json(index["recordings"])
+
+
+def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, Any]:
+    """Weights to start from, and the record of what was trained on before, of a resumed run or of those weights."""
+    tensors, metadata = ({}, {}) if initial is None else load_tensors(initial)
+    # A finished world keeps its prompts beside the weights.
+    weights = {name: tensor for name, tensor in tensors.items() if name != "prompts"}
+    if resumed.is_file():
+        metadata = load_tensors(resumed)[1]
+    return weights or None, metadata.get("trained_on")
+
+
+def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:
+    """Recorded left, dreamt from a prefix with the recorded actions right; rows below each other: (F, H, 2 W, 3).
+
+    Of shorter clips, the first half is the prefix; of single pictures, both sides are the same.
+    """
+    latents = batch.latents[:rows]
+    recorded, _ = world.decode(latents)
+    chunk, prefix = world.chunk, min(prefix, -(-latents.shape[1] // 2))
+    clip = recorded[:, :prefix].reshape(len(latents), -1, *recorded.shape[3:])[:, chunk - 1 :]
+    actions = batch.actions[:rows].numpy()
+    past = actions[:, 1:prefix].reshape(len(latents), -1, actions.shape[-1])
+    state = world.prefill(clip, past, list(range(len(latents))))
+    dreamt = [recorded[:, t] for t in range(prefix)]
+    for t in range(prefix, latents.shape[1]):
+        state, step = world.step(state, actions[:, t], inplace=True)
+        dreamt.append(step.frames)
+    both = np.concatenate([recorded, np.stack(dreamt, 1)], -2)
+    return np.concatenate(list(both.reshape(len(latents), -1, *both.shape[3:])), 1)
