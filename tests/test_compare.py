@@ -29,7 +29,7 @@ from worldsim.agents.eval_starts import KEY, Starts, by_start, paired
 from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
 from worldsim.cli.compose import compose
-from worldsim.cli.evaluate import Evaluate
+from worldsim.cli.worlds.evaluate import Evaluate
 from worldsim.datasets.scatter_charts import Point, scatter
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError

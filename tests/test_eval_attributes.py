@@ -17,7 +17,7 @@ from worldsim.agents.eval_run import Evaluation, run_parts
 from worldsim.agents.eval_summary import skipped, summary
 from worldsim.agents.eval_text import attribute_adherence
 from worldsim.cli.compose import compose
-from worldsim.cli.evaluate import Evaluate
+from worldsim.cli.worlds.evaluate import Evaluate
 from worldsim.datasets.captions.attributes import Light, Place
 from worldsim.datasets.captions.clip_facts import ClipFacts
 from worldsim.datasets.captions.style import PLACES, TIMES, describe

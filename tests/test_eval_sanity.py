@@ -45,7 +45,7 @@ from worldsim.agents.eval_summary import summary, verdict
 from worldsim.agents.eval_text import others, text_report
 from worldsim.agents.measures import colours, sharpness
 from worldsim.cli.compose import compose
-from worldsim.cli.evaluate import Evaluate
+from worldsim.cli.worlds.evaluate import Evaluate
 from worldsim.spec.actions import MINECRAFT
 
 LIMITS = compose(Evaluate, ["data=store"]).thresholds

@@ -3,7 +3,7 @@ import pytest
 
 from worldsim.agents.eval_statistics import curve, estimate, quantile_members, survival, survival_summary
 from worldsim.cli.compose import compose
-from worldsim.cli.evaluate import Evaluate
+from worldsim.cli.worlds.evaluate import Evaluate
 
 
 def test_the_map_is_the_unit():

@@ -157,7 +157,7 @@ def test_rollout_of_a_tree_with_policies(world: str, folder: Path, capsys: pytes
     names = [branch["name"] for branch in summary["branches"]]
     assert names == ["1 forward 4, yaw +20 x 4", "2 forward 4, back", "3 walk", "4 walk"]
     assert summary["branches"][1]["first_different_frame"] == 5 and summary["frames"] == 10
-    assert summary["branches"][2] | {"name": ""} == summary["branches"][3] | {"name": "", "stretches": [3]}
+    assert summary["branches"][2] | {"name": ""} == summary["branches"][3] | {"name": "", "segments": [3]}
     assert "tree.png" in capsys.readouterr().out and (folder / "out" / "branch-4.mp4").exists()
 
 

@@ -73,6 +73,13 @@ def test_words_fill_what_settings_leave(store: Path, capsys: pytest.CaptureFixtu
     assert "map9" in capsys.readouterr().err
 
 
+def test_flags_of_truth_values_have_both_forms(store: Path, capsys: pytest.CaptureFixture[str]):
+    for flag in ("--keep-incomplete", "--keep_incomplete", "--no-keep-incomplete", "keep_incomplete=yes"):
+        assert cli.main(["data", "repair", store.name, flag, "folder=run"]) == 0
+        kept = (store.parent / "run" / "config.yaml").read_text()
+        assert f"keep_incomplete: {'false' if flag.startswith('--no') else 'true'}" in kept
+
+
 def test_repeated_flags_are_a_list_and_flags_win(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["expand", "digging", "count=3", "--count", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
@@ -149,6 +156,28 @@ def test_commands_and_settings_are_completed(
     assert cli.main([]) == 0
     found = [row.split(",")[1].split("\t")[0] for row in capfd.readouterr().out.splitlines()]
     assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("data che", "check"),
+        ("play sampl", "sampling_steps="),
+        ("play engine=l", "luanti"),
+        ("eval preset=", "full quick"),
+        ("bench e", "env"),
+    ],
+)
+def test_bash_completes_with_the_script(line: str, expected: str, tmp_path: Path):
+    """The script in a real bash, which makes three words of KEY=VALUE."""
+    words = " ".join(line.replace("=", " = ").split())
+    (tmp_path / "worldsim").write_text(f'#!/bin/sh\nexec {sys.executable} -m worldsim "$@"\n')
+    (tmp_path / "worldsim").chmod(0o755)
+    script = f"compopt() {{ :; }}; source <(worldsim completion bash); COMP_WORDS=(worldsim {words})\n"
+    script += "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _worldsim_completion worldsim; echo ${COMPREPLY[*]}"
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=os.environ | path)
+    assert run.stdout.split() == expected.split(), run.stderr
 
 
 def test_a_former_command_warns_and_works(capsys: pytest.CaptureFixture[str]):

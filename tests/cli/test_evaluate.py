@@ -17,7 +17,7 @@ from worldsim.agents.eval_recorded import recorded_turn, recorded_windows
 from worldsim.agents.eval_run import Evaluation, Part, films_of, run_parts
 from worldsim.agents.eval_settings import PRESET_OF, EvalPreset
 from worldsim.cli.compose import compose
-from worldsim.cli.evaluate import Evaluate
+from worldsim.cli.worlds.evaluate import Evaluate
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError

@@ -150,7 +150,13 @@ def make_application() -> Root:
 
         found = get_completion_class(shell)
         assert found is not None
-        click.echo(found(root, {}, PROGRAM, COMPLETION).source())
+        script = found(root, {}, PROGRAM, COMPLETION).source()
+        # In bash, no blank after KEY=: the value follows.
+        click.echo(
+            script.replace(
+                "COMPREPLY+=($value)", "COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace"
+            )
+        )
 
     return root
 

@@ -84,7 +84,9 @@ class SettingsCommand(click.Command):
     def complete(self, ctx: click.Context, _: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
         """Settings that begin so, or their values."""
         key, equals, begun = incomplete.partition("=")
-        schema = self.schema
+        schema, before = self.schema, f"{key}="
+        if (split := _split_by_bash(schema, ctx.params.get("words") or (), incomplete)) is not None:
+            (key, begun), equals, before = split, "=", ""
         if not equals:
             return [CompletionItem(f"{one}=", help=_meaning(schema, one)) for one in schema.keys if one.startswith(key)]
         if key in schema.groups:
@@ -95,7 +97,15 @@ class SettingsCommand(click.Command):
             known = schema.settings[key].about.choices if key in schema.settings else ()
         if not known:
             return [CompletionItem(incomplete, type="file")]
-        return [CompletionItem(f"{key}={one}") for one in known if one.startswith(begun)]
+        return [CompletionItem(f"{before}{one}") for one in known if one.startswith(begun)]
+
+
+def _split_by_bash(schema: Schema, words: Sequence[str], incomplete: str) -> tuple[str, str] | None:
+    """The key and the beginning of the value where bash made three words of ``KEY=VALUE``."""
+    # Click takes a "=" alone away.
+    if incomplete == "" and words and words[-1] in schema.keys:
+        return words[-1], ""
+    return (words[-2], incomplete) if len(words) > 1 and words[-1] == "=" else None
 
 
 def _show_traceback(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -58,7 +58,9 @@ def write_settings(formatter: click.HelpFormatter, path: str, text: str, schema:
             )
             rows.insert(0, (name, choice))
         if rows:
-            with formatter.section(f"{name}.*: {one.title}"):
+            with formatter.section(f"{name}.*"):
+                formatter.write_text(f"{one.title}.")
+                formatter.write_paragraph()
                 formatter.write_dl(rows, col_max=LEFT)
     more = [(name, one.help) for name, one in COMMANDS.items() if f"worldsim {name}".startswith(f"{path} ")]
     if more:

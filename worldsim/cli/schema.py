@@ -167,7 +167,7 @@ def meanings(owner: type) -> dict[str, str]:
                 found |= dict.fromkeys(names, begins[2].strip())
             elif line.startswith(" " * 8):
                 found |= {name: f"{found[name]} {line.strip()}" for name in names}
-    return {name: text.rstrip(".") for name, text in found.items()}
+    return {name: text.rstrip(".").replace("``", "") for name, text in found.items()}
 
 
 def _walk(key: str, owner: type, given: Mapping[str, Any], filled: tuple[str, ...]) -> Iterator[Setting | Group]:

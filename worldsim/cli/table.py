@@ -19,11 +19,11 @@ class Command:
 _CLI = "worldsim.cli"
 COMMANDS: dict[str, Command] = {
     "play": Command(
-        f"{_CLI}.play:play",
+        f"{_CLI}.worlds.play:play",
         "play a learned world in a window; without a display, a scripted player writes a video",
     ),
     "rollout": Command(
-        f"{_CLI}.rollout:rollout",
+        f"{_CLI}.worlds.rollout:rollout",
         "counterfactual futures: one past, one noise, a tree of branches by scripts, policies or a person; videos, the "
         "tree as a picture, divergence, rewards; and the same branches in the real engine",
     ),
@@ -54,15 +54,15 @@ COMMANDS: dict[str, Command] = {
         "train a captioner that reads a world's latents, and measure it on maps that it never saw",
     ),
     "eval": Command(
-        f"{_CLI}.evaluate:evaluate",
+        f"{_CLI}.worlds.evaluate:evaluate",
         "measure a world on maps it never saw: quality by horizon, obedience, counterfactuals, memory, drift, failures",
     ),
     "compare": Command(
-        f"{_CLI}.compare:compare",
+        f"{_CLI}.worlds.compare:compare",
         "compare reports of eval: differences with intervals, curves, and measures by training compute",
     ),
     "compare-emulator": Command(
-        f"{_CLI}.compare_emulator:compare_emulator",
+        f"{_CLI}.worlds.compare_emulator:compare_emulator",
         "compare the world of Pong with clones of its emulator: same past, several branches of actions",
     ),
     "agent train": Command(
