@@ -6,7 +6,7 @@ from typing import Any
 
 from worldsim.agents.compare_reports import Report
 from worldsim.agents.eval_report import band
-from worldsim.datasets.check_charts import lines
+from worldsim.plotting.charts import lines
 
 Numbers = Sequence[float | None]
 
@@ -16,27 +16,40 @@ class Overlaid:
     """A curve that reports may have: the chart's title, where it is in a report's results, and what its values are at.
 
     ``at``: the number of the first value, the others follow one by one; or where their places stand.
+    ``across`` and ``unit`` are what the axes say.
     """
 
     title: str
     where: tuple[str, ...]
     at: int | tuple[str, ...] = 1
+    across: str = "chunk"
+    unit: str = ""
 
 
 CURVES = (
-    Overlaid(title="PSNR, dB, by chunk", where=("horizons", "psnr", "model")),
-    Overlaid(title="SSIM by chunk", where=("horizons", "ssim", "model")),
-    Overlaid(title="ST-LPIPS by chunk", where=("perceptual", "stlpips", "model"), at=("perceptual", "at_chunks")),
-    Overlaid(title="Gain over repeating the last frame, dB", where=("horizons", "gain_over_repeat")),
-    Overlaid(title="Delta PSNR, dB", where=("horizons", "actions", "delta_psnr")),
+    Overlaid(title="PSNR, dB, by chunk", where=("horizons", "psnr", "model"), unit="PSNR, dB"),
+    Overlaid(title="SSIM by chunk", where=("horizons", "ssim", "model"), unit="SSIM"),
     Overlaid(
-        title="Share of dreams still better than a standing picture", where=("horizons", "failure", "survival"), at=0
+        title="ST-LPIPS by chunk",
+        where=("perceptual", "stlpips", "model"),
+        at=("perceptual", "at_chunks"),
+        unit="ST-LPIPS",
     ),
-    Overlaid(title="Counterfactual retrieval by chunk", where=("branches", "retrieval_by_chunk")),
-    Overlaid(title="Effect ratio of branches by chunk", where=("branches", "effect_ratio_by_chunk")),
-    Overlaid(title="Sharpness over a minute", where=("long", "sharpness"), at=0),
-    Overlaid(title="Change of colours over a minute", where=("long", "colour_change"), at=0),
-    Overlaid(title="Norm of the latents over a minute", where=("long", "latent_norm")),
+    Overlaid(title="Gain over repeating the last frame, dB", where=("horizons", "gain_over_repeat"), unit="gain, dB"),
+    Overlaid(title="Delta PSNR, dB", where=("horizons", "actions", "delta_psnr"), unit="dB"),
+    Overlaid(
+        title="Share of dreams still better than a standing picture",
+        where=("horizons", "failure", "survival"),
+        at=0,
+        unit="share",
+    ),
+    Overlaid(title="Counterfactual retrieval by chunk", where=("branches", "retrieval_by_chunk"), unit="share"),
+    Overlaid(title="Effect ratio of branches by chunk", where=("branches", "effect_ratio_by_chunk"), unit="ratio"),
+    Overlaid(title="Sharpness over a minute", where=("long", "sharpness"), at=0, across="second", unit="sharpness"),
+    Overlaid(
+        title="Change of colours over a minute", where=("long", "colour_change"), at=0, across="second", unit="change"
+    ),
+    Overlaid(title="Norm of the latents over a minute", where=("long", "latent_norm"), across="second", unit="norm"),
 )
 
 
@@ -49,7 +62,7 @@ def overlaid(reports: Sequence[Report]) -> Iterator[tuple[str, str]]:
         places = [place for at, _ in found.values() for place in at]
         grid = range(min(places), max(places) + 1)
         drawn = {name: _on(grid, at, parts) for name, (at, parts) in found.items()}
-        yield curve.title, lines(drawn, curve.title, (grid[0], grid[-1]))
+        yield curve.title, lines(drawn, curve.title, (grid[0], grid[-1]), x_label=curve.across, y_label=curve.unit)
 
 
 def _taken(curve: Overlaid, report: Report) -> tuple[list[int], tuple[Numbers, Numbers | None, Numbers | None]] | None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from worldsim.agents.compare_curves import overlaid
@@ -13,36 +12,9 @@ from worldsim.agents.compare_differences import Row, settings_that_differ
 from worldsim.agents.compare_reports import Report
 from worldsim.agents.compare_scaling import AXIS, mean_line
 from worldsim.agents.eval_summary import number
-from worldsim.datasets.report_style import STYLE
-from worldsim.datasets.scatter_charts import Chart, standing_alone
+from worldsim.plotting.pages import render_page
+from worldsim.plotting.scatter import Chart, standing_alone
 
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{ title }}</title><style>{{ style }}</style>
-<h1>{{ title }}</h1>
-<table><tr><th>report<th>world<th>clips of<th class="n">training compute</tr>
-{% for report in reports %}<tr><td>{{ report.name }}<td>{{ report.about.get("world", "") }}
-<td>{{ report.about.get("data", "") }}<td class="n">{{ report.trained }}</tr>{% endfor %}</table>
-{% if caveats %}<h2>What is not the same</h2>
-<p class="warning">{% for line in caveats %}{{ line }}<br>{% endfor %}</p>{% endif %}
-<h2>Numbers</h2>
-<p class="soft">Difference: {{ reports[-1].name }} less {{ reports[0].name }}, of shares in percentage points, bold
-where its interval leaves out 0. Its interval: 95 %, start by start on the same clips, maps resampled with replacement;
-where reports were not measured on the same clips there is none.</p>
-<table><tr><th>measure{% for report in reports %}<th class="n">{{ report.name }}{% endfor %}<th class="n">difference
-<th>interval</tr>
-{% for row in rows %}<tr><td>{{ row.name }}
-{% for m in row.measures %}<td class="n">{% if m %}{{ number(m.value, row.unit) }}
-{% if m.low is not none %}<br><span class="soft">{{ number(m.low, row.unit) }} to {{ number(m.high, row.unit) }}</span>
-{% endif %}{% else %}-{% endif %}{% endfor %}
-{% if row.difference %}<td class="n">{% if row.difference.clear %}<b>{{ row.difference.shown(row.unit) }}</b>
-{% else %}{{ row.difference.shown(row.unit) }}{% endif %}<td class="soft">{{ row.difference.interval(row.unit) }}
-{% else %}<td class="n">-<td>{% endif %}</tr>{% endfor %}</table>
-{% for head, words, charts in sections %}<h2>{{ head }}</h2>{% if words %}<p class="soft">{{ words }}</p>{% endif %}
-<div class="charts">{% for title, chart in charts %}<div><h3>{{ title }}</h3>{{ chart }}</div>{% endfor %}</div>
-{% endfor %}
-</html>
-"""
 SCALING = (
     f"Level: {AXIS}, logarithmic. Each point is a report with its interval; the line joins the means of equally long "
     "trainings."
@@ -60,9 +32,8 @@ def write_comparison(folder: Path, reports: Sequence[Report], rows: Sequence[Row
         ("Curves", "", [(name, Markup(chart)) for name, chart in overlaid(reports)]),
         ("By training compute", SCALING, [(chart.title, Markup(chart.svg())) for chart in scaling]),
     ]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(PAGE).render(
-        style=Markup(STYLE),
+    page = render_page(
+        "compare.html",
         title=title,
         reports=reports,
         caveats=caveats,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from worldsim.agents.compare_differences import Row
 from worldsim.agents.compare_reports import Report
-from worldsim.datasets.scatter_charts import Chart, Point, scatter
+from worldsim.plotting.scatter import Chart, Point, scatter
 
 AXIS = "training compute, TFLOP"
 # Beginnings of the names of measures that are drawn unless others are asked for.
@@ -53,7 +53,8 @@ def scaling_charts(reports: Sequence[Report], rows: Sequence[Row], chosen: Seque
         ]
         if len(points) > 1:
             title = f"{row.name}{f', {row.unit}' if row.unit else ''}"
-            charts.append(scatter(points, mean_line([(p.x, p.value) for p in points]), title))
+            line = mean_line([(p.x, p.value) for p in points])
+            charts.append(scatter(points, line, title, x_label=AXIS, y_label=row.unit))
     return charts
 
 

@@ -16,9 +16,10 @@ from worldsim.agents.eval_run import Evaluation, clips_of, films_of
 from worldsim.agents.eval_starts import without_starts
 from worldsim.agents.eval_statistics import quantile_members
 from worldsim.agents.eval_summary import failures, line, number, skipped, summary, verdict
-from worldsim.datasets.check_charts import lines, picture_uri, sheet
-from worldsim.datasets.report_style import STYLE
 from worldsim.datasets.store.video import write_video
+from worldsim.plotting.charts import lines
+from worldsim.plotting.pictures import picture_uri, sheet
+from worldsim.plotting.style import STYLE
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -25,7 +25,7 @@ from worldsim.agents.policies.policy_net import load_policy
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.starts import load_starts
 from worldsim.datasets.store.store import EpisodeStore, split_of
-from worldsim.diffusion.dynamics_loss import DynamicsTraining, LatentBatch
+from worldsim.diffusion.dynamics_loss import LatentBatch, from_flat
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
 from worldsim.envs.rollouts.tree_files import read_tree
@@ -208,7 +208,7 @@ def pictures_to_code(index: int) -> torch.Tensor:
 
 
 def dynamics_losses(home: Path) -> Any:
-    training = DynamicsTraining(steps=3, warmup=2, compile=False, validate_every=1)
+    training = from_flat({"steps": 3, "warmup": 2, "compile": False, "validate_every": 1})
     run = train_dynamics(tiny_dit().config, training, batches, batches(-7), home / "losses/dynamics")
     return [metrics for _, metrics in run]
 

@@ -30,9 +30,9 @@ from worldsim.agents.eval_statistics import estimate
 from worldsim.agents.eval_summary import line, summary
 from worldsim.cli.compose import compose
 from worldsim.cli.worlds.evaluate import Evaluate
-from worldsim.datasets.scatter_charts import Point, scatter
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
+from worldsim.plotting.scatter import Point, scatter
 from worldsim.spec.compute import UNKNOWN, Compute
 
 MAPS = np.repeat(np.arange(6), 4)
@@ -193,7 +193,7 @@ def test_names_are_folders_with_as_many_parents_as_differ():
 def test_equally_long_trainings_are_joined_as_their_mean():
     assert mean_line([(4.0, 3.0), (1.0, 1.0), (1.0005, 2.0)]) == [(1.0, 1.5), (4.0, 3.0)]
     chart = scatter([Point("a", 1, 2), Point("b", 1, 2, 1, 3), Point("<c>", 1, 2)], [(1, 2)], "flat")
-    assert chart.inside.count("<circle") == 3
+    assert [point.name for point in chart.points] == ["a", "b", "<c>"]
     xml.dom.minidom.parseString(chart.svg())
     with pytest.raises(ValueError, match="above 0"):
         scatter([Point("a", 0, 2)], [], "none")
@@ -214,13 +214,18 @@ def test_the_command_writes_page_numbers_and_scaling(tmp_path: Path, capsys: pyt
     assert psnr["difference"]["low"] == pytest.approx(2, abs=1e-4) and len(psnr["values"]) == 3
     np.testing.assert_allclose(psnr["by_compute"], [[1, mean + 0.5], [8, mean + 2]], atol=1e-4)
     svg = (tmp_path / "out" / "scaling.svg").read_text()
-    assert svg.count("<circle") == 9
+    assert (
+        svg.count(">training compute, TFLOP</text>") == 3
+        and svg.count(" at 1</title>") == 6
+        and svg.count(" at 8</title>") == 3
+    )
     xml.dom.minidom.parseString(svg)
     # By hand, and measures of one's own choice.
     assert cli.main([*words, "compute=[1,null,3]", "measures=[camera]"]) == 0
     again = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert [report["tflop"] for report in again["reports"]] == [1, 1, 3]
-    assert (tmp_path / "out" / "scaling.svg").read_text().count("<circle") == 3
+    again = (tmp_path / "out" / "scaling.svg").read_text()
+    assert again.count(" at 1</title>") == 2 and again.count(" at 3</title>") == 1
 
 
 def test_without_compute_there_is_no_scaling(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -19,7 +19,7 @@ import torch
 import worldsim
 from tests.frozen_measures import EVAL, EXACT, FRAMES, NUMBERS, call, results_of, sha256
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.imports import own
+from worldsim.imports import load_object
 from worldsim.models.precision import fast_bf16
 
 FROZEN = Path(__file__).with_name("frozen")
@@ -130,9 +130,9 @@ def test_old_module_names_resolve(home: Path, expected: dict[str, Any]):
     assert recorded <= set(expected["old_names"])
     for name in expected["old_names"]:
         with pytest.warns(DeprecationWarning, match="worldsim"):
-            found = own(name, "policy")
+            found = load_object(name, "policy")
         old_module, _, attribute = name.partition(":")
         assert found.__name__ == attribute and found.__module__ != old_module
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert own(f"{found.__module__}:{attribute}", "policy") is found
+            assert load_object(f"{found.__module__}:{attribute}", "policy") is found

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from worldsim.datasets.captions.templates import time_phrase
-from worldsim.datasets.check_charts import jpeg, sheet
 from worldsim.datasets.checks.actions import ActionCount, mouse_edges
 from worldsim.datasets.checks.run import Report
 from worldsim.datasets.governance.map_seeds import seed_key
 from worldsim.datasets.governance.provenance import licence_of, source_of, training_record
 from worldsim.datasets.governance.withdrawal import withdrawals
 from worldsim.datasets.store.store import SPLITS, EpisodeStore
+from worldsim.plotting.pictures import jpeg, sheet
 
 PICTURES = 48
 # A kind (a biome, a time of day, a key) of a smaller share than this is called a gap.

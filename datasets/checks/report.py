@@ -3,18 +3,18 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from worldsim.datasets.check_charts import bars, columns, picture_uri, sheet
 from worldsim.datasets.checks.actions import AXES, ActionCount, mouse_edges
 from worldsim.datasets.checks.chunks import ArrayChunks, DamagedArrayError, arrays_folder
 from worldsim.datasets.checks.judge import Alignment
 from worldsim.datasets.checks.pictures import thumbnail
 from worldsim.datasets.checks.run import Report
-from worldsim.datasets.report_style import STYLE
+from worldsim.plotting.charts import bars, columns
+from worldsim.plotting.pages import render_page
+from worldsim.plotting.pictures import picture_uri, sheet
 
 # Pictures of the contact sheet, and of each kind of finding.
 SHEET, EXAMPLES = 48, 6
@@ -23,54 +23,14 @@ PAIR_TITLES = {
     "pitch": "pitch against motion up and down",
     "pose": "yaw against the recorded pose",
 }
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Check of {{ store }}</title>
-<style>{{ style }}</style>
-<h1>Check of {{ store }}</h1>
-<p>{% if failures %}<span class="failure">{{ failures }} failure{{ "s" if failures > 1 }}</span>
-{% else %}<span class="good">No failure</span>{% endif %}
-in {{ report.looks|length }} episodes of {{ "{:,}".format(report.frames) }} frames; pictures of
-{{ "{:,}".format(report.frames_seen) }} frames were looked at, every byte of {{ report.hashed }} episodes was compared,
-in {{ "%.0f"|format(report.seconds) }} s.</p>
-<h2>Findings</h2>
-{% if report.findings %}<table><tr><th>kind<th>finding</tr>
-{% for f in report.findings %}<tr><td class="{{ f.severity }}">{{ f.kind }}<td>{{ f.message }}</tr>
-{% endfor %}</table>{% else %}<p>None.</p>{% endif %}
-<h2>Episodes</h2>
-<table><tr><th>split<th class="n">episodes<th class="n">frames</tr>
-{% for split, episodes, frames in splits %}<tr><td>{{ split }}<td class="n">{{ episodes }}
-<td class="n">{{ "{:,}".format(frames) }}</tr>{% endfor %}</table>
-{% if contact %}<figure><img src="{{ contact }}" alt="Frames of {{ contact_names|length }} episodes">
-<figcaption>{{ contact_names|join(", ") }}</figcaption></figure>{% endif %}
-<h2>Alignment</h2>
-<p class="soft">How far the picture (pixels) or the pose (degrees) answers to one degree of the mouse, at each lag in
-frames. The longest column should be at 0.</p>
-{% for group, charts in alignments %}<h3>{{ group }}</h3><div class="charts">
-{% for title, chart, words in charts %}<div>{{ chart }}<p>{{ title }}: {{ words }}</p></div>{% endfor %}</div>
-{% else %}<p>No camera in these recordings.</p>{% endfor %}
-<h2>Actions</h2>
-{% for count, keys, mouse in actions %}<p>{{ "{:,}".format(count.rows) }} frames with known actions
-({{ "{:,}".format(count.unknown) }} unknown), {{ "%.1f"|format(100 * count.idle_share) }} % idle.</p>
-<div class="charts"><div>{{ keys }}<p>share of frames in which each key is down (times pressed)</p></div>
-{% for title, chart in mouse %}<div>{{ chart }}<p>{{ title }}</p></div>
-{% endfor %}</div>{% else %}<p>None could be read.</p>{% endfor %}
-{% if frozen %}<h2>Longest still stretches</h2>{% for words, uri in frozen %}
-<figure><img src="{{ uri }}" alt="{{ words }}"><figcaption>{{ words }}</figcaption></figure>{% endfor %}{% endif %}
-{% if shared %}<h2>Maps in two splits</h2>{% for words, uri in shared %}
-<figure>{% if uri %}<img src="{{ uri }}" alt="{{ words }}">{% endif %}<figcaption>{{ words }}</figcaption></figure>
-{% endfor %}{% endif %}
-</html>
-"""
+PAIR_UNITS = {"yaw": "pixels per degree", "pitch": "pixels per degree", "pose": "degrees per degree"}
 
 
 def as_html(report: Report) -> str:
     """The report as an HTML page with nothing outside it."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     thumbs = _contact(report)
-    return environment.from_string(PAGE).render(
-        style=Markup(STYLE),
+    return render_page(
+        "check.html",
         store=report.store,
         report=report,
         failures=sum(f.severity == "failure" for f in report.findings),
@@ -100,8 +60,9 @@ def _mouse_charts(count: ActionCount) -> Iterator[tuple[str, Markup]]:
     for axis, row in zip(AXES, count.mouse, strict=True):
         if row.any():
             # Logarithmic: half of all frames stand still.
-            rows = [(name, float(np.log10(1 + n))) for name, n in zip(names, row, strict=True)]
-            yield f"{axis}, degrees a frame (columns: log10 of frames)", Markup(columns(rows, axis))
+            rows = [(name, float(n)) for name, n in zip(names, row, strict=True)]
+            title = f"{axis}, degrees per frame"
+            yield title, Markup(columns(rows, title, x_label=title, y_label="frames", log=True))
 
 
 def _lag_charts(alignment: Alignment) -> Iterator[tuple[str, Markup, str]]:
@@ -112,7 +73,7 @@ def _lag_charts(alignment: Alignment) -> Iterator[tuple[str, Markup, str]]:
             rows = [(f"{k:+d}" if k else "0", abs(value)) for k, value in enumerate(lag.response, -reach)]
             yield (
                 title,
-                Markup(columns(rows, title, marked=reach)),
+                Markup(columns(rows, title, marked=reach, x_label="lag, frames", y_label=PAIR_UNITS[pair])),
                 f"lag {lag.frames:+d} frames, confidence {lag.confidence:.2f}, correlation {lag.correlation:.2f}, "
                 f"{lag.transitions:,} frames",
             )

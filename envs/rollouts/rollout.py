@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.store.video import VideoWriter
-from worldsim.envs.curves import Curve, draw_curves
-from worldsim.envs.drawing import colour_of
 from worldsim.envs.learned.initial_context import InitialContext
-from worldsim.envs.pictures import branches_in_grid, enlarge, write_picture
 from worldsim.envs.rollouts.tree_picture import draw_tree
+from worldsim.plotting.charts import line_picture
+from worldsim.plotting.pictures import branches_in_grid, enlarge, write_picture
 from worldsim.simulation.branching import Tree
 
 Frames = NDArray[np.uint8]
@@ -83,11 +82,14 @@ def write_rollout(
     _write_videos(folder, past.frames, futures, names, fps, scale, truth)
     far = divergence(futures)
     _write_table(folder / "divergence.csv", far, names)
-    curves = [
-        Curve(name=name, values=values, colour=colour_of(i))
-        for i, (name, values) in enumerate(zip(names, far.difference, strict=True))
-    ]
-    chart = draw_curves(curves, title="mean absolute difference from the first branch (of 255)")
+    curves = {name: (values.tolist(), None, None) for name, values in zip(names, far.difference, strict=True)}
+    chart = line_picture(
+        curves,
+        "Mean absolute difference from the first branch",
+        (1, far.difference.shape[1]),
+        x_label="frame",
+        y_label="difference, of 255",
+    )
     write_picture(folder / "divergence.png", chart)
     told = [f"{sum(b.rewards.tolist()):+.2f} {task}" for b in tree.branches]
     if scores is not None and all("engine_reward" in one for one in scores.get("branches", [{}])):

@@ -1,18 +1,59 @@
-"""A tree of futures as one picture: the past on the left, thumbnails along the stretches, rewards at the ends."""
+"""A tree of futures as one picture: the past on the left, thumbnails along the segments, rewards at the ends."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.drawing import FAINT, INK, Canvas, Colour, Picture, colour_of, fitting
-from worldsim.envs.pictures import enlarge
+from worldsim.plotting.drawing import FAINT, INK, Canvas, Colour, Picture, colour_of, fitting
+from worldsim.plotting.pictures import enlarge
 from worldsim.simulation.branching import Tree
 
 Frames = NDArray[np.uint8]
-MARGIN, GAP, LABEL, ROW_GAP, TOLD = 18, 44, 36, 20, 120
+MARGIN, GAP, LABEL, ROW_GAP, TOLD, HEADING = 18, 44, 36, 20, 120, 20
 # Thumbnails of small pictures are enlarged to about this width.
 THUMB = 144
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where the thumbnails of a tree stand: one column a depth, ends in the last column, one row a branch.
+
+    Attributes:
+        ends: the branch that ends with a segment, by the segment's number.
+        columns, rows: of each segment; the row of a shared segment is the middle of what follows it.
+        scale: pixels per pixel of a frame; ``high`` and ``wide`` are the size of a thumbnail.
+        gap: between columns.
+        top: of the first row.
+    """
+
+    ends: dict[int, int]
+    columns: list[int]
+    rows: list[float]
+    scale: int
+    high: int
+    wide: int
+    gap: int
+    top: int
+
+    @property
+    def last(self) -> int:
+        """The column in which all branches end."""
+        return max(self.columns)
+
+    def corner(self, column: int, row: float) -> tuple[float, float]:
+        """Upper left corner of a thumbnail; column 0 is the past."""
+        x = MARGIN + column * (self.wide + self.gap)
+        return x, self.top + row * (self.high + LABEL + ROW_GAP) + LABEL
+
+    def place(self, segment: int) -> tuple[float, float]:
+        """Upper left corner of a segment's thumbnail."""
+        return self.corner(self.columns[segment], self.rows[segment])
+
+    def colour(self, segment: int) -> Colour:
+        """The branch's own colour at its end, ink for what several branches may share."""
+        return colour_of(self.ends[segment]) if segment in self.ends else INK
 
 
 def draw_tree(
@@ -25,73 +66,90 @@ def draw_tree(
         tree: as it grew.
         told: a few words at the end of each branch, such as its reward.
         truth: the engine's frames of each branch (F, H, W, 3), shown beside the dream's end.
-        columns: stretches deeper than this one are drawn narrower, not dropped.
+        columns: a tree deeper than this has narrower gaps.
 
     Returns:
         uint8 (H', W', 3).
     """
-    scale = max(1, round(THUMB / past.shape[2]))
-    high, wide = past.shape[1] * scale, past.shape[2] * scale
-    depths = [len(_above(tree, i)) for i in range(len(tree.segments))]
-    ends = {branch.segments[-1]: number for number, branch in enumerate(tree.branches)}
-    row = high + LABEL + ROW_GAP
-    gap = GAP if max(depths) <= columns else GAP // 2
-    heights = _rows(tree, ends)
-    right = MARGIN + (max(depths) + 1) * (wide + gap)
-    # Ends stand in one column, with the engine's pictures beside them.
-    width = right + (wide + gap if truth is not None else 0) + TOLD + MARGIN
-    canvas = Canvas(width, 2 * MARGIN + len(tree.branches) * row + (20 if truth is not None else 0))
-    top = MARGIN + (20 if truth is not None else 0)
-
-    def corner(depth: int, level: float) -> tuple[float, float]:
-        return MARGIN + depth * (wide + gap), top + level * row + LABEL
-
-    root = corner(0, float(np.mean([heights[i] for i, s in enumerate(tree.segments) if s.parent < 0])))
-    columns_of = {i: (max(depths) if i in ends else depths[i]) for i in range(len(tree.segments))}
-    # What several branches share lies above what is one branch's own.
-    for i in sorted(range(len(tree.segments)), key=lambda i: i not in ends):
-        segment = tree.segments[i]
-        begin = root if segment.parent < 0 else corner(columns_of[segment.parent], heights[segment.parent])
-        x, y = corner(columns_of[i], heights[i])
-        colour = colour_of(ends[i]) if i in ends else INK
-        _bend(canvas, (begin[0] + wide, begin[1] + high / 2), (x, y + high / 2), colour, gap)
-    _thumb(canvas, past[-1], root, scale, INK, "the past")
-    for i, segment in enumerate(tree.segments):
-        place = corner(columns_of[i], heights[i])
-        frames = next(b.frames for b in tree.branches if i in b.segments)
-        shown = frames[-1] if i in ends else frames[max(0, min(segment.last, len(frames)) - 1)]
-        colour = colour_of(ends[i]) if i in ends else INK
-        last = len(frames) if i in ends else segment.last
-        _thumb(canvas, shown, place, scale, colour, f"{segment.name} ({segment.first + 1}-{last})")
-        if i in ends:
-            left = place[0] + wide + 12
-            if truth is not None:
-                _thumb(canvas, truth[ends[i]][-1], (place[0] + wide + gap, place[1]), scale, FAINT, "")
-                left += wide + gap
-            for n, line in enumerate(fitting(told[ends[i]], TOLD, 20, 4)):
-                canvas.text(line, left, place[1] + high / 2 - 20 + 20 * n, 20, colour)
+    heading = HEADING if truth is not None else 0
+    layout = _layout(tree, past.shape[1:3], columns, MARGIN + heading)
+    width, height = layout.corner(layout.last + (2 if truth is not None else 1), len(tree.branches))
+    canvas = Canvas(round(width) + TOLD + MARGIN, round(height) - LABEL + MARGIN)
+    below_past = [row for row, segment in zip(layout.rows, tree.segments, strict=True) if segment.parent < 0]
+    root = layout.corner(0, float(np.mean(below_past)))
+    _draw_links(canvas, layout, tree, root)
+    _thumb(canvas, past[-1], root, layout.scale, INK, "the past")
+    for i in range(len(tree.segments)):
+        _draw_segment(canvas, layout, tree, i)
+    for segment, branch in layout.ends.items():
+        _draw_end(canvas, layout, segment, told[branch], None if truth is None else truth[branch][-1])
     if truth is not None:
-        canvas.text("dreamed", corner(max(depths), 0)[0], MARGIN - 8, 20)
-        canvas.text("in the engine", corner(max(depths) + 1, 0)[0], MARGIN - 8, 20)
+        canvas.text("dreamed", layout.corner(layout.last, 0)[0], MARGIN - 8, 20)
+        canvas.text("in the engine", layout.corner(layout.last + 1, 0)[0], MARGIN - 8, 20)
     return canvas.picture()
 
 
-def _above(tree: Tree, number: int) -> list[int]:
-    """A stretch and those before it, the root last."""
-    path = [number]
-    while tree.segments[path[-1]].parent >= 0:
-        path.append(tree.segments[path[-1]].parent)
-    return path
+def _layout(tree: Tree, size: tuple[int, ...], columns: int, top: int) -> _Layout:
+    """Place the segments of a tree whose frames have a ``size`` (H, W)."""
+    scale = max(1, round(THUMB / size[1]))
+    ends = {branch.segments[-1]: number for number, branch in enumerate(tree.branches)}
+    depths: list[int] = []
+    # A parent stands before its children.
+    for segment in tree.segments:
+        depths.append(1 if segment.parent < 0 else depths[segment.parent] + 1)
+    deepest = max(depths)
+    return _Layout(
+        ends=ends,
+        columns=[deepest if i in ends else depth for i, depth in enumerate(depths)],
+        rows=_rows(tree, ends),
+        scale=scale,
+        high=size[0] * scale,
+        wide=size[1] * scale,
+        gap=GAP if deepest <= columns else GAP // 2,
+        top=top,
+    )
 
 
 def _rows(tree: Tree, ends: dict[int, int]) -> list[float]:
-    """The row of each stretch: a branch's own, or the middle of what follows it."""
+    """The row of each segment: a branch's own, or the middle of what follows it."""
     rows = [float(ends.get(i, 0)) for i in range(len(tree.segments))]
     for i in reversed(range(len(tree.segments))):
         below = [rows[k] for k, s in enumerate(tree.segments) if s.parent == i]
         if below:
             rows[i] = (below[0] + below[-1]) / 2
     return rows
+
+
+def _draw_links(canvas: Canvas, layout: _Layout, tree: Tree, root: tuple[float, float]) -> None:
+    """Lines from each thumbnail to those that follow it."""
+    # What several branches share lies above what is one branch's own.
+    for i in sorted(range(len(tree.segments)), key=lambda i: i not in layout.ends):
+        parent = tree.segments[i].parent
+        begin = root if parent < 0 else layout.place(parent)
+        x, y = layout.place(i)
+        middle = layout.high / 2
+        _bend(canvas, (begin[0] + layout.wide, begin[1] + middle), (x, y + middle), layout.colour(i), layout.gap)
+
+
+def _draw_segment(canvas: Canvas, layout: _Layout, tree: Tree, number: int) -> None:
+    """The last frame of a segment, and above it its name and which frames it is."""
+    segment = tree.segments[number]
+    frames = next(branch.frames for branch in tree.branches if number in branch.segments)
+    last = len(frames) if number in layout.ends else segment.last
+    shown = frames[max(0, min(last, len(frames)) - 1)]
+    text = f"{segment.name} ({segment.first + 1}-{last})"
+    _thumb(canvas, shown, layout.place(number), layout.scale, layout.colour(number), text)
+
+
+def _draw_end(canvas: Canvas, layout: _Layout, segment: int, told: str, truth: Picture | None) -> None:
+    """On the right of a branch's last thumbnail: the engine's frame, if there is one, and the words."""
+    x, y = layout.place(segment)
+    left = x + layout.wide + 12
+    if truth is not None:
+        _thumb(canvas, truth, (x + layout.wide + layout.gap, y), layout.scale, FAINT, "")
+        left += layout.wide + layout.gap
+    for n, line in enumerate(fitting(told, TOLD, 20, 4)):
+        canvas.text(line, left, y + layout.high / 2 - 20 + 20 * n, 20, layout.colour(segment))
 
 
 def _bend(canvas: Canvas, a: tuple[float, float], b: tuple[float, float], colour: Colour, gap: int) -> None:

@@ -10,7 +10,7 @@ from tests.import_film import film, random_actions, write_film
 from worldsim import cli
 from worldsim.datasets.store.recording_format import recording_format
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.envs.pictures import write_picture
+from worldsim.plotting.pictures import write_picture
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 
 from tests.tiny_world import tiny_tokenizer
 from worldsim.models.checkpoint import load_tensors
-from worldsim.training.discriminator import Adversary
+from worldsim.training.discriminator import Discriminator
 from worldsim.training.tokenizer import TokenizerTraining, train_tokenizer
 
 
@@ -27,20 +27,20 @@ def train(folder, steps: int, initial=None, **options) -> Iterator[tuple[int, di
 
 def test_adversary_tells_blur_from_texture():
     torch.manual_seed(0)
-    adversary = Adversary(chunk=2, rate=1e-3)
+    discriminator = Discriminator(chunk=2, rate=1e-3)
     sharp = torch.rand(8, 2, 3, 32, 32)
     blurred = torch.full_like(sharp, 0.5) + 0.1 * (sharp - 0.5)
-    losses = [adversary.learn(sharp, blurred) for _ in range(60)]
+    losses = [discriminator.learn(sharp, blurred) for _ in range(60)]
     assert losses[0] > 1.5 and losses[-1] < 0.5
-    assert float(adversary.complaint(blurred)) > float(adversary.complaint(sharp))
+    assert float(discriminator.generator_loss(blurred)) > float(discriminator.generator_loss(sharp))
 
 
 def test_complaint_reaches_the_decoder_alone():
-    adversary = Adversary(chunk=2, rate=1e-3)
+    discriminator = Discriminator(chunk=2, rate=1e-3)
     decoded = torch.rand(1, 2, 3, 32, 48, requires_grad=True)
-    adversary.complaint(decoded).backward()
+    discriminator.generator_loss(decoded).backward()
     assert decoded.grad is not None and bool(decoded.grad.any())
-    assert all(p.grad is None for p in adversary.module.parameters())
+    assert all(p.grad is None for p in discriminator.module.parameters())
 
 
 def test_an_adversary_sharpens_what_is_decoded(tmp_path):
@@ -64,4 +64,4 @@ def test_resuming_beside_an_adversary_changes_nothing(tmp_path):
     assert resumed[0][0] == 5
     for (step, a), (other, b) in zip(resumed, whole[4:], strict=True):
         assert step == other and a["loss"] == pytest.approx(b["loss"], rel=1e-4)
-        assert a["adversary"] == pytest.approx(b["adversary"], rel=1e-4)
+        assert a["discriminator"] == pytest.approx(b["discriminator"], rel=1e-4)

@@ -230,7 +230,7 @@ class WorldModel:
     def branch(
         self, prefix: Any, branches: Sequence[Any], *, seed: int = 0, judge: RewardFunction | None = None
     ) -> list[Branch]:
-        """Counterfactual futures: same past, same noise, other actions; see ``worldsim.simulation.branching.branch``."""
+        """Counterfactual futures: same past, same noise, other actions (``simulation.branching.branch``)."""
         from worldsim.simulation.branching import branch
 
         return branch(self, prefix, branches, seed=seed, judge=judge)

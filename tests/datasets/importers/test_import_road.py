@@ -13,7 +13,7 @@ from tests.datasets.importers import test_vpt as test_import_vpt
 from tests.import_film import film, random_actions, write_film
 from tests.tiny_training import walk
 from worldsim import cli
-from worldsim.envs.pictures import write_picture
+from worldsim.plotting.pictures import write_picture
 
 FRAMES = 40
 

@@ -11,7 +11,7 @@ from tests.import_film import film, random_actions, write_film
 from worldsim.datasets.importers.pictures import find_images, find_videos
 from worldsim.datasets.importers.recording import piece
 from worldsim.datasets.importers.resample import resample
-from worldsim.envs.pictures import write_picture
+from worldsim.plotting.pictures import write_picture
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 

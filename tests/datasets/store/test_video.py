@@ -15,7 +15,7 @@ from worldsim.datasets.store.video import (
     verify_video,
     write_video,
 )
-from worldsim.envs.pictures import write_picture
+from worldsim.plotting.pictures import write_picture
 
 
 def moving_square(frames: int = 12, height: int = 48, width: int = 80) -> np.ndarray:

@@ -10,12 +10,12 @@ import pytest
 
 from tests.tiny_world import HEIGHT, WIDTH, shaken, tiny_dit, tiny_starts, tiny_tokenizer, tiny_world
 from worldsim.datasets.store.video import read_video
-from worldsim.envs.drawing import Canvas
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.games import WorldGame
 from worldsim.envs.play.play import PlayWindow, play_headless
 from worldsim.envs.play.scripted_player import ScriptedPlayer
 from worldsim.models.dit import WorldDiT
+from worldsim.plotting.drawing import Canvas
 from worldsim.simulation.config import WorldConfig
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT, ActionSpec

@@ -11,13 +11,12 @@ from tests.tiny_world import HEIGHT, WIDTH, tiny_starts, tiny_world
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.datasets.store.video import read_video, write_video
-from worldsim.envs.curves import Curve, draw_curves, nice_step
-from worldsim.envs.drawing import FAINT, PAPER, colour_of, fitting
 from worldsim.envs.learned.initial_context import InitialContext, prefill
 from worldsim.envs.rollouts.prefix import find_prefix, find_recorded
 from worldsim.envs.rollouts.rollout import divergence, write_rollout
 from worldsim.envs.rollouts.tree_picture import draw_tree
 from worldsim.errors import UserError
+from worldsim.plotting.drawing import FAINT, PAPER, colour_of, fitting
 from worldsim.simulation.branch_tree import nodes_of
 from worldsim.simulation.branching import Tree, expand_tree
 from worldsim.spec.actions import MINECRAFT
@@ -85,19 +84,6 @@ def _contains(picture: np.ndarray, part: np.ndarray) -> bool:
     """Whether a part stands somewhere in a picture."""
     windows = np.argwhere((picture[: -len(part) + 1, : -part.shape[1] + 1] == part[0, 0]).all(-1))
     return any(np.array_equal(picture[y : y + part.shape[0], x : x + part.shape[1]], part) for y, x in windows)
-
-
-def test_curves_stand_where_their_values_are():
-    rising = Curve(name="rising", values=np.arange(10.0), colour=(200, 0, 0))
-    gap = Curve(
-        name="a name that is much too long to stand beside a chart", values=np.full(10, np.nan), colour=(0, 0, 200)
-    )
-    picture = draw_curves([rising, gap], title="t")
-    red = np.argwhere((picture[:, :660] == (200, 0, 0)).all(-1))
-    assert np.corrcoef(red[:, 0], red[:, 1]).min() < -0.99
-    assert not (picture[:, :660] == (0, 0, 200)).all(-1).any() and (picture[:, 660:] == (0, 0, 200)).all(-1).any()
-    assert draw_curves([], title="nothing").shape == picture.shape
-    assert [nice_step(span) for span in (0, 0.9, 6, 61, 100)] == [1, 0.2, 1, 20, 20]
 
 
 def test_labels_fit():

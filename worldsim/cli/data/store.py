@@ -93,7 +93,7 @@ def verify(config: Verify) -> int:
 
 def contact_sheet(config: Sheet) -> None:
     """``worldsim data sheet``: a row of frames per episode, episodes evenly over the store."""
-    from worldsim.envs.pictures import write_picture
+    from worldsim.plotting.pictures import write_picture
 
     store = open_store(config.data)
     names = _chosen(store, config)

@@ -35,8 +35,8 @@ def compare_emulator(config: CompareEmulator) -> None:
     import worldsim
     from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.store.video import write_video
-    from worldsim.envs.pictures import branches_in_grid
     from worldsim.envs.pong.engine import FPS
+    from worldsim.plotting.pictures import branches_in_grid
 
     use_threads(config.threads)
     world = worldsim.load(config.world)

@@ -1,4 +1,4 @@
-"""Text, lines and colours on a picture, for charts and trees that are files of their own."""
+"""Text, lines and thumbnails on a picture with pixels in known places, for pictures of trees."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,17 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from worldsim.plotting import style
+from worldsim.plotting.style import curve_colour, rgb
+
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
-PAPER, INK, FAINT = (250, 250, 248), (38, 38, 42), (205, 205, 200)
-# Told apart also by people who do not see every colour (Okabe and Ito), darkened where needed on light paper.
-COLOURS: tuple[Colour, ...] = (
-    (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (150, 130, 0), (86, 180, 233), (230, 159, 0),
-    (90, 90, 90),
-)  # fmt: skip
+PAPER, INK, FAINT = rgb(style.PAPER), rgb(style.INK), rgb(style.FAINT)
 
 
 def colour_of(number: int) -> Colour:
-    """The colour of a branch; they come again after the last."""
-    return COLOURS[number % len(COLOURS)]
+    """The colour of a branch, the same as that of its curve."""
+    return rgb(curve_colour(number))
 
 
 def _font(size: int) -> pygame.font.Font:

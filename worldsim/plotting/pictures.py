@@ -1,9 +1,14 @@
-"""Pictures to look at: labels, panes side by side, PNG files."""
+"""Pictures to look at: labels, panes side by side, contact sheets, PNG and JPEG."""
 
+import base64
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
+import av
 import numpy as np
-import pygame
+from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
@@ -11,9 +16,38 @@ Picture = NDArray[np.uint8]
 
 def write_picture(path: Path, picture: Picture) -> Path:
     """Write uint8 (H, W, 3) to a PNG (or what the suffix says); returns the path."""
+    import pygame
+
     path.parent.mkdir(parents=True, exist_ok=True)
     pygame.image.save(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), str(path))
     return path
+
+
+def jpeg(picture: Picture, quality: int = 4) -> bytes:
+    """A picture uint8 (H, W, 3) as JPEG; quality 2 (best) to 31, FFmpeg's scale."""
+    height, width = picture.shape[:2]
+    codec = cast(VideoCodecContext, av.CodecContext.create("mjpeg", "w"))
+    codec.width, codec.height, codec.pix_fmt = width, height, "yuvj444p"
+    codec.time_base = Fraction(1, 1)
+    codec.options = {"qmin": str(quality), "qmax": str(quality)}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(format="yuvj444p")
+    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
+
+
+def picture_uri(picture: Picture) -> str:
+    """A picture as a data URI for ``<img src=...>``."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
+
+
+def sheet(pictures: Sequence[Picture], columns: int = 8) -> Picture:
+    """Pictures (H, W, 3) in rows, each in a cell of the size of the largest."""
+    height, width = max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures)
+    rows = -(-len(pictures) // columns)
+    out = np.full((rows * height, min(columns, len(pictures)) * width, 3), 24, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * height, i % columns * width
+        out[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return out
 
 
 def enlarge(frames: Picture, scale: int) -> Picture:
@@ -23,6 +57,8 @@ def enlarge(frames: Picture, scale: int) -> Picture:
 
 def label(text: str, width: int, height: int = 20) -> Picture:
     """A dark strip (height, width, 3) with white text."""
+    import pygame
+
     pygame.font.init()
     surface = pygame.Surface((width, height))
     surface.fill((24, 24, 28))

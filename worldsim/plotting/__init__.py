@@ -1,0 +1,1 @@
+"""Charts, pictures and HTML pages: what reports and rollouts show."""
