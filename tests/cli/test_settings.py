@@ -16,6 +16,7 @@ from worldsim.cli.runs import plain, run_folder
 from worldsim.cli.schema import meanings, schema_of
 from worldsim.cli.settings import folder_setting, group, setting
 from worldsim.cli.table import COMMANDS
+from worldsim.cli.train.worlds import TrainDynamics
 from worldsim.errors import UserError
 
 
@@ -163,6 +164,15 @@ def test_a_former_key_is_taken_with_one_warning(capsys: pytest.CaptureFixture[st
     assert compose(Example, ["data=x", "training.rate=0.5"]).training.optimizer.rate == 0.5
     warning = capsys.readouterr().err
     assert "training.rate is called training.optimizer.rate now" in warning and warning.count("\n") == 1
+
+
+def test_flat_keys_of_earlier_versions_are_taken(capsys: pytest.CaptureFixture[str]):
+    words = ["tokenizer=x", "training.play_steps=4", "training.rate=1e-4", "training.halved_share=0.5"]
+    made = compose(TrainDynamics, words).training
+    assert (made.noise.sampler_steps, made.optimizer.rate, made.half_clip_fraction) == (4, 1e-4, 0.5)
+    assert capsys.readouterr().err.count("the old name goes with the next release\n") == 3
+    with pytest.raises(UserError, match=r"^training\.optimizer\.ema must be at least 0 and at most 1, got 2$"):
+        compose(TrainDynamics, ["tokenizer=x", "training.ema=2"])
 
 
 def test_types_ranges_and_meanings_come_from_the_dataclasses():

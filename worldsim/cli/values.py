@@ -100,7 +100,8 @@ def _checked(setting: Setting, value: Any, text: str) -> Any:
         *most, last = about.choices
         allowed = f"{', '.join(most)} or {last}" if most else last
         raise UserError(f"{setting.key} must be {allowed}, got {value!r}{suggestion(value, about.choices)}")
-    if isinstance(value, str | bool):
+    # The range of a library dataclass's field is checked by itself, where it may depend on other fields.
+    if isinstance(value, str | bool) or "." in setting.key:
         return value
     low = about.minimum is not None and value < about.minimum
     if (
