@@ -1,9 +1,9 @@
 """Objects that settings name as ``package.module:Name``."""
 
-import importlib
 from typing import Any
 
 from worldsim.errors import UserError
+from worldsim.old_names import find_attribute
 
 
 def load_object(name: str, kind: str) -> Any:
@@ -14,6 +14,6 @@ def load_object(name: str, kind: str) -> Any:
     """
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return find_attribute(module, attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{kind} {name!r} is not to be had: {error}") from error

@@ -68,6 +68,30 @@ def collect(
     Raises:
         ValueError: an option makes no sense.
     """
+    total = _number_of_episodes(hours, episodes, fps, episode_frames, episodes_per_world, workers, attempts)
+    store = EpisodeStore(out)
+    store.discard_unfinished()
+    worlds = plan_worlds(
+        seed=seed, episodes=total, episodes_per_world=episodes_per_world, episode_frames=episode_frames, policy=policy,
+        frozen_limit=frozen_limit, script=script, prefix=prefix, maps=maps,
+    )  # fmt: skip
+    report, todo = _left_to_record(store, worlds)
+    start = time.monotonic()
+    with Display(total, report, start, enabled=progress) as display:
+        _record(out, store, todo, make_env, fps, attempts, workers, ray, report, display)
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _number_of_episodes(
+    hours: float | None,
+    episodes: int | None,
+    fps: float,
+    episode_frames: int,
+    episodes_per_world: int,
+    workers: int,
+    attempts: int,
+) -> int:
     if (hours is None) == (episodes is None):
         raise ValueError("give either hours or episodes")
     total = episodes if episodes is not None else round((hours or 0) * 3600 * fps / episode_frames)
@@ -76,45 +100,48 @@ def collect(
             f"nothing to collect: episodes {total}, episode_frames {episode_frames}, "
             f"episodes_per_world {episodes_per_world}, workers {workers}, attempts {attempts}"
         )
-    store = EpisodeStore(out)
-    store.discard_unfinished()
-    worlds = plan_worlds(
-        seed=seed,
-        episodes=total,
-        episodes_per_world=episodes_per_world,
-        episode_frames=episode_frames,
-        policy=policy,
-        frozen_limit=frozen_limit,
-        script=script,
-        prefix=prefix,
-        maps=maps,
-    )
+    return total
+
+
+def _left_to_record(store: EpisodeStore, worlds: list[MapJob]) -> tuple[CollectionReport, list[MapJob]]:
+    """A report that counts the episodes that are there or were withdrawn, and the worlds that lack some."""
     names = [name for world in worlds for name in world.names]
     there = {name for name in names if name in store}
     gone = {name for name in names if name not in there and store.withdrawn(name)}
-    report = CollectionReport(skipped=len(there), withdrawn=len(gone))
     todo = [world for world in worlds if not (there | gone).issuperset(world.names)]
-    start = time.monotonic()
-    with Display(total, report, start, enabled=progress) as display:
-        if ray is not None:
-            from worldsim.agents.collection.ray import collect_ray
+    return CollectionReport(skipped=len(there), withdrawn=len(gone)), todo
 
-            def fail(world: MapJob, attempt: int, reason: str) -> bool:
-                return _fail(report, display, world, attempt, reason, attempts)
 
-            try:
-                collect_ray(
-                    out, todo, address=ray, workers=workers, make_env=make_env, fps=fps, silence=SILENCE_SECONDS,
-                    fail=fail, display=display,
-                )  # fmt: skip
-            except KeyboardInterrupt:
-                report.interrupted = True
-        elif workers == 0:
-            _collect_here(store, todo, make_env, fps, attempts, report, display)
-        else:
-            _collect_beside(Path(out), todo, make_env, fps, attempts, workers, report, display)
-    report.seconds = time.monotonic() - start
-    return report
+def _record(
+    out: str | os.PathLike[str],
+    store: EpisodeStore,
+    worlds: list[MapJob],
+    make_env: MakeEnv,
+    fps: float,
+    attempts: int,
+    workers: int,
+    ray: str | None,
+    report: CollectionReport,
+    display: Display,
+) -> None:
+    """Record worlds on a Ray cluster, in this process, or in processes beside it."""
+    if ray is not None:
+        from worldsim.agents.collection.ray import collect_ray
+
+        def fail(world: MapJob, attempt: int, reason: str) -> bool:
+            return _fail(report, display, world, attempt, reason, attempts)
+
+        try:
+            collect_ray(
+                out, worlds, address=ray, workers=workers, make_env=make_env, fps=fps, silence=SILENCE_SECONDS,
+                fail=fail, display=display,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            report.interrupted = True
+    elif workers == 0:
+        _collect_here(store, worlds, make_env, fps, attempts, report, display)
+    else:
+        _collect_beside(Path(out), worlds, make_env, fps, attempts, workers, report, display)
 
 
 def _collect_here(
@@ -177,14 +204,10 @@ def _collect_beside(
                     _stop(one)
                 if one.worker.is_alive():
                     continue
-                _listen(one, display)
-                one.worker.join()
-                one.pipe.close()
                 running.remove(one)
-                if one.worker.exitcode != 0:
-                    reason = one.error or f"worker ended with {one.worker.exitcode}"
-                    if _fail(report, display, one.world, one.attempt, reason, attempts):
-                        queue.insert(0, (one.world, one.attempt + 1))
+                reason = _reap(one, display)
+                if reason and _fail(report, display, one.world, one.attempt, reason, attempts):
+                    queue.insert(0, (one.world, one.attempt + 1))
             display.refresh()
     except KeyboardInterrupt:
         report.interrupted = True
@@ -212,6 +235,14 @@ def _listen(one: _Running, display: Display) -> None:
             display.take(message)
     except (EOFError, OSError):
         one.worker.join(timeout=5)
+
+
+def _reap(one: _Running, display: Display) -> str:
+    """Take the last messages of a worker that ended; returns why it failed, "" if it did not."""
+    _listen(one, display)
+    one.worker.join()
+    one.pipe.close()
+    return "" if one.worker.exitcode == 0 else one.error or f"worker ended with {one.worker.exitcode}"
 
 
 def _forgive(running: list[_Running], waited: float) -> None:

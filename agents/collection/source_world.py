@@ -31,7 +31,6 @@ from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import FILES, WorldModel
 from worldsim.spec.actions import MINECRAFT
 
-TERMINATION_THRESHOLD = 0.5
 # Frames of an episode of a store that a dream begins from.
 PAST_FRAMES = 33
 
@@ -137,7 +136,7 @@ class DreamStage:
                     info=_info(pose, velocity),
                     action=actions[i],
                     reward=float(out.reward[0]) if last else 0.0,
-                    terminated=last and bool(out.termination[0] > TERMINATION_THRESHOLD),
+                    terminated=last and bool(out.terminated[0]),
                 )
             )
         return moments

@@ -175,6 +175,10 @@ class Body:
         """Whether the view is within so many degrees of a direction."""
         return abs(wrap_degrees(yaw - self.yaw)) < within and abs(pitch - self.pitch) < within
 
+    def hop(self, keys: tuple[str, ...] = ("forward",)) -> tuple[str, ...]:
+        """The jump key, besides ``keys``, when something is in the way or, rarely, for no reason; else no key."""
+        return ("jump",) if "jump" not in keys and (self.blocked or self.wet or self.rng.random() < 0.01) else ()
+
     def glance(self) -> tuple[float, float]:
         """Camera movement of the restless gaze."""
         return self.gaze.turn(self.pitch)

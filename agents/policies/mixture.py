@@ -6,8 +6,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.agents.policies.block_scripts import climb_out
 from worldsim.agents.policies.body import PITCH_LIMIT, Action, Body, Info
-from worldsim.agents.policies.scripts import SCRIPTS, Script, climb_out, swim, turn_away
+from worldsim.agents.policies.scripts import SCRIPTS, Script, swim, turn_away
 from worldsim.datasets.checks.stillness import FROZEN_DIFFERENCE, difference
 
 # Share of time that the mixture gives to each script.

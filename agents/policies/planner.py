@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.simulation.branching import TERMINATION_THRESHOLD, RewardFunction
+from worldsim.simulation.branching import RewardFunction
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
@@ -113,7 +113,7 @@ class Planner:
                 else self.judge.judge(before, rows, out, actions)
             )
             earned += np.where(alive, rewards, 0.0)
-            alive &= ~(ends | (out.termination > TERMINATION_THRESHOLD))
+            alive &= ~(ends | out.terminated)
         return earned
 
     def _frames(self, plans_PSA: Actions) -> Actions:

@@ -1,16 +1,14 @@
 """What scripted players do. A script is a generator: it yields actions, and its ``Body`` is fresh after each yield."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
+from worldsim.agents.policies.block_scripts import chop, dig, pillar, place
 from worldsim.agents.policies.body import PITCH_LIMIT, Action, Body
 
 Script = Callable[[Body], Iterator[Action]]
 
-TOOLS = ("hotbar.1", "hotbar.2", "hotbar.3")
-BLOCKS = ("hotbar.4", "hotbar.5", "hotbar.6", "hotbar.7", "hotbar.8")
 STRIDES: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.36, ("forward",)),
     (0.09, ("forward", "left")),
@@ -38,7 +36,7 @@ def explore(me: Body) -> Iterator[Action]:
         for _ in me.frames(15, 70):
             dpitch, dyaw = me.aim(heading, pitch, turning)
             noise_pitch, noise_yaw = me.glance()
-            yield me.act("forward", *sprint, *_hop(me), camera=(dpitch + 0.3 * noise_pitch, dyaw + noise_yaw))
+            yield me.act("forward", *sprint, *me.hop(), camera=(dpitch + 0.3 * noise_pitch, dyaw + noise_yaw))
 
 
 def walk(me: Body) -> Iterator[Action]:
@@ -48,7 +46,7 @@ def walk(me: Body) -> Iterator[Action]:
         keys = STRIDES[me.rng.choice(len(STRIDES), p=chances / chances.sum())][1]
         me.new_gaze(0.1, 6.0)
         for _ in me.frames(8, 50):
-            yield me.act(*keys, *_hop(me, keys), camera=me.glance())
+            yield me.act(*keys, *me.hop(keys), camera=me.glance())
 
 
 def single(me: Body) -> Iterator[Action]:
@@ -103,7 +101,7 @@ def look_back(me: Body) -> Iterator[Action]:
             for _ in me.frames(2, 12):
                 yield me.act()
         for _ in me.frames(10, 30):
-            yield me.act("forward", *_hop(me))
+            yield me.act("forward", *me.hop())
 
 
 def gaze(me: Body) -> Iterator[Action]:
@@ -121,7 +119,7 @@ def still(me: Body) -> Iterator[Action]:
             yield me.act()
         me.new_gaze(0.2, 2.0)
         for _ in me.frames(20, 50):
-            yield me.act("forward", *_hop(me), camera=me.glance())
+            yield me.act("forward", *me.hop(), camera=me.glance())
 
 
 def return_trip(me: Body) -> Iterator[Action]:
@@ -133,13 +131,13 @@ def return_trip(me: Body) -> Iterator[Action]:
             heading += float(me.rng.normal(0, 1.5))
             if me.distance(trail[-1]) > 1.5:
                 trail.append(me.position)
-            yield me.act("forward", *_hop(me), camera=me.aim(heading, 5.0, speed))
+            yield me.act("forward", *me.hop(), camera=me.aim(heading, 5.0, speed))
         patience = 60 + 12 * len(trail)
         for target in reversed(trail):
             while me.distance(target) > 0.8 and patience > 0:
                 patience -= 1
                 ahead = me.faces(me.bearing(target), me.pitch, within=40.0)
-                keys = ("forward", *_hop(me)) if ahead else ()
+                keys = ("forward", *me.hop()) if ahead else ()
                 yield me.act(*keys, camera=me.aim(me.bearing(target), 5.0, speed))
         for _ in range(60):
             if me.faces(start, 5.0):
@@ -182,77 +180,6 @@ def climb(me: Body) -> Iterator[Action]:
                 yield me.act("forward", "jump", camera=me.aim(heading, -4.0, 6.0))
 
 
-def dig(me: Body) -> Iterator[Action]:
-    """Dig what is in front: a tree if one is known to be near, else the ground or a tunnel."""
-    while True:
-        yield me.act(str(me.rng.choice(TOOLS)))
-        tree = _nearest(me)
-        if tree is not None and me.rng.random() < 0.7:
-            yield from _approach(me, tree, 2.5)
-        yaw = me.bearing(tree) if tree is not None else me.yaw + float(me.rng.normal(0, 30))
-        pitch = float(me.rng.uniform(5, 55))
-        tunnel = me.rng.random() < 0.5
-        for step in me.frames(40, 110):
-            wave = 18.0 * np.sin(step / 9.0) if tunnel else 8.0 * np.sin(step / 11.0)
-            keys = ("attack", "forward", *_hop(me)) if tunnel and step > 20 else ("attack",)
-            yield me.act(*keys, camera=me.aim(yaw + 0.5 * wave, pitch + wave, 3.0))
-        me.new_gaze(0.3, 3.0)
-        for _ in me.frames(10, 30):
-            yield me.act("back", camera=me.glance())
-
-
-def chop(me: Body) -> Iterator[Action]:
-    """Walk up to a trunk that can be seen and cut it piece by piece with the axe; without one, walk on to find one."""
-    while True:
-        yield me.act(TOOLS[1])
-        if not len(me.trunks):
-            heading = me.yaw + float(me.rng.normal(0, 60))
-            for _ in me.frames(20, 50):
-                yield me.act("forward", *_hop(me), camera=me.aim(heading, 0.0, 5.0))
-            continue
-        yield from _approach(me, me.trunks[0], 2.2)
-        for _ in me.frames(60, 90):
-            if not len(me.trunks) or me.distance(me.trunks[0]) > 4:
-                break
-            trunk = me.trunks[0]
-            yield me.act("attack", camera=me.aim(me.bearing(trunk), me.decline(trunk), 6.0))
-
-
-def place(me: Body) -> Iterator[Action]:
-    """Place blocks on the ground ahead while stepping back or sideways."""
-    while True:
-        yield me.act(str(me.rng.choice(BLOCKS)))
-        pitch, drift = float(me.rng.uniform(22, 48)), float(me.rng.normal(0, 2.0))
-        pace, stride = int(me.rng.integers(4, 12)), str(me.rng.choice(["back", "left", "right"]))
-        for step in me.frames(40, 100):
-            keys = ("use",) if step % pace < 2 and step > 8 else (stride,) if step % pace < pace // 2 + 2 else ()
-            yield me.act(*keys, camera=(me.aim(me.yaw, pitch, 4.0)[0], drift))
-        me.new_gaze(0.3, 3.0)
-        for _ in me.frames(15, 30):
-            yield me.act("left", camera=me.glance())
-
-
-def pillar(me: Body) -> Iterator[Action]:
-    """Jump and put a block underneath, a few times; look around from above; step down."""
-    while True:
-        yield me.act(str(me.rng.choice(BLOCKS)))
-        yaw = me.yaw
-        for _ in range(25):
-            if me.pitch > 74:
-                break
-            yield me.act(camera=me.aim(yaw, 82.0, 9.0))
-        for _ in me.frames(40, 90):
-            rising = me.velocity[1] > 0.5
-            yield me.act("jump", *(("use",) if rising or me.rng.random() < 0.3 else ()), camera=(0.0, 0.4))
-        me.new_gaze(2.0, 6.0, rest=12.0)
-        for _ in me.frames(40, 70):
-            yield me.act(camera=me.glance())
-        for _ in me.frames(20, 40):
-            yield me.act("forward", camera=me.glance())
-        for _ in me.frames(20, 80):
-            yield me.act("forward", *_hop(me), camera=me.glance())
-
-
 def swim(me: Body) -> Iterator[Action]:
     """Swim ahead for a while, then to the shore that was left."""
     me.new_gaze(0.2, 2.0, rest=0.0)
@@ -275,44 +202,6 @@ def turn_away(me: Body) -> Iterator[Action]:
         yield me.act("back", "jump", camera=me.aim(heading, 0.0, speed))
     for _ in me.frames(15, 25):
         yield me.act("forward", "jump", camera=me.aim(heading, 0.0, speed))
-
-
-def climb_out(me: Body) -> Iterator[Action]:
-    """Build a short pillar under the feet and walk off it: the way out of a pit."""
-    yield me.act("hotbar.5")
-    yaw = me.yaw
-    for _ in range(15):
-        if me.pitch > 70:
-            break
-        yield me.act(camera=me.aim(yaw, 80.0, 10.0))
-    for _ in range(50):
-        yield me.act("jump", *(("use",) if me.velocity[1] > 0.5 else ()))
-    for _ in range(30):
-        yield me.act("forward", "jump", camera=me.aim(yaw, 0.0, 8.0))
-
-
-def _hop(me: Body, keys: tuple[str, ...] = ("forward",)) -> tuple[str, ...]:
-    """The jump key when something is in the way (or, rarely, for joy)."""
-    return ("jump",) if "jump" not in keys and (me.blocked or me.wet or me.rng.random() < 0.01) else ()
-
-
-def _nearest(me: Body) -> np.ndarray | None:
-    """The closest position that the engine calls ``nearby``, within 12 metres."""
-    nearby: Any = me.info.get("nearby")
-    if isinstance(nearby, dict):
-        nearby = [position for positions in nearby.values() for position in np.reshape(positions, (-1, 3))]
-    if nearby is None or len(nearby) == 0:
-        return None
-    positions = np.asarray(nearby, np.float64).reshape(-1, 3)
-    closest = positions[np.argmin(np.linalg.norm(positions - me.position, axis=1))]
-    return closest if me.distance(closest) < 12 else None
-
-
-def _approach(me: Body, target: np.ndarray, within: float) -> Iterator[Action]:
-    for _ in range(80):
-        if me.distance(target) < within or me.stuck:
-            return
-        yield me.act("forward", *_hop(me), camera=me.aim(me.bearing(target), 8.0, 7.0))
 
 
 _ALL = explore, walk, single, spin, look_back, gaze, still, return_trip, push, climb, dig, place, pillar, swim, chop

@@ -10,34 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
-import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
-from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
-from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecTransposeImage, is_vecenv_wrapped
 
-from worldsim.agents.policies.player import TrainedPlayer
-from worldsim.agents.policies.policy_net import (
-    FILE,
-    LearnedPolicy,
-    NetConfig,
-    load_policy,
-    load_policy_tensors,
-    policy_settings,
-    policy_tensors,
-    save_policy,
+from worldsim.agents.policies.policy_net import FILE, NetConfig, load_policy, policy_settings
+from worldsim.agents.rl.ppo_callbacks import (
+    BestPolicyCallback,
+    ProgressCallback,
+    SafetensorsCheckpointCallback,
+    SeedCallback,
+    VideoCallback,
 )
-from worldsim.agents.rl.evaluation import play_episode
-from worldsim.datasets.governance.provenance import read_metadata
-from worldsim.datasets.store.video import write_video
-from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
-
-STATE = "state.safetensors"
-# As stable-baselines3 names them.
-STEPS_COLUMN, EVALUATIONS = "time/total_timesteps", "evaluations.npz"
+from worldsim.agents.rl.ppo_checkpoint import (
+    PolicyWriter,
+    restore_checkpoint,
+    resumed_policy,
+    start_from,
+    steps_done,
+)
+from worldsim.agents.rl.ppo_metrics import make_logger, resume_evaluations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,226 +116,54 @@ def learn(
     Raises:
         UserError: the policy to start from does not fit, or ``folder`` holds a run of another task or environment.
     """
-    at, before = _steps_done(folder), resumed_policy(folder, about)
+    at, before = steps_done(folder), resumed_policy(folder, about)
     if before is None and initial is not None:
         before = load_policy(initial)
-    if before is not None:
-        net = before.net
-    envs = VecFrameStack(envs, net.stack)
+    writer = PolicyWriter(net=net if before is None else before.net, about=about)
     # A resumed run goes on with other draws than those it began with.
-    model = PPO(
-        "CnnPolicy", VecMonitor(envs), seed=seed + at, n_steps=training.rollout, batch_size=training.batch,
-        n_epochs=training.epochs, learning_rate=training.rate, gamma=training.gamma, gae_lambda=training.gae_lambda,
-        clip_range=training.clip, ent_coef=training.entropy, vf_coef=training.value, max_grad_norm=training.gradient,
-        target_kl=training.target_kl or None, policy_kwargs=policy_settings(net), device="cpu",
-    )  # fmt: skip
+    model = _make_model(envs, training, writer.net, seed + at)
     folder.mkdir(parents=True, exist_ok=True)
-    model.set_logger(Logger(str(folder), _outputs(folder, at)))
+    model.set_logger(make_logger(folder, at))
     if at:
-        _restore(folder / STATE, model)
+        restore_checkpoint(folder, model)
     elif before is not None:
-        _start_from(before, str(initial), model)
-    save = _Saver(folder, net, dict(about), schedule, progress)
-    callbacks: list[BaseCallback] = [save]
+        start_from(before, str(initial), model)
+    checkpoints = SafetensorsCheckpointCallback(folder, writer, schedule.checkpoint_every)
+    callbacks: list[BaseCallback] = [ProgressCallback(progress), checkpoints]
     if eval_envs is not None and schedule.eval_every:
-        best = _Best(folder / "best" / FILE, net, dict(about))
-        every = max(1, schedule.eval_every // envs.num_envs)
-        seen: VecEnv = VecMonitor(VecFrameStack(eval_envs, net.stack))
-        if model.env is not None and is_vecenv_wrapped(model.env, VecTransposeImage):
-            seen = VecTransposeImage(seen)
-        evaluation = _Evaluation(
-            seen, callback_on_new_best=best, n_eval_episodes=schedule.eval_episodes, eval_freq=every,
-            log_path=str(folder), deterministic=False, verbose=0, warn=False,
-        )  # fmt: skip
-        evaluation.seed = seed
+        evaluation = _evaluation(eval_envs, model, folder, writer, schedule, seed)
         if at:
-            evaluation.resume(folder, at)
+            resume_evaluations(evaluation, folder, at)
         callbacks.append(evaluation)
     if watched is not None and schedule.video_every:
-        callbacks.append(_Videos(save, watched, schedule.video_every, fps))
-    left = schedule.steps - at
-    if left > 0:
-        model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=False, log_interval=1)
-        save.now()
+        callbacks.append(VideoCallback(checkpoints, watched, schedule.video_every, fps))
+    if schedule.steps > at:
+        model.learn(schedule.steps - at, callback=CallbackList(callbacks), reset_num_timesteps=False, log_interval=1)
+        checkpoints.save()
     return model
 
 
-def resumed_policy(folder: Path, about: Mapping[str, Any]) -> LearnedPolicy | None:
-    """The policy with which a run of ``about`` goes on in ``folder``; None where it begins. Writes nothing.
-
-    Raises:
-        UserError: the folder holds a run of another task or environment.
-    """
-    if not _steps_done(folder):
-        return None
-    before = load_policy(folder / FILE)
-    for name in ("task", "env"):
-        if before.about.get(name) != about.get(name):
-            raise UserError(f"{folder} began with {name} {before.about.get(name)!r}, not {about.get(name)!r}")
-    return before
+def _make_model(envs: VecEnv, training: PpoTraining, net: NetConfig, seed: int) -> PPO:
+    return PPO(
+        "CnnPolicy", VecMonitor(VecFrameStack(envs, net.stack)), seed=seed, n_steps=training.rollout,
+        batch_size=training.batch, n_epochs=training.epochs, learning_rate=training.rate, gamma=training.gamma,
+        gae_lambda=training.gae_lambda, clip_range=training.clip, ent_coef=training.entropy, vf_coef=training.value,
+        max_grad_norm=training.gradient, target_kl=training.target_kl or None, policy_kwargs=policy_settings(net),
+        device="cpu",
+    )  # fmt: skip
 
 
-def _outputs(folder: Path, steps: int) -> list[KVWriter]:
-    table = _Table(folder / "progress.csv", steps)
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError:
-        return [table]
-    return [table, TensorBoardOutputFormat(str(folder))]
-
-
-class _Table(CSVOutputFormat):
-    """Goes on after the rows of the first ``steps`` steps, which the class behind it would throw away."""
-
-    def __init__(self, path: Path, steps: int):
-        lines = path.read_text().splitlines() if steps and path.is_file() else []
-        super().__init__(str(path))
-        if not lines:
-            return
-        self.keys = lines[0].split(",")
-        at = self.keys.index(STEPS_COLUMN)
-        self.file.write(f"{lines[0]}\n")
-        for line in lines[1:]:
-            # Plain numbers: no comma is part of one. Where the run was killed while it wrote, there may be none.
-            saved = "".join(line.split(",")[at : at + 1])
-            # Steps after the checkpoint's are taken again.
-            if saved.isdigit() and int(saved) <= steps:
-                self.file.write(f"{line}\n")
-        self.file.flush()
-
-
-def _steps_done(folder: Path) -> int:
-    return int(read_metadata(folder / STATE)["steps"]) if (folder / STATE).is_file() else 0
-
-
-def _restore(path: Path, model: PPO) -> None:
-    """Weights and optimizer of a checkpoint."""
-    tensors, about = load_tensors(path)
-    weights = {n.removeprefix("policy/"): t for n, t in tensors.items() if n.startswith("policy/")}
-    assert isinstance(model.policy, ActorCriticCnnPolicy)
-    load_policy_tensors(model.policy, weights, str(path))
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer/"):
-            _, key, field = name.split("/")
-            state.setdefault(int(key), {})[field] = tensor
-    groups = model.policy.optimizer.state_dict()["param_groups"]
-    model.policy.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    model.num_timesteps, model._n_updates = int(about["steps"]), int(about["updates"])
-
-
-def _start_from(given: LearnedPolicy, initial: str, model: PPO) -> None:
-    policy = model.policy
-    if given.policy.observation_space != policy.observation_space or given.policy.action_space != policy.action_space:
-        raise UserError(f"{initial} sees other pictures or has other actions than this environment")
-    load_module(policy, given.policy.state_dict(), initial)
-
-
-class _Saver(BaseCallback):
-    """Writes the policy and what resuming needs."""
-
-    def __init__(
-        self, folder: Path, net: NetConfig, about: dict[str, Any], schedule: Schedule, progress: Callable[[int], None]
-    ):
-        super().__init__()
-        self.folder, self.net, self.about, self.schedule, self.progress = folder, net, about, schedule, progress
-        self._saved = 0
-
-    def _on_training_start(self) -> None:
-        self._saved = self.num_timesteps
-
-    def _on_step(self) -> bool:
-        self.progress(self.num_timesteps)
-        return True
-
-    def _on_rollout_start(self) -> None:
-        # Here all updates of the rollout before are done.
-        if self.schedule.checkpoint_every and self.num_timesteps - self._saved >= self.schedule.checkpoint_every:
-            self.now()
-
-    def now(self) -> None:
-        """Write both files."""
-        policy, optimizer = self.model.policy, self.model.policy.optimizer
-        assert isinstance(policy, ActorCriticCnnPolicy) and isinstance(self.model, PPO)
-        tensors = {f"policy/{n}": t for n, t in policy_tensors(policy).items()}
-        for key, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
-        steps = self.model.num_timesteps
-        save_policy(self.folder / FILE, policy, self.net, self.about | {"steps": steps})
-        save_tensors(self.folder / STATE, tensors, {"steps": steps, "updates": self.model._n_updates})
-        self._saved = steps
-
-
-class _Evaluation(EvalCallback):
-    """Every evaluation begins from the same starts, which ``seed`` decides."""
-
-    seed = 0
-
-    def _on_step(self) -> bool:
-        if self.n_calls % self.eval_freq == 0:
-            self.eval_env.seed(self.seed)
-        return super()._on_step()
-
-    def resume(self, folder: Path, steps: int) -> None:
-        """Go on after the evaluations of the first ``steps`` steps, and replace the best policy by a better one only.
-
-        Raises:
-            UserError: evaluations had another number of episodes.
-        """
-        if (folder / "best" / FILE).is_file():
-            self.best_mean_reward = float(load_tensors(folder / "best" / FILE)[1]["about"]["evaluation"])
-        if not (folder / EVALUATIONS).is_file():
-            return
-        with np.load(folder / EVALUATIONS) as saved:
-            kept = {name: values[saved["timesteps"] <= steps].tolist() for name, values in saved.items()}
-        for episodes in kept["results"]:
-            if len(episodes) != self.n_eval_episodes:
-                raise UserError(f"{folder} was evaluated over {len(episodes)} episodes, not {self.n_eval_episodes}")
-        self.evaluations_timesteps, self.evaluations_results = kept["timesteps"], kept["results"]
-        self.evaluations_length, self.evaluations_successes = kept["ep_lengths"], kept.get("successes", [])
-
-
-class _Best(BaseCallback):
-    """Keeps the policy that did best in evaluation."""
-
-    def __init__(self, path: Path, net: NetConfig, about: dict[str, Any]):
-        super().__init__()
-        self.path, self.net, self.about = path, net, about
-
-    def _on_step(self) -> bool:
-        policy = self.model.policy
-        assert isinstance(policy, ActorCriticCnnPolicy) and isinstance(self.parent, EvalCallback)
-        about = self.about | {"steps": self.num_timesteps, "evaluation": float(self.parent.best_mean_reward)}
-        save_policy(self.path, policy, self.net, about)
-        return True
-
-
-class _Videos(BaseCallback):
-    """A film of one episode, now and then."""
-
-    def __init__(self, saver: _Saver, make: Callable[[], gymnasium.Env[Any, Any]], every: int, fps: float):
-        super().__init__()
-        self.saver, self.folder, self.make, self.every, self.fps = saver, saver.folder, make, every, fps
-        self._next = 0
-
-    def _on_training_start(self) -> None:
-        self._next = (self.num_timesteps // self.every + 1) * self.every
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        if self.num_timesteps < self._next:
-            return
-        self.saver.now()
-        self._next = (self.num_timesteps // self.every + 1) * self.every
-        env = self.make()
-        try:
-            # Making a policy and playing draw from torch's own generator, as learning does.
-            with torch.random.fork_rng(devices=()):
-                played = play_episode(env, TrainedPlayer(env, str(self.folder / FILE)), self.num_timesteps, keep=True)
-        finally:
-            env.close()
-        assert played.frames is not None
-        (self.folder / "videos").mkdir(exist_ok=True)
-        write_video(self.folder / "videos" / f"{self.num_timesteps:08d}.mp4", played.frames, self.fps)
+def _evaluation(
+    envs: VecEnv, model: PPO, folder: Path, writer: PolicyWriter, schedule: Schedule, seed: int
+) -> EvalCallback:
+    """Evaluations in ``envs``, wrapped as the environments are that ``model`` learns in."""
+    assert model.env is not None
+    seen: VecEnv = VecMonitor(VecFrameStack(envs, writer.net.stack))
+    if is_vecenv_wrapped(model.env, VecTransposeImage):
+        seen = VecTransposeImage(seen)
+    return EvalCallback(
+        seen, callback_on_new_best=BestPolicyCallback(folder / "best" / FILE, writer),
+        callback_after_eval=SeedCallback(seen, seed), n_eval_episodes=schedule.eval_episodes,
+        eval_freq=max(1, schedule.eval_every // model.n_envs), log_path=str(folder), deterministic=False, verbose=0,
+        warn=False,
+    )  # fmt: skip

@@ -20,8 +20,8 @@ from worldsim.datasets.store.reader import (
     ZSTD_MAGIC,
     ShardedArray,
     ShardError,
-    ShardLayout,
 )
+from worldsim.datasets.store.shard_layout import ShardLayout
 
 
 class DamagedArrayError(ValueError):

@@ -99,29 +99,48 @@ def inspect_episode(folder: Path, manifest: Mapping[str, Any], plan: LookPlan) -
     if actions is None or len(actions) != manifest["frames"]:
         return look
     recorded = manifest["provenance"].get("actions", "recorded") != "unknown"
+    camera = recorded and actions.shape[1] - len(keys) == 2
+    _inspect_arrays(look, arrays, actions, keys, plan, recorded=recorded)
+    if plan.windows != 0:
+        _inspect_pictures(look, arrays_folder(folder, manifest) / "frames", actions, plan, camera=camera)
+    return look
+
+
+def _inspect_arrays(
+    look: Look,
+    arrays: Mapping[str, NDArray[Any]],
+    actions: NDArray[Any],
+    keys: tuple[str, ...],
+    plan: LookPlan,
+    *,
+    recorded: bool,
+) -> None:
+    """Note in ``look`` what its actions, poses and times are, and which values are impossible."""
     look.impossible += _impossible(arrays, actions, keys, plan.most_degrees)
     state = {name.removeprefix("state/"): array for name, array in arrays.items() if name.startswith("state/")}
-    camera = recorded and actions.shape[1] - len(keys) == 2
-    if actions.shape[1] - len(keys) in (0, 2):
+    angles = actions.shape[1] - len(keys)
+    if angles in (0, 2):
         look.actions = count_actions(actions, keys, recorded=recorded)
-    if camera and "yaw" in state and len(actions) > 2:
+    if recorded and angles == 2 and "yaw" in state and len(actions) > 2:
         look.pose = _pose_window(state["yaw"], actions[:-1, -1])
     try:
         look.clock = read_clock(state)
     except ValueError as error:
         look.impossible.append(str(error))
-    if plan.windows != 0:
-        try:
-            look.pictures = look_at_pictures(
-                _read_windows(arrays_folder(folder, manifest) / "frames", choose_windows(len(actions), plan.windows)),
-                actions,
-                camera=camera,
-                frozen_difference=plan.frozen_difference,
-                hash_every=plan.hash_every,
-            )
-        except DamagedArrayError as error:
-            look.damage.append(str(error))
-    return look
+
+
+def _inspect_pictures(look: Look, frames: Path, actions: NDArray[Any], plan: LookPlan, *, camera: bool) -> None:
+    """Note in ``look`` what its pictures show, or which of them are damaged."""
+    try:
+        look.pictures = look_at_pictures(
+            _read_windows(frames, choose_windows(len(actions), plan.windows)),
+            actions,
+            camera=camera,
+            frozen_difference=plan.frozen_difference,
+            hash_every=plan.hash_every,
+        )
+    except DamagedArrayError as error:
+        look.damage.append(str(error))
 
 
 def compare_files(folder: Path, manifest: Mapping[str, Any], *, hash_files: bool) -> list[str]:

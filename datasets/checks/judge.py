@@ -9,7 +9,7 @@ from worldsim.datasets.checks.actions import ActionCount, add_counts
 from worldsim.datasets.checks.episode import Look
 from worldsim.datasets.checks.maps import EpisodeHashes, SharedMap, shared_pictures, shared_seeds
 from worldsim.datasets.checks.motion import Lag, find_lag
-from worldsim.datasets.checks.pictures import PAIRS
+from worldsim.datasets.checks.pictures import PAIRS, PictureCount
 from worldsim.datasets.checks.stillness import FROZEN_DIFFERENCE
 from worldsim.datasets.governance.map_seeds import seed_key
 from worldsim.datasets.governance.provenance import missing_fields
@@ -117,23 +117,29 @@ def judge_alignment(alignment: Alignment, limits: CheckLimits) -> list[Finding]:
     for pair in straight:
         lag = reliable[pair]
         what = "recorded yaw" if pair == "pose" else f"picture ({pair})"
-        if lag.frames and lag.confidence >= limits.confidence:
-            way = "after" if lag.frames > 0 else "before"
-            text = (
-                f"{alignment.group}: the {what} moves {abs(lag.frames)} frame{'s' * (abs(lag.frames) > 1)} {way} the "
-                f"mouse (lag {lag.frames:+d}, confidence {lag.confidence:.2f})"
-            )
-            found.append(Finding("alignment", "failure", text))
-        elif lag.frames and lag.confidence < EVEN:
-            text = f"{alignment.group}: too little is told of the {what} to say whether it lags"
-            found.append(Finding("alignment", "note", text))
-        elif lag.frames:
-            text = f"{alignment.group}: the {what} may lag by {lag.frames:+d} (confidence {lag.confidence:.2f})"
-            found.append(Finding("alignment", "warning", text))
-        elif (lag.gain > 0) != (pair == "pose"):
-            sign = {"pitch": "positive pitch looks down"}.get(pair, "positive yaw turns right")
-            found.append(Finding("sign", "failure", f"{alignment.group}: the {what} moves the wrong way: {sign}"))
+        found += _judge_lag(lag, pair, what, alignment.group, limits)
     return found
+
+
+def _judge_lag(lag: Lag, pair: str, what: str, group: str, limits: CheckLimits) -> list[Finding]:
+    """Findings about one motion that answers to the mouse: whether it does so in time, and the right way round."""
+    if lag.frames and lag.confidence >= limits.confidence:
+        way = "after" if lag.frames > 0 else "before"
+        text = (
+            f"{group}: the {what} moves {abs(lag.frames)} frame{'s' * (abs(lag.frames) > 1)} {way} the mouse "
+            f"(lag {lag.frames:+d}, confidence {lag.confidence:.2f})"
+        )
+        return [Finding("alignment", "failure", text)]
+    if lag.frames and lag.confidence < EVEN:
+        text = f"{group}: too little is told of the {what} to say whether it lags"
+        return [Finding("alignment", "note", text)]
+    if lag.frames:
+        text = f"{group}: the {what} may lag by {lag.frames:+d} (confidence {lag.confidence:.2f})"
+        return [Finding("alignment", "warning", text)]
+    if (lag.gain > 0) != (pair == "pose"):
+        sign = {"pitch": "positive pitch looks down"}.get(pair, "positive yaw turns right")
+        return [Finding("sign", "failure", f"{group}: the {what} moves the wrong way: {sign}")]
+    return []
 
 
 def late_episodes(looks: Sequence[Look], limits: CheckLimits, seed: int) -> list[Finding]:
@@ -178,14 +184,18 @@ def judge_pictures(looks: Sequence[Look], limits: CheckLimits, *, aligned: bool)
         found.append(Finding("repeated frames", "failure", text, tuple(worst)))
     if frozen > limits.frozen_share * pairs:
         found.append(Finding("frozen frames", "warning", f"{frozen / pairs:.0%} of the frames stand still"))
+    return found + _long_freezes(seen, limits)
+
+
+def _long_freezes(seen: Sequence[tuple[Look, PictureCount]], limits: CheckLimits) -> list[Finding]:
     long = {}
     for look, p in seen:
         seconds = p.longest[0] / float(look.manifest["provenance"].get("fps") or 20)
         if seconds > limits.frozen_seconds:
             long[look.name] = f"{look.name} {seconds:.1f} s from frame {p.longest[1]}"
-    if long:
-        found.append(Finding("frozen frames", "warning", f"pictures stand still: {_some(long.values())}", tuple(long)))
-    return found
+    if not long:
+        return []
+    return [Finding("frozen frames", "warning", f"pictures stand still: {_some(long.values())}", tuple(long))]
 
 
 def judge_clocks(looks: Sequence[Look], limits: CheckLimits) -> list[Finding]:

@@ -14,7 +14,7 @@ from worldsim.datasets.checks.chunks import ArrayChunks, DamagedArrayError, arra
 from worldsim.datasets.governance.provenance import identity
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.episode_files import recorded_rows
-from worldsim.datasets.store.reader import ShardLayout
+from worldsim.datasets.store.shard_layout import ShardLayout
 
 NEEDED = ("actions", "rewards", "terminated")
 # What an episode says of itself before the store adds anything; read one by one from a manifest that was cut.

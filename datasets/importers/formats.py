@@ -28,15 +28,8 @@ def detect_format(source: Path) -> str:
         raise FileNotFoundError(f"no such file or folder: {source}")
     if source.is_file() and source.suffix == ".json" and is_index(source):
         return "vpt"
-    if source.is_dir():
-        if is_store(source):
-            return "store"
-        if (source / INFO).is_file():
-            return "lerobot"
-        if data_folder(source) is not None:
-            return "minari"
-        if next(source.rglob(ARRAYS), None) is not None:
-            return "minerl"
+    if source.is_dir() and (kind := _folder_format(source)):
+        return kind
     videos = files_below(source, VIDEO_SUFFIXES)
     if any(v.with_suffix(".jsonl").is_file() and is_vpt(v.with_suffix(".jsonl")) for v in videos):
         return "vpt"
@@ -47,6 +40,17 @@ def detect_format(source: Path) -> str:
     if files_below(source, IMAGE_SUFFIXES):
         return "images"
     raise UserError(f"{source} holds nothing that can be imported; known formats: {', '.join(FORMATS)}")
+
+
+def _folder_format(source: Path) -> str:
+    """The format that certain files in a folder give away, "" if none is there."""
+    if is_store(source):
+        return "store"
+    if (source / INFO).is_file():
+        return "lerobot"
+    if data_folder(source) is not None:
+        return "minari"
+    return "" if next(source.rglob(ARRAYS), None) is None else "minerl"
 
 
 def find_recordings(

@@ -251,11 +251,17 @@ def _state(lines: Sequence[Line], lag: int) -> tuple[dict[str, NDArray[Any]], li
     # The selected slot counts from 0 in the file, from 1 in an episode.
     if "wield" in state:
         state["wield"] += 1
+    items, inventory = _inventory(rows)
+    if items:
+        state["inventory"] = inventory
+    return state, items
+
+
+def _inventory(rows: Sequence[Line]) -> tuple[list[str], NDArray[np.int32]]:
+    """Names of all items that were ever carried, and how many of each in every frame: (F, items)."""
     bags = [{i["type"]: i["quantity"] for i in line.get("inventory", ()) if "type" in i} for line in rows]
     items = sorted({item for bag in bags for item in bag})
-    if items:
-        state["inventory"] = np.array([[bag.get(item, 0) for item in items] for bag in bags], np.int32)
-    return state, items
+    return items, np.array([[bag.get(item, 0) for item in items] for bag in bags], np.int32)
 
 
 def _events(lines: Sequence[Line]) -> list[dict[str, Any]]:

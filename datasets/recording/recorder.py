@@ -20,12 +20,12 @@ import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.recording.session import RecordingSession
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split, split_of
 from worldsim.spec.actions import ActionSpec
@@ -41,7 +41,7 @@ def split_of_recording(name: str) -> Split:
     return split_of(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
-class Recorder:
+class Recorder(RecordingSession):
     """Collects frames and actions; writes an episode when it is closed, when the game ends, or when it is full.
 
     A crash loses the unfinished episode only. Left by an error, the unfinished episode is dropped; left by Ctrl-C or
@@ -179,17 +179,6 @@ class Recorder:
         """Give the unfinished episode up and close."""
         self._tape = _Tape()
         self.close()
-
-    def __enter__(self) -> "Recorder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
-            self.close()
-        else:
-            self.discard()
 
     def _finish(self) -> None:
         if not self._tape.frames:

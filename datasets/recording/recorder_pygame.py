@@ -9,7 +9,6 @@ recorder.close()
 
 import os
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,13 @@ import pygame
 from numpy.typing import NDArray
 
 from worldsim.datasets.recording.recorder import Recorder
+from worldsim.datasets.recording.session import RecordingSession
 from worldsim.spec.actions import ActionSpec
 
 BUTTONS = {"mouse left": 0, "mouse middle": 1, "mouse right": 2}
 
 
-class PygameRecorder:
+class PygameRecorder(RecordingSession):
     """Looks at the screen and at what is held, once per turn of the game's loop.
 
     What is held when ``frame`` is called is what the game saw *before* it drew this picture: it led here, so it is
@@ -92,16 +92,10 @@ class PygameRecorder:
             self._before = None
         self.recorder.close()
 
-    def __enter__(self) -> "PygameRecorder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
-            self.close()
-        else:
-            self.recorder.discard()
+    def discard(self) -> None:
+        """Give the unfinished episode up and close."""
+        self._before = None
+        self.recorder.discard()
 
     def _held(self, motion: tuple[float, float] | None) -> NDArray[np.float32]:
         pressed, buttons = pygame.key.get_pressed(), pygame.mouse.get_pressed()

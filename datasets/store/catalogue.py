@@ -129,27 +129,39 @@ class Catalogue:
         now, version = time.time_ns(), self._folder.version(EPISODES)
         entries = dict(self._folder.children(EPISODES))
         before = self._index
-        known = {} if before is None else before.as_rows()
-        rows = {n: known[n] for n, identity in entries.items() if n in known and known[n].identity == identity}
+        rows = _unchanged(before, entries)
         new = [name for name in entries if name not in rows]
+        rows |= self._read_rows(new, entries, progress)
+        settled = version is not None and now - version > SETTLE_NS and not self._unreadable
+        if before is not None and not new and len(rows) == len(before):
+            index = dataclasses.replace(before, version=version or 0, settled=settled)
+            worth_keeping = settled and not before.settled
+        else:
+            index = EpisodeIndex.build(rows.values(), version=version or 0, settled=settled)
+            worth_keeping = True
+        self._index = index
+        if worth_keeping:
+            self._keep(index)
+        return index
+
+    def _read_rows(self, names: list[str], entries: dict[str, int], progress: Progress) -> dict[str, Row]:
+        """Rows of the index from manifests; notes those that cannot be read."""
+        rows: dict[str, Row] = {}
         self._unreadable = {}
-        for i, (name, found) in enumerate(self._manifests_of(new)):
-            progress(i + 1, len(new))
+        for i, (name, found) in enumerate(self._manifests_of(names)):
+            progress(i + 1, len(names))
             if isinstance(found, dict):
                 rows[name] = _row(found, entries[name])
             elif self._folder.local or not isinstance(found, FileNotFoundError):
                 self._unreadable[name] = found
-        settled = version is not None and now - version > SETTLE_NS and not self._unreadable
-        if before is not None and not new and len(rows) == len(before):
-            self._index = dataclasses.replace(before, version=version or 0, settled=settled)
-        else:
-            self._index = EpisodeIndex.build(rows.values(), version=version or 0, settled=settled)
-        changed = self._index is not before and (new or before is None or len(rows) != len(before))
-        if self._folder.local and len(rows) >= INDEX_FROM and (changed or (settled and before and not before.settled)):
+        return rows
+
+    def _keep(self, index: EpisodeIndex) -> None:
+        """Write the index of a large store on this machine beside its episodes."""
+        if self._folder.local and len(index) >= INDEX_FROM:
             # It only saves time: a store that cannot be written to can be read all the same.
             with contextlib.suppress(OSError):
-                self._folder.replace(FILE, self._index.to_bytes())
-        return self._index
+                self._folder.replace(FILE, index.to_bytes())
 
     def _manifests_of(self, names: list[str]) -> Iterator[tuple[str, dict[str, Any] | Exception]]:
         with ThreadPoolExecutor(_REQUESTS if self._folder.local is None else 1) as pool:
@@ -160,6 +172,12 @@ class Catalogue:
             return self.manifest(name)
         except (ValueError, OSError) as error:
             return error
+
+
+def _unchanged(before: EpisodeIndex | None, entries: dict[str, int]) -> dict[str, Row]:
+    """Rows of an earlier index whose episodes are still the same ones."""
+    known = {} if before is None else before.as_rows()
+    return {n: known[n] for n, identity in entries.items() if n in known and known[n].identity == identity}
 
 
 def _row(manifest: dict[str, Any], identity: int) -> Row:

@@ -11,7 +11,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.manifest import ARRAYS, make_manifest, path_sha256
-from worldsim.datasets.store.reader import ShardedArray, ShardLayout
+from worldsim.datasets.store.reader import ShardedArray
+from worldsim.datasets.store.shard_layout import ShardLayout
 
 # Frames are compressed in chunks of about this size: of a random clip of 16 frames at 144x80 then 23 are
 # decompressed (chunks of 8; with chunks of 32 it was 47). The whole episode is one shard, hence one file.

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.folder import Folder
 from worldsim.datasets.store.manifest import ARRAYS, CorruptEpisodeError, file_sha256
-from worldsim.datasets.store.reader import ShardedArray, ShardError, ShardLayout
+from worldsim.datasets.store.reader import ShardedArray, ShardError
+from worldsim.datasets.store.shard_layout import ShardLayout
 
 _UPLOAD = re.compile(r"arrays\.[0-9a-f]{8}/")
 # A manifest as Python objects takes about so many times the bytes of its file.

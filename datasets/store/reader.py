@@ -9,13 +9,14 @@ https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
 from numcodecs.zstd import decompress
 from numpy.typing import NDArray
+
+from worldsim.datasets.store.shard_layout import ShardLayout
 
 # In a shard's index, the place of a chunk that was left out because it holds nothing but the fill value.
 ABSENT = 2**64 - 1
@@ -38,58 +39,6 @@ class _Run(NamedTuple):
     places: list[tuple[int, int]]
     start: int
     stop: int
-
-
-@dataclass(frozen=True)
-class ShardLayout:
-    """What ``zarr.json`` says.
-
-    Attributes:
-        shape: of the array, rows first.
-        dtype: of its values, little-endian.
-        chunk_rows: rows in a chunk.
-        shard_rows: rows in a shard.
-        fill: value of what was left out.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    chunk_rows: int
-    shard_rows: int
-    fill: Any
-
-    @classmethod
-    def parse(cls, about: Mapping[str, Any]) -> "ShardLayout | None":
-        """The layout in the content of a ``zarr.json``; None if it is another one, which only zarr itself reads."""
-        try:
-            if about["zarr_format"] != 3 or about["node_type"] != "array" or about.get("storage_transformers"):
-                return None
-            [sharding] = about["codecs"]
-            inside = sharding["configuration"]
-            keys = about["chunk_key_encoding"]
-            outer = about["chunk_grid"]
-            if (
-                sharding["name"] != "sharding_indexed"
-                or outer["name"] != "regular"
-                or keys["name"] != "default"
-                or keys.get("configuration", {}).get("separator", "/") != "/"
-                or inside.get("index_location", "end") != "end"
-                or [c["name"] for c in inside["index_codecs"]] != ["bytes", "crc32c"]
-                or [c["name"] for c in inside["codecs"]] != ["bytes", "zstd", "crc32c"]
-                or "big"
-                in (c.get("configuration", {}).get("endian") for c in inside["codecs"] + inside["index_codecs"])
-            ):
-                return None
-            shape = tuple(int(n) for n in about["shape"])
-            shard, chunk = outer["configuration"]["chunk_shape"], inside["chunk_shape"]
-            if not shape or tuple(shard[1:]) != shape[1:] or tuple(chunk[1:]) != shape[1:] or shard[0] % chunk[0]:
-                return None
-            dtype = np.dtype(about["data_type"]).newbyteorder("<")
-            if dtype.hasobject or not isinstance(about["fill_value"], bool | int | float):
-                return None
-            return cls(shape, dtype, int(chunk[0]), int(shard[0]), about["fill_value"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, ZeroDivisionError):
-            return None
 
 
 class ShardedArray:

@@ -11,11 +11,7 @@ zarr alone is not enough: its default codecs read flipped bits silently, and a d
 
 import os
 import re
-import shutil
-import socket
-import tempfile
 import threading
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -26,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.store.catalogue import EPISODES, Catalogue, Progress
+from worldsim.datasets.store.commit import commit_episode, discard_unfinished, upload_episode
 from worldsim.datasets.store.episode import Episode
-from worldsim.datasets.store.episode_files import manifest_of, sync_path, sync_tree, write_arrays
 from worldsim.datasets.store.folder import open_folder
 from worldsim.datasets.store.index import EpisodeIndex
-from worldsim.datasets.store.manifest import FORMAT, CorruptEpisodeError, json_sha256, parse_manifest
+from worldsim.datasets.store.manifest import FORMAT, CorruptEpisodeError, json_sha256
 from worldsim.datasets.store.open_episode import OpenEpisode, verify_files
 
 __all__ = [
@@ -189,9 +185,9 @@ class EpisodeStore:
         if isinstance(seed, int) and split is not None and split != split_of(seed):
             raise ValueError(f"map seed {seed} belongs to split {split_of(seed)!r}, not {split!r}")
         if self._folder.local is None:
-            self._upload(episode, name)
+            upload_episode(self._folder, episode, name)
         else:
-            self._append(episode, name, self._folder.local)
+            commit_episode(self._folder.local, episode, name)
 
     def read(
         self, name: str, start: int | None = None, stop: int | None = None, out: NDArray[np.uint8] | None = None
@@ -243,50 +239,7 @@ class EpisodeStore:
 
     def discard_unfinished(self) -> int:
         """Delete what writers that are no longer alive on this machine left unfinished; returns how many."""
-        removed = 0
-        unfinished = self.path / "unfinished" if self._folder.local else None
-        for folder in unfinished.glob("*") if unfinished and unfinished.is_dir() else ():
-            host, _, writer = folder.name.rsplit(".", 2)[-2].rpartition("-")
-            if host in ("", _host()) and not Path("/proc", writer).exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        return removed
-
-    def _append(self, episode: Episode, name: str, store: Path) -> None:
-        episodes = store / EPISODES
-        episodes.mkdir(parents=True, exist_ok=True)
-        aside = store / "unfinished" / f"{name}.{_host()}-{os.getpid()}.{uuid.uuid4().hex[:8]}"
-        aside.mkdir(parents=True)
-        try:
-            write_arrays(episode, aside / "arrays")
-            (aside / "manifest.json").write_bytes(manifest_of(episode, name, aside))
-            sync_tree(aside)
-            # rename() of a folder onto a non-empty one fails, so of two writers of one name the second one loses.
-            os.rename(aside, episodes / name)
-            sync_path(episodes)
-        except OSError as error:
-            if name in self:
-                raise FileExistsError(f"episode {name!r} is already in {self.url}") from error
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-    def _upload(self, episode: Episode, name: str) -> None:
-        from worldsim.datasets.store.remote import RemoteFolder
-
-        assert isinstance(self._folder, RemoteFolder)
-        # A folder of its own for every writer: of two writers of one name, none touches the other's files.
-        arrays, there = f"arrays.{uuid.uuid4().hex[:8]}", f"{EPISODES}/{name}"
-        with tempfile.TemporaryDirectory(prefix="worldsim-") as scratch:
-            write_arrays(episode, Path(scratch, arrays))
-            manifest = manifest_of(episode, name, Path(scratch), arrays)
-            try:
-                for file in parse_manifest(manifest, name)["files"]:
-                    self._folder.upload(Path(scratch, file), f"{there}/{file}")
-                self._folder.create(f"{there}/manifest.json", manifest)
-            except BaseException:
-                self._folder.remove(f"{there}/{arrays}")
-                raise
+        return 0 if self._folder.local is None else discard_unfinished(self._folder.local)
 
     def _opened(self, name: str) -> OpenEpisode:
         with self._lock:
@@ -331,7 +284,3 @@ class EpisodeStore:
                 return
             if self._open[name].done():
                 self._open_bytes -= self._open.pop(name).result().nbytes
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())

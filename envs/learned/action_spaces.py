@@ -74,8 +74,7 @@ class MultiDiscreteActions:
             raise UserError(f"an action must be {len(sizes)} whole numbers, got shape {array.shape[1:]}")
         if not np.issubdtype(array.dtype, np.integer):
             raise UserError(f"an action must be whole numbers, got {array.dtype}")
-        if (array < 0).any() or (array >= sizes).any():
-            raise UserError(f"actions must be from 0 to below {sizes.tolist()}, got {array.tolist()}")
+        _check_range(array, sizes)
         return np.stack([table[array[:, i]] for i, table in enumerate(self._tables)]).sum(0)
 
     def nearest(self, vector: ArrayLike) -> NDArray[np.int64]:
@@ -137,8 +136,7 @@ class DiscreteActions:
         array = np.asarray(actions)
         if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
             raise UserError(f"an action must be one whole number, got {array.dtype} of shape {array.shape[1:]}")
-        if (array < 0).any() or (array >= self.space.n).any():
-            raise UserError(f"actions must be from 0 to below {self.space.n}, got {array.tolist()}")
+        _check_range(array, np.asarray(self.space.n))
         return np.eye(int(self.space.n), dtype=np.float32)[array]
 
     def nearest(self, vector: ArrayLike) -> np.int64:
@@ -172,3 +170,8 @@ def single(action: Any) -> Any:
     if isinstance(action, Mapping):
         return {name: np.asarray(value)[None] for name, value in action.items()}
     return np.asarray(action)[None]
+
+
+def _check_range(array: NDArray[Any], sizes: NDArray[np.integer]) -> None:
+    if (array < 0).any() or (array >= sizes).any():
+        raise UserError(f"actions must be from 0 to below {sizes.tolist()}, got {array.tolist()}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from worldsim.datasets.loading.starts import StartClips
+from worldsim.envs.learned.episodes import row_of
 from worldsim.envs.learned.tasks import TaskLike
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 from worldsim.envs.registration import MAX_EPISODE_STEPS
@@ -144,6 +145,5 @@ def rows_of(infos: dict[str, Any], rows: int) -> list[dict[str, Any]]:
         if name.startswith("_") or present is None or name == "final_info":
             continue
         for row in np.flatnonzero(present):
-            value = values[row]
-            apart[row][name] = value.item() if isinstance(value, np.generic) else value
+            apart[row][name] = row_of(values, row)
     return apart

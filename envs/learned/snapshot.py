@@ -1,17 +1,22 @@
 """A saved moment of an environment: restore it to go on from there, any number of times."""
 
+import hashlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.simulation.config import OLD_KEYS
 from worldsim.simulation.state import WorldState
+from worldsim.simulation.world_model import WorldModel
 
 FORMAT = "worldsim-snapshot-1"
 
@@ -66,3 +71,32 @@ class Snapshot:
         frames = tensors.pop("frames").numpy()
         state = WorldState.from_tensors({name.removeprefix("state/"): t for name, t in tensors.items()})
         return Snapshot(state=state, frames=frames, **plain)
+
+
+@lru_cache(maxsize=8)
+def fingerprint(world: WorldModel) -> str:
+    """Hash of a world's weights and configuration."""
+    # Settings under their first names: snapshots of earlier versions belong to the same world.
+    described = repr(world.config)
+    for old, new in OLD_KEYS.items():
+        described = described.replace(f"{new}=", f"{old}=")
+    digest = hashlib.sha256(described.encode())
+    for module in (world.tokenizer, world.dit):
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def generator_at(state: dict[str, Any]) -> np.random.Generator:
+    """A generator of Gymnasium's kind in a saved state."""
+    generator, _ = seeding.np_random(0)
+    generator.bit_generator.state = state
+    return generator
+
+
+def plain(value: Any) -> Any:
+    """Generator state as JSON can hold it."""
+    if isinstance(value, dict):
+        return {name: plain(v) for name, v in value.items()}
+    return value.item() if isinstance(value, np.generic) else value

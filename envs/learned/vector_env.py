@@ -15,24 +15,15 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
-from worldsim.envs.learned.action_spaces import make_actions
-from worldsim.envs.learned.env import (
-    TERMINATION_THRESHOLD,
-    check_min_trust,
-    fingerprint,
-    frame_space,
-    generator_at,
-    plain,
-)
-from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill, resolve
-from worldsim.envs.learned.snapshot import Snapshot
-from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
+from worldsim.envs.learned.episodes import WorldEpisodes, check_render_mode, frame_space
+from worldsim.envs.learned.snapshot import Snapshot, generator_at
+from worldsim.envs.learned.tasks import TaskLike
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
 
-class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
+class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
     """N rows of one learned world; each row behaves as its own ``WorldSimEnv`` does.
 
     ``reset(seed=s)`` gives row i what ``WorldSimEnv.reset(seed=s + i)`` would get. ``infos["frames"]`` is uint8
@@ -66,33 +57,21 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
     ):
         if num_envs < 1:
             raise UserError(f"num_envs must be at least 1, got {num_envs}")
-        if render_mode not in (None, "rgb_array"):
-            raise UserError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        self.render_mode = check_render_mode(render_mode, ["rgb_array"])
+        super().__init__(
+            world, num_envs, task=task, action_space=action_space, starts=starts, max_episode_steps=max_episode_steps,
+            min_trust=min_trust,
+        )  # fmt: skip
         self.num_envs = num_envs
-        self.world, self.starts = resolve(world, starts)
-        self.min_trust = check_min_trust(self.world, min_trust)
         self._task, self._action_space_name = task, action_space
-        self.task = WorldRewardFunction(self.world, task)
-        self.render_mode, self.max_episode_steps = render_mode, max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         fps = self.world.config.fps / self.world.chunk
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, "autoreset_mode": self.autoreset_mode}
-        self.actions = make_actions(self.world.spec, action_space)
         self.single_action_space = self.actions.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.single_observation_space = frame_space(self.world)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._state: WorldState | None = None
-        shape = (num_envs, self.world.chunk, self.world.config.height, self.world.config.width, 3)
-        self._frames = np.zeros(shape, np.uint8)
-        # Whether no snapshot looks at the state's memory: then a step may reuse it.
-        self._alone = True
         self._generators: list[np.random.Generator | None] = [None] * num_envs
-        self._elapsed = np.zeros(num_envs, np.int64)
-        self._ended = np.zeros(num_envs, np.bool_)
-        self._starts = np.full(num_envs, -1)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -111,7 +90,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             raise ResetNeeded("there is no episode yet: reset all rows first")
         rows = np.flatnonzero(mask)
         self._seed(rows, seed)
-        infos = self._begin(rows, [options] * len(rows))
+        infos = self._begin_rows(rows, [options] * len(rows))
         return self._frames[:, -1].copy(), infos
 
     def reset_rows(self, seeds: Sequence[int | None], options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -120,7 +99,7 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             raise UserError(f"{len(options)} sets of options for {self.num_envs} environments")
         rows = np.arange(self.num_envs)
         self._seed(rows, seeds)
-        return self._begin(rows, options)
+        return self._begin_rows(rows, options)
 
     def step(
         self, actions: Any
@@ -131,40 +110,29 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             ResetNeeded: there was no reset; or, with autoreset disabled, a row is over.
             UserError: the actions are not in the action space.
         """
-        state = self.current()
+        self.current()
         renewed = self._ended.copy()
         if renewed.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise ResetNeeded(
                 f"rows {np.flatnonzero(renewed).tolist()} are over: reset them with options['reset_mask']"
             )
         if renewed.all():
-            infos = self._begin(np.flatnonzero(renewed))
+            infos = self._begin_rows(np.flatnonzero(renewed))
             nothing = np.zeros(self.num_envs, np.bool_)
             return self._frames[:, -1].copy(), np.zeros(self.num_envs), nothing, nothing.copy(), infos
         vectors = self.actions.vectors(actions)
         if len(vectors) != self.num_envs:
             raise UserError(f"{len(vectors)} actions for {self.num_envs} environments")
-        held = np.repeat(vectors[:, None], self.world.chunk, axis=1)
-        before = self.task.facts(state)
-        self._state, out = self.world.step(state, held, inplace=self._alone)
-        self._alone = True
-        self._frames = out.frames
-        self._elapsed += 1
-        judged, ends = self.task.judge(before, self._state, out, held, ~renewed)
-        rewards, terminations = judged.astype(np.float64), ends | (out.termination > TERMINATION_THRESHOLD)
-        truncations = np.zeros(self.num_envs, np.bool_)
-        if self.max_episode_steps is not None:
-            truncations = self._elapsed >= self.max_episode_steps
-        if self.min_trust is not None:
-            truncations = truncations | (out.trust < self.min_trust)
+        judged, terminations, truncations = self._advance(vectors, ~renewed)
+        rewards = judged.astype(np.float64)
         # Rows that ended at the last step begin anew in this one: what was just generated for them is not shown.
         rewards[renewed], terminations[renewed], truncations[renewed] = 0.0, False, False
         self._ended = terminations | truncations
         infos = self._infos()
         if renewed.any():
-            infos |= self._begin(np.flatnonzero(renewed))
+            infos |= self._begin_rows(np.flatnonzero(renewed))
         if self._ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos = self._finals(infos) | self._begin(np.flatnonzero(self._ended))
+            infos = self._finals(infos) | self._begin_rows(np.flatnonzero(self._ended))
         return self._frames[:, -1].copy(), rewards, terminations, truncations, infos
 
     def observations(self) -> NDArray[np.uint8]:
@@ -193,22 +161,9 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         """
         state = self.current()
         self._alone = self._alone and rows is not None
-        moments = []
-        for row in range(self.num_envs) if rows is None else rows:
-            generator = self._generators[row]
-            assert generator is not None
-            moments.append(
-                Snapshot(
-                    state=state.share([row]) if rows is None else state.select([row]),
-                    frames=self._frames[row].copy(),
-                    elapsed=int(self._elapsed[row]),
-                    ended=bool(self._ended[row]),
-                    start=int(self._starts[row]),
-                    rng=plain(generator.bit_generator.state),
-                    world=fingerprint(self.world),
-                )
-            )
-        return moments
+        if rows is None:
+            return [self._moment(row, state.share([row]), self._generator(row)) for row in range(self.num_envs)]
+        return [self._moment(row, state.select([row]), self._generator(row)) for row in rows]
 
     def restore(
         self, snapshots: Snapshot | Sequence[Snapshot], rows: Sequence[int] | None = None
@@ -228,16 +183,14 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         moments = [snapshots] * len(rows) if isinstance(snapshots, Snapshot) else list(snapshots)
         if len(moments) != len(rows) or len(set(rows)) != len(rows) or not set(rows) <= set(range(self.num_envs)):
             raise UserError(f"{len(moments)} snapshots for rows {rows} of {self.num_envs}")
-        if any(moment.world != fingerprint(self.world) for moment in moments):
-            raise UserError("the snapshot belongs to another world: load the checkpoint that it was taken in")
+        self._check_moments(moments)
         if isinstance(snapshots, Snapshot):
             fresh, alone = snapshots.state.share([0] * len(rows)), False
         else:
             fresh, alone = WorldState.concatenate([moment.state for moment in moments]), True
         self._put(np.array(rows), fresh, alone)
         for row, moment in zip(rows, moments, strict=True):
-            self._frames[row] = moment.frames
-            self._elapsed[row], self._ended[row], self._starts[row] = moment.elapsed, moment.ended, moment.start
+            self._show_moment(row, moment)
             self._generators[row] = generator_at(moment.rng)
         return self._frames[:, -1].copy(), self._infos()
 
@@ -272,16 +225,6 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
         memo[id(self)] = twin
         return twin
 
-    def current(self) -> WorldState:
-        """The state of the running episode, to look at: stepping it is this environment's business.
-
-        Raises:
-            ResetNeeded: there is no episode yet.
-        """
-        if self._state is None:
-            raise ResetNeeded("there is no episode yet: call reset() first")
-        return self._state
-
     def _seed(self, rows: NDArray[np.integer], seed: int | Sequence[int | None] | None) -> None:
         if seed is None or isinstance(seed, int | np.integer):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
@@ -293,43 +236,23 @@ class WorldSimVectorEnv(VectorEnv[NDArray[np.uint8], Any, NDArray[Any]]):
             if seeds[row] is not None or self._generators[row] is None:
                 self._generators[row] = seeding.np_random(seeds[row])[0]
 
-    def _put(self, rows: NDArray[np.integer], fresh: WorldState, alone: bool) -> None:
-        """Make ``fresh`` the state of the given rows; ``alone``: nothing else looks at its memory."""
-        if len(rows) == self.num_envs:
-            order = np.argsort(rows).tolist()
-            self._state, self._alone = (fresh, alone) if order == sorted(order) else (fresh.select(order), True)
-            return
-        order = np.arange(self.num_envs)
-        order[rows] = self.num_envs + np.arange(len(rows))
-        self._state = WorldState.concatenate([self.current(), fresh]).select(order.tolist())
-        self._alone = True
+    def _generator(self, row: int) -> np.random.Generator:
+        generator = self._generators[row]
+        assert generator is not None
+        return generator
 
-    def _begin(self, rows: NDArray[np.integer], options: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    def _begin_rows(
+        self, rows: NDArray[np.integer], options: Sequence[Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
         """Start episodes in the given rows; returns infos of all."""
-        beginnings: list[InitialContext] = []
-        for row, option in zip(rows, options or [{}] * len(rows), strict=True):
-            generator = self._generators[row]
-            assert generator is not None
-            beginnings.append(choose(self.world, self.starts, generator, option))
-        self._put(rows, prefill(self.world, beginnings), alone=True)
-        for row, beginning in zip(rows, beginnings, strict=True):
-            self._frames[row] = last_frames(beginning, self.world.chunk)
-        self._elapsed[rows], self._ended[rows] = 0, False
-        self._starts[rows] = [b.start for b in beginnings]
+        self._begin(rows, [self._generator(row) for row in rows], options or [{}] * len(rows))
         given = np.zeros(self.num_envs, np.bool_)
         given[rows] = True
         return self._infos() | {"start": np.where(given, self._starts, -1), "_start": given}
 
     def _infos(self) -> dict[str, Any]:
-        assert self._state is not None
-        everywhere = np.ones(self.num_envs, np.bool_)
-        infos = {
-            "frames": self._frames.copy(),
-            "pose": self._state.pose.numpy().copy(),
-        }
-        if self.world.trust is not None:
-            infos["trust"] = self._state.trust.numpy().copy()
-        return infos | {f"_{name}": everywhere.copy() for name in infos}
+        infos = self._row_infos()
+        return infos | {f"_{name}": np.ones(self.num_envs, np.bool_) for name in infos}
 
     def _finals(self, infos: dict[str, Any]) -> dict[str, Any]:
         """Add what the rows that ended showed last, in Gymnasium's form."""

@@ -17,7 +17,7 @@ from worldsim.envs.learned.action_spaces import make_actions, single
 from worldsim.envs.learned.tasks import FactRewardFunction, TaskLike
 from worldsim.envs.luanti.env import LuantiEnv, map_changed
 from worldsim.errors import UserError
-from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.actions import MINECRAFT, hold
 
 FPS = 20
 # Time of day of an episode, unless the options tell it: bright, as in the learned world's start clips.
@@ -111,7 +111,7 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
             self._changed = self._changed or map_changed(info)
         before, after = self._follower.facts, self._follower.advance(infos)
         reported = self._info(infos[-1], np.stack(frames))
-        held = np.repeat(vector[None, None], self.chunk, 1)
+        held = hold(vector[None], self.chunk)
         rewards, ends = self.fact_rewards.judge(before, after, reported["frames"][None], held, reported["pose"][None])
         self._elapsed += 1
         truncated = self.max_episode_steps is not None and self._elapsed >= self.max_episode_steps

@@ -9,7 +9,7 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from worldsim.spec.actions import ActionSpec
+from worldsim.spec.actions import ActionSpec, hold
 
 KEYS: dict[int, str] = {
     pygame.K_w: "forward",
@@ -82,7 +82,7 @@ class Controls:
             vector[-2:] = np.clip(self.motion / frames, -FASTEST, FASTEST)
         self.tapped.clear()
         self.motion[:] = 0
-        return np.repeat(vector[None], frames, 0)
+        return hold(vector, frames)
 
     def _press(self, name: str) -> None:
         self.held.add(name)

@@ -16,7 +16,7 @@ from worldsim.envs.play.controls import HELP
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
-from worldsim.spec.actions import MINECRAFT, ActionSpec
+from worldsim.spec.actions import MINECRAFT, ActionSpec, hold
 
 Frames = NDArray[np.uint8]
 # What a step may take of a chunk's duration: the rest is for drawing, and for when the machine is busy.
@@ -123,7 +123,7 @@ def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> Wo
         return world
     game = WorldGame(world, starts)
     game.reset(seed=0)
-    actions, times = np.repeat(game.spec.idle()[None], game.chunk, 0), StepTimes(game.chunk, keep=TIMED_STEPS)
+    actions, times = hold(game.spec.idle(), game.chunk), StepTimes(game.chunk, keep=TIMED_STEPS)
     for _ in range(WARM_UP + TIMED_STEPS):
         times.measure(game, actions)
     return world.with_sampling(steps=1) if times.percentile(50) > 1000 * share * game.chunk / game.fps else world

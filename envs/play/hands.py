@@ -4,6 +4,7 @@ A action vector of the game.
 """
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,14 @@ from worldsim.scripting.player import AXIS
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 Vector = NDArray[np.float32]
+# How held controls become a vector, and the lines of help that say which they are.
+Layout = tuple[Callable[[set[str]], Vector], tuple[str, ...]]
 # What a joystick's words are on the keyboard (W, S, A, D, space).
 JOYSTICK = {"up": "forward", "down": "back", "left": "left", "right": "right", "fire": "jump"}
 DIGITS = tuple(f"hotbar.{i}" for i in range(1, 10))
 KEYPADS = (("right", "left"), ("forward", "back"), ("jump", "sneak"))
+# Lines of help beside the game's own keys.
+ALWAYS = ("R                begin anew", "H                this help", "Esc              quit")
 CAPS = {"forward": "W", "back": "S", "left": "A", "right": "D", "jump": "Space", "sneak": "Shift"}
 
 
@@ -38,33 +43,37 @@ class HumanInputMapper:
         self.target = spec
         self.spec = ActionSpec(keys=MINECRAFT.keys, camera=spec.camera)
         words = [_joystick(key) for key in spec.keys]
-        if exclusive and all(word is not None for word in words):
-            self._options = [frozenset(word or ()) for word in words]
-            self._play = self._joystick
-            held = {control for option in self._options for control in option}
-            self.help = tuple(f"{CAPS[c]:16} {n}" for n, c in JOYSTICK.items() if c in held)
-        elif exclusive and len(spec.keys) <= len(DIGITS):
-            self._play = self._digits
-            self.help = tuple(f"{i + 1:<16} {name}" for i, name in enumerate(spec.keys))
-        elif not exclusive and (spec.camera or set(spec.keys) & set(MINECRAFT.keys)):
-            self._play = self._same
-            self.help = HELP
-        elif not exclusive and all(key.startswith(AXIS) for key in spec.keys) and len(spec.keys) <= len(KEYPADS):
-            self._play = self._axes
-            pads = zip(spec.keys, KEYPADS, strict=False)
-            self.help = tuple(f"{CAPS[up]} / {CAPS[down]:12} {name} + / -" for name, (up, down) in pads)
-        elif not exclusive and len(spec.keys) <= len(DIGITS) and not any(k.startswith(AXIS) for k in spec.keys):
-            self._play = self._digits
-            self.help = tuple(f"{i + 1:<16} {name}" for i, name in enumerate(spec.keys))
-        else:
-            raise UserError(f"a keyboard cannot play {len(spec.keys)} actions ({', '.join(spec.keys[:4])}, ...)")
-        if self.help is not HELP:
-            self.help = (
-                *self.help,
-                "R                begin anew",
-                "H                this help",
-                "Esc              quit",
-            )
+        self._options = [frozenset(word or ()) for word in words]
+        self._play, lines = self._one_at_a_time(None not in words) if exclusive else self._together()
+        self.help = lines if lines is HELP else (*lines, *ALWAYS)
+
+    def _one_at_a_time(self, joystick: bool) -> Layout:
+        """Keys that exclude each other: directions and fire where all names are made of these words, else digits."""
+        if not joystick:
+            return self._by_digits()
+        held = {control for option in self._options for control in option}
+        return self._joystick, tuple(f"{CAPS[c]:16} {n}" for n, c in JOYSTICK.items() if c in held)
+
+    def _together(self) -> Layout:
+        """Keys that may be held together: Minecraft's own, axes on pairs of keys, else digits."""
+        keys, axes = self.target.keys, [key.startswith(AXIS) for key in self.target.keys]
+        if self.target.camera or set(keys) & set(MINECRAFT.keys):
+            return self._same, HELP
+        if all(axes) and len(keys) <= len(KEYPADS):
+            pads = zip(keys, KEYPADS, strict=False)
+            return self._axes, tuple(f"{CAPS[up]} / {CAPS[down]:12} {name} + / -" for name, (up, down) in pads)
+        if any(axes):
+            raise self._unplayable()
+        return self._by_digits()
+
+    def _by_digits(self) -> Layout:
+        if len(self.target.keys) > len(DIGITS):
+            raise self._unplayable()
+        return self._digits, tuple(f"{i + 1:<16} {name}" for i, name in enumerate(self.target.keys))
+
+    def _unplayable(self) -> UserError:
+        keys = self.target.keys
+        return UserError(f"a keyboard cannot play {len(keys)} actions ({', '.join(keys[:4])}, ...)")
 
     def __call__(self, controls: Vector) -> Vector:
         """The game's vector (A,) for a vector of Minecraft's controls."""

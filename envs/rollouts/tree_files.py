@@ -26,7 +26,7 @@ import yaml
 
 from worldsim.errors import UserError
 from worldsim.scripting.action_files import branch_name, is_script, read_actions
-from worldsim.scripting.grammar import Duration
+from worldsim.scripting.syntax_tree import Duration
 from worldsim.scripting.tokens import ScriptError, Where
 from worldsim.simulation.branch_tree import Node, Player
 from worldsim.spec.actions import ActionSpec

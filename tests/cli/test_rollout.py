@@ -70,7 +70,8 @@ def test_a_tree_is_scored_against_the_engine(
     (tmp_path / "a.tree").write_text("forward 4\n  yaw +40 x 4\n  back 4\n")
     words = ["rollout", "--world", world, "--prefix", f"store:{name}@20", "--tree", "a.tree", "--against", "engine"]
     assert cli.main([*words, "prefix_frames=9", "again=2", "--policy", "walk", "seconds=0.4", "--out", "out"]) == 0
-    scores = json.loads((tmp_path / "out" / "divergence.json").read_text())["engine"]
+    written = json.loads((tmp_path / "out" / "divergence.json").read_text())
+    scores = written["engine"]
     assert len(scores["branches"]) == 3 and scores["floor"] == {"branches": 2, "psnr": 60.0, "metres": 0.0}
     # What the engine did: 4 frames ahead at 4 m/s, and then a turn by 40 degrees or the way back.
     turned, back, walked = (branch["engine_pose"] for branch in scores["branches"])
@@ -78,7 +79,10 @@ def test_a_tree_is_scored_against_the_engine(
     assert back[2] == pytest.approx(0, abs=0.01) and np.hypot(walked[0], walked[2]) > 0
     # Metres explored: as far as it got, also where it came back.
     assert [scores["branches"][i]["engine_reward"] for i in (0, 1)] == pytest.approx([0.8, 0.8], abs=0.01)
-    assert all(branch["metres"] >= 0 and branch["drift"] == 0 for branch in scores["branches"])
+    for made, scored in zip(written["branches"], scores["branches"], strict=True):
+        assert scored["drift"] == 0
+        apart = np.subtract(made["pose"][:3], scored["engine_pose"][:3])
+        assert scored["metres"] == pytest.approx(np.linalg.norm(apart), abs=1e-3) and scored["metres"] > 0.01
     out = capsys.readouterr().out
     assert "in the engine:" in out and "engine against itself 60.0 dB" in out
     assert read_video(tmp_path / "out" / "rollout.mp4").shape[0] == 9 + 8

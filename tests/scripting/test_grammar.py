@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldsim.scripting.grammar import Act, Duration, Key, Repeat, Script, Turn, Until, format_script, parse_script
+from worldsim.scripting.grammar import format_script, parse_script
 from worldsim.scripting.player import ScriptPolicy, script_actions, script_frames
+from worldsim.scripting.syntax_tree import Act, Duration, Key, Repeat, Script, Turn, Until
 from worldsim.scripting.tokens import WORDS, ScriptError
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 

@@ -53,11 +53,25 @@ def test_step_shows_one_chunk_and_leaves_its_state_alone(sampling):
     before = state.select([0, 1])
     following, step = world.step(state, acts(world))
     assert step.frames.shape == (2, 2, 48, 80, 3) and step.frames.dtype == np.uint8
-    assert step.reward.shape == (2,) and step.pose.shape == (2, 5) and (step.reward >= 0).all()
+    assert step.reward.shape == (2,) and step.pose.shape == (2, 5)
     assert same(state, before)
     assert following.steps.tolist() == [1, 1]
     again, repeated = world.step(state, acts(world))
     assert np.array_equal(step.frames, repeated.frames) and same(following, again)
+
+
+def test_reward_is_the_growth_of_the_furthest_distance():
+    world = tiny_world()
+    state, furthest = world.prefill(*past(world), seeds=[1, 2]), np.zeros(2)
+    rewards = []
+    for i in range(8):
+        state, step = world.step(state, acts(world, seed=i))
+        distance = np.maximum(furthest, np.hypot(step.pose[:, 0], step.pose[:, 2]))
+        np.testing.assert_allclose(step.reward, distance - furthest, atol=1e-5)
+        furthest = distance
+        rewards.append(step.reward)
+    # Both cases occur: steps that lead further away, and steps that do not.
+    assert (np.array(rewards) > 1e-3).any() and (np.array(rewards) == 0).any()
 
 
 def test_temperature_scales_the_noise_and_nothing_else():

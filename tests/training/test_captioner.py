@@ -10,15 +10,10 @@ from tests.tiny_world import tiny_tokenizer
 from worldsim.datasets.captions.clip_facts import ClipFacts
 from worldsim.datasets.captions.maker import Captioner, RuleCaptioner
 from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.models.clip_classifier import ASIDE, DOWN, GAPS, CaptionerConfig, ClipClassifier, apparent_motion
 from worldsim.training.captioner import (
-    ASIDE,
     ATTRIBUTES,
-    DOWN,
-    GAPS,
-    CaptionerConfig,
-    ClipClassifier,
     Examples,
-    apparent_motion,
     attributes,
     encoder,
     evaluate_captioner,

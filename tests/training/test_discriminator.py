@@ -45,7 +45,7 @@ def test_complaint_reaches_the_decoder_alone():
 
 def test_an_adversary_sharpens_what_is_decoded(tmp_path):
     list(train(tmp_path / "plain", 40, rate=3e-3))
-    ways = {"without": {}, "with": {"adversarial": 1.0, "adversary_rate": 1e-3}}
+    ways = {"without": {}, "with": {"adversarial": 1.0, "discriminator_rate": 1e-3}}
     sharpness = {}
     for name, options in ways.items():
         run = list(train(tmp_path / name, 40, tmp_path / "plain", rate=3e-3, freeze_encoder=True, **options))

@@ -12,14 +12,16 @@ the row lasts). Columns left out and empty cells are 0 (``repeat``: 1).
 import csv
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UserError
-from worldsim.scripting.grammar import Script, parse_script
+from worldsim.scripting.grammar import parse_script
 from worldsim.scripting.player import script_actions
+from worldsim.scripting.syntax_tree import Script
 from worldsim.scripting.tokens import ScriptError
 from worldsim.spec.actions import ActionSpec
 
@@ -102,10 +104,7 @@ def _read_csv(path: Path, spec: ActionSpec) -> NDArray[np.float32]:
             reader = csv.DictReader(file, skipinitialspace=True)
             names = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = names
-            if unknown := [name for name in names if name not in columns and name != "repeat"]:
-                raise UserError(f"{path}: unknown column {unknown[0]!r}; known: {', '.join(columns)}, repeat")
-            if len(set(names)) < len(names):
-                raise UserError(f"{path}: a column stands twice: {', '.join(names)}")
+            _check_names(path, names, columns)
             rows = [_row(path, reader.line_num, dict(row), columns, spec) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a CSV text file: {error}") from error
@@ -115,6 +114,13 @@ def _read_csv(path: Path, spec: ActionSpec) -> NDArray[np.float32]:
     if sum(lengths) > LONGEST:
         raise UserError(f"{path}: {sum(lengths)} frames are more than {LONGEST}")
     return np.repeat(np.stack([vector for vector, _ in rows]), lengths, axis=0)
+
+
+def _check_names(path: Path, names: Sequence[str], columns: Mapping[str, int]) -> None:
+    if unknown := [name for name in names if name not in columns and name != "repeat"]:
+        raise UserError(f"{path}: unknown column {unknown[0]!r}; known: {', '.join(columns)}, repeat")
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}: a column stands twice: {', '.join(names)}")
 
 
 def _row(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.scripting.grammar import Act, Duration, Key, Repeat, Script, Turn, Until
+from worldsim.scripting.syntax_tree import Act, Duration, Key, Repeat, Script, Turn, Until
 from worldsim.scripting.tokens import ScriptError
 from worldsim.spec.actions import ActionSpec
 

@@ -20,8 +20,6 @@ from worldsim.simulation.state import WorldState
 if TYPE_CHECKING:
     from worldsim.simulation.world_model import WorldModel
 
-TERMINATION_THRESHOLD = 0.5
-
 
 def branch(
     world: "WorldModel",
@@ -143,7 +141,7 @@ class _TreeExpander:
         # Other futures may start from the same state: it must not be stepped in place.
         state, out = self.world.step(partial.state, actions)
         rewards, ends = (out.reward, [False]) if self.judge is None else self.judge.judge(before, state, out, actions)
-        over = bool(ends[0]) or bool(out.termination[0] > TERMINATION_THRESHOLD)
+        over = bool(ends[0]) or bool(out.terminated[0])
         done = len(partial.actions) + self.world.chunk
         self.chunks += 1
         self.progress(self.chunks)

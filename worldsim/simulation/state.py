@@ -19,6 +19,8 @@ FORMAT = "worldsim-state-4"
 OLD_FORMAT = "worldsim-state-3"
 # Tensors of earlier versions, and their names now.
 OLD_NAMES = {"doubt": "uncertainty"}
+# An episode is over where the probability of it is higher.
+TERMINATION_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,11 @@ class Step:
     features: NDArray[np.float32]
     trust: NDArray[np.float32]
     statistics: NDArray[np.float32]
+
+    @property
+    def terminated(self) -> NDArray[np.bool_]:
+        """Whether the world takes the episode to be over (B,)."""
+        return self.termination > TERMINATION_THRESHOLD
 
 
 _PLAIN = ("latent", "pose", "furthest", "text", "features", "uncertainty", "trust", "seeds", "steps")

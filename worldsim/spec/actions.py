@@ -88,3 +88,8 @@ def camera_bin_centres(
     """Degrees (bins,) that VPT's foveated (mu-law) camera bins stand for, symmetric around 0."""
     encoded = np.linspace(-1.0, 1.0, bins)
     return (maximum * np.sign(encoded) * ((1 + mu) ** np.abs(encoded) - 1) / mu).astype(np.float32)
+
+
+def hold(vectors: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    """Hold action vectors (..., A) for so many video frames each: (..., frames, A)."""
+    return np.repeat(vectors[..., None, :], frames, axis=-2)

@@ -17,7 +17,7 @@ from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.latent_build import build_latents, is_current
 from worldsim.datasets.loading.latent_cache import LatentCache
 from worldsim.datasets.loading.latents import LatentClips, MixedClips
-from worldsim.datasets.store.recording_format import RecordingFormat, recording_format
+from worldsim.datasets.store.recording_format import RecordingFormat
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.datasets.store.video import write_video
 from worldsim.diffusion.settings import DynamicsTraining
@@ -26,7 +26,7 @@ from worldsim.models.checkpoint import load_tensors
 from worldsim.models.dit import DiTConfig
 from worldsim.models.precision import fast_precision
 from worldsim.models.text import TextEncoder, encoder_installed
-from worldsim.models.tokenizer import SPATIAL, TokenizerConfig, VideoTokenizer
+from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
@@ -34,10 +34,9 @@ from worldsim.spec.compute import Compute
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
 from worldsim.training.logging import follow, prefetched, write_config
+from worldsim.training.store_checks import check_size, check_splits, check_store
 from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
-# Sides of pictures: 8 pixels a latent cell, 2x2 cells a token.
-SIDE = 2 * SPATIAL
 # Batches that the linear path is fitted on are drawn far from those trained on.
 APART = 1_000_000_000
 
@@ -101,34 +100,6 @@ def run_tokenizer(
             about,
         )
         follow(run, folder, training.steps, "tokenizer", sample, sample_every)
-
-
-def check_splits(store: EpisodeStore, only: EpisodeFilter) -> None:
-    """Whether there is something to train on, and something held out to judge it by.
-
-    Raises:
-        UserError: a split is empty.
-    """
-    for split in ("train", "validation"):
-        if not only.names(store, split):
-            raise UserError(
-                f"{store.url} has no {split} episodes: by default the map's seed or the recording's name decides the "
-                f"split; record or import some with split={split}"
-            )
-
-
-def check_size(width: int, height: int) -> None:
-    """Whether pictures of this size can be trained on.
-
-    Raises:
-        UserError: a side is no multiple of ``SIDE`` pixels, with the nearest size that is.
-    """
-    if width % SIDE or height % SIDE:
-        fits = "x".join(str(max(SIDE, round(side / SIDE) * SIDE)) for side in (width, height))
-        raise UserError(
-            f"pictures of {width}x{height} cannot be trained on: sides are multiples of {SIDE} pixels; scale them, "
-            f"'worldsim data import STORE --out SCALED resize={fits}' (the default world has 144x80)"
-        )
 
 
 @torch.inference_mode()
@@ -203,14 +174,7 @@ def run_dynamics(
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     """
     coder = load_tokenizer(tokenizer)
-    for store, cache in ([] if data is None else [(data, latents)]) + list(also.items()):
-        check_store(EpisodeStore(store), only)
-        cache_latents(store, tokenizer, cache, only=only)
-    recordings = latent_recordings(latents / "train", tokenizer)
-    for store, cache in also.items():
-        other = latent_recordings(cache / "train", tokenizer)
-        if (other.spec, other.fps) != (recordings.spec, recordings.fps):
-            raise UserError(f"{store} has other actions or another rate than {data or latents}")
+    recordings = _prepare_latents(data, latents, tokenizer, only, also)
     config = DiTConfig(
         channels=coder.config.channels,
         keys=len(recordings.spec.keys),
@@ -224,14 +188,9 @@ def run_dynamics(
     )
     held_out = LatentClips(latents / "validation", frames=frames, batch=16, seed=12345, mouse=config.camera)
     write_config(
-        folder,
-        data=[data, *also],
-        tokenizer=tokenizer,
-        dit=asdict(config),
-        training=asdict(training),
-        batch=batch,
+        folder, data=[data, *also], tokenizer=tokenizer, dit=asdict(config), training=asdict(training), batch=batch,
         frames=frames,
-    )
+    )  # fmt: skip
     validation = held_out(0)
 
     def sample(step: int) -> None:
@@ -249,16 +208,23 @@ def run_dynamics(
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 
 
-def check_store(store: EpisodeStore, only: EpisodeFilter) -> None:
-    """Whether dynamics can be trained on a store.
+def _prepare_latents(
+    data: str | Path | None, latents: Path, tokenizer: Path, only: EpisodeFilter, also: Mapping[Path, Path]
+) -> RecordingFormat:
+    """Make the latents of all stores that are trained on; returns the format that their recordings share.
 
     Raises:
-        UserError: a split is empty, or pictures have a size that cannot be trained on.
-        ValueError: episodes differ in their form.
+        UserError: a store cannot be trained on, or recordings of ``also`` differ in their actions or their rate.
     """
-    recordings = recording_format(store, only.names(store))
-    check_splits(store, only)
-    check_size(recordings.width, recordings.height)
+    for store, cache in ([] if data is None else [(data, latents)]) + list(also.items()):
+        check_store(EpisodeStore(store), only)
+        cache_latents(store, tokenizer, cache, only=only)
+    recordings = latent_recordings(latents / "train", tokenizer)
+    for store, cache in also.items():
+        other = latent_recordings(cache / "train", tokenizer)
+        if (other.spec, other.fps) != (recordings.spec, recordings.fps):
+            raise UserError(f"{store} has other actions or another rate than {data or latents}")
+    return recordings
 
 
 def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from worldsim import cli
+from worldsim.datasets.loading import benchmark
 from worldsim.datasets.loading.benchmark import (
+    Rate,
     likeness,
     measure_store,
     measure_videos,
@@ -43,20 +45,36 @@ def test_varied_clips_differ_and_are_cut_from_what_was_given():
     np.testing.assert_array_equal(again, parts[0])
 
 
-def test_both_are_measured_on_the_same_frames(tmp_path: Path):
+class Clock:
+    """A clock that goes on by a second, and a processor's by two, whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.now, self.worked = 100.0, 10.0
+
+    def perf_counter(self) -> float:
+        self.now += 1
+        return self.now
+
+    def process_time(self) -> float:
+        self.worked += 2
+        return self.worked
+
+
+def test_both_are_measured_on_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     done: list[int] = []
     store = write_measured_store(tmp_path, iter([blinking(40)] * 3), 3, 2, lambda now, total: done.append(now))
     assert done == [1, 2, 3] and len(store) == 3 and len(list(tmp_path.glob("*.mp4"))) == 2
     files = sorted(tmp_path.glob("*.mp4"))
     sampler = ClipSampler(store, None, frames=8, batch=4, threads=2)
+    monkeypatch.setattr(benchmark, "time", Clock())
     rates = [
-        measure_store(sampler, 0.1),
-        measure_videos(files, [(0, 3), (1, 20)], 8, 2, 0.1),
-        measure_whole_videos(files, 2, 0.1),
+        measure_store(sampler, 3.5),
+        measure_videos(files, [(0, 3), (1, 20)], 8, 2, 3.5),
+        measure_whole_videos(files, 2, 3.5),
     ]
-    for rate, frames in zip(rates, (32, 64, 80), strict=True):
-        assert rate.frames > 0 and rate.frames % frames == 0 and rate.seconds >= 0.1
-        assert rate.per_second == rate.frames / rate.seconds and rate.cpu_seconds > 0
+    # Three batches until the limit; the batch before the clock starts does not count.
+    assert rates == [Rate(3 * frames, 5.0, 2.0) for frames in (32, 64, 80)]
+    assert (rates[0].per_second, rates[0].per_cpu_second) == (96 / 5, 48)
     assert likeness(store, store.names(), files, [(0, 3), (1, 20)], 8) > 45
     np.testing.assert_array_equal(next(recorded_clips(store, 40, 0)), blinking(40))
 
@@ -80,7 +98,10 @@ def test_the_command_measures_and_leaves_nothing_behind(
         assert cli.main(["bench", "data", *small, *source]) == 0
         assert "times as fast" in capsys.readouterr().out
         results = json.loads((tmp_path / "run" / "bench.json").read_text())
-        assert results["store"]["frames_per_second"] > 0 < results["ratio_cpu"] and results["same_frames_psnr_db"] > 25
+        store, mp4 = results["store"], results["mp4_random"]
+        assert results["ratio_cpu"] == pytest.approx(store["frames_per_cpu_second"] / mp4["frames_per_cpu_second"])
+        assert results["ratio_wall"] == pytest.approx(store["frames_per_second"] / mp4["frames_per_second"])
+        assert results["same_frames_psnr_db"] > 25
         assert results["size"] == ([32, 16] if source else [144, 80]) and not any((tmp_path / "scratch").iterdir())
     assert len(EpisodeStore("from/store")) == 2
 

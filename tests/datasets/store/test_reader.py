@@ -13,7 +13,8 @@ from zarr.codecs import Crc32cCodec, GzipCodec, ZstdCodec
 from tests.datasets.store.test_store import assert_equal, make_episode
 from worldsim.datasets.store import episode_files
 from worldsim.datasets.store.folder import LocalFolder
-from worldsim.datasets.store.reader import ShardedArray, ShardError, ShardLayout
+from worldsim.datasets.store.reader import ShardedArray, ShardError
+from worldsim.datasets.store.shard_layout import ShardLayout
 from worldsim.datasets.store.store import EpisodeStore
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())

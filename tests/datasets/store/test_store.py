@@ -116,7 +116,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     store = EpisodeStore(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("worldsim.datasets.store.store.sync_tree", fail)
+        patch.setattr("worldsim.datasets.store.commit.sync_tree", fail)
         with pytest.raises(OSError, match="disk full"):
             store.append(make_episode(), "a")
     assert store.names() == [] and not any((tmp_path / "unfinished").iterdir())

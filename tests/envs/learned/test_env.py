@@ -23,6 +23,7 @@ from worldsim.datasets.store.video import write_video
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
 from worldsim.errors import UserError
+from worldsim.models.heads import MOTION
 from worldsim.spec.actions import MINECRAFT
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,7 +67,25 @@ def test_step_gives_the_last_frame_and_all_frames():
     assert obs.shape == (HEIGHT, WIDTH, 3) and info["frames"].shape == (2, HEIGHT, WIDTH, 3)
     obs, reward, terminated, truncated, info = env.step(TURN)
     np.testing.assert_array_equal(obs, info["frames"][-1])
-    assert info["pose"].shape == (5,) and reward >= 0 and not terminated and not truncated
+    assert reward == pytest.approx(float(np.hypot(info["pose"][0], info["pose"][2])), abs=1e-5) and reward > 1e-3
+    assert info["pose"].shape == (5,) and (terminated, truncated) == (False, False)
+
+
+def test_an_episode_ends_where_the_world_says_so():
+    def ends(logit: float) -> bool:
+        world = copy.deepcopy(tiny_world())
+        with torch.no_grad():
+            world.dit.heads.out.bias[MOTION] = logit
+        env = WorldSimEnv(world, starts=tiny_starts())
+        env.reset(seed=1)
+        _, _, terminated, truncated, _ = env.step(NOOP)
+        assert not truncated
+        if terminated:
+            with pytest.raises(ResetNeeded, match="over"):
+                env.step(NOOP)
+        return terminated
+
+    assert ends(0.1) and not ends(-0.1)
 
 
 def test_actions_and_seeds_matter():
