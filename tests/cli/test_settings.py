@@ -77,6 +77,7 @@ class Example:
     folder: str | None = folder_setting("example")
     training: Training = group(Training, renamed={"rate": "optimizer.rate"})
     model: dict[str, Any] = group(Optimizer, option="small", filled=("cooldown",))
+    amount: Training = group(Training, option="quick", options={"quick": {"steps": 5}, "full": {"steps": 50}})
 
 
 TEXTS = [
@@ -153,6 +154,15 @@ def test_mistakes_say_what_is_wanted(word: str, says: str):
     with pytest.raises(UserError, match=says) as error:
         compose(Example, ["data=x", word])
     assert "\n" not in str(error.value)
+
+
+def test_a_group_has_choices_of_files_or_of_values():
+    assert compose(Example, ["data=x"]).amount.steps == 5
+    made = compose(Example, ["data=x", "amount=full", "amount.share=0.25", "model=tiny"])
+    assert made.amount == Training(steps=50, share=0.25) and made.model["width"] == 64
+    assert schema_of(Example).settings["amount.steps"].default == 5
+    with pytest.raises(UserError, match="amount must be one of quick, full, got 'ful'; did you mean full"):
+        compose(Example, ["data=x", "amount=ful"])
 
 
 def test_a_missing_setting_is_named_with_an_example():

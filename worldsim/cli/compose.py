@@ -118,6 +118,9 @@ def _register(owner: type, schema: Schema) -> str:
     name = owner.__name__
     store = ConfigStore.instance()
     store.store(name=f"{name}_settings", node=_writable(owner, OmegaConf.structured(owner)))
+    for key, one in schema.groups.items():
+        for option, values in one.values.items():
+            store.store(group=key, name=option, node=dict(values))
     choices = [{key: one.option} for key, one in schema.groups.items() if one.option]
     store.store(name=name, node={"defaults": [f"{name}_settings", *choices, "_self_"]})
     return name

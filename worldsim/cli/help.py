@@ -53,9 +53,7 @@ def write_settings(formatter: click.HelpFormatter, path: str, text: str, schema:
     for name, one in schema.groups.items():
         rows = list(_rows(each for key, each in schema.settings.items() if key.rpartition(".")[0] == name))
         if one.options:
-            choice = (
-                f"a file of defaults for the settings below [one of {', '.join(one.options)}; default {one.option}]"
-            )
+            choice = f"defaults of the settings below [one of {', '.join(one.options)}; default {one.option}]"
             rows.insert(0, (name, choice))
         if rows:
             with formatter.section(f"{name}.*"):

@@ -79,8 +79,9 @@ class Group:
     Attributes:
         key: dotted.
         owner: the dataclass.
-        options: names of the files in ``configs/KEY/``.
+        options: names of its choices of defaults.
         option: the default one.
+        values: of each choice; empty where they are files in ``configs/KEY/``.
         renamed: former keys inside of it.
     """
 
@@ -88,6 +89,7 @@ class Group:
     owner: type
     options: tuple[str, ...] = ()
     option: str = ""
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -133,11 +135,14 @@ def schema_of(owner: type) -> Schema:
         if about.owner is None:
             settings[key_of(one.name)] = _setting(one.name, hints[one.name], _default(one), about)
             continue
-        options = option_names(one.name) if about.option else ()
-        given = read_option(one.name, about.option) if about.option else {}
+        options = (tuple(about.options) or option_names(one.name)) if about.option else ()
+        given: Mapping[str, Any] = {}
+        if about.option:
+            given = about.options.get(about.option) or read_option(one.name, about.option)
         groups[one.name] = Group(
-            key=one.name, owner=about.owner, options=options, option=about.option, renamed=about.renamed
-        )
+            key=one.name, owner=about.owner, options=options, option=about.option, values=about.options,
+            renamed=about.renamed,
+        )  # fmt: skip
         for each in _walk(one.name, about.owner, given, about.filled):
             (settings if isinstance(each, Setting) else groups)[each.key] = each  # pyright: ignore[reportArgumentType]
     return Schema(settings, groups)

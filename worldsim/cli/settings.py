@@ -24,7 +24,8 @@ class About:
         choices: the texts allowed; empty for any.
         example: how to give a setting that has no default.
         word: name in ``--help`` of a setting that can be given as a word of its own.
-        option: of a group that has a file for each of several choices (``configs/GROUP/``), the default choice.
+        option: of a group that has several choices of defaults, the usual one.
+        options: the values of each choice; without them they are files, ``configs/GROUP/NAME.yaml``.
         owner: the dataclass of a group.
         filled: fields of ``owner`` that the command fills in itself.
         renamed: former keys inside of a group, and what they are called now.
@@ -39,6 +40,7 @@ class About:
     example: str = ""
     word: str = ""
     option: str = ""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     owner: type | None = None
     filled: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -67,13 +69,18 @@ def setting(
 
 
 def group(
-    owner: type, *, option: str = "", filled: Sequence[str] = (), renamed: Mapping[str, str] | None = None
+    owner: type,
+    *,
+    option: str = "",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    filled: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> Any:
     """Declare a part whose fields and defaults are those of the library's dataclass ``owner``. See ``About``.
 
-    With ``option`` the defaults come from a file of ``configs/GROUP/``, and ``GROUP=NAME`` chooses another one.
+    With ``option`` the defaults are those of one of several ``options``, and ``GROUP=NAME`` chooses another one.
     """
-    about = About(option=option, owner=owner, filled=tuple(filled), renamed=renamed or {})
+    about = About(option=option, options=options or {}, owner=owner, filled=tuple(filled), renamed=renamed or {})
     if option:
         return field(metadata={_KEY: about})
     return field(default_factory=owner, metadata={_KEY: about})
