@@ -18,9 +18,6 @@ import worldsim
 from tests.tiny_world import CHANNELS, tiny_dit, tiny_tokenizer
 from tests.toy_world import ToyWorld, standing_clips, toy_clips
 from worldsim import cli
-from worldsim.agents.eval_actions import delta_report, sign_evidence, sign_report
-from worldsim.agents.eval_horizons import forced_report, free_running, horizon_report
-from worldsim.agents.eval_memory import memory_report, memory_scores
 from worldsim.agents.policies.policy_net import load_policy
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.starts import load_starts
@@ -30,6 +27,9 @@ from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
 from worldsim.envs.rollouts.tree_files import read_tree
 from worldsim.errors import UserError
+from worldsim.evaluation.parts.actions import delta_report, sign_evidence, sign_report
+from worldsim.evaluation.parts.horizons import forced_report, free_running, horizon_report
+from worldsim.evaluation.parts.memory import memory_report, memory_scores
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT

@@ -31,6 +31,7 @@ def as_html(report: Report) -> str:
     thumbs = _contact(report)
     return render_page(
         "check.html",
+        package="worldsim.datasets.checks",
         store=report.store,
         report=report,
         failures=sum(f.severity == "failure" for f in report.findings),

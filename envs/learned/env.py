@@ -21,7 +21,7 @@ from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
 if TYPE_CHECKING:
-    from worldsim.envs.window import Window
+    from worldsim.plotting.window import Window
 
 
 class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
@@ -181,7 +181,7 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
         if self.render_mode != "human":
             return
         if self._window is None:
-            from worldsim.envs.window import Window
+            from worldsim.plotting.window import Window
 
             self._window = Window(self.world.config.width, self.world.config.height, "WorldSim")
         for frame in self._frames[0]:

@@ -18,8 +18,8 @@ from worldsim.datasets.store.video import VideoWriter
 from worldsim.envs.play.controls import HELP, Controls
 from worldsim.envs.play.games import Frames, Game, StepTimes
 from worldsim.envs.play.scripted_player import ScriptedPlayer
-from worldsim.envs.window import Window
 from worldsim.plotting.pictures import enlarge
+from worldsim.plotting.window import Window
 from worldsim.progress import display
 
 # Tells the next actions (r, A), given the last frame.

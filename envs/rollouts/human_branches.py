@@ -7,8 +7,8 @@ from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.initial_context import InitialContext
 from worldsim.envs.play.games import Frames, WorldGame
 from worldsim.envs.play.play import PlayWindow
-from worldsim.envs.window import has_display
 from worldsim.errors import UserError
+from worldsim.plotting.window import has_display
 from worldsim.simulation.branch_tree import Node
 from worldsim.simulation.world_model import WorldModel
 

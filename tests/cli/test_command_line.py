@@ -164,7 +164,7 @@ def test_commands_and_settings_are_completed(
         ("data che", "check"),
         ("play sampl", "sampling_steps="),
         ("play engine=l", "luanti"),
-        ("eval preset=", "full quick"),
+        ("eval preset=", "quick full"),
         ("bench e", "env"),
     ],
 )

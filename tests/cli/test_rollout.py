@@ -10,14 +10,14 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
-from worldsim.agents import engine_replays
 from worldsim.agents.collection.collect import collect
 from worldsim.agents.collection.source_gym import GymSource
 from worldsim.agents.collection.types import MapJob
-from worldsim.agents.engine_replays import LuantiReplay
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import read_video
 from worldsim.envs.pong.engine import PongEngine
+from worldsim.evaluation.counterfactuals import engine_replays
+from worldsim.evaluation.counterfactuals.engine_replays import LuantiReplay
 
 FOLLOW = "worldsim.envs.pong.tasks:follow_ball"
 

@@ -203,8 +203,13 @@ def test_pages_escape_values_and_name_what_is_missing():
     report = SimpleNamespace(name="<b>", about={}, trained="1")
     values = {"title": "<i>", "rows": [], "caveats": [], "reports": [report]}
     with pytest.raises(jinja2.UndefinedError, match="'sections' is undefined"):
-        render_page("compare.html", **values)
-    page = render_page("compare.html", sections=[("Curves", "", [("t", Markup("<svg/>")), ("u", "<svg/>")])], **values)
+        render_page("compare.html", package="worldsim.evaluation.reports", **values)
+    page = render_page(
+        "compare.html",
+        package="worldsim.evaluation.reports",
+        sections=[("Curves", "", [("t", Markup("<svg/>")), ("u", "<svg/>")])],
+        **values,
+    )
     assert page.count("<svg/>") == 1 and page.count("&lt;svg/&gt;") == 1
     assert "<title>&lt;i&gt;</title>" in page and "<h1>&lt;i&gt;</h1>" in page
     assert "<b>" not in page and "light-dark(" in page and page.rstrip().endswith("</html>")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world, trusting_world
-from worldsim.agents.eval_clips import Clips
-from worldsim.agents.trust import Samples, auroc, check_trust, dream_samples, fit_trust, spearman
 from worldsim.envs.learned.env import WorldSimEnv
+from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.confidence import Samples, auroc, check_trust, dream_samples, fit_trust, spearman
 from worldsim.simulation.confidence import load_trust, residual, save_trust, statistics, update_uncertainty
 from worldsim.simulation.world_model import WorldModel
 

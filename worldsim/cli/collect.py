@@ -159,7 +159,7 @@ def _tell_splits(source: "EnvFactory") -> None:
 
 def _record_person(config: Collect) -> int:
     from worldsim.agents.collection.human import record_person
-    from worldsim.envs.window import has_display
+    from worldsim.plotting.window import has_display
 
     source = _source(config)
     if not has_display():

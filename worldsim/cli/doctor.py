@@ -23,7 +23,7 @@ def doctor(config: Doctor) -> int:
     for package in PACKAGES:
         print(f"{package} {_version(package)}")
     print(f"cpu: {about['cpu']}, {about['cores']} cores, fast bf16: {'yes' if about['bf16'] else 'no'}")
-    from worldsim.envs.window import has_display
+    from worldsim.plotting.window import has_display
 
     print(f"display: {'yes' if has_display() else 'no (play writes a video instead)'}")
     print(f"real game: {_real_game()}")

@@ -48,7 +48,7 @@ def watch(config: Watch) -> None:
     from worldsim.agents.rl.envs import make_one
     from worldsim.agents.rl.evaluation import episode
     from worldsim.datasets.store.video import VideoWriter
-    from worldsim.envs.window import Window, has_display
+    from worldsim.plotting.window import Window, has_display
 
     name = config.policy
     use_threads(config.threads)

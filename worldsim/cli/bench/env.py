@@ -174,7 +174,7 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
 
 
 def _null_test(config: BenchEnv, show: Display) -> dict[str, Any]:
-    from worldsim.agents.null_test import check_determinism
+    from worldsim.evaluation.determinism import check_determinism
 
     done = count(1)
     return check_determinism(

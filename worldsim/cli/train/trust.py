@@ -39,9 +39,9 @@ class TrainTrust:
 def train_trust(config: TrainTrust) -> None:
     """``worldsim train trust``."""
     import worldsim
-    from worldsim.agents.eval_clips import draw_clips
-    from worldsim.agents.trust import check_trust, dream_samples, fit_trust
     from worldsim.datasets.store.store import EpisodeStore
+    from worldsim.evaluation.clips import draw_clips
+    from worldsim.evaluation.confidence import check_trust, dream_samples, fit_trust
     from worldsim.simulation.confidence import LEVEL, save_trust
 
     data = existing_path(config.data)

@@ -13,8 +13,8 @@ from worldsim.cli.settings import folder_setting, setting
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.agents.compare_differences import Row
-    from worldsim.agents.compare_reports import Report
+    from worldsim.evaluation.reports.compare_differences import Row
+    from worldsim.evaluation.reports.compare_reports import Report
 
 
 @dataclass(kw_only=True)
@@ -40,10 +40,10 @@ class Compare:
 
 def compare(config: Compare) -> None:
     """``worldsim compare``."""
-    from worldsim.agents.compare_differences import measures_by_report, settings_that_differ
-    from worldsim.agents.compare_page import write_comparison
-    from worldsim.agents.compare_reports import read_reports
-    from worldsim.agents.compare_scaling import scaling_charts
+    from worldsim.evaluation.reports.compare_differences import measures_by_report, settings_that_differ
+    from worldsim.evaluation.reports.compare_page import write_comparison
+    from worldsim.evaluation.reports.compare_reports import read_reports
+    from worldsim.evaluation.reports.compare_scaling import scaling_charts
 
     reports = read_reports(config.reports, config.names, _numbers(config.compute))
     rows, chosen = measures_by_report(reports), config.measures
@@ -78,7 +78,7 @@ def _numbers(texts: Sequence[str]) -> list[float | None]:
 
 
 def _print(reports: Sequence["Report"], rows: Sequence["Row"]) -> None:
-    from worldsim.agents.eval_summary import number
+    from worldsim.evaluation.lines import number
 
     names = [escape(report.name) for report in reports]
     table = Table(box=None, pad_edge=False)

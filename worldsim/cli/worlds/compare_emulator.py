@@ -33,9 +33,9 @@ class CompareEmulator:
 def compare_emulator(config: CompareEmulator) -> None:
     """``worldsim compare-emulator``."""
     import worldsim
-    from worldsim.agents.pong_truth import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.datasets.store.video import write_video
     from worldsim.envs.pong.engine import FPS
+    from worldsim.evaluation.counterfactuals.pong import SCRIPTS, compare, dream_branches, play_branches
     from worldsim.plotting.pictures import branches_in_grid
 
     use_threads(config.threads)

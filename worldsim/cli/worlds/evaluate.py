@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worldsim.agents.eval_settings import EvalPreset, EvalThresholds
 from worldsim.cli.runs import existing_path, run_folder, use_threads
 from worldsim.cli.settings import (
     folder_setting,
@@ -26,11 +25,12 @@ from worldsim.cli.settings import (
 from worldsim.cli.stores import filter_of, store_at
 from worldsim.cli.values import suggestion
 from worldsim.errors import UserError
+from worldsim.evaluation.config import PRESETS, EvalPreset, EvalThresholds
 from worldsim.progress import display
 
 if TYPE_CHECKING:
-    from worldsim.agents.eval_settings import EvalGoals
     from worldsim.datasets.store.store import EpisodeStore, Split
+    from worldsim.evaluation.config import EvalGoals
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -59,17 +59,19 @@ class Evaluate:
     seed: int = seed_setting("decides clips, noise and resampling")
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("eval", "of this run, with report.html and eval.json; give it again to go on")
-    preset: EvalPreset = group(EvalPreset, option="quick")
-    thresholds: EvalThresholds = group(EvalThresholds, option="eval")
+    preset: EvalPreset = group(
+        EvalPreset, option="quick", options={name: asdict(preset) for name, preset in PRESETS.items()}
+    )
+    thresholds: EvalThresholds = group(EvalThresholds, option="eval", options={"eval": asdict(EvalThresholds())})
 
 
 def evaluate(config: Evaluate) -> None:
     """``worldsim eval``."""
     import worldsim
-    from worldsim.agents.eval_clips import ChosenStore
-    from worldsim.agents.eval_parts import PARTS
-    from worldsim.agents.eval_report import write_report
-    from worldsim.agents.eval_run import Evaluation, run_parts
+    from worldsim.evaluation.clips import ChosenStore
+    from worldsim.evaluation.parts.listing import PARTS
+    from worldsim.evaluation.reports.report import write_report
+    from worldsim.evaluation.runner import Evaluation, run_parts
 
     data, split = store_at(config.data), cast("Split", config.split)
     names = list(PARTS) if config.parts == ["all"] else config.parts
@@ -121,7 +123,8 @@ def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", spli
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
-    from worldsim.agents.eval_summary import skipped, summary, verdict
+    from worldsim.evaluation.lines import verdict
+    from worldsim.evaluation.reports.summary import skipped, summary
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table("measure", "value", "95 % interval", "wanted", "", box=None, pad_edge=False)

@@ -52,7 +52,7 @@ def play(config: Play) -> None:
     from worldsim.envs.learned.initial_context import resolve
     from worldsim.envs.play.games import Game, LuantiGame, WorldGame
     from worldsim.envs.play.play import PlayWindow, play_headless
-    from worldsim.envs.window import has_display
+    from worldsim.plotting.window import has_display
 
     if config.policy is not None:
         config.headless = True

@@ -11,9 +11,9 @@ from worldsim.errors import UserError
 from worldsim.progress import display
 
 if TYPE_CHECKING:
-    from worldsim.agents.engine_branches import Truth
     from worldsim.envs.learned.initial_context import InitialContext
     from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.simulation.branch_tree import Node
     from worldsim.simulation.branching import Tree
     from worldsim.simulation.world_model import WorldModel
@@ -88,7 +88,7 @@ def rollout(config: Rollout) -> None:
     scores, truth = None, None
     if config.against == "engine":
         past, tree, truth = _against_engine(config, world, past, nodes, judge)
-        from worldsim.agents.branch_scores import score_branches
+        from worldsim.evaluation.counterfactuals.branch_scores import score_branches
 
         scores = score_branches(tree, truth, world.chunk, task=config.task, fps=world.config.fps)
     else:
@@ -153,9 +153,9 @@ def _against_engine(
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
     from dataclasses import replace
 
-    from worldsim.agents.engine_branches import Check, replay_branches
-    from worldsim.agents.engine_replays import engine_of, pose_of
     from worldsim.envs.rollouts.prefix import find_recorded
+    from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
+    from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
 
     recorded = find_recorded(config.prefix, config.prefix_frames)
     last = len(recorded) - 1

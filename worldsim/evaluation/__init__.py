@@ -1,0 +1,1 @@
+"""Judging a world: its parts are measured, kept and reported."""

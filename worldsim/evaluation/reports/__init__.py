@@ -1,0 +1,1 @@
+"""Reports of evaluations and comparisons of them, made from results alone."""
