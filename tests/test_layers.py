@@ -15,8 +15,8 @@ LINKED = ("datasets", "envs", "agents")
 # Subpackages from the bottom to the top. A module imports from its own subpackage and from those of earlier lines.
 # Subpackages of one line do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("worldsim", "worldsim.errors", "worldsim.configs"),
-    ("worldsim.imports", "worldsim.progress"),
+    ("worldsim.errors", "worldsim.configs", "worldsim.old_names", "worldsim.envs.registration"),
+    ("worldsim", "worldsim.imports", "worldsim.progress"),
     ("worldsim.spec", "worldsim.plotting"),
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),
@@ -26,18 +26,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.datasets.recording", "worldsim.datasets.governance", "worldsim.datasets.captions"),
     ("worldsim.datasets.loading", "worldsim.datasets.checks", "worldsim.datasets.importers"),
     ("worldsim.training",),
-    ("worldsim.envs.registration",),
     ("worldsim.envs.learned",),
     ("worldsim.envs.luanti", "worldsim.envs.pong"),
     ("worldsim.envs.play",),
     ("worldsim.envs.rollouts",),
     ("worldsim.agents.policies",),
     ("worldsim.agents.rl", "worldsim.agents.collection"),
-    ("worldsim.evaluation",),
-    ("worldsim.evaluation.counterfactuals",),
+    ("worldsim.evaluation.measures",),
+    ("worldsim.evaluation.counterfactuals", "worldsim.evaluation.interface"),
     ("worldsim.evaluation.parts",),
+    ("worldsim.evaluation",),
     ("worldsim.evaluation.reports",),
-    ("worldsim.cli", "worldsim.__main__"),
+    ("worldsim.cli",),
+    ("worldsim.__main__",),
 )
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 # The model and its maths: everything below the episodes.
@@ -45,8 +46,8 @@ CORE = [package for packages in LAYERS[: RANK["worldsim.simulation"] + 1] for pa
 CORE_PACKAGES = {"torch", "numpy", "einops", "safetensors"}
 # Imported inside functions only, so that the core loads without them.
 OPTIONAL_IN_CORE = {"worldsim.models.text": {"transformers", "tokenizers"}, "worldsim.progress": {"rich"}}
-# Pictures are for people: their subpackage may use what draws.
-FREE = {"worldsim.plotting", "worldsim"}
+# Pictures are for people: their subpackage may use what draws. The registration belongs to Gymnasium.
+FREE = {"worldsim.plotting", "worldsim", "worldsim.envs.registration"}
 MAX_LINES, MAX_FUNCTION, MAX_FILES = 300, 60, 16
 
 
@@ -73,10 +74,21 @@ def package_of(module: str) -> str | None:
 
 
 def imports(name: str, text: str) -> Iterator[tuple[str, bool]]:
-    """Absolute names that a module imports (``package.module.attribute``), and whether at its top level."""
+    """Absolute names that a module imports (``package.module.attribute``), and whether at its top level.
+
+    What stands under ``if TYPE_CHECKING`` is not imported when the module runs, and does not count.
+    """
     tree = ast.parse(text, name)
     top = {id(node) for node in tree.body}
+    types_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
+        if id(node) in types_only:
+            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, id(node) in top

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.measures.clips import Clips
 from worldsim.simulation.config import SamplingConfig
 from worldsim.spec.actions import MINECRAFT
 

@@ -15,16 +15,16 @@ from worldsim import cli
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
-from worldsim.evaluation import recorded as eval_recorded
-from worldsim.evaluation.clips import draw_clips, stands_after
 from worldsim.evaluation.config import PRESETS, EvalThresholds
-from worldsim.evaluation.part import Evaluation, EvaluationPart
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
+from worldsim.evaluation.interface.settings import Checked
+from worldsim.evaluation.measures import recorded as eval_recorded
+from worldsim.evaluation.measures.clips import draw_clips, stands_after
+from worldsim.evaluation.measures.recorded import recorded_turn, recorded_windows
 from worldsim.evaluation.parts.dug_blocks import find_dig_events
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.parts.memory import recorded_revisits
-from worldsim.evaluation.recorded import recorded_turn, recorded_windows
 from worldsim.evaluation.runner import films_of, part_digest, run_parts, weights_digest
-from worldsim.evaluation.settings import Checked
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT
 from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, save_inverse, targets, triples

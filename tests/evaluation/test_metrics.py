@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from worldsim.evaluation import stlpips
-from worldsim.evaluation.metrics import cells, colours, psnr, sharpness, ssim, turn_evidence, walk_evidence
-from worldsim.evaluation.recorded import blurred, ghosted
+from worldsim.evaluation.measures import stlpips
+from worldsim.evaluation.measures.metrics import cells, colours, psnr, sharpness, ssim, turn_evidence, walk_evidence
+from worldsim.evaluation.measures.recorded import blurred, ghosted
 
 
 def scene(seed=0, height=80, width=300):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from worldsim.evaluation.config import PRESETS, EvalThresholds
-from worldsim.evaluation.part import Evaluation, EvaluationPart
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
+from worldsim.evaluation.interface.settings import Checked, limit
 from worldsim.evaluation.parts import text as text_part
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.parts.text import Text
 from worldsim.evaluation.runner import part_digest
-from worldsim.evaluation.settings import Checked, limit
 
 # Beginnings of the keys of the presets quick and full, as they were before parts were classes: runs of that time are
 # still taken over.

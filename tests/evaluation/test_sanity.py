@@ -10,7 +10,9 @@ import torch
 
 from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
 from worldsim.evaluation.config import EvalThresholds
-from worldsim.evaluation.drift import (
+from worldsim.evaluation.interface.failures import Failures, failure_entry
+from worldsim.evaluation.interface.lines import verdict
+from worldsim.evaluation.measures.drift import (
     LongRun,
     collapsed,
     out_of_spread,
@@ -18,9 +20,9 @@ from worldsim.evaluation.drift import (
     slope_per_minute,
     spread_of,
 )
-from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.lines import verdict
-from worldsim.evaluation.metrics import colours, sharpness
+from worldsim.evaluation.measures.metrics import colours, sharpness
+from worldsim.evaluation.measures.recorded import blurred
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts import actions as eval_actions
 from worldsim.evaluation.parts.actions import ignored, sign_evidence, sign_report
 from worldsim.evaluation.parts.branches import Branches, branch_report
@@ -39,9 +41,7 @@ from worldsim.evaluation.parts.memory import forgotten, memory_report, memory_sc
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
 from worldsim.evaluation.parts.perceptual import fewer_steps
 from worldsim.evaluation.parts.text import others, text_report
-from worldsim.evaluation.recorded import blurred
 from worldsim.evaluation.reports.summary import summary
-from worldsim.evaluation.statistics import estimate
 from worldsim.spec.actions import MINECRAFT
 
 LIMITS: Any = EvalThresholds()

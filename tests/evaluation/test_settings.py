@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields, replace
 import pytest
 
 from worldsim.evaluation.config import PRESETS, EvalGoals, EvalPreset, EvalThresholds
+from worldsim.evaluation.interface.settings import Checked, SharedSettings, amount, compose, limit
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.settings import Checked, SharedSettings, amount, compose, limit
 
 
 @dataclass(frozen=True, kw_only=True)

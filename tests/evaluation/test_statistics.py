@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worldsim.evaluation.statistics import curve, estimate, quantile_members, survival, survival_summary
+from worldsim.evaluation.measures.statistics import curve, estimate, quantile_members, survival, survival_summary
 
 
 def test_the_map_is_the_unit():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
 from worldsim.evaluation.parts.text import Text
 
 

@@ -9,8 +9,8 @@ import torch
 
 from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world, trusting_world
 from worldsim.envs.learned.env import WorldSimEnv
-from worldsim.evaluation.clips import Clips
 from worldsim.evaluation.confidence import Samples, auroc, check_trust, dream_samples, fit_trust, spearman
+from worldsim.evaluation.measures.clips import Clips
 from worldsim.simulation.confidence import load_trust, residual, save_trust, statistics, update_uncertainty
 from worldsim.simulation.world_model import WorldModel
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.measures.clips import Clips
 from worldsim.simulation.confidence import LEVEL, STATISTICS, Trust
 from worldsim.simulation.world_model import WorldModel
 

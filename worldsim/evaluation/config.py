@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from worldsim.evaluation.interface.settings import PRESETS as NAMES
+from worldsim.evaluation.interface.settings import SharedSettings, compose
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.settings import PRESETS as NAMES
-from worldsim.evaluation.settings import SharedSettings, compose
 
 _Preset = compose(
     "_Preset", "How much is measured, by all parts.", [SharedSettings, *(part.settings for part in PARTS.values())]

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.store.test_store import make_episode
+from worldsim.datasets.store import catalogue
 from worldsim.datasets.store.catalogue import Catalogue
 from worldsim.datasets.store.folder import LocalFolder
 from worldsim.datasets.store.index import FILE
-from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore, catalogue
+from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore
 
 
 @pytest.fixture(autouse=True)

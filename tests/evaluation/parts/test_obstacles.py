@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from worldsim.datasets.store.episode import Episode
 from worldsim.errors import UserError
-from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.parts.obstacles import KINDS, metres_dreamt, obstacle_report, walks_after
 from worldsim.spec.actions import MINECRAFT
 

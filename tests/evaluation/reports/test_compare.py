@@ -16,7 +16,9 @@ from worldsim import cli
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.evaluation.config import EvalGoals
-from worldsim.evaluation.lines import line
+from worldsim.evaluation.interface.lines import line
+from worldsim.evaluation.measures.starts import KEY, Starts, by_start, error_ratio, paired
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts.actions import sign_report
 from worldsim.evaluation.parts.horizons import ROWS, delta_report, horizon_report
 from worldsim.evaluation.parts.memory import memory_report
@@ -30,8 +32,6 @@ from worldsim.evaluation.reports.compare_differences import (
 from worldsim.evaluation.reports.compare_reports import distinct_names, read_reports
 from worldsim.evaluation.reports.compare_scaling import mean_line
 from worldsim.evaluation.reports.summary import summary
-from worldsim.evaluation.starts import KEY, Starts, by_start, error_ratio, paired
-from worldsim.evaluation.statistics import estimate
 from worldsim.plotting.scatter import Point, scatter
 from worldsim.spec.compute import UNKNOWN, Compute
 

@@ -13,14 +13,14 @@ from tests.evaluation.toy_part import GivenText, only
 from tests.tiny_world import tiny_world
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.evaluation.config import PRESETS, EvalThresholds
-from worldsim.evaluation.figures import Chart, Section
-from worldsim.evaluation.lines import Line
-from worldsim.evaluation.part import Evaluation
+from worldsim.evaluation.interface.figures import Chart, Section
+from worldsim.evaluation.interface.lines import Line
+from worldsim.evaluation.interface.part import Evaluation
+from worldsim.evaluation.measures.statistics import curve, estimate
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.report import write_page, write_report
 from worldsim.evaluation.reports.summary import skipped, summary
 from worldsim.evaluation.runner import films_of, run_parts
-from worldsim.evaluation.statistics import curve, estimate
 from worldsim.simulation.world_model import WorldModel
 
 

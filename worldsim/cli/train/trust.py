@@ -40,8 +40,8 @@ def train_trust(config: TrainTrust) -> None:
     """``worldsim train trust``."""
     import worldsim
     from worldsim.datasets.store.store import EpisodeStore
-    from worldsim.evaluation.clips import draw_clips
     from worldsim.evaluation.confidence import check_trust, dream_samples, fit_trust
+    from worldsim.evaluation.measures.clips import draw_clips
     from worldsim.simulation.confidence import LEVEL, save_trust
 
     data = existing_path(config.data)

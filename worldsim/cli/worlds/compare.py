@@ -78,7 +78,7 @@ def _numbers(texts: Sequence[str]) -> list[float | None]:
 
 
 def _print(reports: Sequence["Report"], rows: Sequence["Row"]) -> None:
-    from worldsim.evaluation.lines import number
+    from worldsim.evaluation.interface.lines import number
 
     names = [escape(report.name) for report in reports]
     table = Table(box=None, pad_edge=False)

@@ -68,7 +68,7 @@ class Evaluate:
 def evaluate(config: Evaluate) -> None:
     """``worldsim eval``."""
     import worldsim
-    from worldsim.evaluation.clips import ChosenStore
+    from worldsim.evaluation.measures.clips import ChosenStore
     from worldsim.evaluation.parts.listing import PARTS
     from worldsim.evaluation.reports.report import write_report
     from worldsim.evaluation.runner import Evaluation, run_parts
@@ -123,7 +123,7 @@ def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", spli
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
-    from worldsim.evaluation.lines import verdict
+    from worldsim.evaluation.interface.lines import verdict
     from worldsim.evaluation.reports.summary import skipped, summary
 
     console = Console(highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from worldsim.envs.learned.tasks import GOAL, FactRewardFunction
 from worldsim.envs.luanti.engine_env import relative_pose
 from worldsim.evaluation.counterfactuals.engine_branches import Truth
 from worldsim.evaluation.counterfactuals.engine_replays import Film
-from worldsim.evaluation.metrics import psnr
+from worldsim.evaluation.measures.metrics import psnr
 from worldsim.simulation.branching import Tree
 
 Frames = NDArray[np.uint8]

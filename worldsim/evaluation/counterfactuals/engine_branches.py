@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.engine_replays import Engine, Film, play
-from worldsim.evaluation.metrics import psnr
+from worldsim.evaluation.measures.metrics import psnr
 
 Progress = Callable[[str, int, int], None]
 # Beyond these, at the end of the past, a replay is another world: metres, degrees, dB.

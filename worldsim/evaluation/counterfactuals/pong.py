@@ -15,7 +15,7 @@ from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
 from worldsim.envs.pong.engine import FPS, PongEngine
 from worldsim.envs.pong.pixels import Sight, read
 from worldsim.errors import UserError
-from worldsim.evaluation.metrics import psnr
+from worldsim.evaluation.measures.metrics import psnr
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]

@@ -10,17 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.clips import Clips
-from worldsim.evaluation.denoising import x0_errors
-from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.lines import Line, at_least, line, number
-from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
-from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.recorded import WINDOWS, recorded_turn
-from worldsim.evaluation.rollouts import all_held, held, held_rollouts
-from worldsim.evaluation.settings import Checked, limit
-from worldsim.evaluation.starts import by_start, error_ratio, estimate_by_start
-from worldsim.evaluation.statistics import estimate
+from worldsim.evaluation.interface.failures import Failures, failure_entry
+from worldsim.evaluation.interface.lines import Line, at_least, line, number
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, limit
+from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.denoising import x0_errors
+from worldsim.evaluation.measures.metrics import WALK, turn_evidence, walk_evidence
+from worldsim.evaluation.measures.recorded import WINDOWS, recorded_turn
+from worldsim.evaluation.measures.rollouts import all_held, held, held_rollouts
+from worldsim.evaluation.measures.starts import by_start, error_ratio, estimate_by_start
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]

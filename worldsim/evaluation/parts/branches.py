@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.branch_scores import distances, effect_ratio
-from worldsim.evaluation.figures import Chart, Overlay, Picture, Section, plain
-from worldsim.evaluation.lines import Line, at_least, between, line, number
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.rollouts import rollout
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import estimate_by_start
-from worldsim.evaluation.statistics import estimate
+from worldsim.evaluation.interface.figures import Chart, Overlay, Picture, Section, plain
+from worldsim.evaluation.interface.lines import Line, at_least, between, line, number
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures.rollouts import rollout
+from worldsim.evaluation.measures.starts import estimate_by_start
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import ActionSpec
 

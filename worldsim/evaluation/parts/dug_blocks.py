@@ -14,11 +14,11 @@ from scipy.ndimage import gaussian_filter
 
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
-from worldsim.evaluation.clips import Clips, draw_evenly, map_of, read_clips
-from worldsim.evaluation.metrics import grey
-from worldsim.evaluation.rollouts import all_held, look_away
-from worldsim.evaluation.starts import estimate_by_start
-from worldsim.evaluation.statistics import estimate
+from worldsim.evaluation.measures.clips import Clips, draw_evenly, map_of, read_clips
+from worldsim.evaluation.measures.metrics import grey
+from worldsim.evaluation.measures.rollouts import all_held, look_away
+from worldsim.evaluation.measures.starts import estimate_by_start
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]

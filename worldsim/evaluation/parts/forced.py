@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.clips import Clips
-from worldsim.evaluation.lines import Line, at_most, line
-from worldsim.evaluation.metrics import psnr, ssim
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.rollouts import reconstruction, teacher_forced, truth_of
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import estimate_by_start
-from worldsim.evaluation.statistics import curve
+from worldsim.evaluation.interface.lines import Line, at_most, line
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.metrics import psnr, ssim
+from worldsim.evaluation.measures.rollouts import reconstruction, teacher_forced, truth_of
+from worldsim.evaluation.measures.starts import estimate_by_start
+from worldsim.evaluation.measures.statistics import curve
 from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.store.video import write_video
-from worldsim.evaluation.clips import Clips
-from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.figures import Chart, Overlay, Section, Video, band, plain
-from worldsim.evaluation.lines import Line, at_least, line, number, point
-from worldsim.evaluation.metrics import psnr, ssim
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.rollouts import (
+from worldsim.evaluation.interface.failures import Failures, failure_entry
+from worldsim.evaluation.interface.figures import Chart, Overlay, Section, Video, band, plain
+from worldsim.evaluation.interface.lines import Line, at_least, line, number, point
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, limit
+from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.metrics import psnr, ssim
+from worldsim.evaluation.measures.rollouts import (
     begin,
     film_strips,
     future_of,
@@ -26,9 +27,8 @@ from worldsim.evaluation.rollouts import (
     rollout,
     truth_of,
 )
-from worldsim.evaluation.settings import Checked, limit
-from worldsim.evaluation.starts import by_start, by_start_at, estimate_by_start, reported_chunks
-from worldsim.evaluation.statistics import curve, quantile_members, survival_summary
+from worldsim.evaluation.measures.starts import by_start, by_start_at, estimate_by_start, reported_chunks
+from worldsim.evaluation.measures.statistics import curve, quantile_members, survival_summary
 from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]

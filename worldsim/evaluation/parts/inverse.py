@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.clips import Clips
-from worldsim.evaluation.lines import Line, at_least, at_most, line, number
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollout, truth_of
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import estimate_by_start
-from worldsim.evaluation.statistics import estimate
+from worldsim.evaluation.interface.lines import Line, at_least, at_most, line, number
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.rollouts import begin, future_of, reconstruction, rollout, truth_of
+from worldsim.evaluation.measures.starts import estimate_by_start
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.simulation.world_model import WorldModel
 from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, targets
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import import_module
 
-from worldsim.evaluation.part import EvaluationPart
+from worldsim.evaluation.interface.part import EvaluationPart
 
 LISTED = (
     "horizons:Horizons",

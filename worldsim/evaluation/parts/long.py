@@ -11,8 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.store.store import EpisodeStore, Split
-from worldsim.evaluation.clips import Clips, draw_clips, map_of
-from worldsim.evaluation.drift import (
+from worldsim.evaluation.interface.failures import Failures, failure_entry
+from worldsim.evaluation.interface.figures import Chart, Overlay, band, plain
+from worldsim.evaluation.interface.lines import Line, at_least, line, number
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures.clips import Clips, draw_clips, map_of
+from worldsim.evaluation.measures.drift import (
     LongRun,
     Spread,
     collapsed,
@@ -22,15 +27,10 @@ from worldsim.evaluation.drift import (
     slope_per_minute,
     spread_of,
 )
-from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.figures import Chart, Overlay, band, plain
-from worldsim.evaluation.lines import Line, at_least, line, number
-from worldsim.evaluation.metrics import colours, sharpness
-from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.rollouts import begin, dream
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import KEY, estimate_by_start
-from worldsim.evaluation.statistics import curve, estimate
+from worldsim.evaluation.measures.metrics import colours, sharpness
+from worldsim.evaluation.measures.rollouts import begin, dream
+from worldsim.evaluation.measures.starts import KEY, estimate_by_start
+from worldsim.evaluation.measures.statistics import curve, estimate
 from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]

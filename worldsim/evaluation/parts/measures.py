@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from worldsim.evaluation.figures import Section, Table
-from worldsim.evaluation.lines import number
-from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.recorded import WINDOWS, measure_reliability
+from worldsim.evaluation.interface.figures import Section, Table
+from worldsim.evaluation.interface.lines import number
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.measures.recorded import WINDOWS, measure_reliability
 
 
 class Measures(EvaluationPart):

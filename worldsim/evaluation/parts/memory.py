@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
-from worldsim.evaluation.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
-from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.figures import Chart, band
-from worldsim.evaluation.lines import Line, line, number
-from worldsim.evaluation.metrics import psnr, texture
-from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.failures import Failures, failure_entry
+from worldsim.evaluation.interface.figures import Chart, band
+from worldsim.evaluation.interface.lines import Line, line, number
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
+from worldsim.evaluation.measures.metrics import psnr, texture
+from worldsim.evaluation.measures.rollouts import all_held, look_away
+from worldsim.evaluation.measures.starts import by_start
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts.dug_blocks import dig_report, find_dig_events
-from worldsim.evaluation.rollouts import all_held, look_away
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import by_start
-from worldsim.evaluation.statistics import estimate
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from worldsim.errors import UserError
-from worldsim.evaluation.clips import draw_clips, stands_after
-from worldsim.evaluation.failures import Failures, failure_entry
-from worldsim.evaluation.lines import Line, line, number
-from worldsim.evaluation.metrics import cells
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.recorded import WINDOWS
-from worldsim.evaluation.rollouts import all_held, held
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import estimate_by_start
-from worldsim.evaluation.statistics import estimate
+from worldsim.evaluation.interface.failures import Failures, failure_entry
+from worldsim.evaluation.interface.lines import Line, line, number
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures.clips import draw_clips, stands_after
+from worldsim.evaluation.measures.metrics import cells
+from worldsim.evaluation.measures.recorded import WINDOWS
+from worldsim.evaluation.measures.rollouts import all_held, held
+from worldsim.evaluation.measures.starts import estimate_by_start
+from worldsim.evaluation.measures.statistics import estimate
 
 Frames = NDArray[np.uint8]
 # Frames over which things that come and go are counted: recorded players seldom stand still for longer.

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation import stlpips
-from worldsim.evaluation.clips import Clips
-from worldsim.evaluation.figures import Overlay
-from worldsim.evaluation.lines import Line, at_most, line, number, point
-from worldsim.evaluation.part import Evaluation, EvaluationPart, Films, Results
-from worldsim.evaluation.rollouts import begin, future_of, reconstruction, rollout, truth_of
-from worldsim.evaluation.settings import Checked, amount, limit
-from worldsim.evaluation.starts import by_start_at, error_ratio
-from worldsim.evaluation.statistics import curve
+from worldsim.evaluation.interface.figures import Overlay
+from worldsim.evaluation.interface.lines import Line, at_most, line, number, point
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked, amount, limit
+from worldsim.evaluation.measures import stlpips
+from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.rollouts import begin, future_of, reconstruction, rollout, truth_of
+from worldsim.evaluation.measures.starts import by_start_at, error_ratio
+from worldsim.evaluation.measures.statistics import curve
 from worldsim.simulation.world_model import WorldModel
 
 Progress = Callable[[str, int, int], None]

@@ -15,16 +15,16 @@ from torch import Tensor
 from worldsim.diffusion.flow import time_steps, velocity_from_data
 from worldsim.diffusion.noise import noise
 from worldsim.diffusion.samplers import sample_euler
-from worldsim.evaluation.clips import Clips
-from worldsim.evaluation.denoising import x0_errors
-from worldsim.evaluation.figures import Picture, Section
-from worldsim.evaluation.lines import Line, line, number
-from worldsim.evaluation.metrics import colours
-from worldsim.evaluation.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.figures import Picture, Section
+from worldsim.evaluation.interface.lines import Line, line, number
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.settings import Checked
+from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.denoising import x0_errors
+from worldsim.evaluation.measures.metrics import colours
+from worldsim.evaluation.measures.starts import error_ratio
+from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts.attributes import attributes_report, shown_by_recordings
-from worldsim.evaluation.settings import Checked
-from worldsim.evaluation.starts import error_ratio
-from worldsim.evaluation.statistics import estimate
 from worldsim.models.text import encoder_installed
 from worldsim.simulation.world_model import WorldModel
 

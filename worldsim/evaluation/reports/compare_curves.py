@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from worldsim.evaluation.figures import Curve, Overlay, band
+from worldsim.evaluation.interface.figures import Curve, Overlay, band
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.compare_reports import Report
 from worldsim.plotting.charts import lines

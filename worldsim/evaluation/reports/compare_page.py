@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from worldsim.evaluation.lines import number
+from worldsim.evaluation.interface.lines import number
 from worldsim.evaluation.reports.compare_curves import overlaid
 from worldsim.evaluation.reports.compare_differences import Row, settings_that_differ
 from worldsim.evaluation.reports.compare_reports import Report

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.errors import UserError
-from worldsim.evaluation.starts import KEY, Starts
+from worldsim.evaluation.measures.starts import KEY, Starts
 from worldsim.simulation.config import renamed
 from worldsim.spec.compute import Compute
 

@@ -12,12 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from worldsim.evaluation.config import EvalGoals
-from worldsim.evaluation.figures import Chart, Picture
-from worldsim.evaluation.lines import line, number, verdict
-from worldsim.evaluation.part import Evaluation, Results
+from worldsim.evaluation.interface.figures import Chart, Picture
+from worldsim.evaluation.interface.lines import line, number, verdict
+from worldsim.evaluation.interface.part import Evaluation, Results
+from worldsim.evaluation.measures.starts import without_starts
 from worldsim.evaluation.reports.summary import measured, skipped, summary, taxonomy
 from worldsim.evaluation.runner import about, films_of
-from worldsim.evaluation.starts import without_starts
 from worldsim.plotting.charts import lines
 from worldsim.plotting.pages import render_page
 from worldsim.plotting.pictures import picture_uri, sheet

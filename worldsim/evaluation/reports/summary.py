@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from worldsim.evaluation.config import EvalGoals
-from worldsim.evaluation.lines import Line, line
-from worldsim.evaluation.part import EvaluationPart, Results
+from worldsim.evaluation.interface.lines import Line, line
+from worldsim.evaluation.interface.part import EvaluationPart, Results
 from worldsim.evaluation.parts.listing import PARTS
 
 

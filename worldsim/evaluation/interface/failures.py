@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.starts import estimate_by_start
-from worldsim.evaluation.statistics import quantile_members
+from worldsim.evaluation.measures.starts import estimate_by_start
+from worldsim.evaluation.measures.statistics import quantile_members
 
 
 @dataclass(frozen=True, kw_only=True)

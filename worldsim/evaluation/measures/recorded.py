@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
-from worldsim.evaluation.clips import draw_evenly, map_of
-from worldsim.evaluation.metrics import WALK, turn_evidence, walk_evidence
+from worldsim.evaluation.measures.clips import draw_evenly, map_of
+from worldsim.evaluation.measures.metrics import WALK, turn_evidence, walk_evidence
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT
 

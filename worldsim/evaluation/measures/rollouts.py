@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.clips import Clips
+from worldsim.evaluation.measures.clips import Clips
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from worldsim.evaluation.statistics import estimate
+from worldsim.evaluation.measures.statistics import estimate
 
 # Where an estimate keeps them.
 KEY = "by_start"

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.store.store import EpisodeStore, Split
-from worldsim.evaluation.clips import Clips, curve_clips
-from worldsim.evaluation.figures import Chart, Overlay, Section
-from worldsim.evaluation.lines import Line
-from worldsim.evaluation.settings import Checked, Composed, Empty
+from worldsim.evaluation.interface.figures import Chart, Overlay, Section
+from worldsim.evaluation.interface.lines import Line
+from worldsim.evaluation.interface.settings import Checked, Composed, Empty
+from worldsim.evaluation.measures.clips import Clips, curve_clips
 from worldsim.simulation.world_model import WorldModel
 
 # Splits of maps that nothing is trained on.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from worldsim.evaluation.starts import KEY
+from worldsim.evaluation.measures.starts import KEY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Line:
         beside: reference rows in words.
         bare: a number that never has an interval.
         part: of the evaluation that measured it.
-        by_start: what it is made of, start by start (``worldsim.evaluation.starts``).
+        by_start: what it is made of, start by start (``worldsim.evaluation.measures.starts``).
     """
 
     name: str

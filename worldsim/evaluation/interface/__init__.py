@@ -1,0 +1,1 @@
+"""What a part of an evaluation is: settings, lines of the summary, figures, failures."""

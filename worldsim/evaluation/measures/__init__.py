@@ -1,0 +1,1 @@
+"""What parts measure with: clips, rollouts, metrics on pictures, statistics over maps."""
