@@ -18,9 +18,12 @@ ITEM = re.compile(r"""\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<plain>[^
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean ...?`` for a word that is close to a known one, else ""."""
     known = list(known)
-    # The last part alone is enough: rate for training.optimizer.rate.
-    last = re.split(r"[. ]", word)[-1]
-    found = [name for name in known if re.split(r"[. ]", name)[-1] == last]
+    found = difflib.get_close_matches(word, known, n=2, cutoff=0.8)
+    if not found:
+        # The last part alone is enough: rate, or rat, for training.optimizer.rate.
+        last = {name: re.split(r"[. ]", name)[-1] for name in known}
+        near = difflib.get_close_matches(re.split(r"[. ]", word)[-1], set(last.values()), n=1, cutoff=0.8)
+        found = [name for name in known if last[name] in near]
     found = found or difflib.get_close_matches(word, known, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(found[:2])}?" if found else ""
 
