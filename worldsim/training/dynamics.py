@@ -23,6 +23,8 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import learning_rate_factor, set_rate
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import UNKNOWN, Compute
+from worldsim.spec.endings import KEY as ENDS
+from worldsim.spec.endings import more_ends
 from worldsim.training.flops import StepCosts
 
 
@@ -112,6 +114,7 @@ def train_dynamics(
     about: Mapping[str, Any] | None = None,
     device: str = "cpu",
     before: Compute | None = None,
+    ends_before: int | None = None,
 ) -> Generator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
@@ -126,6 +129,8 @@ def train_dynamics(
         about: further metadata of ``dit.safetensors``: what it is trained on.
         device: that computes. Noise differs between kinds of devices; a run is resumed exactly on its own.
         before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
+        ends_before: ends of episodes that ``initial`` was taught, or a resumed run that did not count them yet; None:
+            unknown.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
@@ -134,16 +139,20 @@ def train_dynamics(
     trained = prepared(dit.to(device), training, folder / "state.safetensors")
     validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
     spent = Compute() if initial is None else before or Compute(since=UNKNOWN)
+    ends = 0 if initial is None else ends_before
     if (restored := trained.restore()) is not None:
         first = restored.step
         bank.restore(restored.more, device)
-        spent = Compute.from_json(restored.about.get("compute"))
+        spent, ends = Compute.from_json(restored.about.get("compute")), restored.about.get(ENDS, ends_before)
     costs = StepCosts(dit, training)
     forward = compiled(dit, training)
 
     def learn(step: int) -> dict[str, float]:
-        nonlocal spent
-        batch = batches(step).to(torch.device(device))
+        nonlocal spent, ends
+        batch = batches(step)
+        # The first frame of a clip has no past: the head is not asked there.
+        ends = more_ends(ends, int((batch.terminated[:, 1:] > 0).sum()))
+        batch = batch.to(torch.device(device))
         spent = spent.plus(*costs(batch, step))
         return training_step(forward, trained, batch, training, step, seed, bank)
 
@@ -152,10 +161,10 @@ def train_dynamics(
             return validate(dit, validation)
 
     def save(step: int) -> None:
-        compute = {"compute": spent.to_json()}
-        trained.save(step, bank.tensors(), compute)
+        counted = {"compute": spent.to_json()} | {ENDS: ends}
+        trained.save(step, bank.tensors(), counted)
         with trained.ema.averaged(dit):
-            save_dit(folder / "dit.safetensors", dit, {**(about or {}), **compute})
+            save_dit(folder / "dit.safetensors", dit, {**(about or {}), **counted})
 
     yield from run_steps(
         first, training.steps, learn, judge, save,
