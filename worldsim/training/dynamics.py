@@ -151,8 +151,7 @@ def train_dynamics(
         about: further metadata of ``dit.safetensors``: what it is trained on.
         device: that computes. Noise differs between kinds of devices; a run is resumed exactly on its own.
         before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
-        ends_before: ends of episodes that ``initial`` was taught, or a resumed run that did not count them yet; None:
-            unknown.
+        ends_before: ends that ``initial``, or a resumed run that did not count them, was taught; None: unknown.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
@@ -169,8 +168,7 @@ def train_dynamics(
     forward = compiled(dit, training)
 
     def learn(step: int) -> dict[str, float]:
-        drawn = batches(step)
-        batch = drawn.to(torch.device(device))
+        batch = (drawn := batches(step)).to(torch.device(device))
         tally.add(drawn, costs(batch, step))
         return training_step(forward, trained, batch, training, step, seed, bank)
 

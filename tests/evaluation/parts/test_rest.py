@@ -79,8 +79,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
 
 
 def measure(world: Any, store: EpisodeStore) -> tuple[dict[str, Any], Any]:
+    preset = replace(PRESETS["quick"], prefix=PAST, rest_starts=3, rest_seconds=12)
     run = Evaluation(
-        world=world, store=store, split="test", preset=replace(PRESETS["quick"], prefix=PAST, rest_starts=3, rest_seconds=12),
+        world=world, store=store, split="test", preset=preset,
         thresholds=LIMITS, seed=0, folder=Path("x"), branches=Path("x"), rows=2,
     )  # fmt: skip
     return PART.run(run)  # pyright: ignore[reportReturnType]
