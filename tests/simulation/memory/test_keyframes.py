@@ -76,5 +76,5 @@ def test_other_tensors_are_refused():
         KeyFrames.from_tensors({n: t for n, t in named.items() if n != "memory.poses"})
     with pytest.raises(ValueError, match="confidence is"):
         KeyFrames.from_tensors(named | {"memory.confidence": named["memory.confidence"][:, :, :-1]})
-    with pytest.raises(ValueError, match="taken is .* of torch.float32"):
+    with pytest.raises(ValueError, match=r"taken is .* of torch.float32"):
         KeyFrames.from_tensors(named | {"memory.taken": named["memory.taken"].float()})

@@ -4,8 +4,8 @@ Poses are those of ``worldsim.spec.pose``: x, y (up), z in metres, yaw and pitch
 positive pitch looks down. Camera axes: x right, y down, z forward. Depth is along z and is kept as its inverse (1/m):
 0 is infinitely far (sky), where translation has no effect. Pixel centres have integer coordinates.
 
-Everything is made of elementwise operations: matrix libraries choose their algorithm by the size of the batch, and a row
-of a batch must equal, to the bit, the row alone.
+Everything is made of elementwise operations: matrix libraries choose their algorithm by the size of the batch, and a
+row of a batch must equal, to the bit, the row alone.
 """
 
 import math
@@ -95,7 +95,7 @@ def rotation(poses: Tensor) -> Tensor:
 
 
 def to_world(points: Tensor, poses: Tensor, eye_height: float) -> Tensor:
-    """World coordinates of points (..., 3) in the camera axes of poses (..., 5), whose eyes are so high above the feet."""
+    """World coordinates of points (..., 3) in the axes of poses (..., 5), the eye so high above the feet (m)."""
     up = torch.tensor([0.0, eye_height, 0.0], device=points.device)
     return _product(rotation(poses), points) + poses[..., :3] + up
 
@@ -149,9 +149,9 @@ def within(lens: Intrinsics, u: Tensor, v: Tensor, inverse_depth: Tensor) -> Ten
 def advance_camera(pose_B5: Tensor, turns_BR2: Tensor, moved_B3: Tensor, pitch_limits: tuple[float, float]) -> Tensor:
     """Poses after one step of R video frames.
 
-    Turning is exact: the mouse's (pitch, yaw) in degrees per video frame (``worldsim.spec.actions``), pitch stopped at the
-    limits (degrees, absolute) in every frame, as a game does. ``moved`` is the displacement of the whole step (forward,
-    right, up) in metres, along the mean heading.
+    Turning is exact: the mouse's (pitch, yaw) in degrees per video frame (``worldsim.spec.actions``), pitch stopped at
+    the limits (degrees, absolute) in every frame, as a game does. ``moved`` is the displacement of the whole step
+    (forward, right, up) in metres, along the mean heading.
 
     Raises:
         ValueError: the limits are out of order.

@@ -16,7 +16,7 @@ from worldsim.simulation.memory.keyframes import KeyFrame, KeyFrames, Memory, st
 from worldsim.simulation.memory.render import FAR, Drawing, draw
 from worldsim.simulation.memory.selection import choose, coverage, most_redundant
 
-# Key frames looked at together for dead points, few enough for the processor's cache; and one in so many pixels at first.
+# Key frames looked at together for dead points: few enough for the processor's cache. At first one in 4x4 pixels.
 GROUP = 8
 COARSE = 4
 
@@ -154,7 +154,7 @@ def without_dead_points(
 
 
 def _dead(lens: Intrinsics, frames: Sequence[KeyFrame], pose_5: Tensor, limit: Tensor, stride: int) -> Tensor:
-    """Which live points (N, h, w), one in ``stride`` pixels, are nearer to a pose than its picture's limit (H, W) allows."""
+    """Which live points (N, h, w), one in ``stride`` pixels, are nearer to a pose than its limit (H, W) allows."""
     points = slice(stride // 2, None, stride)
     depth = torch.stack([frame.inverse_depth[points, points] for frame in frames]).float()
     alive = torch.stack([frame.confidence[points, points] for frame in frames]) > 0

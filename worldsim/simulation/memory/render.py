@@ -116,7 +116,7 @@ def draw(
 def draw_turned(lens: Intrinsics, pictures: Tensor, source_B5: Tensor, target_B5: Tensor, excluded: Tensor) -> Drawing:
     """Turn pictures (B, H, W, 3) as if all were infinitely far: for games and videos without depth.
 
-    ``excluded``: pixels (H, W) or (B, H, W) that do not belong to the world, neither taken nor drawn. Positions are ignored.
+    ``excluded``: pixels (H, W) or (B, H, W) that do not show the world, neither taken nor drawn. Positions are ignored.
     """
     b = len(pictures)
     confidence = torch.where(excluded, 0, 255).to(torch.uint8).expand(pictures.shape[:3])
@@ -127,7 +127,7 @@ def draw_turned(lens: Intrinsics, pictures: Tensor, source_B5: Tensor, target_B5
 
 
 def splat(lens: Intrinsics, sources: Sources, poses_B5: Tensor) -> Tensor:
-    """Inverse depth (B, K, H, W) of the nearest point of each key frame in each pixel of the new pose, -1 where none."""
+    """Inverse depth (B, K, H, W) of each key frame's nearest point in each pixel of the new pose, -1 where none."""
     b, k, h, w = sources.inverse_depth.shape
     relative = relative_pose(sources.poses, poses_B5[:, None]).unsqueeze(2)
     u, v = lens.pixels(device=poses_B5.device)

@@ -1,6 +1,7 @@
 """Which key frames to draw from a pose, and which one to give up when there is no room.
 
-Both look at few points of each key frame, one in 8x8 or 16x16 pixels. Counts are whole numbers, so that their sums have no order.
+Both look at few points of each key frame, one in 8x8 or 16x16 pixels. Counts are whole numbers, so that their sums have
+no order.
 N frames of one world, h w coarse cells of a picture.
 """
 
@@ -79,7 +80,7 @@ def most_redundant(lens: Intrinsics, frames: Sequence[KeyFrame], tolerance: floa
 def _seen_from(
     lens: Intrinsics, frames: Sequence[KeyFrame], poses_M5: Tensor, stride: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Coarse points of N frames seen from M poses: u, v, inverse depth (M, N, h, w); theirs and whether live (1, N, h, w)."""
+    """Coarse points of N frames from M poses: u, v, inverse depth (M, N, h, w); theirs and liveness (1, N, h, w)."""
     u, v = lens.pixels(stride, poses_M5.device)
     points = slice(stride // 2, None, stride)
     source = torch.stack([f.inverse_depth[points, points] for f in frames]).float()[None]
