@@ -62,6 +62,15 @@ def test_the_last_observation_is_drawn_even_where_it_is_not_kept():
     assert (shown(memory, pose(yaw=2), step=5).age == 4).all()
 
 
+def test_at_rest_the_picture_stands_whatever_else_is_remembered():
+    """Older key frames saw the same edges from elsewhere, a pixel off; what is seen now is not theirs to change."""
+    path = [pose(x=-2 + 0.25 * n, z=-1 + 0.1 * n, yaw=20 - 2.5 * n) for n in range(16)]
+    memory = walk(KeyFrames.empty(1), *path, blocks=[BLOCK])
+    assert len(memory.rows[0].kept) >= 3
+    got = shown(memory, path[-1])
+    assert got.covered.all() and torch.equal(got.picture[0], view(path[-1], [BLOCK])[0])
+
+
 def dug(memory: KeyFrames, at: torch.Tensor) -> float:
     """Share of the block's pixels, seen from a pose, where memory still shows something as near as the block."""
     _, with_block = view(at, [BLOCK])

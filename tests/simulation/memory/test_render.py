@@ -8,7 +8,7 @@ import torch
 
 from tests.simulation.memory.room import BLOCK, LENS, look, pose, psnr, view
 from worldsim.simulation.memory.camera import Intrinsics
-from worldsim.simulation.memory.render import Drawing, Sources, closed, draw, draw_turned
+from worldsim.simulation.memory.render import Drawing, Sources, draw, draw_turned, filled
 
 NOW = torch.tensor([7])
 
@@ -148,7 +148,7 @@ def test_closing_fills_narrow_gaps_and_leaves_edges():
     plane[2:7, 2:10] = 1
     holed = plane.clone()
     holed[4, 4:6] = holed[3, 8] = -1
-    assert torch.equal(closed(holed), plane)
+    assert torch.equal(filled(holed, 0.1)[0], plane)
 
 
 def test_without_depth_pictures_turn():

@@ -88,7 +88,7 @@ class KeyFrames:
         key frame. A memory without any frame gives tensors of no pixels.
         """
         sources = stack([row.frames() for row in self.rows])
-        kept = torch.zeros(sources.taken.shape, dtype=torch.bool)
+        kept = torch.zeros_like(sources.taken, dtype=torch.bool)
         for number, row in enumerate(self.rows):
             kept[number, : len(row.kept)] = True
         named = {name: getattr(sources, name).contiguous() for name in _FIELDS}

@@ -16,9 +16,9 @@ from worldsim.simulation.memory.keyframes import KeyFrame, KeyFrames, Memory, st
 from worldsim.simulation.memory.render import FAR, Drawing, draw
 from worldsim.simulation.memory.selection import choose, coverage, most_redundant
 
-# Key frames looked at together for dead points: few enough for the processor's cache. At first one in 4x4 pixels.
+# Key frames looked at together for dead points: few enough for the processor's cache. At first one in 3x3 pixels.
 GROUP = 8
-COARSE = 4
+COARSE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +133,13 @@ def without_dead_points(
     """The frames, without the points that lie in front of what is seen there now.
 
     A point must be nearer than all of the nine pixels around it, so that edges kill nothing. Frames that lose no point
-    are the same objects. Every point is looked at only in frames of which one in 4x4 pixels dies: what is smaller than
+    are the same objects. Every point is looked at only in frames of which one in 3x3 pixels dies: what is smaller than
     that in the frame is forgotten when it is seen from nearer.
     """
-    # What is not seen well hides nothing, so nothing can be seen through it.
-    seen = torch.where(now.confidence >= config.least_confidence * 255, now.inverse_depth.float(), torch.inf)
-    limit = F.max_pool2d(seen[None], 3, 1, 1)[0] * (1 + config.tolerance) + FAR
+    sure = now.confidence >= config.least_confidence * 255
+    around = F.max_pool2d(torch.where(sure, now.inverse_depth.float(), 0.0)[None], 3, 1, 1)[0]
+    # Through what is not seen well (HUD, hand) nothing is seen to be gone.
+    limit = torch.where(sure, around * (1 + config.tolerance) + FAR, torch.inf)
     out = list(frames)
     suspects = [
         i

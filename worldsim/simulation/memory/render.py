@@ -2,7 +2,7 @@
 
 Each key frame's depth is splatted forward into a z-buffer; the pixel then samples the source picture at the place that
 the new depth points back to. A wrong depth is thus wrong in the same way when it is looked at again, and nothing at all
-from the pose that the picture was taken from. The nearest surface wins; of key frames that agree about it, the newest.
+from the pose that the picture was taken from. The newest key frame wins, unless an older one shows something in front of it.
 
 B worlds, K key frames, H W pixels. Scattering takes the maximum, which has no order, and all else is elementwise: a row
 of a batch equals the row alone to the bit.
@@ -76,7 +76,7 @@ def draw(
         sources: key frames, the newest first.
         poses_B5: where to draw from.
         steps_B: the present step, for the age.
-        tolerance: relative difference of inverse depth up to which key frames see the same surface.
+        tolerance: relative difference of inverse depth up to which two surfaces are the same one.
         excluded: pixels (H, W) or (B, H, W) that do not show the world (HUD, hand): never covered.
 
     Raises:
@@ -89,18 +89,17 @@ def draw(
             f"{len(poses_B5)} poses, {len(steps_B)} steps"
         )
     near = splat(lens, sources, poses_B5)
-    # Splats of a surface that has come nearer lie apart: what shows between them is a hole, or what is behind.
-    filled = closed(near)
-    near = torch.where(near < (1 - tolerance) * filled, filled, near)
-    best = near.amax(1)
-    enough = (best * (1 - tolerance) - FAR).clamp(min=0)
-    covered = best >= 0
+    near, around = filled(near, tolerance)
+    newest, depth = torch.zeros_like(near[:, 0], dtype=torch.long), near[:, 0]
+    limit = around[:, 0]
+    for frame in range(1, k):
+        # Nearer than all that the newer frame shows around the pixel: it hides it. Edges that differ by a pixel do not.
+        hides = (near[:, frame] > limit * (1 + tolerance) + FAR) | (depth < 0) & (near[:, frame] >= 0)
+        newest = torch.where(hides, frame, newest)
+        depth, limit = torch.where(hides, near[:, frame], depth), torch.where(hides, around[:, frame], limit)
+    covered = depth >= 0
     if excluded is not None:
         covered = covered & ~excluded
-    newest, depth = torch.zeros_like(covered, dtype=torch.long), best
-    for frame in reversed(range(k)):
-        agrees = near[:, frame] >= enough
-        newest, depth = torch.where(agrees, frame, newest), torch.where(agrees, near[:, frame], depth)
     colour, confidence, known = _sample(lens, sources, poses_B5, newest, depth)
     covered = covered & known
     age = steps_B[:, None, None] - sources.taken.gather(1, newest.flatten(1)).view_as(newest)
@@ -140,13 +139,15 @@ def splat(lens: Intrinsics, sources: Sources, poses_B5: Tensor) -> Tensor:
     return near.view(b, k, h, w)
 
 
-def closed(planes: Tensor) -> Tensor:
-    """Greatest of each pixel's 3x3 neighbours in (..., H, W), then the least of those: gaps of one or two pixels close.
+def filled(near: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Planes of splats (..., H, W) whose gaps of one or two pixels are closed; and the nearest around each pixel.
 
-    Edges stay where they are (closing, Serra 1982).
+    Splats of a surface that has come nearer lie apart: what shows between them is a hole, or what is behind. The greatest
+    of 3x3 neighbours, then the least of those (closing, Serra 1982), fills gaps and leaves edges where they are.
     """
-    grown = _extreme(_extreme(planes, torch.maximum, -1), torch.maximum, -2)
-    return _extreme(_extreme(grown, torch.minimum, -1), torch.minimum, -2)
+    around = _extreme(_extreme(near, torch.maximum, -1), torch.maximum, -2)
+    closed = _extreme(_extreme(around, torch.minimum, -1), torch.minimum, -2)
+    return torch.where(near < (1 - tolerance) * closed, closed, near), around
 
 
 def _extreme(planes: Tensor, of: Callable[[Tensor, Tensor], Tensor], dim: int) -> Tensor:
