@@ -2,7 +2,8 @@
 
 Each key frame's depth is splatted forward into a z-buffer; the pixel then samples the source picture at the place that
 the new depth points back to. A wrong depth is thus wrong in the same way when it is looked at again, and nothing at all
-from the pose that the picture was taken from. The newest key frame wins, unless an older one shows something in front of it.
+from the pose that the picture was taken from. The newest key frame wins, unless an older one shows something in front
+of it.
 
 B worlds, K key frames, H W pixels. Scattering takes the maximum, which has no order, and all else is elementwise: a row
 of a batch equals the row alone to the bit.
@@ -142,8 +143,8 @@ def splat(lens: Intrinsics, sources: Sources, poses_B5: Tensor) -> Tensor:
 def filled(near: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """Planes of splats (..., H, W) whose gaps of one or two pixels are closed; and the nearest around each pixel.
 
-    Splats of a surface that has come nearer lie apart: what shows between them is a hole, or what is behind. The greatest
-    of 3x3 neighbours, then the least of those (closing, Serra 1982), fills gaps and leaves edges where they are.
+    Splats of a surface that has come nearer lie apart: what shows between them is a hole, or what is behind. The
+    greatest of 3x3 neighbours, then the least of those (closing, Serra 1982), fills gaps and leaves edges in place.
     """
     around = _extreme(_extreme(near, torch.maximum, -1), torch.maximum, -2)
     closed = _extreme(_extreme(around, torch.minimum, -1), torch.minimum, -2)
