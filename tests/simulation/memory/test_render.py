@@ -87,6 +87,14 @@ def test_of_frames_that_agree_the_newest_is_shown():
     assert (got.picture == 50).all() and (got.age == 2).all()
 
 
+def test_older_frames_do_not_redraw_the_edges_of_the_newest():
+    """They saw the block's edges from elsewhere, which puts them a pixel off."""
+    others = [pose(x=0.07 * n, z=-0.05 * n, yaw=3 * n) for n in (-3, -2, -1, 1, 2, 3)]
+    known = sources(pose(), *others, blocks=[BLOCK])
+    got = drawn(pose(), known)
+    assert torch.equal(got.picture, known.pictures[:, 0]) and (got.age == 7 - 6).all()
+
+
 def test_pixels_without_confidence_are_neither_drawn_nor_mixed_in():
     known = torch.ones(LENS.height, LENS.width, dtype=torch.bool)
     known[61:] = False
