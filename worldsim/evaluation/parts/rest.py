@@ -259,12 +259,9 @@ class Rest(EvaluationPart):
             beside = f"{found['starts']} starts; {_recorded(real.get('held', {}).get(after), '%')}"
             name = f"pictures that stand ({found['psnr_wanted']:g} dB to the start) after {after} s at rest"
             yield line(name, share, "%", goal, beside)
+        left = point(found["sharpness"], seconds - 1)
         yield line(f"PSNR to the start after {seconds} s at rest", point(found["psnr"], seconds - 1), "dB")
-        yield line(
-            f"sharpness over the start's after {seconds} s at rest (noise lifts it)",
-            point(found["sharpness"], seconds - 1),
-            "%",
-        )
+        yield line(f"sharpness after {seconds} s at rest, of the start's (noise lifts it)", left, "%")
         beside = _recorded(real.get("change_mean"))
         yield line("change of a pixel from frame to frame at rest, of 255", found["change_mean"], beside=beside)
 
