@@ -92,6 +92,7 @@ def _source(config: DictConfig) -> "EnvFactory":
         starts=config.starts,
         split=config.split,
         prompt=config.prompt,
+        depth=config.depth,
     )
 
 

@@ -15,6 +15,7 @@ from worldsim.datasets.checks.chunks import ArrayChunks, DamagedArrayError, arra
 from worldsim.datasets.checks.clock import TIME_NAMES, Clock, read_clock
 from worldsim.datasets.checks.motion import MotionWindow, motion_window
 from worldsim.datasets.checks.pictures import WINDOW, PictureCount, choose_windows, look_at_pictures
+from worldsim.datasets.store.episode import PICTURES
 from worldsim.datasets.store.manifest import path_sha256
 
 _UPLOAD = re.compile(r"arrays\.[0-9a-f]{8}/")
@@ -161,10 +162,10 @@ def compare_files(folder: Path, manifest: Mapping[str, Any], *, hash_files: bool
 
 
 def _small_arrays(folder: Path, manifest: Mapping[str, Any], look: Look) -> dict[str, NDArray[Any]]:
-    """All arrays but the frames; those that are damaged are named in ``look`` and left out."""
+    """All arrays but pictures and depth; those that are damaged are named in ``look`` and left out."""
     arrays = {}
     for name in manifest["arrays"]:
-        if name != "frames":
+        if name not in PICTURES:
             try:
                 arrays[name] = ArrayChunks(folder / name).read_all()
             except DamagedArrayError as error:

@@ -1,4 +1,4 @@
-"""An episode that is being read: frames stay on disk, the small arrays (about 0.2 kB a frame) are kept in memory."""
+"""An episode that is being read: pictures and depth stay on disk, the small arrays (about 0.2 kB a frame) are kept in memory."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.episode import DEPTH, PICTURES, Episode
 from worldsim.datasets.store.folder import Folder
 from worldsim.datasets.store.manifest import ARRAYS, CorruptEpisodeError, file_sha256
 from worldsim.datasets.store.reader import ShardedArray, ShardError
@@ -23,7 +23,7 @@ _OBJECTS_PER_BYTE = 5
 class OpenEpisode:
     """Reads parts of one episode; any number of threads at once.
 
-    What is read is always checked: the small arrays against the manifest's sha256, each chunk of frames against its
+    What is read is always checked: the small arrays against the manifest's sha256, each chunk of pictures and depth against its
     own CRC-32C and (in episodes that have it) the manifest's.
 
     Args:
@@ -42,7 +42,9 @@ class OpenEpisode:
         arrays = manifest.get("folder", ARRAYS)
         self._files: dict[str, dict[str, Any]] = manifest["files"]
         self.frames = self._array(f"{arrays}/frames")
-        self.small = {name: self._whole(f"{arrays}/{name}") for name in sorted(manifest["arrays"]) if name != "frames"}
+        self.depth = self._array(f"{arrays}/state/{DEPTH}") if f"state/{DEPTH}" in manifest["arrays"] else None
+        small = sorted(set(manifest["arrays"]) - set(PICTURES))
+        self.small = {name: self._whole(f"{arrays}/{name}") for name in small}
         self._check_shapes()
         self.nbytes = sum(a.nbytes for a in self.small.values()) + _OBJECTS_PER_BYTE * len(str(manifest["events"]))
         self.nbytes += _OBJECTS_PER_BYTE * 100 * len(self._files)
@@ -52,8 +54,10 @@ class OpenEpisode:
         """Of the episode."""
         return self.manifest["name"]
 
-    def read(self, first: int, last: int, out: NDArray[np.uint8] | None = None) -> Episode:
+    def read(self, first: int, last: int, out: NDArray[np.uint8] | None = None, *, depth: bool = True) -> Episode:
         """Frames ``first`` to ``last`` (exclusive) with all that belongs to them; pictures into ``out`` if given.
+
+        Without ``depth``, the depth stays on disk and is not in the result.
 
         Raises:
             ValueError: the range is empty or outside the episode, or ``out`` does not fit.
@@ -63,15 +67,19 @@ class OpenEpisode:
             raise ValueError(f"frames {first}:{last} are outside episode {self.name!r} of {self.total} frames")
         try:
             frames = self.frames.read(first, last, out)
+            depths = self.depth.read(first, last) if depth and self.depth is not None else None
         except (ShardError, FileNotFoundError) as error:
             raise CorruptEpisodeError(f"episode {self.name!r}: {error}") from error
         part = slice(first, last)
+        state = {k.removeprefix("state/"): v[part].copy() for k, v in self.small.items() if k.startswith("state/")}
+        if depths is not None:
+            state[DEPTH] = depths
         return Episode(
             frames=cast("NDArray[np.uint8]", frames),
             actions=self.small["actions"][part].copy(),
             rewards=self.small["rewards"][part].copy(),
             terminated=self.small["terminated"][part].copy(),
-            state={k.removeprefix("state/"): v[part].copy() for k, v in self.small.items() if k.startswith("state/")},
+            state=state,
             events=[e | {"frame": e["frame"] - first} for e in self._events if first <= e["frame"] < last],
             text=self.manifest["text"],
             provenance=dict(self.manifest["provenance"]),
@@ -79,6 +87,8 @@ class OpenEpisode:
 
     def _check_shapes(self) -> None:
         rows = {"frames": self.frames.shape[0]} | {name: len(array) for name, array in self.small.items()}
+        if self.depth is not None:
+            rows[DEPTH] = self.depth.shape[0]
         for name, count in rows.items():
             if count != self.total:
                 raise CorruptEpisodeError(f"episode {self.name!r}: {name} has {count} rows for {self.total} frames")

@@ -122,6 +122,7 @@ class LuantiSession:
             "tree_angle": self._tree_angle(row),
             "biome": self._log.started.get("biome", ""),
             "virtual_time": row.time_us / 1e6,
+            "camera": MINECRAFT_CAMERA.to_json(),
         }
 
     def _tree_angle(self, row: Row) -> float:
