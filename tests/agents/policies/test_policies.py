@@ -187,7 +187,7 @@ class Tree(FakeEngine):
         if executed[MINECRAFT.keys.index("attack")]:
             x, y, z = self.position
             for piece in list(self.trunk):
-                away = np.array(piece) - (x, y + 1.625, z)
+                away = np.array(piece) - (x, y + MINECRAFT_CAMERA.eye_height, z)
                 yaw = wrap_degrees(np.degrees(np.arctan2(away[0], away[2])) - self.yaw)
                 pitch = np.degrees(np.arctan2(-away[1], np.hypot(away[0], away[2]))) - self.pitch
                 if np.linalg.norm(away) < 4 and abs(yaw) < 5 and abs(pitch) < 5:
