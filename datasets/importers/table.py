@@ -14,6 +14,9 @@ Columns left out and empty cells are 0.
 - ``state.NAME``: a number that was true in frame t.
 - ``axis.NAME``: a continuous control, such as a stick, -1 to 1.
 - every other column: a key, 0 or 1.
+
+Depth, where the game knows it, is an array of NumPy beside the video, ``NAME.depth.npy``: uint16 (F, H, W) in the video's
+size, 4096 for 1 / metre along the camera's axis, 0 in the sky.
 """
 
 import csv
@@ -31,6 +34,7 @@ from worldsim.datasets.importers.pictures import VIDEO_SUFFIXES, caption_beside,
 from worldsim.datasets.importers.recording import Footage, Recording, base_of, files_below, names_of
 from worldsim.datasets.importers.vpt import is_vpt
 from worldsim.datasets.recording.action_codec import AXIS
+from worldsim.datasets.store.episode import DEPTH
 from worldsim.datasets.store.video import probe_video, stream_video, verify_video
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
@@ -66,7 +70,7 @@ def find_table(source: Path, spec: ActionSpec | None = None) -> list[Recording]:
         table = table_of(video)
         if table is not None and spec is None:
             spec = _columns([t for v in videos if (t := table_of(v)) is not None])
-        files = (video,) if table is None else (video, table)
+        files = tuple(p for p in (video, table, video.with_suffix(".depth.npy")) if p is not None and p.is_file())
         found.append(
             Recording(
                 name=name, origin=str(video), open=partial(open_table, video, table, spec), group=name, files=files
@@ -94,12 +98,15 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
     rewards[-1] = 0
     terminated = np.zeros(info.frames, np.bool_)
     terminated[: len(rows)] = [_key(table, t, "terminated", row.get("terminated", 0.0)) for t, row in enumerate(rows)]
+    state = _state(rows, info.frames)
+    if (depth := _depth_beside(video, (info.frames, info.height, info.width))) is not None:
+        state[DEPTH] = depth
     return Footage(
         frames=partial(stream_video, video),
         actions=actions,
         rewards=rewards,
         terminated=terminated,
-        state=_state(rows, info.frames),
+        state=state,
         text=caption_beside(video),
         provenance={
             "engine": "unknown",
@@ -111,6 +118,19 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
         times=None if info.steady else info.times,
         verify=partial(verify_video, video),
     )
+
+
+def _depth_beside(video: Path, shape: tuple[int, int, int]) -> NDArray[np.uint16] | None:
+    path = video.with_suffix(".depth.npy")
+    if not path.is_file():
+        return None
+    try:
+        depth = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"{path.name} is not an array of NumPy: {error}") from error
+    if not isinstance(depth, np.ndarray) or depth.dtype != np.uint16 or depth.shape != shape:
+        raise UserError(f"{path.name} must be uint16 {shape}, one picture of depth for each frame of the video")
+    return depth
 
 
 def read_rows(table: Path) -> Rows:

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import random
 import signal
@@ -215,10 +216,53 @@ def test_mistakes_are_told(tmp_path: Path):
 
 def test_a_store_of_the_first_version_is_read():
     """The archive was written before chunks were listed in manifests and sized by their frames."""
-    store = EpisodeStore(f"zip://::{Path(__file__).with_name('format-1-store.zip')}", verify="whole")
+    store = EpisodeStore(f"zip://::{Path(__file__).parents[2] / 'format-1-store.zip'}", verify="whole")
     episode, time = store.read("first"), np.arange(70)
     assert store.names("train") == ["first"] and episode.frames.shape == (70, 8, 12, 3) and episode.actions[5, 0] == 1
     np.testing.assert_array_equal(episode.frames[:, 0, 0, 0], np.where(time < 40, time, 0))
     np.testing.assert_array_equal(episode.state["yaw"], time / 2)
     assert store.read("first", 30, 45).terminated.sum() == 0 and episode.terminated[-1]
     assert episode.events == [{"frame": 5, "kind": "dig", "node": "dirt"}] and not episode.rewards.any()
+
+
+def make_deep(frames: int = 70, seed: int = 0) -> Episode:
+    episode, rng = make_episode(frames, seed), np.random.default_rng(seed)
+    depth = rng.integers(0, 65536, (frames, 8, 12)).astype(np.uint16)
+    return dataclasses.replace(episode, state={**episode.state, "depth": depth})
+
+
+def test_depth_comes_back_whole_in_part_and_not_at_all(tmp_path: Path):
+    episode, store = make_deep(), EpisodeStore(tmp_path)
+    store.append(episode, "a")
+    store.append(make_episode(), "none")
+    assert_equal(store.read("a"), episode)
+    np.testing.assert_array_equal(store.read("a", 33, 50).state["depth"], episode.state["depth"][33:50])
+    assert "depth" not in store.read("a", 33, 50, depth=False).state and "depth" not in store.read("none").state
+
+
+def test_depth_that_was_not_asked_for_is_not_read(tmp_path: Path):
+    store = EpisodeStore(tmp_path, verify="parts")
+    store.append(make_deep(), "a")
+    (tmp_path / "episodes" / "a" / "arrays" / "state" / "depth" / "c").rename(tmp_path / "gone")
+    assert len(store.read("a", depth=False)) == 70
+    with pytest.raises(CorruptEpisodeError):
+        store.read("a", 0, 2)
+
+
+def test_a_chunk_of_another_episodes_depth_is_noticed(tmp_path: Path):
+    """Every chunk is sound in itself; the manifest tells which one belongs here."""
+    store = EpisodeStore(tmp_path)
+    for seed, name in enumerate("ab"):
+        store.append(make_deep(seed=seed), name)
+    files = [p for name in "ab" for p in data_files(store, name) if "depth/c" in p.as_posix()]
+    sizes = [path.stat().st_size for path in files]
+    files[0].write_bytes(files[1].read_bytes())
+    assert len(files) == 2 and sizes[0] == sizes[1]  # noise does not compress
+    with pytest.raises(CorruptEpisodeError, match="not the one that was written"):
+        EpisodeStore(tmp_path, verify="parts").read("a")
+
+
+@pytest.mark.parametrize("depth", [np.zeros((6, 8, 12), np.float32), np.zeros((6, 8, 11), np.uint16)])
+def test_depth_of_another_type_or_size_than_documented_is_refused(depth: np.ndarray):
+    with pytest.raises(ValueError, match="depth must be uint16"):
+        dataclasses.replace(make_episode(6), state={"depth": depth})
