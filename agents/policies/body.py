@@ -146,9 +146,8 @@ class Body:
 
     def decline(self, target: NDArray[np.float64]) -> float:
         """Pitch in degrees at which one looks at a position (x, y, z)."""
-        return math.degrees(
-            math.atan2(self.position[1] + MINECRAFT_CAMERA.eye_height - target[1], self.distance(target))
-        )
+        below = self.position[1] + MINECRAFT_CAMERA.eye_height - target[1]
+        return math.degrees(math.atan2(below, self.distance(target)))
 
     # --- limbs
 

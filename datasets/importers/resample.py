@@ -22,7 +22,8 @@ def resample(footage: Footage, *, size: tuple[int, int] | None = None, fps: floa
 
     A lower rate keeps, for every instant k / fps, the frame nearest to it. Between two kept frames keys are joined by
     OR, the mouse and the rewards by SUM, continuous controls (``axis.``) by MEAN; ``terminated`` by OR;
-    state is that of the kept frame; depth is taken at the middle of each new pixel; an event goes to the first kept frame that shows it.
+    state is that of the kept frame; depth is taken at the middle of each new pixel; an event goes to the first kept
+    frame that shows it.
 
     Raises:
         ValueError: the size is not positive, or the rate is not positive or above the recording's own.

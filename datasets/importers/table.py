@@ -15,8 +15,8 @@ Columns left out and empty cells are 0.
 - ``axis.NAME``: a continuous control, such as a stick, -1 to 1.
 - every other column: a key, 0 or 1.
 
-Depth, where the game knows it, is an array of NumPy beside the video, ``NAME.depth.npy``: uint16 (F, H, W) in the video's
-size, 4096 for 1 / metre along the camera's axis, 0 in the sky.
+Depth, where the game knows it, is an array of NumPy beside the video, ``NAME.depth.npy``: uint16 (F, H, W) in the
+video's size, 4096 for 1 / metre along the camera's axis, 0 in the sky.
 """
 
 import csv

@@ -1,7 +1,8 @@
 """Start clips: short recordings of the real game that a learned world begins from, shipped beside the checkpoint.
 
 A folder holds ``000.mp4, 001.mp4, ...`` (equal number of frames F), ``starts.safetensors`` (``actions``, float32
-(S, F - 1, A); ``poses`` and ``depth`` where the game told them) and ``starts.json`` (format, names of the action vector, checksum and provenance of each clip).
+(S, F - 1, A); ``poses`` and ``depth`` where the game told them) and ``starts.json`` (format, names of the action
+vector, checksum and provenance of each clip).
 """
 
 import hashlib

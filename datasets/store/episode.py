@@ -25,8 +25,8 @@ class Episode:
         rewards: float32 (F,).
         terminated: bool (F,).
         state: privileged arrays with leading axis F. Engines that know their pose give ``position`` (F, 3) in metres
-            with y up, ``velocity`` (F, 3) in metres a second, ``yaw`` and ``pitch`` (F,) in degrees (Minecraft signs). Engines
-            that know it give ``depth``, uint16 (F, H, W): inverse depth along the camera's axis,
+            with y up, ``velocity`` (F, 3) in metres a second, ``yaw`` and ``pitch`` (F,) in degrees (Minecraft signs).
+            Engines that know it give ``depth``, uint16 (F, H, W): inverse depth along the camera's axis,
             ``worldsim.spec.camera.INVERSE_DEPTH_STEPS`` for 1 / metre, 0 in the sky.
         events: one mapping per event, each with at least ``frame`` and ``kind``.
         text: caption of the whole episode.

@@ -1,4 +1,4 @@
-"""An episode that is being read: pictures and depth stay on disk, the small arrays (about 0.2 kB a frame) are kept in memory."""
+"""An episode that is being read: pictures and depth stay on disk, small arrays (0.2 kB a frame) in memory."""
 
 import hashlib
 import json
@@ -23,8 +23,8 @@ _OBJECTS_PER_BYTE = 5
 class OpenEpisode:
     """Reads parts of one episode; any number of threads at once.
 
-    What is read is always checked: the small arrays against the manifest's sha256, each chunk of pictures and depth against its
-    own CRC-32C and (in episodes that have it) the manifest's.
+    What is read is always checked: the small arrays against the manifest's sha256, each chunk of pictures and depth
+    against its own CRC-32C and (in episodes that have it) the manifest's.
 
     Args:
         folder: of the store.

@@ -139,9 +139,10 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
             ``on_ground``, ``light``, ``nearby`` (the closest ``tree``, and the pieces of ``trunks`` that can be seen
             within 10 m, as the server saw them at most 0.2 s ago), ``tree_angle`` (degrees from the middle of the view
             to the middle of the piece of trunk that it comes closest to, of those within 8 m; 180 without one),
-            ``biome`` (of the start), ``virtual_time`` (s), ``camera`` (``Camera.to_json``). With ``depth=True`` also ``depth``: inverse depth along the
-            camera's axis, uint16 (H, W) on the frame's pixels, ``INVERSE_DEPTH_STEPS`` (4096) for 1 / metre, 0 in the
-            sky; behind the hand and the hotbar, which are not in it, that of the world.
+            ``biome`` (of the start), ``virtual_time`` (s), ``camera`` (``Camera.to_json``). With ``depth=True`` also
+            ``depth``: inverse depth along the camera's axis, uint16 (H, W) on the frame's pixels,
+            ``INVERSE_DEPTH_STEPS`` (4096) for 1 / metre, 0 in the sky; behind the hand and the hotbar, which are not in
+            it, that of the world.
 
         Raises:
             RuntimeError: before the first reset, or when the game died.
