@@ -73,7 +73,7 @@ def test_loops_have_two_corners_or_one():
 
 
 def test_a_mirrored_walk_comes_back():
-    actions, pose = play(make_policy("mirror"), 400, seed=3)
+    _, pose = play(make_policy("mirror"), 400, seed=3)
     away = np.linalg.norm(pose["position"] - pose["position"][0], axis=1)
     furthest = int(away[:100].argmax())
     back = furthest + int(((away < 0.3) & (turned(pose) < 0.5))[furthest:].argmax())
