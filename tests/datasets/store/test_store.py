@@ -216,7 +216,7 @@ def test_mistakes_are_told(tmp_path: Path):
 
 def test_a_store_of_the_first_version_is_read():
     """The archive was written before chunks were listed in manifests and sized by their frames."""
-    store = EpisodeStore(f"zip://::{Path(__file__).parents[2] / 'format-1-store.zip'}", verify="whole")
+    store = EpisodeStore(f"zip://::{Path(__file__).with_name('format-1-store.zip')}", verify="whole")
     episode, time = store.read("first"), np.arange(70)
     assert store.names("train") == ["first"] and episode.frames.shape == (70, 8, 12, 3) and episode.actions[5, 0] == 1
     np.testing.assert_array_equal(episode.frames[:, 0, 0, 0], np.where(time < 40, time, 0))
