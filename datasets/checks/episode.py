@@ -160,8 +160,8 @@ def _inspect_depth(look: Look, folder: Path, arrays: Mapping[str, NDArray[Any]],
         frames, depth = ArrayChunks(folder / "frames"), ArrayChunks(folder / "state" / DEPTH)
         for start in choose_windows(len(poses), plan.windows):
             part = slice(start, min(start + WINDOW, len(poses)))
-            rows = [array.read_rows(part.start, part.stop) for array in (frames, depth)]
-            look.reprojection.add(measure_reprojection(*rows, poses[part], camera))
+            pictures, depths = (array.read_rows(part.start, part.stop) for array in (frames, depth))
+            look.reprojection.add(measure_reprojection(pictures, depths, poses[part], camera))
     except DamagedArrayError as error:
         if str(error) not in look.damage:
             look.damage.append(str(error))
