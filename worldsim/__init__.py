@@ -10,8 +10,8 @@ from worldsim.envs.registration import register_when_imported
 if TYPE_CHECKING:
     from worldsim.simulation.world_model import WorldModel
 
-# Threads of OpenMP that wait for each other burn their time slice. Beside other programs a step of two threads then takes
-# four to ten times as long. libgomp reads this when PyTorch is loaded; what the user set stands.
+# OpenMP threads that wait for each other spin. Beside other programs a step of two threads then takes four to ten times
+# as long. libgomp reads this variable when PyTorch is loaded; what the user has set stands.
 if "torch" not in sys.modules:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
