@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.recording.action_codec import AXIS
-from worldsim.datasets.store.video import probe_video, read_picture, stream_video
+from worldsim.datasets.store.picture import read_picture
+from worldsim.datasets.store.video import index_times, stream_video
 from worldsim.errors import UserError
 
 INFO = "meta/info.json"
@@ -125,7 +126,7 @@ def _images(source: Path, table: Row, camera: str) -> Iterator[Frame]:
 
 
 def _check_length(video: Path, start: float, length: int, fps: float) -> None:
-    held = int((probe_video(video).times >= start - _SLACK / fps).sum())
+    held = int((index_times(video) >= start - _SLACK / fps).sum())
     if held < length:
         raise ValueError(f"{video.name} has {held} frames from {start:g} s on, {length} are needed")
 

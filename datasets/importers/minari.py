@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.recording.action_codec import SpaceCodec
-from worldsim.datasets.store.video import read_picture
+from worldsim.datasets.store.picture import read_picture
 from worldsim.errors import UserError
 
 ABOUT, HDF5 = "metadata.json", "main_data.hdf5"

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
-from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
 
 FPS = 20
@@ -91,7 +91,6 @@ def open_minerl(folder: Path) -> Footage:
             "video_frames": info.frames,
             "skipped_frames": skipped,
         },
-        verify=partial(verify_video, folder / VIDEO),
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.recording import Footage, Frame
 from worldsim.datasets.recording.action_codec import AXIS
-from worldsim.datasets.store.video import scale_picture
+from worldsim.datasets.store.picture import scale_picture
 
 
 def resample(footage: Footage, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Footage:

@@ -31,7 +31,7 @@ from worldsim.datasets.importers.pictures import VIDEO_SUFFIXES, caption_beside,
 from worldsim.datasets.importers.recording import Footage, Recording, base_of, files_below, names_of
 from worldsim.datasets.importers.vpt import is_vpt
 from worldsim.datasets.recording.action_codec import AXIS
-from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
 
@@ -109,7 +109,6 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
             **video_rate(info),
         },
         times=None if info.steady else info.times,
-        verify=partial(verify_video, video),
     )
 
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.cursor import draw_cursor
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, base_of, files_below, names_of, still
-from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
 
 FPS = 20
@@ -141,7 +141,6 @@ def open_vpt(video: Path) -> Footage:
             "action_lines": len(lines),
             **notes,
         },
-        verify=partial(verify_video, video),
     )
 
 
