@@ -129,7 +129,7 @@ def test_old_module_names_resolve(home: Path, expected: dict[str, Any]):
     recorded = {str(store.read(name).provenance["policy"]) for name in store.names()}
     assert recorded <= set(expected["old_names"])
     for name in expected["old_names"]:
-        with pytest.warns(DeprecationWarning, match="worldsim"):
+        with pytest.warns(FutureWarning, match="worldsim"):
             found = load_object(name, "policy")
         old_module, _, attribute = name.partition(":")
         assert found.__name__ == attribute and found.__module__ != old_module

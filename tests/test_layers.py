@@ -16,7 +16,7 @@ LINKED = ("datasets", "envs", "agents")
 # Subpackages of one line do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.errors", "worldsim.configs", "worldsim.old_names", "worldsim.envs.registration"),
-    ("worldsim", "worldsim.imports"),
+    ("worldsim", "worldsim.imports", "worldsim.progress"),
     ("worldsim.spec", "worldsim.plotting"),
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),
@@ -38,13 +38,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.evaluation",),
     ("worldsim.evaluation.reports",),
     ("worldsim.cli",),
+    ("worldsim.__main__",),
 )
 RANK = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
 # The model and its maths: everything below the episodes.
 CORE = [package for packages in LAYERS[: RANK["worldsim.simulation"] + 1] for package in packages]
 CORE_PACKAGES = {"torch", "numpy", "einops", "safetensors"}
 # Imported inside functions only, so that the core loads without them.
-OPTIONAL_IN_CORE = {"worldsim.models.text": {"transformers", "tokenizers"}}
+OPTIONAL_IN_CORE = {"worldsim.models.text": {"transformers", "tokenizers"}, "worldsim.progress": {"rich"}}
 # Pictures are for people: their subpackage may use what draws. The registration belongs to Gymnasium.
 FREE = {"worldsim.plotting", "worldsim", "worldsim.envs.registration"}
 MAX_LINES, MAX_FUNCTION, MAX_FILES = 300, 60, 16

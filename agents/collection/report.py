@@ -4,8 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from worldsim import progress
 
 Message = tuple[str, Any]
 
@@ -51,30 +50,19 @@ class CollectionReport:
 
 
 class Display:
-    """A progress bar on a terminal, else one line a minute."""
+    """Counts what workers report, and shows it."""
 
     def __init__(self, total: int, report: CollectionReport, start: float, *, enabled: bool):
-        self.total, self.report, self.start, self.enabled = total, report, start, enabled
-        self.console = Console(stderr=True)
-        self.steps, self._line_at = 0, 0.0
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("episodes"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not (enabled and self.console.is_terminal),
-        )
-        self._task = self._bar.add_task("collecting", total=total, completed=report.skipped + report.withdrawn)
+        self.total, self.report, self.start, self.steps = total, report, start, 0
+        self._show = progress.Display(stderr=True, enabled=enabled)
 
     def __enter__(self) -> "Display":
-        self._bar.start()
+        self._show.__enter__()
+        self.refresh()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
+        self._show.__exit__(*exc)
 
     def take(self, message: Message) -> None:
         """Count what a worker reports."""
@@ -93,19 +81,15 @@ class Display:
         """Redraw."""
         done = self.report.skipped + self.report.withdrawn + self.report.episodes
         rate = self.steps / max(1e-9, time.monotonic() - self.start)
-        text = f"{self.report.frames} frames, {rate:.0f} frames/s"
-        self._bar.update(self._task, completed=done, description=text)
-        if self.enabled and not self.console.is_terminal and time.monotonic() - self._line_at > 60:
-            self._line_at = time.monotonic()
-            left = (self.total - done) * (time.monotonic() - self.start) / max(1, self.report.episodes)
-            frozen = 100 * self.report.frozen_frames / max(1, self.report.frames)
-            self.note(
-                f"{time.strftime('%H:%M:%S')} {done}/{self.total} episodes, {text}, frozen {frozen:.1f} %, "
-                f"{self.report.frozen_episodes} frozen attempts, {len(self.report.failures)} failures, "
-                f"{left / 60:.0f} min left"
-            )
+        frozen = 100 * self.report.frozen_frames / max(1, self.report.frames)
+        self._show(
+            "episodes",
+            done,
+            self.total,
+            f"{self.report.frames} frames, {rate:.0f} frames/s, frozen {frozen:.1f} %, "
+            f"{self.report.frozen_episodes} frozen attempts, {len(self.report.failures)} failures",
+        )
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        if self.enabled:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._show.print(text)

@@ -30,8 +30,13 @@ ALIAS = "pi_features_extractor."
 
 @dataclass(frozen=True, kw_only=True)
 class NetConfig:
-    """Sizes. ``shrink``: pixels of a side that are averaged into one before the first layer. ``stack``: pictures that a
-    policy sees, the present one and those before it: one tells neither how fast something moves nor that nothing does.
+    """Sizes of a policy's network.
+
+    Attributes:
+        shrink: pixels of a side that are averaged into one before the first layer.
+        stack: pictures that a policy sees, the present one and those before it: one alone shows no motion.
+        channels: of the first layer.
+        features: that the policy and the value are computed from.
     """
 
     shrink: int = 2

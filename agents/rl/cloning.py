@@ -23,7 +23,14 @@ TAPPED = "hotbar."
 
 @dataclass(frozen=True, kw_only=True)
 class CloneTraining:
-    """How a policy is cloned. ``entropy``: keeps it from being sure of what players did by chance."""
+    """How a policy is cloned.
+
+    Attributes:
+        steps: gradient steps.
+        batch: examples of a step.
+        rate: learning rate.
+        entropy: weight of the entropy bonus, which keeps it from being sure of what players did by chance.
+    """
 
     steps: int = 1000
     batch: int = 128

@@ -34,7 +34,21 @@ from worldsim.agents.rl.ppo_metrics import make_logger, resume_evaluations
 
 @dataclass(frozen=True, kw_only=True)
 class PpoTraining:
-    """PPO's settings (Schulman et al. 2017); ``rollout``: steps of each row between updates."""
+    """PPO's settings (Schulman et al. 2017).
+
+    Attributes:
+        rollout: steps of each row between updates.
+        batch: examples of a gradient step.
+        epochs: passes over what was collected at each update.
+        rate: learning rate.
+        gamma: discount of later rewards, by step.
+        gae_lambda: of the generalised advantage estimate: 1 has no bias, 0 the least variance.
+        clip: how far the ratio of new and old probabilities may be from 1.
+        entropy: weight of the entropy bonus.
+        value: weight of the value loss.
+        gradient: largest norm of a gradient.
+        target_kl: divergence from the old policy that ends an update early.
+    """
 
     rollout: int = 64
     batch: int = 128
@@ -51,7 +65,15 @@ class PpoTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What happens how often, in environment steps; 0 for never."""
+    """What happens how often, in environment steps; 0 for never.
+
+    Attributes:
+        steps: environment steps of the whole run.
+        checkpoint_every: steps between checkpoints.
+        eval_every: steps between evaluations.
+        eval_episodes: episodes of an evaluation.
+        video_every: steps between videos.
+    """
 
     steps: int = 100_000
     checkpoint_every: int = 5000

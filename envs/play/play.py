@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pygame
 from numpy.typing import NDArray
-from rich.progress import track
 
 from worldsim.datasets.store.video import VideoWriter
 from worldsim.envs.play.controls import HELP, Controls
@@ -21,6 +20,7 @@ from worldsim.envs.play.games import Frames, Game, StepTimes
 from worldsim.envs.play.scripted_player import ScriptedPlayer
 from worldsim.plotting.pictures import enlarge
 from worldsim.plotting.window import Window
+from worldsim.progress import display
 
 # Tells the next actions (r, A), given the last frame.
 Choose = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -46,14 +46,15 @@ def play_headless(
     ask = choose or (lambda frame: player.chunk(game.chunk))
     times = StepTimes(game.chunk)
     chunks = max(1, round(seconds * game.fps / game.chunk))
-    with VideoWriter(out, game.fps) as video:
+    with VideoWriter(out, game.fps) as video, display() as show:
         shown = game.reset(seed)
         for frame in shown:
             video.append(enlarge(frame, scale))
-        for _ in track(range(chunks), "playing", transient=True):
+        for number in range(chunks):
             shown = times.measure(game, ask(shown[-1]))
             for frame in shown:
                 video.append(enlarge(frame, scale))
+            show("playing", number + 1, chunks, "chunks")
     return times
 
 

@@ -98,14 +98,14 @@ def test_prompts_by_rules(capsys: pytest.CaptureFixture[str]):
     ("words", "message"),
     [
         (["data", "caption", "data=missing"], "no such store"),
-        (["data", "caption", "data=STORE", "maker=magic"], "unknown maker 'magic'"),
+        (["data", "caption", "data=STORE", "maker=magic"], "maker must be rules, learned or endpoint, got 'magic'"),
         (["data", "caption", "data=STORE", "maker=learned"], "captioner is missing"),
         (["data", "caption", "data=STORE", "maker=endpoint"], "url is missing"),
         (["data", "caption", "data=STORE", "frames=1"], "frames must be at least 2"),
-        (["data", "caption", "data=STORE", "split=dev"], "unknown split 'dev'"),
+        (["data", "caption", "data=STORE", "split=dev"], "split must be train, validation or test, got 'dev'"),
         (["expand"], "prompt is missing"),
-        (["expand", "x", "maker=learned"], "unknown maker"),
-        (["train", "captioner", "data=STORE", "clips=0"], "clips and held_out"),
+        (["expand", "x", "maker=learned"], "maker must be rules or endpoint, got 'learned'"),
+        (["train", "captioner", "data=STORE", "clips=0"], "clips must be at least 1, got 0"),
     ],
 )
 def test_mistakes_are_one_line(store: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]):

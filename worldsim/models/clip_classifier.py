@@ -16,7 +16,19 @@ GAPS, ASIDE, DOWN = (1, 2, 4), (-3, -2, -1, 0, 1, 2, 3), (-1, 0, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionerConfig:
-    """Sizes of the network and how it is trained; ``frames`` of a clip, video frames."""
+    """Sizes of the network and how it is trained.
+
+    Attributes:
+        channels: of the latents that it reads.
+        width: channels inside the network.
+        frames: video frames of a clip.
+        epochs: passes over the clips.
+        batch: clips of a step.
+        rate: learning rate.
+        decay: weight decay.
+        dropout: share of features that are dropped in training.
+        seed: of weights and batches.
+    """
 
     channels: int = 32
     width: int = 64

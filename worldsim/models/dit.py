@@ -24,10 +24,20 @@ Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class DiTConfig:
-    """Sizes of the network. ``window`` is how many past latent frames the cache holds, beside the sink.
+    """Sizes of the network.
 
-    ``clean_past`` False: no clean previous frame as an input, as in plain diffusion forcing: all that is known of the
-    past is what the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
+    Attributes:
+        channels, keys, camera, chunk: of a latent frame and of the actions: what tokenizer and recordings have.
+        width: channels of a token.
+        heads, kv_heads: attention heads, and those of keys and values, which several attention heads share.
+        blocks, temporal_every: blocks of layers, and every how many of them there is attention over time.
+        registers: tokens of a frame beside those of its picture.
+        patch: side of the latent cells that make one token.
+        window: past latent frames that the cache holds, beside the first one (the sink).
+        text_size: length of a sentence embedding.
+        modulation: rank of the conditioning of each block.
+        clean_past: whether the clean previous frame is an input too. Without it, all that is known of the past is what
+            the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
     """
 
     channels: int

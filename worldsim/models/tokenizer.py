@@ -22,7 +22,19 @@ SPATIAL = 8  # pixels per latent cell, along each axis
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """Sizes of a tokenizer; ``chunk`` is r, the video frames per latent frame."""
+    """Sizes of a tokenizer.
+
+    Attributes:
+        channels: of a latent frame.
+        chunk: r, the video frames per latent frame.
+        encoder_width: channels inside the encoder.
+        encoder_blocks: residual blocks of the encoder.
+        decoder_width: channels inside the decoder, at the latents' resolution.
+        decoder_blocks: residual blocks of the decoder, at the latents' resolution.
+        detail_width: channels of the decoder at twice the latents' resolution.
+        detail_blocks: residual blocks there.
+        bound: latents lie between minus this and this.
+    """
 
     channels: int = 32
     chunk: int = 2

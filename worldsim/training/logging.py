@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from worldsim.progress import display
 
 T = TypeVar("T")
 Metrics = Generator[tuple[int, dict[str, float]]]
@@ -84,24 +84,18 @@ def follow(
         KeyboardInterrupt: told to stop (Ctrl-C, SIGTERM), after the step in progress and after saving.
     """
     log = RunLog(folder)
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-    printed = time.monotonic()
     try:
-        with interruptions() as stop, Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-            task = progress.add_task(title, total=steps, note="")
+        with interruptions() as stop, display() as show:
             for step, metrics in run:
                 validated = {
                     k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")
                 }
                 if validated:
                     shown = "  ".join(f"{name} {value:.4g}" for name, value in validated.items())
-                    progress.console.print(f"{time.strftime('%H:%M:%S')} step {step}: {shown}", highlight=False)
+                    show.print(f"{time.strftime('%H:%M:%S')} step {step}: {shown}")
                 if validated or step % every == 0:
                     log.write(step, metrics)
-                    progress.update(task, completed=step, note=f"loss {metrics['loss']:.4f}")
-                if not progress.console.is_terminal and time.monotonic() - printed > 60:
-                    print(f"{time.strftime('%H:%M:%S')} step {step}/{steps} loss {metrics['loss']:.4f}", flush=True)
-                    printed = time.monotonic()
+                show(title, step, steps, f"loss {metrics['loss']:.4f}")
                 if stop and step < steps:
                     run.close()
                     print(f"stopped and saved after step {step}: the same command goes on from there", flush=True)

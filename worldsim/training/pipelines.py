@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
 from worldsim.datasets.loading.clips import ClipSampler
@@ -28,6 +27,7 @@ from worldsim.models.dit import DiTConfig
 from worldsim.models.precision import fast_precision
 from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
@@ -134,15 +134,14 @@ def cache_latents(
         names = only.names(store, split)
         if is_current(folder / split, store, names, digest):
             continue
-        with Progress() as progress:
-            task = progress.add_task(f"latents {split}", total=len(names))
+        with display() as show:
             build_latents(
                 store,
                 split,
                 folder / split,
                 encode,
                 model.config.chunk,
-                lambda done, total: progress.update(task, completed=done),  # noqa: B023
+                show.stage(f"latents {split}"),
                 embed,
                 digest,
                 names,

@@ -21,7 +21,17 @@ Embed = Callable[[Sequence[str]], dict[str, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTraining:
-    """How heads are trained. ``balance``: most that a rare moment counts as much as a common one."""
+    """How heads are trained.
+
+    Attributes:
+        hidden: width of the hidden layer.
+        steps: gradient steps.
+        batch: moments of a step.
+        rate: learning rate.
+        decay: weight decay.
+        balance: how many times as much as a common moment a rare one may count.
+        temperature: of the similarities to sentence embeddings.
+    """
 
     hidden: int = 128
     steps: int = 600

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_eval import record, words
 
+from tests.cli.test_eval import record, words
 from tests.datasets.governance.test_governance import trained
 from tests.tiny_world import save_tiny_world
 from worldsim import cli

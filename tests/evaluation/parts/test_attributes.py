@@ -189,7 +189,7 @@ def test_every_written_caption_is_told_anew_and_back():
 
 
 @pytest.fixture(scope="module")
-def with_value(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     folder = tmp_path_factory.mktemp("told")
     store = EpisodeStore(folder / "store")
     captions = iter(["walking in a desert at noon", "walking in a forest at dusk", "walking in a forest at noon"])
@@ -216,10 +216,10 @@ class Hears:
         return torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
-def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(told: Evaluation):
-    shown = shown_by_recordings(told.store, ("validation", "test"), 0, count=3)
+def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(evaluation: Evaluation):
+    shown = shown_by_recordings(evaluation.store, ("validation", "test"), 0, count=3)
     assert len(shown.frames) == 9 and len(set(shown.maps)) == 3
-    e = replace(told, world=Hears())  # pyright: ignore[reportArgumentType]
+    e = replace(evaluation, world=Hears())  # pyright: ignore[reportArgumentType]
     clips = e.clips(3, 5, 2)
     texts = [e.store.manifest(name)["text"] for name, _ in clips.places]
     report, films = attribute_adherence(e, clips, texts)
@@ -227,8 +227,8 @@ def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(told: Evaluat
     assert attribute_adherence(e, clips, texts)[0] == report
     # The report shows what was kept.
     part = GivenText({"attributes": report}, films)
-    results = run_parts(told, only(part), ["text"])
-    sections = list(part.sections(results["text"], films_of(told.folder, "text")))
+    results = run_parts(evaluation, only(part), ["text"])
+    sections = list(part.sections(results["text"], films_of(evaluation.folder, "text")))
     assert [section.title for section in sections] == [
         f"The same caption with another {kind}: {'; '.join(report[kind]['values'])}" for kind in ("place", "light")
     ]

@@ -249,7 +249,7 @@ def test_without_compute_there_is_no_scaling(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("reports", "more", "says"),
     [
-        ("null", [], "reports is missing: give, for example, reports="),
+        ("null", [], "reports has 1: give two or more, say reports=[runs/eval-a,runs/eval-b]"),
         ("[A]", [], "reports has 1: give two or more"),
         ("[A,nowhere]", [], "no evaluation report at nowhere"),
         ("[A,EMPTY]", [], "no evaluation report at"),

@@ -1,0 +1,92 @@
+"""What a run needs beside its settings: its folder, the machine's threads and devices, files that must be there."""
+
+import re
+import shlex
+import sys
+import time
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from worldsim.cli.schema import key_of
+from worldsim.errors import UserError
+
+
+def run_folder(command: str, config: Any) -> Path:
+    """Make the folder of this run, ``config.folder`` or ``runs/COMMAND-TIME``, and keep the settings in it."""
+    folder = Path(config.folder) if config.folder else Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    config.folder = str(folder)
+    text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(f"# worldsim {shlex.join(sys.argv[1:])}\n{text}")
+    return folder
+
+
+def plain(value: Any) -> Any:
+    """Settings as plain values, by key."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {key_of(one.name): plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def existing_path(path: str) -> Path:
+    """A path that must be there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no such file or folder: {path}")
+    return Path(path)
+
+
+def wanted(value: str | None, key: str, example: str) -> str:
+    """A setting that has no default and is needed after all.
+
+    Raises:
+        UserError: it was not given.
+    """
+    if value is None:
+        raise UserError(f"{key} is missing: give, for example, {example}")
+    return value
+
+
+def picture_size(text: str | None) -> tuple[int, int] | None:
+    """Width and height in pixels of ``"144x80"``.
+
+    Raises:
+        UserError: it is no size.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise UserError(f"resize must be WIDTHxHEIGHT in pixels, say 144x80, got {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit PyTorch to so many CPU threads."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def device_of(name: str | None) -> str:
+    """The device to train on: the one named, else a GPU if there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
+        raise UserError(f"device {name!r} is not available: cpu, or cuda where PyTorch finds a GPU")
+    return name

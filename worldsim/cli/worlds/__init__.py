@@ -1,0 +1,1 @@
+"""Commands that play, roll out, judge and compare worlds."""
