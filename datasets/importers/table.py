@@ -16,10 +16,7 @@ Columns left out and empty cells are 0.
 - every other column: a key, 0 or 1.
 """
 
-import csv
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +31,7 @@ from worldsim.datasets.recording.action_codec import AXIS
 from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.text_files import MOST_COLUMNS, csv_rows, json_lines, table_number
 
 MOUSE = ("pitch", "yaw")
 RESERVED = ("frame", "time", "reward", "terminated", *MOUSE)
@@ -118,52 +116,17 @@ def read_rows(table: Path) -> Rows:
     Raises:
         UserError: a mistake; says in which line.
     """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table.name} is not UTF-8 text (byte {error.start})") from error
-    rows = []
-    for line, row in _csv_rows(table, text) if table.suffix == ".csv" else _json_rows(table, text):
-        rows.append({name: _number(f"{table.name}, line {line}: {name}", value) for name, value in row.items()})
-    return rows
-
-
-def _csv_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    names = [name.strip() for name in reader.fieldnames or ()]
-    if len(set(names)) < len(names) or "" in names:
-        raise UserError(f"{table.name}: columns need different names, got {', '.join(names)}")
-    reader.fieldnames = names
-    try:
-        for row in reader:
-            if None in row:
-                raise UserError(f"{table.name}, line {reader.line_num}: more cells than columns")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise UserError(f"{table.name} is not a CSV text file: {error}") from error
-
-
-def _json_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{table.name}, line {number}: not a JSON object")
-        yield number, row
-
-
-def _number(where: str, value: Any) -> float:
-    text = str(value if value is not None else "").strip()
-    try:
-        number = {"": 0.0, "true": 1.0, "false": 0.0}.get(text.lower())
-        number = float(text) if number is None else number
-    except ValueError:
-        raise UserError(f"{where} must be a number, got {text!r}") from None
-    if not math.isfinite(number):
-        raise UserError(f"{where} must be finite, got {text}")
-    return number
+    if table.suffix == ".csv":
+        _, lines, comma = csv_rows(table)
+    else:
+        lines, comma = json_lines(table), False
+    return [
+        {
+            name: table_number(f"{table.name}, line {line}: {name}", value, decimal_comma=comma)
+            for name, value in row.items()
+        }
+        for line, row in lines
+    ]
 
 
 def _columns(tables: Sequence[Path]) -> ActionSpec:
@@ -171,12 +134,12 @@ def _columns(tables: Sequence[Path]) -> ActionSpec:
     names: dict[str, None] = {}
     for table in tables:
         try:
-            for row in read_rows(table):
+            for row in [csv_rows(table)[0]] if table.suffix == ".csv" else read_rows(table):
                 names |= dict.fromkeys(row)
-                if table.suffix == ".csv":
-                    break
-        except ValueError:
+        except (ValueError, OSError):
             continue
+    if len(names) > MOST_COLUMNS:
+        raise UserError(f"the tables have {len(names)} columns together, more than {MOST_COLUMNS}")
     keys = tuple(n for n in names if n not in RESERVED and not n.startswith("state."))
     return ActionSpec(keys=keys, camera=any(n in names for n in MOUSE))
 
@@ -192,7 +155,7 @@ def _actions(table: Path, rows: Rows, spec: ActionSpec, frames: int) -> NDArray[
                 continuous = name in MOUSE or name.startswith(AXIS)
                 actions[t, places[name]] = value if continuous else _key(table, t, name, value)
             elif name in MOUSE or (name not in RESERVED and not name.startswith("state.")):
-                raise UserError(f"{table.name}: {name} is not among the keys ({', '.join(places)})")
+                raise UserError(f"{table.name}: {name} is not among the keys ({', '.join([*places][:40])})")
     return actions
 
 

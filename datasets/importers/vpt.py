@@ -18,7 +18,7 @@ What is known of them (Baker et al. 2022; the loader that OpenAI published besid
   line that was torn off is dropped.
 """
 
-import json
+import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -32,6 +32,7 @@ from worldsim.datasets.importers.cursor import draw_cursor
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, base_of, files_below, names_of, still
 from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.text_files import json_lines, parse_json, read_json
 
 FPS = 20
 DEGREES_PER_COUNT = 360 / 2400
@@ -55,6 +56,7 @@ KEYS = {
 }
 BUTTONS = {0: "attack", 1: "use"}
 ESCAPE = "key.keyboard.escape"
+_LONGEST_TICK = 1 << 20
 
 Line = Mapping[str, Any]
 
@@ -62,8 +64,10 @@ Line = Mapping[str, Any]
 def is_vpt(path: Path) -> bool:
     """Whether a jsonl file's first line is a VPT tick."""
     try:
-        with path.open(encoding="utf-8") as file:
-            first = json.loads(file.readline())
+        with path.open("rb") as file:
+            # A tick has a few thousand bytes; a file without newlines is not read whole.
+            head = file.read(_LONGEST_TICK).removeprefix(codecs.BOM_UTF8).lstrip()
+        first = parse_json(head.split(b"\n", 1)[0])
     except (OSError, ValueError):
         return False
     return isinstance(first, dict) and isinstance(first.get("mouse"), dict) and isinstance(first.get("keyboard"), dict)
@@ -72,7 +76,7 @@ def is_vpt(path: Path) -> bool:
 def is_index(path: Path) -> bool:
     """Whether a json file is one of OpenAI's lists of recordings."""
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = read_json(path)
     except (OSError, ValueError):
         return False
     paths = listed.get("relpaths") if isinstance(listed, dict) and "basedir" in listed else None
@@ -114,6 +118,7 @@ def open_vpt(video: Path) -> Footage:
     lines, info = read_lines(path), probe_video(video)
     if abs(len(lines) - info.frames) > max(20, len(lines) // 10):
         raise ValueError(f"{info.frames} frames, but {len(lines)} lines in {path.name}: not the same recording")
+    check_ticks(path.name, lines, info.frames)
     length = min(len(lines), info.frames)
     actions, notes = vpt_actions(lines, gui_scale=GUI_SCALES.get(video.parent.name, 1.0))
     actions = actions[:length]
@@ -151,21 +156,35 @@ def read_lines(path: Path) -> list[Line]:
         ValueError: a line is no VPT tick, or there is none.
     """
     lines: list[Line] = []
-    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, text in enumerate(texts, 1):
+    told = json_lines(path, torn=True)
+    for number, line in told:
         try:
-            line = json.loads(text)
             numbers = [float(line["mouse"][k]) for k in ("dx", "dy")]
             if not np.isfinite(numbers).all() or not isinstance(line["keyboard"]["keys"], list):
                 raise ValueError("not finite")
-            lines.append(line)
-        except (ValueError, KeyError, TypeError):
-            if number == len(texts) and lines:
+        except (ValueError, KeyError, TypeError, OverflowError):
+            if lines and number == told[-1][0]:
                 break
             raise ValueError(f"{path.name}, line {number}: not a VPT tick") from None
+        lines.append(line)
     if not lines:
         raise ValueError(f"{path.name} has no lines")
     return lines
+
+
+def check_ticks(name: str, lines: Sequence[Line], frames: int) -> None:
+    """Refuse ticks that are missing or repeated where the video has them all: later actions would be frames too early.
+
+    Raises:
+        ValueError: says where.
+    """
+    ticks = [line.get("tick") for line in lines]
+    if len(lines) == frames or not all(isinstance(tick, int) for tick in ticks):
+        return
+    for last, tick in zip(ticks, ticks[1:], strict=False):
+        # A game that begins anew counts from 0.
+        if tick not in (last + 1, 0):
+            raise ValueError(f"{name}: tick {tick} follows tick {last} ({len(lines)} lines, {frames} frames)")
 
 
 def vpt_actions(lines: Sequence[Line], gui_scale: float = 1.0) -> tuple[NDArray[np.float32], dict[str, int]]:
@@ -284,15 +303,11 @@ def _frames(video: Path, lines: Sequence[Line]) -> Iterator[Frame]:
 
 
 def _indexed(index: Path) -> list[Path]:
-    listed = json.loads(index.read_text(encoding="utf-8"))["relpaths"]
+    listed = read_json(index)["relpaths"]
     found = []
     for relative in listed:
-        places = [
-            index.parent / relative,
-            index.parent / relative.removeprefix("data/"),
-            index.parent / Path(relative).name,
-        ]
-        found += [place for place in places if place.is_file()][:1]
+        places = (relative, relative.removeprefix("data/"), Path(relative).name)
+        found += [place for each in places if (place := index.parent / each).is_file()][:1]
     if not found:
         raise ValueError(f"none of the {len(listed)} recordings that {index.name} names lies beside it")
     return found

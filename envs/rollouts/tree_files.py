@@ -30,6 +30,7 @@ from worldsim.scripting.syntax_tree import Duration
 from worldsim.scripting.tokens import ScriptError, Where
 from worldsim.simulation.branch_tree import Node, Player
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.text_files import read_text, text_lines
 
 SUFFIXES = (".tree", ".yaml", ".yml", ".json")
 KEYS = ("play", "name", "branches")
@@ -67,10 +68,7 @@ def read_tree(path: str | Path, spec: ActionSpec, *, fps: float, players: Player
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such tree of actions: {path}")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file: {error}") from error
+    text = read_text(path)
     reader = _Reader(path, spec, fps, players)
     try:
         entries = _from_yaml(text) if path.suffix in (".yaml", ".yml", ".json") else _from_text(text)
@@ -128,7 +126,7 @@ class _Reader:
 def _from_text(text: str) -> tuple[_Entry, ...]:
     """Entries by indentation."""
     lines: list[tuple[int, _Entry]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in text_lines(text):
         bare = line.split("#", 1)[0].rstrip()
         if not bare.strip():
             continue
