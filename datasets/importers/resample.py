@@ -97,8 +97,10 @@ def _resized(footage: Footage, size: tuple[int, int]) -> Footage:
 def _slowed(footage: Footage, fps: float) -> Footage:
     native = float(footage.provenance["fps"])
     kept = kept_frames(len(footage), native, fps, footage.times)
+    # The rate is even from here on, whatever it was.
+    about = {name: value for name, value in footage.provenance.items() if name != "rate"}
     if len(kept) == len(footage):
-        return replace(footage, provenance={**footage.provenance, "fps": _plain(fps)}, times=None)
+        return replace(footage, provenance={**about, "fps": _plain(fps)}, times=None)
     keys = list(footage.provenance["keys"])
     axes = [i for i, name in enumerate(keys) if name.startswith(AXIS)]
     camera = footage.actions.shape[1] - len(keys) == 2
@@ -119,7 +121,7 @@ def _slowed(footage: Footage, fps: float) -> Footage:
         terminated=_until(footage.terminated, kept),
         state={name: array[kept] for name, array in footage.state.items()},
         events=_events(footage.events, kept),
-        provenance={**footage.provenance, "fps": _plain(fps), "native_fps": _plain(native)},
+        provenance={**about, "fps": _plain(fps), "native_fps": _plain(native)},
         times=None,
     )
 

@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.pictures import VIDEO_SUFFIXES, caption_beside, video_rate
 from worldsim.datasets.importers.recording import Footage, Recording, base_of, files_below, names_of
-from worldsim.datasets.importers.vpt import is_vpt
+from worldsim.datasets.importers.vpt_files import is_vpt
 from worldsim.datasets.recording.action_codec import AXIS
 from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.inside import inside
 from worldsim.spec.text_files import MOST_COLUMNS, csv_rows, json_lines, table_number
 
 MOUSE = ("pitch", "yaw")
@@ -63,11 +64,17 @@ def find_table(source: Path, spec: ActionSpec | None = None) -> list[Recording]:
     for name, video in zip(names_of(videos, base_of(source)), videos, strict=True):
         table = table_of(video)
         if table is not None and spec is None:
-            spec = _columns([t for v in videos if (t := table_of(v)) is not None])
+            spec = _columns([t for v in videos if (t := table_of(v)) is not None], base_of(source))
         files = (video,) if table is None else (video, table)
         found.append(
             Recording(
-                name=name, origin=str(video), open=partial(open_table, video, table, spec), group=name, files=files
+                name=name,
+                origin=str(video),
+                open=partial(open_table, video, table, spec),
+                group=name,
+                files=files,
+                root=base_of(source),
+                beside=(video.with_suffix(".txt"),),
             )
         )
     return found
@@ -129,11 +136,12 @@ def read_rows(table: Path) -> Rows:
     ]
 
 
-def _columns(tables: Sequence[Path]) -> ActionSpec:
+def _columns(tables: Sequence[Path], root: Path) -> ActionSpec:
     """Keys of all tables in order of appearance; tables that cannot be read are told of when they are opened."""
     names: dict[str, None] = {}
     for table in tables:
         try:
+            inside(root, table)
             for row in [csv_rows(table)[0]] if table.suffix == ".csv" else read_rows(table):
                 names |= dict.fromkeys(row)
         except (ValueError, OSError):

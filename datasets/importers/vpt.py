@@ -18,7 +18,6 @@ What is known of them (Baker et al. 2022; the loader that OpenAI published besid
   line that was torn off is dropped.
 """
 
-import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -30,9 +29,9 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.cursor import draw_cursor
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, base_of, files_below, names_of, still
+from worldsim.datasets.importers.vpt_files import Line, check_ticks, indexed_videos, read_lines
 from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
-from worldsim.spec.text_files import json_lines, parse_json, read_json
 
 FPS = 20
 DEGREES_PER_COUNT = 360 / 2400
@@ -56,31 +55,6 @@ KEYS = {
 }
 BUTTONS = {0: "attack", 1: "use"}
 ESCAPE = "key.keyboard.escape"
-_LONGEST_TICK = 1 << 20
-
-Line = Mapping[str, Any]
-
-
-def is_vpt(path: Path) -> bool:
-    """Whether a jsonl file's first line is a VPT tick."""
-    try:
-        with path.open("rb") as file:
-            # A tick has a few thousand bytes; a file without newlines is not read whole.
-            head = file.read(_LONGEST_TICK).removeprefix(codecs.BOM_UTF8).lstrip()
-        first = parse_json(head.split(b"\n", 1)[0])
-    except (OSError, ValueError):
-        return False
-    return isinstance(first, dict) and isinstance(first.get("mouse"), dict) and isinstance(first.get("keyboard"), dict)
-
-
-def is_index(path: Path) -> bool:
-    """Whether a json file is one of OpenAI's lists of recordings."""
-    try:
-        listed = read_json(path)
-    except (OSError, ValueError):
-        return False
-    paths = listed.get("relpaths") if isinstance(listed, dict) and "basedir" in listed else None
-    return isinstance(paths, list) and all(isinstance(path, str) for path in paths)
 
 
 def find_vpt(source: Path) -> list[Recording]:
@@ -89,7 +63,7 @@ def find_vpt(source: Path) -> list[Recording]:
     Raises:
         ValueError: an index file names no recording that is there.
     """
-    videos = _indexed(source) if source.suffix == ".json" else files_below(source, (".mp4",))
+    videos = indexed_videos(source) if source.suffix == ".json" else files_below(source, (".mp4",))
     found = []
     for name, video in zip(names_of(videos, base_of(source)), videos, strict=True):
         found.append(
@@ -100,6 +74,7 @@ def find_vpt(source: Path) -> list[Recording]:
                 # A sitting is recorded in files of five minutes, NAME-DATE-TIME: one world, hence one split.
                 group=re.sub(r"-\d{6}$", "", video.stem),
                 files=tuple(path for path in (video, video.with_suffix(".jsonl")) if path.is_file()),
+                root=base_of(source),
             )
         )
     return found
@@ -147,44 +122,6 @@ def open_vpt(video: Path) -> Footage:
             **notes,
         },
     )
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The ticks of a jsonl file; a last line that was torn off is dropped.
-
-    Raises:
-        ValueError: a line is no VPT tick, or there is none.
-    """
-    lines: list[Line] = []
-    told = json_lines(path, torn=True)
-    for number, line in told:
-        try:
-            numbers = [float(line["mouse"][k]) for k in ("dx", "dy")]
-            if not np.isfinite(numbers).all() or not isinstance(line["keyboard"]["keys"], list):
-                raise ValueError("not finite")
-        except (ValueError, KeyError, TypeError, OverflowError):
-            if lines and number == told[-1][0]:
-                break
-            raise ValueError(f"{path.name}, line {number}: not a VPT tick") from None
-        lines.append(line)
-    if not lines:
-        raise ValueError(f"{path.name} has no lines")
-    return lines
-
-
-def check_ticks(name: str, lines: Sequence[Line], frames: int) -> None:
-    """Refuse ticks that are missing or repeated where the video has them all: later actions would be frames too early.
-
-    Raises:
-        ValueError: says where.
-    """
-    ticks = [line.get("tick") for line in lines]
-    if len(lines) == frames or not all(isinstance(tick, int) for tick in ticks):
-        return
-    for last, tick in zip(ticks, ticks[1:], strict=False):
-        # A game that begins anew counts from 0.
-        if tick not in (last + 1, 0):
-            raise ValueError(f"{name}: tick {tick} follows tick {last} ({len(lines)} lines, {frames} frames)")
 
 
 def vpt_actions(lines: Sequence[Line], gui_scale: float = 1.0) -> tuple[NDArray[np.float32], dict[str, int]]:
@@ -300,14 +237,3 @@ def _frames(video: Path, lines: Sequence[Line]) -> Iterator[Frame]:
             scale = frame.shape[0] / WINDOW_HEIGHT
             draw_cursor(frame, line["mouse"]["x"] * scale, line["mouse"]["y"] * scale)
         yield frame
-
-
-def _indexed(index: Path) -> list[Path]:
-    listed = read_json(index)["relpaths"]
-    found = []
-    for relative in listed:
-        places = (relative, relative.removeprefix("data/"), Path(relative).name)
-        found += [place for each in places if (place := index.parent / each).is_file()][:1]
-    if not found:
-        raise ValueError(f"none of the {len(listed)} recordings that {index.name} names lies beside it")
-    return found

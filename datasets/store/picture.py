@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 
 Frames = NDArray[np.uint8]
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # A picture of more pixels is taken for an attack: a few kilobytes can declare gigabytes.
 MOST_PIXELS = 50_000_000
 # Containers of pictures that FFmpeg may open: none of them names other files.

@@ -24,7 +24,17 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from worldsim.datasets.store.picture import Frames, Nameless, Orientation, check_pixels, orientation_of, shown_picture
+from worldsim.datasets.store.picture import (
+    PICTURE_SUFFIXES,
+    Frames,
+    Nameless,
+    Orientation,
+    check_pixels,
+    orientation_of,
+    read_picture,
+    scale_picture,
+    shown_picture,
+)
 
 # FFmpeg also reads playlists and scripts, which name other files and addresses: those are left out.
 _FORMATS = "mov,matroska,avi,mpegts,mpeg,ogg,flv,asf,gif"
@@ -83,11 +93,8 @@ def index_times(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         FileNotFoundError: there is no such file.
         ValueError: it is not a video, or has no frames.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such video: {path}")
-    about = path.stat()
-    return _index_times(path, about.st_mtime_ns, about.st_size)
+    about = os.stat(path)
+    return _index_times(Path(path), about.st_mtime_ns, about.st_size)
 
 
 # Hundreds of episodes may lie in one file.
@@ -153,6 +160,14 @@ def read_video(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
         ValueError: it is not a video, is truncated or damaged, or has no frames.
     """
     return np.stack(list(stream_video(path, size=size)))
+
+
+def read_frames(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None) -> Frames:
+    """The frames of a video file, or a picture as one frame; arguments, result and errors as of ``read_video``."""
+    if Path(path).suffix.lower() not in PICTURE_SUFFIXES:
+        return read_video(path, size=size)
+    picture = read_picture(path)
+    return (scale_picture(picture, size) if size else picture)[None]
 
 
 @contextmanager
@@ -241,9 +256,8 @@ class VideoWriter:
         if self.frames == 0:
             self._stream.width, self._stream.height = width, height
         elif (self._stream.width, self._stream.height) != (width, height):
-            raise ValueError(
-                f"frame {self.frames} is {width}x{height}, the first was {self._stream.width}x{self._stream.height}"
-            )
+            first = f"{self._stream.width}x{self._stream.height}"
+            raise ValueError(f"frame {self.frames} is {width}x{height}, the first was {first}")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         self._container.mux(self._stream.encode(picture))
         self.frames += 1

@@ -8,7 +8,7 @@ from worldsim.errors import UserError
 def inside(root: Path, path: Path) -> Path:
     """``path``, if it lies in the folder ``root`` once links and ``..`` are followed.
 
-    A snapshot in Hugging Face's cache (``.../snapshots/REVISION``) consists of links to ``.../blobs``, which belong to it.
+    A snapshot in Hugging Face's cache (``.../snapshots/REVISION``) consists of links to ``.../blobs``: its own too.
 
     Raises:
         UserError: it lies elsewhere.
