@@ -246,7 +246,7 @@ def _steps(folder: Path, about: Mapping[str, Any]) -> list[tuple[int, int]]:
     if (folder / HDF5).is_file():
         try:
             with _h5py().File(folder / HDF5, "r") as file:
-                found = (re.fullmatch(r"episode_(\d{1,12})", name) for name in file)
+                found = (re.fullmatch(r"episode_(\d{1,12})", str(name)) for name in file)
                 return [(i, _length(file, i)) for i in sorted(int(name[1]) for name in found if name)]
         except (OSError, RuntimeError) as error:
             raise UserError(f"{folder / HDF5} is not a whole HDF5 file: {error}") from error

@@ -64,8 +64,8 @@ def check_ticks(name: str, lines: Sequence[Line], frames: int) -> None:
     Raises:
         ValueError: says where.
     """
-    ticks = [line.get("tick") for line in lines]
-    if len(lines) == frames or not all(isinstance(tick, int) for tick in ticks):
+    ticks = [tick for line in lines if isinstance(tick := line.get("tick"), int)]
+    if len(lines) == frames or len(ticks) < len(lines):
         return
     for last, tick in zip(ticks, ticks[1:], strict=False):
         # A game that begins anew counts from 0.
