@@ -127,13 +127,17 @@ def read_rows(table: Path) -> Rows:
         _, lines, comma = csv_rows(table)
     else:
         lines, comma = json_lines(table), False
-    return [
+    rows = [
         {
             name: table_number(f"{table.name}, line {line}: {name}", value, decimal_comma=comma)
             for name, value in row.items()
         }
         for line, row in lines
     ]
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name not in RESERVED and name.lower() in RESERVED:
+            raise UserError(f"{table.name}: column {name!r} would be a key: write {name.lower()!r}")
+    return rows
 
 
 def _columns(tables: Sequence[Path], root: Path) -> ActionSpec:

@@ -35,6 +35,8 @@ from worldsim.spec.text_files import read_text, text_lines
 SUFFIXES = (".tree", ".yaml", ".yml", ".json")
 KEYS = ("play", "name", "branches")
 MOST_NODES, DEEPEST = 2000, 40
+# A stretch has a mapping, three keys and their values.
+_MOST_YAML_NODES = 8 * MOST_NODES
 _NAMED = re.compile(r"(?P<name>[^:;{}#=<>]+):(?=\s)\s*")
 _POLICY = re.compile(r"policy\s+(?P<name>[\w.-]+)\s+x?\s*(?P<amount>\d+\.?\d*)(?P<unit>s?)\s*$")
 
@@ -167,9 +169,28 @@ def _from_yaml(text: str) -> tuple[_Entry, ...]:
         mark = error.problem_mark or error.context_mark
         place = Where(mark.line + 1, mark.column + 1) if mark else Where(1, 1)
         raise ScriptError(place, str(error.problem or error.context)) from error
+    except RecursionError as error:
+        raise ScriptError(Where(1, 1), "branches are nested too deeply") from error
     except yaml.YAMLError as error:
         raise ScriptError(Where(1, 1), " ".join(str(error).split())) from error
-    return () if root is None else _list(root, text.splitlines())
+    if root is None:
+        return ()
+    _check_nodes(root)
+    return _list(root, text.splitlines())
+
+
+def _check_nodes(root: Any) -> None:
+    """Refuse trees that aliases make large: each of them stands for all that it names, aliases among it."""
+    left, count = [root], 0
+    while left:
+        node = left.pop()
+        count += 1
+        if count > _MOST_YAML_NODES:
+            raise ScriptError(_where(root), f"a tree has at most {MOST_NODES} stretches")
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            left += [part for pair in node.value for part in pair]
 
 
 def _list(node: Any, lines: list[str], depth: int = 1) -> tuple[_Entry, ...]:
