@@ -53,7 +53,7 @@ def _folder_format(source: Path) -> str:
         return "lerobot"
     if data_folder(source) is not None:
         return "minari"
-    return "" if next(source.rglob(ARRAYS), None) is None else "minerl"
+    return "minerl" if any(path.is_file() for path in source.rglob(ARRAYS)) else ""
 
 
 def find_recordings(
