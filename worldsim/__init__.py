@@ -1,5 +1,7 @@
 """WorldSim: a learned, playable world simulator. Importing it registers its environments with Gymnasium."""
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +9,11 @@ from worldsim.envs.registration import register_when_imported
 
 if TYPE_CHECKING:
     from worldsim.simulation.world_model import WorldModel
+
+# OpenMP threads that wait for each other spin. Beside other programs a step of two threads then takes four to ten times
+# as long. libgomp reads this variable when PyTorch is loaded; what the user has set stands.
+if "torch" not in sys.modules:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
 

@@ -91,11 +91,12 @@ def write_rollout(
         y_label="difference, of 255",
     )
     write_picture(folder / "divergence.png", chart)
-    told = [f"{sum(b.rewards.tolist()):+.2f} {task}" for b in tree.branches]
+    labels = [f"{sum(b.rewards.tolist()):+.2f} {task}" for b in tree.branches]
     if scores is not None and all("engine_reward" in one for one in scores.get("branches", [{}])):
         real = [one["engine_reward"] for one in scores["branches"]]
-        told = [line + ("" if r is None else f" ({r:+.2f} in the engine)") for line, r in zip(told, real, strict=True)]
-    write_picture(folder / "tree.png", draw_tree(past.frames, tree, told=told, truth=truth))
+        engine = ["" if r is None else f" ({r:+.2f} in the engine)" for r in real]
+        labels = [line + words for line, words in zip(labels, engine, strict=True)]
+    write_picture(folder / "tree.png", draw_tree(past.frames, tree, labels=labels, truth=truth))
     summary = _summary(tree, past, far, names, task) | ({} if scores is None else {"engine": scores})
     (folder / "divergence.json").write_text(json.dumps(summary, indent=1) + "\n")
     return summary

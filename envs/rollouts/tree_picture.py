@@ -11,7 +11,7 @@ from worldsim.plotting.pictures import enlarge
 from worldsim.simulation.branching import Tree
 
 Frames = NDArray[np.uint8]
-MARGIN, GAP, LABEL, ROW_GAP, TOLD, HEADING = 18, 44, 36, 20, 120, 20
+MARGIN, GAP, LABEL, ROW_GAP, LABEL_WIDTH, HEADING = 18, 44, 36, 20, 120, 20
 # Thumbnails of small pictures are enlarged to about this width.
 THUMB = 144
 
@@ -57,14 +57,14 @@ class _Layout:
 
 
 def draw_tree(
-    past: Frames, tree: Tree, *, told: Sequence[str], truth: Sequence[Frames] | None = None, columns: int = 6
+    past: Frames, tree: Tree, *, labels: Sequence[str], truth: Sequence[Frames] | None = None, columns: int = 6
 ) -> Picture:
     """Draw a tree.
 
     Args:
         past: frames (F, H, W, 3); the last one is the root.
         tree: as it grew.
-        told: a few words at the end of each branch, such as its reward.
+        labels: a few words at the end of each branch, such as its reward.
         truth: the engine's frames of each branch (F, H, W, 3), shown beside the dream's end.
         columns: a tree deeper than this has narrower gaps.
 
@@ -74,7 +74,7 @@ def draw_tree(
     heading = HEADING if truth is not None else 0
     layout = _layout(tree, past.shape[1:3], columns, MARGIN + heading)
     width, height = layout.corner(layout.last + (2 if truth is not None else 1), len(tree.branches))
-    canvas = Canvas(round(width) + TOLD + MARGIN, round(height) - LABEL + MARGIN)
+    canvas = Canvas(round(width) + LABEL_WIDTH + MARGIN, round(height) - LABEL + MARGIN)
     below_past = [row for row, segment in zip(layout.rows, tree.segments, strict=True) if segment.parent < 0]
     root = layout.corner(0, float(np.mean(below_past)))
     _draw_links(canvas, layout, tree, root)
@@ -82,7 +82,7 @@ def draw_tree(
     for i in range(len(tree.segments)):
         _draw_segment(canvas, layout, tree, i)
     for segment, branch in layout.ends.items():
-        _draw_end(canvas, layout, segment, told[branch], None if truth is None else truth[branch][-1])
+        _draw_end(canvas, layout, segment, labels[branch], None if truth is None else truth[branch][-1])
     if truth is not None:
         canvas.text("dreamed", layout.corner(layout.last, 0)[0], MARGIN - 8, 20)
         canvas.text("in the engine", layout.corner(layout.last + 1, 0)[0], MARGIN - 8, 20)
@@ -141,14 +141,14 @@ def _draw_segment(canvas: Canvas, layout: _Layout, tree: Tree, number: int) -> N
     _thumb(canvas, shown, layout.place(number), layout.scale, layout.colour(number), text)
 
 
-def _draw_end(canvas: Canvas, layout: _Layout, segment: int, told: str, truth: Picture | None) -> None:
+def _draw_end(canvas: Canvas, layout: _Layout, segment: int, label: str, truth: Picture | None) -> None:
     """On the right of a branch's last thumbnail: the engine's frame, if there is one, and the words."""
     x, y = layout.place(segment)
     left = x + layout.wide + 12
     if truth is not None:
         _thumb(canvas, truth, (x + layout.wide + layout.gap, y), layout.scale, FAINT, "")
         left += layout.wide + layout.gap
-    for n, line in enumerate(fitting(told, TOLD, 20, 4)):
+    for n, line in enumerate(fitting(label, LABEL_WIDTH, 20, 4)):
         canvas.text(line, left, y + layout.high / 2 - 20 + 20 * n, 20, layout.colour(segment))
 
 

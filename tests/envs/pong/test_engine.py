@@ -147,7 +147,7 @@ def test_a_game_that_is_over_wants_a_reset():
 def test_errors():
     with pytest.raises(UserError, match="task"):
         PongEngine(task="explore")
-    with pytest.raises(UserError, match="pong_tasks:nothing' is not to be had"):
+    with pytest.raises(UserError, match=r"pong\.tasks:nothing' is not to be had"):
         PongEngine(task="worldsim.envs.pong.tasks:nothing")
     with pytest.raises(UserError, match="0, 1 or 2"):
         env = PongEngine()

@@ -65,8 +65,8 @@ def test_results_are_written(tmp_path: Path):
 
 def test_the_tree_shows_every_end_and_its_colour_and_the_engine_beside_it():
     tree = grown(("forward 2", ["wait 2", ("back 2", ["jump 2", "left 2"])]), "right 6")
-    told = [f"{i}" for i in range(4)]
-    plain, beside = draw_tree(past().frames, tree, told=told), draw_tree(past().frames, tree, told=told, truth=[
+    labels = [f"{i}" for i in range(4)]
+    plain, beside = draw_tree(past().frames, tree, labels=labels), draw_tree(past().frames, tree, labels=labels, truth=[
         np.full_like(branch.frames, 77) for branch in tree.branches
     ])  # fmt: skip
     assert beside.shape[1] > plain.shape[1] and plain.dtype == np.uint8

@@ -167,9 +167,9 @@ def _prefixes(config: TrainAgent) -> Any:
 
 def _about(config: TrainAgent, env: str) -> dict[str, Any]:
     """What goes into a policy's file: what it was trained for, in and with."""
-    told = ("task", "algo", "world", "sampling_steps", "min_trust", "initial", "store", "seed")
+    kept = ("task", "algo", "world", "sampling_steps", "min_trust", "initial", "store", "seed")
     settings = plain(config.cloning if config.algo == "bc" else config.training)
-    return {name: getattr(config, name) for name in told} | {"env": env, "training": settings}
+    return {name: getattr(config, name) for name in kept} | {"env": env, "training": settings}
 
 
 def _chance(actions: Any) -> float:

@@ -121,10 +121,10 @@ def _spec(keys: str | None, store: EpisodeStore, kind: str) -> ActionSpec | None
     if keys is None:
         if kind not in ("video", "images") or not (names := store.names()):
             return None
-        told = store.manifest(names[0])["provenance"].get("keys")
-        if told is None:
+        known = store.manifest(names[0])["provenance"].get("keys")
+        if known is None:
             return None
-        return ActionSpec(keys=tuple(told), camera=store.read(names[0], 0, 1).actions.shape[1] == len(told) + 2)
+        return ActionSpec(keys=tuple(known), camera=store.read(names[0], 0, 1).actions.shape[1] == len(known) + 2)
     if keys == "minecraft":
         return MINECRAFT
     names = [name.strip() for name in keys.strip("[]").split(",") if name.strip()]
