@@ -89,11 +89,11 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
     """
     if table is None or spec is None:
         raise FileNotFoundError(f"no {video.stem}.csv or {video.stem}.jsonl beside it")
-    if not spec.size:
-        raise UserError(f"{table.name} has no column of an action: name a key, pitch, yaw or axis.NAME")
     rows, info = read_rows(table), probe_video(video)
     if not rows or len(rows) not in (info.frames, info.frames - 1):
         raise ValueError(f"{table.name} has {len(rows)} rows for {info.frames} frames: give one row per frame")
+    if not spec.size:
+        raise UserError(f"{table.name} has no column of an action: name a key, pitch, yaw or axis.NAME")
     _check_order(table, rows)
     actions = _actions(table, rows, spec, info.frames)
     rewards = np.zeros(info.frames, np.float32)

@@ -25,11 +25,14 @@ from typing import Any
 import yaml
 
 from worldsim.errors import UserError
-from worldsim.scripting.action_files import branch_name, is_script, read_actions
+from worldsim.scripting.action_files import branch_name, read_actions
+from worldsim.scripting.grammar import parse_script
+from worldsim.scripting.player import script_actions
 from worldsim.scripting.syntax_tree import Duration
 from worldsim.scripting.tokens import ScriptError, Where
 from worldsim.simulation.branch_tree import Node, Player
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.inside import inside
 from worldsim.spec.text_files import read_text, text_lines
 
 SUFFIXES = (".tree", ".yaml", ".yml", ".json")
@@ -113,14 +116,16 @@ class _Reader:
         return Node(name=entry.name or found["name"], player=player, frames=frames)
 
     def actions(self, entry: _Entry) -> Any:
-        # Files stand beside the tree, unless their paths say otherwise.
-        beside = self.path.parent / entry.text
-        source = str(beside) if beside.suffix in (".csv", ".script") else entry.text
-        try:
-            return read_actions(source, self.spec, fps=self.fps)
-        except ScriptError as error:
-            if source.endswith(".script") or not is_script(source):
+        # Files stand beside the tree or below; what is not named as one is a script, whatever files there are.
+        if entry.text.endswith((".csv", ".tsv", ".script")):
+            beside = inside(self.path.parent, self.path.parent / entry.text)
+            try:
+                return read_actions(beside, self.spec, fps=self.fps)
+            except ScriptError as error:
                 raise UserError(str(error)) from None
+        try:
+            return script_actions(parse_script(entry.text), self.spec, fps=self.fps)
+        except ScriptError as error:
             line, column = entry.where.line + error.where.line - 1, entry.where.column + error.where.column - 1
             raise ScriptError(Where(line, column), error.reason) from None
 
