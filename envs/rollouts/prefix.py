@@ -18,8 +18,8 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
     """The past that ``text`` names.
 
     Args:
-        text: number of a start clip; path of a video (its last frames count, no keys pressed); or STORE:EPISODE[@FRAME]
-            (``frames`` frames from that frame on, with their recorded actions).
+        text: number of a start clip; path of a video (its last frames count, no keys pressed) or a picture; or
+            STORE:EPISODE[@FRAME] (``frames`` frames from that frame on, with their recorded actions).
         world: gives picture size and chunk.
         starts: the world's start clips.
         frames: length of the past at most.
