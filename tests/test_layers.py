@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),
     ("worldsim.diffusion",),
+    ("worldsim.simulation.memory",),
     ("worldsim.simulation",),
     ("worldsim.datasets.store",),
     ("worldsim.datasets.recording", "worldsim.datasets.governance", "worldsim.datasets.captions"),

@@ -47,7 +47,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem aut
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line) }
 h3 { font-size: 1rem; margin-bottom: .3rem }
 table { border-collapse: collapse } td, th { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .failure { color: var(--bad); font-weight: 600 } .warning { color: var(--warn) } .note, .soft { color: var(--soft) }
 .good { color: var(--good); font-weight: 600 }
 img { max-width: 100%; image-rendering: pixelated } figure { margin: .6rem 0 } figcaption { color: var(--soft) }

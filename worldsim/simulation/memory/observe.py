@@ -1,0 +1,205 @@
+"""Looking: what an observation changes in memory, and what memory shows from a pose.
+
+The newest evidence wins. Points of older key frames that lie in front of what is seen there now are dead (a dug block);
+points behind it stay, hidden (a placed block). B worlds, H W pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from worldsim.simulation.memory.camera import Intrinsics, relative_pose, reproject, within
+from worldsim.simulation.memory.keyframes import KeyFrame, KeyFrames, Memory, stack
+from worldsim.simulation.memory.render import FAR, Drawing, draw
+from worldsim.simulation.memory.selection import choose, coverage, most_redundant
+
+# Key frames looked at together for dead points: few enough for the processor's cache. At first one in 3x3 pixels.
+GROUP = 8
+COARSE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """How much is remembered, and when.
+
+    Attributes:
+        capacity: key frames of one world; about 70 kB each at 144x80.
+        drawn: key frames that a drawing is made of.
+        new_share: share of the picture that memory must lack for an observation to be kept.
+        changed_share: share of the picture that must be nearer or farther than memory says, for the same.
+        tolerance: relative difference of inverse depth up to which two surfaces are the same one.
+        least_confidence: 0 to 1; observed pixels below it neither kill older points nor count as new.
+    """
+
+    capacity: int = 128
+    drawn: int = 8
+    new_share: float = 0.1
+    changed_share: float = 0.01
+    tolerance: float = 0.1
+    least_confidence: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        if self.capacity < 1 or self.drawn < 1:
+            raise ValueError(f"capacity and drawn must be at least 1, got {self.capacity} and {self.drawn}")
+        for name in ("new_share", "changed_share", "tolerance", "least_confidence"):
+            if not 0 < (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value}")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What B worlds show now.
+
+    Attributes:
+        pictures: uint8 (B, H, W, 3).
+        inverse_depth: 1/m (B, H, W), 0 is infinitely far; 0 everywhere for games without depth.
+        confidence: 0 to 1 (B, H, W); 0 where the picture does not show the world (HUD, hand).
+        poses: x, y, z (m), yaw, pitch (degrees) (B, 5).
+        steps: the present step (B,).
+    """
+
+    pictures: Tensor
+    inverse_depth: Tensor
+    confidence: Tensor
+    poses: Tensor
+    steps: Tensor
+
+
+def recall(
+    lens: Intrinsics,
+    memory: KeyFrames,
+    poses_B5: Tensor,
+    steps_B: Tensor,
+    config: MemoryConfig,
+    excluded: Tensor | None = None,
+) -> Drawing:
+    """Draw what each world remembers, seen from a pose. The last observation is always among the frames drawn.
+
+    ``excluded``: pixels (H, W) or (B, H, W) that do not show the world, never covered.
+    """
+    rows = []
+    for row, pose in zip(memory.rows, poses_B5, strict=True):
+        frames = row.frames()
+        last = frames[-1:]
+        rows.append([*_best(lens, frames[:-1], pose, config.drawn - 1), *last])
+    return _draw(lens, rows, poses_B5, steps_B, config, excluded)
+
+
+def observe(lens: Intrinsics, memory: KeyFrames, seen: Observation, config: MemoryConfig) -> KeyFrames:
+    """The memory after an observation; the one before stays as it was.
+
+    An observation becomes a key frame if it shows enough that the key frames do not. When there is no room, the key
+    frame goes whose points the others show best.
+
+    Raises:
+        ValueError: the observation has another number of worlds or another size of pictures.
+    """
+    size = (memory.batch, lens.height, lens.width)
+    if tuple(seen.pictures.shape) != (*size, 3) or tuple(seen.inverse_depth.shape) != size:
+        raise ValueError(f"expected pictures of {size}, got {tuple(seen.pictures.shape)}")
+    best = [_best(lens, row.kept, pose, config.drawn) for row, pose in zip(memory.rows, seen.poses, strict=True)]
+    known = _draw(lens, best, seen.poses, seen.steps, config, None)
+    worth = _is_worth_keeping(known, seen, config)
+    rows = []
+    for number, row in enumerate(memory.rows):
+        frame = KeyFrame(
+            picture=seen.pictures[number].clone(),
+            inverse_depth=seen.inverse_depth[number].to(torch.float16, copy=True),
+            confidence=(seen.confidence[number] * 255).round().to(torch.uint8),
+            pose=seen.poses[number].float().clone(),
+            taken=int(seen.steps[number]),
+        )
+        frames = without_dead_points(lens, row.kept, frame, config)
+        if worth[number]:
+            frames = (*frames, frame)
+        if len(frames) > config.capacity:
+            gone = most_redundant(lens, frames, config.tolerance)
+            frames = frames[:gone] + frames[gone + 1 :]
+        rows.append(Memory(frames, frame))
+    return KeyFrames(tuple(rows))
+
+
+def without_dead_points(
+    lens: Intrinsics, frames: Sequence[KeyFrame], now: KeyFrame, config: MemoryConfig
+) -> tuple[KeyFrame, ...]:
+    """The frames, without the points that lie in front of what is seen there now.
+
+    A point must be nearer than all of the nine pixels around it, so that edges kill nothing. Frames that lose no point
+    are the same objects. Every point is looked at only in frames of which one in 3x3 pixels dies: what is smaller than
+    that in the frame is forgotten when it is seen from nearer.
+    """
+    sure = now.confidence >= config.least_confidence * 255
+    around = F.max_pool2d(torch.where(sure, now.inverse_depth.float(), 0.0)[None], 3, 1, 1)[0]
+    # Through what is not seen well (HUD, hand) nothing is seen to be gone.
+    limit = torch.where(sure, around * (1 + config.tolerance) + FAR, torch.inf)
+    out = list(frames)
+    suspects = [
+        i
+        for first in range(0, len(out), GROUP * COARSE**2)
+        for i, dead in enumerate(_dead(lens, out[first : first + GROUP * COARSE**2], now.pose, limit, COARSE), first)
+        if bool(dead.any())
+    ]
+    for first in range(0, len(suspects), GROUP):
+        group = suspects[first : first + GROUP]
+        for i, dead in zip(group, _dead(lens, [out[i] for i in group], now.pose, limit, 1), strict=True):
+            out[i] = replace(out[i], confidence=torch.where(dead, 0, out[i].confidence))
+    return tuple(out)
+
+
+def _dead(lens: Intrinsics, frames: Sequence[KeyFrame], pose_5: Tensor, limit: Tensor, stride: int) -> Tensor:
+    """Which live points (N, h, w), one in ``stride`` pixels, are nearer to a pose than its limit (H, W) allows."""
+    points = slice(stride // 2, None, stride)
+    depth = torch.stack([frame.inverse_depth[points, points] for frame in frames]).float()
+    alive = torch.stack([frame.confidence[points, points] for frame in frames]) > 0
+    relative = relative_pose(torch.stack([frame.pose for frame in frames]), pose_5).unsqueeze(2)
+    u, v, depth = reproject(lens, relative, *lens.pixels(stride, limit.device), depth)
+    inside = within(lens, u, v, depth)
+    pixel = torch.where(inside, v.round() * lens.width + u.round(), 0.0).long()
+    return inside & alive & (depth > limit.flatten()[pixel])
+
+
+def _is_worth_keeping(known: Drawing, seen: Observation, config: MemoryConfig) -> list[bool]:
+    """Whether each world's observation shows enough that its key frames lack, or show otherwise."""
+    sure = seen.confidence >= config.least_confidence
+    lacking = (sure & ~known.covered).flatten(1).sum(1)
+    depth = torch.where(sure, seen.inverse_depth.float(), 0.0)[:, None]
+    nearest = F.max_pool2d(depth, 3, 1, 1)[:, 0] * (1 + config.tolerance) + FAR
+    farthest = -F.max_pool2d(-depth, 3, 1, 1)[:, 0] * (1 - config.tolerance) - FAR
+    other = (known.inverse_depth > nearest) | (known.inverse_depth < farthest)
+    changed = (sure & known.covered & other).flatten(1).sum(1)
+    pixels = sure[0].numel()
+    return ((lacking > config.new_share * pixels) | (changed > config.changed_share * pixels)).tolist()
+
+
+def _best(lens: Intrinsics, frames: Sequence[KeyFrame], pose_5: Tensor, count: int) -> list[KeyFrame]:
+    """At most ``count`` of the frames, those that show most from a pose, the oldest first."""
+    if len(frames) <= count:
+        return list(frames)
+    return [frames[i] for i in choose(coverage(lens, frames, pose_5), count)] if count else []
+
+
+def _draw(
+    lens: Intrinsics,
+    rows: Sequence[Sequence[KeyFrame]],
+    poses_B5: Tensor,
+    steps_B: Tensor,
+    config: MemoryConfig,
+    excluded: Tensor | None,
+) -> Drawing:
+    """Draw frames given the oldest first; nothing is covered where there are none."""
+    if not any(rows):
+        shape = (len(rows), lens.height, lens.width)
+        device = poses_B5.device
+        zeros = torch.zeros(shape, device=device)
+        picture = torch.zeros((*shape, 3), dtype=torch.uint8, device=device)
+        return Drawing(picture, zeros.bool(), zeros, zeros, zeros.long())
+    sources = stack([row[::-1] for row in rows])
+    return draw(lens, sources, poses_B5, steps_B, tolerance=config.tolerance, excluded=excluded)
