@@ -171,12 +171,12 @@ def test_a_script_in_a_tree_is_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 def test_trees_that_grow_by_aliases_are_refused_at_once(tmp_path: Path):
     lines = ["- &a0 {play: forward 1}"]
     lines += [f"- &a{i} {{play: forward 1, branches: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 30)]
-    begun = time.monotonic()
-    for text, message in (("\n".join(lines), "at most"), ("[" * 50_000, "nested too deeply")):
+    begun = time.process_time()
+    for text, message in (("\n".join(lines), "at most"), ("[" * 5_000, "nested too deeply")):
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(UserError, match=message):
             read_tree(tmp_path / "a.yaml", MINECRAFT, fps=20, players=no_player)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     (tmp_path / "a.yaml").write_text("- &walk forward 2\n- play: jump 1\n  branches: [*walk]\n")
     assert [node.name for node in read_tree(tmp_path / "a.yaml", MINECRAFT, fps=20, players=no_player)] == [
         "forward 2",
