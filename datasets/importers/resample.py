@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.importers.recording import Footage, Frame
 from worldsim.datasets.recording.action_codec import AXIS
 from worldsim.datasets.store.episode import DEPTH
-from worldsim.datasets.store.video import scale_picture
+from worldsim.datasets.store.picture import scale_picture
 
 
 def resample(footage: Footage, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Footage:
@@ -112,8 +112,10 @@ def _nearest(depth_FHW: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 def _slowed(footage: Footage, fps: float) -> Footage:
     native = float(footage.provenance["fps"])
     kept = kept_frames(len(footage), native, fps, footage.times)
+    # The rate is even from here on, whatever it was.
+    about = {name: value for name, value in footage.provenance.items() if name != "rate"}
     if len(kept) == len(footage):
-        return replace(footage, provenance={**footage.provenance, "fps": _plain(fps)}, times=None)
+        return replace(footage, provenance={**about, "fps": _plain(fps)}, times=None)
     keys = list(footage.provenance["keys"])
     axes = [i for i, name in enumerate(keys) if name.startswith(AXIS)]
     camera = footage.actions.shape[1] - len(keys) == 2
@@ -134,7 +136,7 @@ def _slowed(footage: Footage, fps: float) -> Footage:
         terminated=_until(footage.terminated, kept),
         state={name: array[kept] for name, array in footage.state.items()},
         events=_events(footage.events, kept),
-        provenance={**footage.provenance, "fps": _plain(fps), "native_fps": _plain(native)},
+        provenance={**about, "fps": _plain(fps), "native_fps": _plain(native)},
         times=None,
     )
 

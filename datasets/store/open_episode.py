@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -41,6 +42,7 @@ class OpenEpisode:
         self._events: list[dict[str, Any]] = manifest["events"]
         arrays = manifest.get("folder", ARRAYS)
         self._files: dict[str, dict[str, Any]] = manifest["files"]
+        check_links(folder, path, manifest)
         self.frames = self._array(f"{arrays}/frames")
         self.depth = self._array(f"{arrays}/state/{DEPTH}") if f"state/{DEPTH}" in manifest["arrays"] else None
         small = sorted(set(manifest["arrays"]) - set(PICTURES))
@@ -163,6 +165,20 @@ class _ZarrArray:
         return out
 
 
+def check_links(folder: Folder, path: str, manifest: Mapping[str, Any]) -> None:
+    """Refuse files of an episode that are links to somewhere else.
+
+    Raises:
+        CorruptEpisodeError: one is.
+    """
+    if folder.local is None:
+        return
+    home = os.path.realpath(folder.local / path)
+    for file in manifest["files"]:
+        if os.path.realpath(f"{home}/{file}") != f"{home}/{file}":
+            raise CorruptEpisodeError(f"episode {manifest['name']!r}: {file} is a link to another file")
+
+
 def verify_files(folder: Folder, path: str, manifest: Mapping[str, Any]) -> None:
     """Compare every file of an episode with its manifest.
 
@@ -170,6 +186,7 @@ def verify_files(folder: Folder, path: str, manifest: Mapping[str, Any]) -> None
         CorruptEpisodeError: a file is missing, torn, altered, or was added.
     """
     name, files = manifest["name"], manifest["files"]
+    check_links(folder, path, manifest)
     found = folder.files(path)
     found.pop("manifest.json", None)
     # What an upload that died left beside is no part of the episode.

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.manifest import json_sha256
 from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore, split_of
 
 
@@ -266,3 +268,34 @@ def test_a_chunk_of_another_episodes_depth_is_noticed(tmp_path: Path):
 def test_depth_of_another_type_or_size_than_documented_is_refused(depth: np.ndarray):
     with pytest.raises(ValueError, match="depth must be uint16"):
         dataclasses.replace(make_episode(6), state={"depth": depth})
+
+
+@pytest.mark.parametrize("path", ["../a/arrays/zarr.json", "/etc/hostname", "arrays//zarr.json", "arrays\\\\zarr.json"])
+@pytest.mark.parametrize("where", ["files", "arrays", "folder"])
+def test_a_manifest_that_leads_out_of_its_episode_is_refused(tmp_path: Path, where: str, path: str):
+    store = EpisodeStore(tmp_path / "s")
+    store.append(make_episode(8), "a")
+    file = tmp_path / "s/episodes/a/manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest.pop("sha256")
+    changes = {"files": manifest["files"] | {path: {"size": 1, "sha256": ""}}, "arrays": [path], "folder": path}
+    manifest[where] = changes[where]
+    file.write_text(json.dumps(manifest | {"sha256": json_sha256(manifest)}))
+    for url in (str(tmp_path / "s"), f"local://{tmp_path / 's'}"):
+        with pytest.raises(CorruptEpisodeError, match="outside of the episode"):
+            EpisodeStore(url).read("a")
+
+
+def test_links_in_an_episode_are_not_followed(tmp_path: Path):
+    store = EpisodeStore(tmp_path / "s")
+    store.append(make_episode(8), "a")
+    # A store, or an episode, may be reached by a link; its files may not be any.
+    (tmp_path / "alias").symlink_to(tmp_path / "s")
+    assert len(EpisodeStore(tmp_path / "alias").read("a")) == 8
+    file = data_files(store, "a")[0]
+    file.replace(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CorruptEpisodeError, match="link to another file"):
+        EpisodeStore(tmp_path / "s").read("a")
+    with pytest.raises(CorruptEpisodeError, match="link to another file"):
+        EpisodeStore(tmp_path / "s").verify("a")
