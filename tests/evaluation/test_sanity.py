@@ -20,13 +20,13 @@ from worldsim.evaluation.measures.drift import (
     slope_per_minute,
     spread_of,
 )
+from worldsim.evaluation.measures.dug_blocks import dug_patch, persistence
 from worldsim.evaluation.measures.metrics import colours, sharpness
 from worldsim.evaluation.measures.recorded import blurred
 from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts import actions as eval_actions
 from worldsim.evaluation.parts.actions import ignored, sign_evidence, sign_report
 from worldsim.evaluation.parts.branches import Branches, branch_report
-from worldsim.evaluation.parts.dug_blocks import dug_patch, persistence
 from worldsim.evaluation.parts.forced import forced_report
 from worldsim.evaluation.parts.horizons import (
     delta_report,

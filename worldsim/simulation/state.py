@@ -146,7 +146,7 @@ class Step:
     Attributes:
         frames: uint8 (B, r, H, W, 3).
         reward: metres by which the furthest distance from the start grew (B,).
-        termination: probability (B,).
+        termination: probability (B,), nan in a world whose termination head was taught no end.
         pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
         latents: (B, C, h, w).
         features: input of the heads, the registers' mean and the picture's mean (B, 2 D).
@@ -165,7 +165,7 @@ class Step:
 
     @property
     def terminated(self) -> NDArray[np.bool_]:
-        """Whether the world takes the episode to be over (B,)."""
+        """Whether the world takes the episode to be over (B,); never where its head was taught no end."""
         return self.termination > TERMINATION_THRESHOLD
 
 

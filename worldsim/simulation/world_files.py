@@ -12,6 +12,8 @@ from worldsim.models.dit import DiTConfig, WorldDiT
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import WorldConfig
 from worldsim.spec.compute import Compute
+from worldsim.spec.endings import KEY as ENDS
+from worldsim.spec.endings import ends_taught
 
 FILES = ("tokenizer.safetensors", "dit.safetensors")
 
@@ -26,6 +28,7 @@ class WorldFiles:
         dit: its network.
         prompt_embeddings: of the prompts that ship with it (P, X), or None.
         compute: what its training cost.
+        ends_taught: ends of episodes that its termination head saw; None: not known.
     """
 
     config: WorldConfig
@@ -33,6 +36,7 @@ class WorldFiles:
     dit: WorldDiT
     prompt_embeddings: Tensor | None
     compute: Compute
+    ends_taught: int | None = None
 
 
 def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -51,6 +55,7 @@ def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str
         metadata = {name: asdict(module.config), "world": world, **(about or {}).get(name, {})}
         if name == "dit":
             metadata["compute"] = files.compute.to_json()
+            metadata[ENDS] = files.ends_taught
         save_tensors(folder / f"{name}.safetensors", tensors, metadata)
 
 
@@ -78,4 +83,5 @@ def read_world(folder: Path) -> WorldFiles:
         dit=dit,
         prompt_embeddings=None if prompts is None else prompts.float(),
         compute=Compute.from_json(dit_json.get("compute")),
+        ends_taught=ends_taught(dit_json),
     )

@@ -47,6 +47,7 @@ class WorldModel:
         trust: Trust | None = None,
         bf16: bool | None = None,
         compute: Compute | None = None,
+        ends_taught: int | None = None,
     ) -> None:
         if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
             raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
@@ -69,6 +70,7 @@ class WorldModel:
         self.trust = trust
         self.config = config
         self.compute = compute or Compute(since=UNKNOWN)
+        self.ends_taught = ends_taught
         self.bf16 = fast_bf16() if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dit = dit.eval().requires_grad_(False)
@@ -111,6 +113,7 @@ class WorldModel:
         return WorldModel(
             config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
             trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16, compute=self.compute,
+            ends_taught=self.ends_taught,
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -213,12 +216,15 @@ class WorldModel:
             steps=state.steps + 1,
         )
         stats = statistics(following.uncertainty, following.steps)
+        # A head that was taught no end has learnt nothing but its bias.
+        told = self.ends_taught != 0
+        ends = last.heads.termination[:, 0].sigmoid().numpy() if told else np.full(state.batch, np.nan, np.float32)
         if self.trust is not None:
             following = replace(following, trust=self.trust(stats))
         shown = Step(
             frames=chunks[:, 0],
             reward=(following.furthest - state.furthest).numpy(),
-            termination=last.heads.termination[:, 0].sigmoid().numpy(),
+            termination=ends,
             pose=pose.numpy().copy(),
             latents=latent[:, 0],
             features=following.features.numpy().copy(),
@@ -260,6 +266,7 @@ class WorldModel:
             dit=self.dit,
             prompt_embeddings=self.prompt_embeddings,
             compute=self.compute,
+            ends_taught=self.ends_taught,
         )
         write_world(files, Path(folder), about)
 
@@ -277,5 +284,5 @@ class WorldModel:
         trust = load_trust(folder, asdict(files.config.sampling))
         return WorldModel(
             files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
-            trust=trust, bf16=bf16, compute=files.compute,
+            trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught,
         )  # fmt: skip

@@ -4,7 +4,7 @@ B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A act
 """
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import learning_rate_factor, set_rate
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import UNKNOWN, Compute
+from worldsim.spec.endings import KEY as ENDS
+from worldsim.spec.endings import more_ends
 from worldsim.training.flops import StepCosts
 
 
@@ -101,6 +103,28 @@ def save_dit(path: Path, dit: WorldDiT, about: Mapping[str, Any] | None = None) 
     save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config), **(about or {})})
 
 
+@dataclass
+class Tally:
+    """What a training has cost and how many ends of episodes it saw (None: not known), with all that came before."""
+
+    compute: Compute
+    ends: int | None
+
+    def add(self, batch: LatentBatch, cost: tuple[int, float]) -> None:
+        """Count one more batch and what it costs: latent frames and operations."""
+        self.compute = self.compute.plus(*cost)
+        # The first frame of a clip has no past: the termination head is not asked there.
+        self.ends = more_ends(self.ends, int((batch.terminated[:, 1:] > 0).sum()))
+
+    def restore(self, about: Mapping[str, Any]) -> None:
+        """Go on from what a run kept."""
+        self.compute, self.ends = Compute.from_json(about.get("compute")), about.get(ENDS)
+
+    def kept(self) -> dict[str, Any]:
+        """As metadata can hold it."""
+        return {"compute": self.compute.to_json(), ENDS: self.ends}
+
+
 def train_dynamics(
     dit_config: DiTConfig,
     training: DynamicsTraining,
@@ -112,6 +136,7 @@ def train_dynamics(
     about: Mapping[str, Any] | None = None,
     device: str = "cpu",
     before: Compute | None = None,
+    ends_before: int | None = None,
 ) -> Generator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
@@ -126,6 +151,7 @@ def train_dynamics(
         about: further metadata of ``dit.safetensors``: what it is trained on.
         device: that computes. Noise differs between kinds of devices; a run is resumed exactly on its own.
         before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
+        ends_before: ends that ``initial``, or a resumed run that did not count them, was taught; None: unknown.
     """
     torch.manual_seed(seed)
     dit = WorldDiT(dit_config)
@@ -133,18 +159,17 @@ def train_dynamics(
         load_module(dit, initial, "the world to start from")
     trained = prepared(dit.to(device), training, folder / "state.safetensors")
     validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
-    spent = Compute() if initial is None else before or Compute(since=UNKNOWN)
+    tally = Tally(Compute(), 0) if initial is None else Tally(before or Compute(since=UNKNOWN), ends_before)
     if (restored := trained.restore()) is not None:
         first = restored.step
         bank.restore(restored.more, device)
-        spent = Compute.from_json(restored.about.get("compute"))
+        tally.restore({ENDS: ends_before, **restored.about})
     costs = StepCosts(dit, training)
     forward = compiled(dit, training)
 
     def learn(step: int) -> dict[str, float]:
-        nonlocal spent
-        batch = batches(step).to(torch.device(device))
-        spent = spent.plus(*costs(batch, step))
+        batch = (drawn := batches(step)).to(torch.device(device))
+        tally.add(drawn, costs(batch, step))
         return training_step(forward, trained, batch, training, step, seed, bank)
 
     def judge() -> dict[str, float]:
@@ -152,10 +177,9 @@ def train_dynamics(
             return validate(dit, validation)
 
     def save(step: int) -> None:
-        compute = {"compute": spent.to_json()}
-        trained.save(step, bank.tensors(), compute)
+        trained.save(step, bank.tensors(), tally.kept())
         with trained.ema.averaged(dit):
-            save_dit(folder / "dit.safetensors", dit, {**(about or {}), **compute})
+            save_dit(folder / "dit.safetensors", dit, {**(about or {}), **tally.kept()})
 
     yield from run_steps(
         first, training.steps, learn, judge, save,

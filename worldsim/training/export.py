@@ -15,6 +15,7 @@ from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import SamplingConfig, WorldConfig
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.compute import Compute
+from worldsim.spec.endings import ends_taught
 
 
 def load_tokenizer(path: Path) -> VideoTokenizer:
@@ -54,7 +55,7 @@ def export_world(
     )
     world = WorldModel(
         config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False,
-        compute=Compute.from_json(metadata.get("compute")),
+        compute=Compute.from_json(metadata.get("compute")), ends_taught=ends_taught(metadata),
     )  # fmt: skip
     trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
     world.save(folder / "world", {name: {"trained_on": record} for name, record in trained_on.items() if record})

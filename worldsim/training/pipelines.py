@@ -31,6 +31,7 @@ from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
+from worldsim.spec.endings import ends_taught
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
 from worldsim.training.logging import follow, prefetched, write_config
@@ -86,7 +87,7 @@ def run_tokenizer(
             write_video(folder / "samples" / f"{step:06d}.mp4", np.concatenate(out, 1))
 
     weights, before = _start_from(initial, folder / "tokenizer.safetensors")
-    about = {"trained_on": training_record(store, clips.names, before=before)}
+    about = {"trained_on": training_record(store, clips.names, before=before.get("trained_on"))}
     with ThreadPoolExecutor(1) as pool:
         ahead = prefetched(lambda i: batch_of(clips, i), pool)
         run = train_tokenizer(
@@ -199,12 +200,13 @@ def run_dynamics(
             write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
 
     weights, before = _start_from(initial, folder / "dit.safetensors")
-    about = {"trained_on": clips.training_record(before)}
+    about = {"trained_on": clips.training_record(before.get("trained_on"))}
     spent = None if initial is None else Compute.from_json(read_metadata(initial).get("compute"))
     with ThreadPoolExecutor(1) as pool:
         run = train_dynamics(
-            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device, spent
-        )
+            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device, spent,
+            ends_taught(before),
+        )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 
 
@@ -242,14 +244,14 @@ def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:
     return RecordingFormat.from_json(index["recordings"])
 
 
-def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, Any]:
-    """Weights to start from, and the record of what was trained on before, of a resumed run or of those weights."""
+def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, dict[str, Any]]:
+    """Weights to start from, and the metadata of what was trained before, of a resumed run or of those weights."""
     tensors, metadata = ({}, {}) if initial is None else load_tensors(initial)
     # A finished world keeps its prompts beside the weights.
     weights = {name: tensor for name, tensor in tensors.items() if name != "prompts"}
     if resumed.is_file():
         metadata = load_tensors(resumed)[1]
-    return weights or None, metadata.get("trained_on")
+    return weights or None, metadata
 
 
 def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ LISTED = (
     "inverse:Inverse",
     "branches:CounterfactualBranches",
     "memory:Memory",
+    "rest:Rest",
     "objects:Objects",
     "obstacles:Obstacles",
     "text:Text",

@@ -20,11 +20,11 @@ from worldsim.evaluation.interface.lines import Line, line, number
 from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
+from worldsim.evaluation.measures.dug_blocks import dig_report, find_dig_events
 from worldsim.evaluation.measures.metrics import psnr, texture
 from worldsim.evaluation.measures.rollouts import all_held, look_away
 from worldsim.evaluation.measures.starts import by_start
 from worldsim.evaluation.measures.statistics import estimate
-from worldsim.evaluation.parts.dug_blocks import dig_report, find_dig_events
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
