@@ -30,6 +30,7 @@ def make_source(
     starts: str | None = None,
     split: str | None = None,
     prompt: str | None = None,
+    depth: bool = True,
 ) -> EnvFactory:
     """A source by name; settings of other sources are left aside.
 
@@ -37,7 +38,7 @@ def make_source(
         UserError: there is no such source, or a setting is missing.
     """
     if kind == "luanti":
-        return LuantiSource()
+        return LuantiSource(depth=depth)
     if kind == "minerl":
         return MineRLSource(env=env) if env else MineRLSource()
     if kind == "gym":
@@ -62,6 +63,8 @@ def name_prefix(source: EnvFactory, *, policy: str, script: str, episode_frames:
     if isinstance(source, LuantiSource) and policy not in ("random", "noop", "script"):
         return ""
     settings = asdict(source)  # pyright: ignore[reportArgumentType] (every source is a dataclass)
+    # The same play, with or without its depth.
+    settings.pop("depth", None)
     if settings.get("size", "") is None:
         # Names of collections made before there was such a setting.
         del settings["size"]

@@ -17,6 +17,7 @@ from worldsim.agents.policies.factory import policy_for
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.agents.policies.scripts import SCRIPTS
 from worldsim.datasets.captions.templates import episode_caption, place_phrase, time_phrase
+from worldsim.datasets.store.episode import DEPTH
 from worldsim.spec.actions import MINECRAFT
 
 # What the players for any game do, for captions.
@@ -35,22 +36,30 @@ STATE: dict[str, Any] = {
     "light": np.int16,
     "on_ground": np.bool_,
     "tree_angle": np.float32,
+    DEPTH: np.uint16,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class LuantiSource:
-    """The default engine."""
+    """The default engine.
+
+    Attributes:
+        name, policy: see ``EnvFactory``.
+        depth: also record the depth of each frame, ``state/depth``.
+    """
 
     name: str = "luanti"
     policy: str = "mixture"
+    depth: bool = True
 
     def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
         """Open the engine on one map."""
         # Imported here: planning and tests need no engine.
         from worldsim.envs.luanti.env import LuantiEnv
 
-        return EngineStage(LuantiEnv(map_seed=world.map_seed, mapgen=world.mapgen, fps=int(fps)), world, fps)
+        env = LuantiEnv(map_seed=world.map_seed, mapgen=world.mapgen, fps=int(fps), depth=self.depth)
+        return EngineStage(env, world, fps)
 
     def check(self, policy: str, script: str) -> float:
         """The policy must be known and a script must fit; the engine itself tells what is missing when it starts."""
@@ -130,6 +139,8 @@ class EngineStage:
             "consent": NOBODY,
             "inventory_items": items,
         }
+        if "camera" in first:
+            provenance["camera"] = first["camera"]
         doing = Counter(tape.scripts).most_common(1)[0][0]
         biome, hour = str(first.get("biome", "")), float(self._options["time_of_day"])
         if doing in SCRIPTS:

@@ -19,8 +19,8 @@ from worldsim.agents.policies.factory import policy_for
 from worldsim.datasets.recording.action_codec import SpaceCodec
 from worldsim.datasets.recording.env_pictures import EnvPictures, action_meanings, frames_per_second, is_picture
 from worldsim.datasets.recording.recorder import UNSTATED
+from worldsim.datasets.store.picture import scale_picture
 from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
-from worldsim.datasets.store.video import scale_picture
 from worldsim.errors import UserError
 
 # Namespaces whose package registers them only when it is imported.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.agents.collection.types import MapJob, RecordingEnv, Transition
+from worldsim.agents.policies.return_scripts import RESTING
 from worldsim.agents.policies.scripts import SCRIPTS
 from worldsim.datasets.checks.stillness import difference
 from worldsim.datasets.store.episode import Episode
@@ -43,6 +44,8 @@ class EpisodeBuffer:
             still = bool(difference(moment.frame, self.frames[-1]) < self._frozen_below)
         else:
             still = np.array_equal(moment.frame, self.frames[-1])
+        # Who rests on purpose has not got stuck.
+        still = still and not (doing in RESTING and not moment.action.any())
         self.frozen += still
         self.stretch = self.stretch + 1 if still else 0
         self.frames.append(moment.frame)

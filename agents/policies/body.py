@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.camera import MINECRAFT_CAMERA
 
 Info = Mapping[str, Any]
 Action = NDArray[np.float32]
 
 PITCH_LIMIT = 35.0
-EYE = 1.625  # metres above the feet
 WALKING = ("forward", "back", "left", "right")
 # Frames over which a walking player must have moved STUCK_METRES, else it is stuck.
 STUCK_FRAMES = 16
@@ -146,7 +146,8 @@ class Body:
 
     def decline(self, target: NDArray[np.float64]) -> float:
         """Pitch in degrees at which one looks at a position (x, y, z)."""
-        return math.degrees(math.atan2(self.position[1] + EYE - target[1], self.distance(target)))
+        below = self.position[1] + MINECRAFT_CAMERA.eye_height - target[1]
+        return math.degrees(math.atan2(below, self.distance(target)))
 
     # --- limbs
 

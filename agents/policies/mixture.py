@@ -8,25 +8,32 @@ from numpy.typing import NDArray
 
 from worldsim.agents.policies.block_scripts import climb_out
 from worldsim.agents.policies.body import PITCH_LIMIT, Action, Body, Info
+from worldsim.agents.policies.return_scripts import RESTING
 from worldsim.agents.policies.scripts import SCRIPTS, Script, swim, turn_away
 from worldsim.datasets.checks.stillness import FROZEN_DIFFERENCE, difference
 
 # Share of time that the mixture gives to each script.
 MIXTURE: dict[str, float] = {
-    "explore": 0.18,
-    "walk": 0.14,
-    "single": 0.17,
-    "spin": 0.05,
-    "look_back": 0.07,
-    "gaze": 0.06,
+    "explore": 0.12,
+    "walk": 0.08,
+    "single": 0.11,
+    "spin": 0.03,
+    "look_back": 0.04,
+    "gaze": 0.04,
     "still": 0.02,
-    "return_trip": 0.07,
-    "push": 0.08,
+    "return_trip": 0.03,
+    "push": 0.06,
     "climb": 0.03,
-    "dig": 0.08,
-    "place": 0.06,
+    "dig": 0.06,
+    "place": 0.05,
     "pillar": 0.02,
     "chop": 0.04,
+    # Stillness and return: more than a tenth of all frames are recorded without a key.
+    "rest": 0.08,
+    "look_round": 0.06,
+    "loop": 0.06,
+    "mirror": 0.03,
+    "alter": 0.04,
 }
 # Seconds that a script is kept: most are cut short at any point, the others are pointless when cut.
 DEFAULT_SECONDS = (1.0, 6.0)
@@ -37,9 +44,14 @@ SECONDS = {
     "look_back": (3.0, 8.0),
     "push": (4.0, 10.0),
     "chop": (5.0, 12.0),
+    "rest": (2.0, 9.0),
+    "look_round": (6.0, 16.0),
+    "loop": (12.0, 25.0),
+    "mirror": (6.0, 12.0),
+    "alter": (10.0, 20.0),
 }
 # Scripts that may look steeply up or down, and that push against things on purpose.
-STEEP = {"dig", "place", "pillar", "chop"}
+STEEP = {"dig", "place", "pillar", "chop", "alter"}
 PUSHING = {"dig", "push"}
 # A picture that stays the same for so many frames is dull: do something else.
 DULL_FRAMES = 15
@@ -116,7 +128,8 @@ class Scripted:
             return swim(body)
         if body.confined:
             return self._leave_pit()
-        if not (self._dull >= DULL_FRAMES or (body.stuck and self.name not in PUSHING)):
+        dull = self._dull >= DULL_FRAMES and self.name not in RESTING
+        if not (dull or (body.stuck and self.name not in PUSHING)):
             return None
         body.unstick()
         self._dull = 0

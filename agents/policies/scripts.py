@@ -6,6 +6,7 @@ import numpy as np
 
 from worldsim.agents.policies.block_scripts import chop, dig, pillar, place
 from worldsim.agents.policies.body import PITCH_LIMIT, Action, Body
+from worldsim.agents.policies.return_scripts import alter, look_round, loop, mirror, rest
 
 Script = Callable[[Body], Iterator[Action]]
 
@@ -205,4 +206,6 @@ def turn_away(me: Body) -> Iterator[Action]:
 
 
 _ALL = explore, walk, single, spin, look_back, gaze, still, return_trip, push, climb, dig, place, pillar, swim, chop
+# New ones go to the end: recorded episodes tell a script by its number, with the names beside.
+_ALL += rest, look_round, loop, mirror, alter
 SCRIPTS: dict[str, Script] = {script.__name__: script for script in _ALL}

@@ -92,7 +92,7 @@ def read_demonstrations(
     taps = np.array([key.startswith(TAPPED) for key in actions.spec.keys] + [False, False] * actions.spec.camera)
     names = store.names(split)
     for i in np.random.default_rng(seed).permutation(len(names)):
-        episode = store.read(names[int(i)])
+        episode = store.read(names[int(i)], depth=False)
         at = np.arange(0, len(episode) - chunk, chunk)
         wanted = np.arange(len(at))
         if scripts:

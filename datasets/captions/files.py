@@ -6,6 +6,7 @@ digest begins with ``of``: a caption of an episode that was replaced since is no
 one that a killed writer left half is cut off by the next writer.
 """
 
+import codecs
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 from worldsim.datasets.captions.templates import clip_caption
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
+from worldsim.spec.text_files import parse_json
 
 FORMAT = 1
 FOLDER = "captions"
@@ -152,9 +154,9 @@ def _read_lines(path: Path) -> tuple[int, list[dict[str, Any]]]:
     """Whole lines of a file, and the bytes they take."""
     content, lines = path.read_bytes(), []
     whole = content.rfind(b"\n") + 1
-    for number, line in enumerate(content[:whole].splitlines()):
+    for number, line in enumerate(content[:whole].removeprefix(codecs.BOM_UTF8).split(b"\n")[:-1]):
         try:
-            lines.append(json.loads(line))
+            lines.append(parse_json(line))
         except ValueError as error:
             raise ValueError(f"{path}: line {number + 1} is damaged") from error
         wanted = {"format", "about"} if number == 0 else {"episode", "start", "stop", "text", "of"}

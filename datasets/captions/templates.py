@@ -20,6 +20,11 @@ PHRASES = {
     "pillar": "building a pillar",
     "swim": "swimming",
     "chop": "cutting a tree",
+    "rest": "resting",
+    "look_round": "looking round and back",
+    "loop": "walking in a loop",
+    "mirror": "walking there and back",
+    "alter": "changing a block and looking again",
 }
 _TIMES = (
     (0.21, "at night"),

@@ -1,5 +1,8 @@
 """The dataset card: what a store holds, where it comes from, who may use it, and what is missing in it."""
 
+import html
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +22,6 @@ from worldsim.plotting.pictures import jpeg, sheet
 PICTURES = 48
 # A kind (a biome, a time of day, a key) of a smaller share than this is called a gap.
 RARE = 0.01
-# Identifiers of the SPDX licence list have no spaces.
 OTHER_LICENCE = "other"
 
 
@@ -51,7 +53,7 @@ def _card(store: EpisodeStore, report: Report, *, pictures: bool) -> Iterator[st
     manifests = [look.manifest for look in report.looks]
     record = training_record(store, [str(m["name"]) for m in manifests])["stores"][0]
     yield from _front_matter(store.path.name, manifests)
-    yield f"# {store.path.name}"
+    yield f"# {_quoted(store.path.name)}"
     yield ""
     yield f"{len(manifests):,} episodes of play: {record['frames']:,} frames with the action between each two of them,"
     yield f"{record['hours']:.2f} hours, for training world models. Digest of all episodes: `{record['digest'][:16]}`."
@@ -72,9 +74,10 @@ def _card(store: EpisodeStore, report: Report, *, pictures: bool) -> Iterator[st
 
 def _front_matter(name: str, manifests: list[Mapping[str, Any]]) -> Iterator[str]:
     licences = sorted({licence_of(m) for m in manifests})
-    known = all(" " not in licence and licence != "unknown" for licence in licences)
+    # Identifiers of the SPDX licence list are letters, digits, dots, pluses and hyphens.
+    known = all(re.fullmatch(r"[A-Za-z0-9.+-]+", licence) and licence != "unknown" for licence in licences)
     yield "---"
-    yield f"pretty_name: {name}"
+    yield f"pretty_name: {name if re.fullmatch(r'[A-Za-z][A-Za-z0-9 ._-]*', name) else json.dumps(name)}"
     yield f"license: [{', '.join(licences).lower()}]" if known else f"license: {OTHER_LICENCE}"
     yield "tags: [video, world-model, actions, gameplay]"
     yield "---"
@@ -95,7 +98,16 @@ def _table(head: list[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
     yield "|" + "---|" * len(head)
     for row in rows:
         # What people wrote must not end a cell.
-        yield "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
+        yield "| " + " | ".join(_quoted(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def _quoted(text: object) -> str:
+    """What people wrote, so that no reader of the card takes it for HTML, a link or a picture."""
+    return html.escape(" ".join(str(text).split()), quote=False).replace("[", "&#91;")
+
+
+def _key(name: str) -> str:
+    return f"`{name.replace('`', chr(39))}`"
 
 
 def _hours(manifests: Iterable[Mapping[str, Any]]) -> float:
@@ -169,7 +181,7 @@ def _action_table(count: ActionCount) -> Iterator[str]:
     yield f"{count.rows:,} frames with known actions, {count.unknown:,} without; {count.idle_share:.1%} idle."
     yield ""
     rows = (
-        (f"`{key}`", f"{down / max(1, count.rows):.2%}", f"{pushes:,}")
+        (_key(key), f"{down / max(1, count.rows):.2%}", f"{pushes:,}")
         for key, down, pushes in zip(count.keys, count.pressed, count.pushes, strict=True)
     )
     yield from _table(["key", "frames down", "times pressed"], rows)
@@ -188,11 +200,11 @@ def _action_table(count: ActionCount) -> Iterator[str]:
 
 def _gaps(store: EpisodeStore, report: Report) -> Iterator[str]:
     for finding in report.findings:
-        yield f"- {finding.message}."
+        yield f"- {_quoted(finding.message)}."
     for count in report.actions:
         rare = [k for k, n in zip(count.keys, count.pressed, strict=True) if 0 < n < RARE * count.rows]
         if rare:
-            yield f"- keys down in less than {RARE:.0%} of the frames: {', '.join(f'`{key}`' for key in rare)}."
+            yield f"- keys down in less than {RARE:.0%} of the frames: {', '.join(_quoted(_key(key)) for key in rare)}."
     unknown = sum(count.unknown for count in report.actions)
     if unknown:
         yield f"- {unknown:,} frames have no known action."
@@ -211,7 +223,7 @@ def _checked(report: Report) -> Iterator[str]:
             if lag is not None:
                 what = "recorded yaw" if pair == "pose" else f"picture, {pair}"
                 yield (
-                    f"- {alignment.group}: lag of the {what} behind the mouse {lag.frames:+d} frames "
+                    f"- {_quoted(alignment.group)}: lag of the {what} behind the mouse {lag.frames:+d} frames "
                     f"(confidence {lag.confidence:.2f}, correlation {lag.correlation:.2f})."
                 )
 
@@ -220,7 +232,7 @@ def _reading(name: str) -> Iterator[str]:
     yield "```python"
     yield "from worldsim.datasets.store.store import EpisodeStore"
     yield ""
-    yield f'store = EpisodeStore("{name}")'
+    yield f"store = EpisodeStore({json.dumps(name)})"
     yield 'episode = store.read(store.names("train")[0])'
     yield "```"
     yield ""

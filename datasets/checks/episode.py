@@ -15,7 +15,10 @@ from worldsim.datasets.checks.chunks import ArrayChunks, DamagedArrayError, arra
 from worldsim.datasets.checks.clock import TIME_NAMES, Clock, read_clock
 from worldsim.datasets.checks.motion import MotionWindow, motion_window
 from worldsim.datasets.checks.pictures import WINDOW, PictureCount, choose_windows, look_at_pictures
+from worldsim.datasets.checks.reprojection import Reprojection, measure_reprojection, poses_of
+from worldsim.datasets.store.episode import DEPTH, PICTURES
 from worldsim.datasets.store.manifest import path_sha256
+from worldsim.spec.camera import Camera
 
 _UPLOAD = re.compile(r"arrays\.[0-9a-f]{8}/")
 
@@ -49,6 +52,7 @@ class Look:
         impossible: values that cannot be.
         actions, clock, pictures: see there; None where they could not be read or are not known.
         pose: how the recorded yaw answers to the mouse.
+        reprojection: what depth, pose and camera say of the pictures.
         content: hash of the files of the frames: equal for equal recordings.
     """
 
@@ -59,6 +63,7 @@ class Look:
     clock: Clock | None = None
     pictures: PictureCount | None = None
     pose: MotionWindow | None = None
+    reprojection: Reprojection | None = None
     content: str = ""
 
     @property
@@ -103,6 +108,7 @@ def inspect_episode(folder: Path, manifest: Mapping[str, Any], plan: LookPlan) -
     _inspect_arrays(look, arrays, actions, keys, plan, recorded=recorded)
     if plan.windows != 0:
         _inspect_pictures(look, arrays_folder(folder, manifest) / "frames", actions, plan, camera=camera)
+        _inspect_depth(look, arrays_folder(folder, manifest), arrays, plan)
     return look
 
 
@@ -143,6 +149,26 @@ def _inspect_pictures(look: Look, frames: Path, actions: NDArray[Any], plan: Loo
         look.damage.append(str(error))
 
 
+def _inspect_depth(look: Look, folder: Path, arrays: Mapping[str, NDArray[Any]], plan: LookPlan) -> None:
+    """Note in ``look`` how well frames fit onto their successors by depth, pose and camera, where all are recorded."""
+    poses = poses_of({name.removeprefix("state/"): array for name, array in arrays.items()})
+    about = look.manifest["provenance"].get("camera")
+    if f"state/{DEPTH}" not in look.manifest["arrays"] or poses is None or not isinstance(about, Mapping):
+        return
+    try:
+        camera, look.reprojection = Camera.from_json(about), Reprojection()
+        frames, depth = ArrayChunks(folder / "frames"), ArrayChunks(folder / "state" / DEPTH)
+        for start in choose_windows(len(poses), plan.windows):
+            part = slice(start, min(start + WINDOW, len(poses)))
+            pictures, depths = (array.read_rows(part.start, part.stop) for array in (frames, depth))
+            look.reprojection.add(measure_reprojection(pictures, depths, poses[part], camera))
+    except DamagedArrayError as error:
+        if str(error) not in look.damage:
+            look.damage.append(str(error))
+    except ValueError as error:
+        look.impossible.append(str(error))
+
+
 def compare_files(folder: Path, manifest: Mapping[str, Any], *, hash_files: bool) -> list[str]:
     """What differs between an episode's files and its manifest, one line each."""
     files = manifest["files"]
@@ -161,10 +187,10 @@ def compare_files(folder: Path, manifest: Mapping[str, Any], *, hash_files: bool
 
 
 def _small_arrays(folder: Path, manifest: Mapping[str, Any], look: Look) -> dict[str, NDArray[Any]]:
-    """All arrays but the frames; those that are damaged are named in ``look`` and left out."""
+    """All arrays but pictures and depth; those that are damaged are named in ``look`` and left out."""
     arrays = {}
     for name in manifest["arrays"]:
-        if name != "frames":
+        if name not in PICTURES:
             try:
                 arrays[name] = ArrayChunks(folder / name).read_all()
             except DamagedArrayError as error:

@@ -26,6 +26,7 @@ from worldsim.datasets.checks.judge import (
 )
 from worldsim.datasets.checks.maps import SharedMap
 from worldsim.datasets.checks.pictures import WINDOW
+from worldsim.datasets.checks.reprojection import Reprojection
 from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore
 
 # Perceptual hashes that either side of the comparison of splits gets, whatever the size of the store.
@@ -133,6 +134,7 @@ def judge(path: Path, looks: list[Look], unreadable: Sequence[Finding], limits: 
         *judge_damage(looks),
         *misaligned,
         *split_findings,
+        *judge_depth(looks),
         *judge_clocks(looks, limits),
         *judge_pictures(looks, limits, aligned=not misaligned),
         *action_findings,
@@ -142,6 +144,29 @@ def judge(path: Path, looks: list[Look], unreadable: Sequence[Finding], limits: 
         findings.append(Finding("empty", "warning", "there is no episode"))
     findings.sort(key=lambda finding: ("failure", "warning", "note").index(finding.severity))
     return Report(path, findings, looks, alignments, actions, shared, 0, False)
+
+
+def measured_depth(looks: Sequence[Look]) -> dict[str, Reprojection]:
+    """Reprojection by source, where there is depth."""
+    groups: dict[str, Reprojection] = {}
+    for look in looks:
+        if look.reprojection is not None:
+            groups.setdefault(look.group, Reprojection()).add(look.reprojection)
+    return groups
+
+
+def judge_depth(looks: Sequence[Look]) -> list[Finding]:
+    """A failure for each source whose depth does not belong to its pictures and poses; the numbers of the others."""
+    found = []
+    for group, measured in sorted(measured_depth(looks).items()):
+        if mistake := measured.mistake():
+            found.append(Finding("depth", "failure", f"{group}: {mistake}"))
+        elif measured.pairs:
+            gain = (
+                f"reprojected by depth and pose, {measured.pairs} frames are {measured.gain:.1f} dB nearer to the next"
+            )
+            found.append(Finding("depth", "note", f"{group}: {gain} than repeated ones"))
+    return found
 
 
 def plan_looks(
@@ -204,6 +229,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "full": report.full,
         "seconds": round(report.seconds, 1),
         "alignment": [dataclasses.asdict(alignment) for alignment in report.alignments],
+        "depth": {
+            group: {"pairs": measured.pairs, "gain_db": round(measured.gain, 3)}
+            for group, measured in measured_depth(report.looks).items()
+        },
         "actions": [
             {
                 "keys": {

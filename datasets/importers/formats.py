@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from worldsim.datasets.importers.lerobot import INFO, find_lerobot
+from worldsim.datasets.importers.lerobot import find_lerobot
+from worldsim.datasets.importers.lerobot_meta import INFO
 from worldsim.datasets.importers.minari import data_folder, find_minari
 from worldsim.datasets.importers.minerl import ARRAYS, find_minerl
-from worldsim.datasets.importers.pictures import IMAGE_FPS, IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_images, find_videos
+from worldsim.datasets.importers.pictures import IMAGE_FPS, VIDEO_SUFFIXES, find_images, find_videos
 from worldsim.datasets.importers.recording import Recording, files_below
 from worldsim.datasets.importers.store import find_store, is_store
 from worldsim.datasets.importers.table import find_table, table_of
-from worldsim.datasets.importers.vpt import find_vpt, is_index, is_vpt
+from worldsim.datasets.importers.vpt import find_vpt
+from worldsim.datasets.importers.vpt_files import is_index, is_vpt
+from worldsim.datasets.store.picture import PICTURE_SUFFIXES
 from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
@@ -37,7 +40,7 @@ def detect_format(source: Path) -> str:
         return "table"
     if videos:
         return "video"
-    if files_below(source, IMAGE_SUFFIXES):
+    if files_below(source, PICTURE_SUFFIXES):
         return "images"
     raise UserError(f"{source} holds nothing that can be imported; known formats: {', '.join(FORMATS)}")
 
@@ -50,7 +53,7 @@ def _folder_format(source: Path) -> str:
         return "lerobot"
     if data_folder(source) is not None:
         return "minari"
-    return "" if next(source.rglob(ARRAYS), None) is None else "minerl"
+    return "minerl" if any(path.is_file() for path in source.rglob(ARRAYS)) else ""
 
 
 def find_recordings(

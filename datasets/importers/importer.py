@@ -1,5 +1,6 @@
 """Import recordings of any known format into an episode store: resumable, each recording whole or not at all."""
 
+import errno
 import importlib.metadata
 import json
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.datasets.governance.withdrawal import withdrawals
-from worldsim.datasets.importers.recording import Footage, Frame, Recording, cuts, piece
+from worldsim.datasets.importers.recording import Footage, Frame, Recording, check_finite, cuts, piece
 from worldsim.datasets.importers.resample import resample
 from worldsim.datasets.store.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
@@ -20,8 +21,8 @@ from worldsim.errors import UserError
 # The frames of one episode are held in memory while it is written.
 EPISODE_BYTES = 2**30
 
-# What reading a foreign file may raise: besides what importers say themselves, whatever a field of another type causes.
-BROKEN = (ValueError, OSError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError)
+# What writing raises when a name does not suit the file system: a fault of the recording, not of the store.
+_BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR)
 
 # What happens, for a progress bar: ("recording", origin), ("frames", n), ("done", "imported" | "there" | "broken").
 Listener = Callable[[tuple[str, Any]], None]
@@ -102,14 +103,22 @@ def import_recordings(
     """
     options, report = options or ImportOptions(), ImportReport()
     taken = _Taken(store)
-    for recording in recordings:
-        listen(("recording", recording.origin))
+
+    def tell(message: tuple[str, Any]) -> None:
         try:
-            done = _import_one(store, recording, options, taken, report, listen)
-        except _CannotWriteError as error:
+            listen(message)
+        except Exception as error:
+            raise _NotItsFaultError(error) from error
+
+    for recording in recordings:
+        listen(("recording", _printable(recording.origin)))
+        try:
+            done = _import_one(store, recording, options, taken, report, tell)
+        except _NotItsFaultError as error:
             raise error.reason from error
-        except BROKEN as error:
-            report.broken.append((recording.origin, _first_line(error)))
+        except Exception as error:
+            # Besides what importers say themselves: whatever a damaged file or a field of another type causes.
+            report.broken.append((_printable(recording.origin), _printable(_first_line(error))))
             done = "broken"
         report.imported += done == "imported"
         report.there += done == "there"
@@ -117,10 +126,10 @@ def import_recordings(
     return report
 
 
-class _CannotWriteError(Exception):
-    """The store, not the recording, is at fault: going on would fail for every other recording too."""
+class _NotItsFaultError(Exception):
+    """Not the recording is at fault: the store, in which no other one could be written either, or the listener."""
 
-    def __init__(self, reason: OSError):
+    def __init__(self, reason: Exception):
         super().__init__(str(reason))
         self.reason = reason
 
@@ -174,10 +183,13 @@ def _import_one(
     there = taken.of(name, identity)
     if there and len(there) == _parts_of(next(iter(there))):
         return "there"
-    footage = resample(recording.open(), size=options.size, fps=options.fps)
+    # Numbers beyond float32 are found afterwards, by name.
+    with np.errstate(over="ignore", invalid="ignore"):
+        footage = recording.open()
+    check_finite(footage)
+    footage = resample(footage, size=options.size, fps=options.fps)
     frames = footage.frames()
-    first = next(frames, None)
-    if first is None:
+    if (first := next(frames, None)) is None:
         raise ValueError("it has no frames")
     pieces = cuts(len(footage), max(2, min(options.episode_frames, EPISODE_BYTES // first.nbytes)))
     names = [name] if len(pieces) == 1 else [f"{name}.part-{i:04d}-of-{len(pieces)}" for i in range(len(pieces))]
@@ -194,7 +206,7 @@ def _import_one(
         "recording_digest": identity,
         **options.about,
     }
-    blocks = _blocks(footage, first, frames, pieces, listen)
+    blocks, written = _blocks(footage, first, frames, pieces, listen), 0
     for i, ((begin, _), block) in enumerate(zip(pieces, blocks, strict=True)):
         if names[i] in there:
             continue
@@ -203,16 +215,22 @@ def _import_one(
         try:
             store.append(episode, names[i])
         except FileExistsError:
+            if names[i] not in store:
+                raise
+            # Another import was faster.
             continue
         except OSError as error:
-            raise _CannotWriteError(error) from error
+            if error.errno in _BAD_NAME:
+                raise
+            raise _NotItsFaultError(error) from error
         taken.add(names[i])
+        written += 1
         report.episodes += 1
         report.frames += len(episode)
         report.seconds += len(episode) / float(about["fps"])
         report.splits[about["split"]] += 1
         report.unlicensed += not about.get("licence")
-    return "imported"
+    return "imported" if written else "there"
 
 
 def _blocks(
@@ -239,6 +257,11 @@ def _blocks(
         yield block
 
 
+def _printable(text: str) -> str:
+    """Bytes of file names that are no Unicode as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _base(name: str) -> str:
     """The recording's name, without the mark of a part."""
     base, mark, _ = name.rpartition(".part-")
@@ -254,5 +277,7 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.strerror}: {error.filename}"
     reported = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    expected = isinstance(error, ValueError | OSError)
+    if isinstance(error, MemoryError):
+        return f"it needs more memory than there is ({reported})"
+    expected = isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError)
     return reported if expected else f"not as its format says ({type(error).__name__}: {reported})"

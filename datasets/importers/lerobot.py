@@ -10,8 +10,6 @@ in the whole data set (kept in ``provenance["axis_scales"]``), so that they lie 
 keys.
 """
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -21,18 +19,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.importers.lerobot_meta import (
+    INFO,
+    Row,
+    data_path,
+    data_tables,
+    episode_rows,
+    licence_of,
+    read_info,
+    read_table,
+    task_names,
+)
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.recording.action_codec import AXIS
-from worldsim.datasets.store.video import probe_video, read_picture, stream_video
+from worldsim.datasets.store.picture import read_picture
+from worldsim.datasets.store.video import index_times, stream_video
 from worldsim.errors import UserError
+from worldsim.spec.inside import inside
 
-INFO = "meta/info.json"
 # A video may end a frame early or late by rounding; more than that is damage.
 _SLACK = 0.5
 
-Row = Mapping[str, Any]
 # By the name of an action's feature, the largest magnitude of each of its values.
 Scales = Mapping[str, NDArray[np.float32]]
+Tasks = Mapping[int, str]
 
 
 def find_lerobot(source: Path, view: str = "") -> list[Recording]:
@@ -45,7 +55,7 @@ def find_lerobot(source: Path, view: str = "") -> list[Recording]:
     Raises:
         UserError: it is no LeRobot data set of a known version, or has no camera or no action.
     """
-    info = _info(source)
+    info = read_info(source)
     version = str(info.get("codebase_version", ""))
     if not version.startswith(("v2.", "v3.")):
         raise UserError(f"{source / INFO}: version {version or 'unknown'} is not known; known are v2.0, v2.1 and v3.0")
@@ -53,22 +63,21 @@ def find_lerobot(source: Path, view: str = "") -> list[Recording]:
     if not features:
         raise UserError(f"{source / INFO} names no feature 'action'")
     scales = {name: _largest(source, name) for name in features}
-    rows = _episodes_v3(source) if version.startswith("v3.") else _episodes_v2(source)
-    licence = _licence(source / "README.md")
+    rows, tasks, licence = episode_rows(source, version), task_names(source), licence_of(source)
     return [
         Recording(
             name=episode_name(f"{source.resolve().name}/{int(row['episode_index']):06d}"),
             origin=f"{source}, episode {int(row['episode_index'])}",
-            open=partial(_open, source, info, camera, row, scales, licence),
+            open=partial(_open, source, info, camera, row, scales, tasks, licence),
             part=f"{source.resolve().name} {row['episode_index']} {row['length']} {camera}",
         )
         for row in rows
     ]
 
 
-def _open(source: Path, info: Row, camera: str, row: Row, scales: Scales, licence: str) -> Footage:
+def _open(source: Path, info: Row, camera: str, row: Row, scales: Scales, tasks: Tasks, licence: str) -> Footage:
     number, fps = int(row["episode_index"]), float(info["fps"])
-    table = _table(source / _path(info["data_path"], info, row, "data"), number)
+    table = _table(source, data_path(source, info, row, "data"), number)
     length = len(table["frame_index"])
     if length != int(row["length"]):
         raise ValueError(f"{length} rows, but {row['length']} are promised")
@@ -82,7 +91,7 @@ def _open(source: Path, info: Row, camera: str, row: Row, scales: Scales, licenc
     rewards[-1] = 0
     video = None
     if info["features"][camera]["dtype"] == "video":
-        video = source / _path(info["video_path"], info, row, f"videos/{camera}", camera)
+        video = data_path(source, info, row, f"videos/{camera}", camera)
     start = float(row.get(f"videos/{camera}/from_timestamp", 0.0))
     if video is not None:
         _check_length(video, start, length, fps)
@@ -92,7 +101,7 @@ def _open(source: Path, info: Row, camera: str, row: Row, scales: Scales, licenc
         rewards=rewards,
         terminated=terminated,
         state=_state(info["features"], table, length),
-        text="; ".join(str(task) for task in row.get("tasks", ())),
+        text="; ".join(_tasks(row, table, tasks)),
         provenance={
             "engine": str(info.get("robot_type") or "unknown"),
             "source": f"lerobot:{source.resolve().name}",
@@ -121,11 +130,11 @@ def _verify(video: Path, start: float, length: int, fps: float) -> None:
 
 def _images(source: Path, table: Row, camera: str) -> Iterator[Frame]:
     for cell in table[camera]:
-        yield read_picture(cell["bytes"] if cell.get("bytes") else source / cell["path"])
+        yield read_picture(cell["bytes"] if cell.get("bytes") else inside(source, source / cell["path"]))
 
 
 def _check_length(video: Path, start: float, length: int, fps: float) -> None:
-    held = int((probe_video(video).times >= start - _SLACK / fps).sum())
+    held = int((index_times(video) >= start - _SLACK / fps).sum())
     if held < length:
         raise ValueError(f"{video.name} has {held} frames from {start:g} s on, {length} are needed")
 
@@ -161,9 +170,9 @@ def _actions(features: Row, scales: Scales, table: Row) -> tuple[list[str], NDAr
 def _largest(source: Path, name: str) -> NDArray[np.float32]:
     """The largest magnitude of each of an action's values over all episodes; 1 where it is always 0."""
     most: NDArray[Any] = np.zeros(1)
-    for path in sorted((source / "data").glob("*/*.parquet")):
+    for path in data_tables(source):
         try:
-            cells = _parquet().read_table(path, columns=[name]).column(name).to_pylist()
+            cells = read_table(source, path, columns=[name]).column(name).to_pylist()
             most = np.maximum(most, np.abs(np.stack([np.ravel(np.asarray(cell, np.float64)) for cell in cells])).max(0))
         except (OSError, ValueError, TypeError, KeyError):
             # What is wrong with a table is told when its episodes are opened.
@@ -207,73 +216,14 @@ def _camera(info: Row, view: str) -> str:
     raise UserError(f"the data set has several cameras: choose one with view={cameras[0]} ({', '.join(cameras)})")
 
 
-def _episodes_v2(source: Path) -> list[dict[str, Any]]:
-    path = source / "meta/episodes.jsonl"
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+def _tasks(row: Row, table: Row, tasks: Tasks) -> list[str]:
+    """An episode's tasks: in its own row, or by the number that each of its frames has."""
+    told = row.get("tasks") or ()
+    own = [told] if isinstance(told, str) else [str(task) for task in told]
+    return own or [tasks[number] for number in dict.fromkeys(table.get("task_index", ())) if number in tasks]
 
 
-def _episodes_v3(source: Path) -> list[dict[str, Any]]:
-    parquet = _parquet()
-    rows: list[dict[str, Any]] = []
-    for path in sorted((source / "meta/episodes").glob("*/*.parquet")):
-        try:
-            columns = [name for name in parquet.read_schema(path).names if not name.startswith("stats/")]
-            rows += parquet.read_table(path, columns=columns).to_pylist()
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
-    if not rows:
-        raise UserError(f"{source}/meta/episodes holds no episodes")
-    return sorted(rows, key=lambda row: row["episode_index"])
-
-
-def _path(pattern: str, info: Row, row: Row, kind: str, camera: str = "") -> str:
-    """A file's path from the pattern in ``info.json``: by episode in version 2, by chunk and file in version 3."""
-    number = int(row["episode_index"])
-    return pattern.format(
-        episode_index=number,
-        episode_chunk=number // int(info.get("chunks_size", 1000)),
-        video_key=camera,
-        chunk_index=int(row.get(f"{kind}/chunk_index", 0)),
-        file_index=int(row.get(f"{kind}/file_index", 0)),
-    )
-
-
-def _table(path: Path, number: int) -> dict[str, Any]:
+def _table(source: Path, path: Path, number: int) -> dict[str, Any]:
     """The rows of one episode: columns by name."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        table = _parquet().read_table(path, filters=[("episode_index", "=", number)])
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name} is not a whole parquet file: {error}") from error
+    table = read_table(source, path, filters=[("episode_index", "=", number)])
     return {name: table.column(name).to_pylist() for name in table.column_names}
-
-
-def _info(source: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((source / INFO).read_text(encoding="utf-8"))
-        if not isinstance(info["features"], dict) or not float(info["fps"]) > 0:
-            raise ValueError("features or fps are missing")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{source / INFO} cannot be read: {error}") from error
-    return info
-
-
-def _licence(readme: Path) -> str:
-    """The licence in the data set card's header."""
-    if not readme.is_file():
-        return ""
-    header = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
-    found = re.search(r"^license:\s*['\"]?([^'\"\n]+)", header.group(1), re.MULTILINE) if header else None
-    return found.group(1).strip() if found else ""
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError("reading parquet needs pyarrow: pip install 'worldsim[import]'") from error
-    return pyarrow.parquet

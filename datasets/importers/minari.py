@@ -7,7 +7,7 @@ directly, frame by frame; arrow and parquet are read by the ``minari`` package, 
 Actions of any space become keys and axes as when an environment is recorded (``action_codec``).
 """
 
-import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,16 +19,22 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.datasets.importers.minari_spaces import picture_path, space_of
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.recording.action_codec import SpaceCodec
-from worldsim.datasets.store.video import read_picture
+from worldsim.datasets.store.picture import read_picture
 from worldsim.errors import UserError
+from worldsim.spec.inside import inside
+from worldsim.spec.text_files import parse_json, read_json
 
 ABOUT, HDF5 = "metadata.json", "main_data.hdf5"
 # Minari does not tell the rate of its environments.
 DEFAULT_FPS = 20
 # Frames read from HDF5 at once.
 _BLOCK = 32
+# Compression makes thousands of bytes of one; more is declared, and not there.
+_LARGEST_RATIO, _SMALL = 4096, 2**24
+_DEEPEST = 32
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -68,15 +74,16 @@ def find_minari(source: Path, view: str = "", fps: float | None = None) -> list[
     folder = data_folder(source)
     if folder is None:
         raise UserError(f"{source} is no Minari data set: there is no {ABOUT} with a data_format in it")
+    inside(source, folder / HDF5)
     about = _about(folder)
     if "action_space" not in about or "observation_space" not in about:
         raise UserError(f"{folder / ABOUT} does not tell the spaces: load and save the data set with a newer Minari")
-    seen = _space(about["observation_space"])
+    seen = space_of(about["observation_space"])
     shown = _Shown(
         about=about,
-        codec=SpaceCodec(_space(about["action_space"])),
+        codec=SpaceCodec(space_of(about["action_space"])),
         seen=seen,
-        picture=_picture_path(seen, view),
+        picture=picture_path(seen, view),
         fps=fps or DEFAULT_FPS,
     )
     title = str(about.get("dataset_id") or source.name)
@@ -119,9 +126,29 @@ def _open_hdf5(path: Path, number: int, shown: _Shown) -> Footage:
     try:
         with h5py.File(path, "r") as file:
             group = file[f"episode_{number}"]
+            _check_own(h5py, group, shown.picture)
             return _footage(group, frames, dict(group.attrs), shown)
-    except KeyError as error:
-        raise ValueError(f"{path.name} lacks a part of the episode: {error}") from error
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"{path.name} lacks a part of the episode, or is damaged: {error}") from error
+
+
+def _check_own(h5py: Any, group: Any, picture: tuple[str, ...], depth: int = 0) -> None:
+    """Refuse data that lie in other files, and sizes that are declared and not there."""
+    if depth > _DEEPEST:
+        raise ValueError("its groups are nested too deeply")
+    for name in group:
+        if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+            raise ValueError(f"{group.name}/{name} lies in another file, which is not read")
+        part = group[name]
+        if isinstance(part, h5py.Group):
+            _check_own(h5py, part, picture, depth + 1)
+            continue
+        if part.external or part.is_virtual:
+            raise ValueError(f"{part.name} lies in another file, which is not read")
+        if part.nbytes > _LARGEST_RATIO * part.id.get_storage_size() + _SMALL:
+            raise ValueError(
+                f"{part.name} declares {part.nbytes} bytes, of which {part.id.get_storage_size()} are there"
+            )
 
 
 def _footage(
@@ -135,7 +162,7 @@ def _footage(
     flags = {name: np.asarray(episode[name][:], np.bool_) for name in ("terminations", "truncations")}
     terminated = np.zeros(length, np.bool_)
     terminated[1:] = flags["terminations"]
-    env = json.loads(about["env_spec"]).get("id", "unknown") if about.get("env_spec") else "unknown"
+    env = _env(about)
     return Footage(
         frames=frames,
         actions=np.concatenate([done, np.zeros((1, done.shape[1]), np.float32)]),
@@ -155,39 +182,10 @@ def _footage(
     )
 
 
-def _picture_path(space: spaces.Space[Any], view: str) -> tuple[str, ...]:
-    """Where in the observation the picture is."""
-    found = list(_picture_paths(space, ()))
-    names = [".".join(path) for path in found]
-    if view:
-        if view not in names:
-            raise UserError(f"no picture {view!r} in the observations; there are: {', '.join(names) or 'none'}")
-        return found[names.index(view)]
-    if not found:
-        raise UserError("the observations hold no pictures: uint8 of 2 or 3 dimensions")
-    if len(found) > 1:
-        raise UserError(f"the observations hold several pictures: choose one with view={names[0]} ({', '.join(names)})")
-    return found[0]
-
-
-def _picture_paths(space: spaces.Space[Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        for name, part in parts:
-            yield from _picture_paths(part, (*path, str(name)))
-    elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and _channels_last(space.shape) is not None:
-        yield path
-
-
-def _channels_last(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """Height, width and channels of a picture of this shape; None if it is none."""
-    if len(shape) == 2 and min(shape) > 3:
-        return (*shape, 1)
-    if len(shape) == 3 and shape[2] in (1, 3):
-        return (shape[0], shape[1], shape[2])
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return (shape[1], shape[2], shape[0])
-    return None
+def _env(about: Mapping[str, Any]) -> str:
+    """The environment's id."""
+    spec = parse_json(about["env_spec"]) if isinstance(about.get("env_spec"), str) else None
+    return str(spec.get("id", "unknown")) if isinstance(spec, dict) else "unknown"
 
 
 def _pictures(stored: Any) -> Iterator[Frame]:
@@ -243,33 +241,30 @@ def _row(nested: Any, t: int) -> Any:
     return tuple(_row(part, t) for part in nested) if isinstance(nested, tuple) else nested[t]
 
 
-def _space(text: str) -> spaces.Space[Any]:
-    try:
-        from minari.serialization import deserialize_space
-    except ImportError as error:
-        raise UserError("reading Minari data sets needs minari: pip install 'worldsim[import]'") from error
-    try:
-        return deserialize_space(text)
-    except (ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"the data set's space cannot be read: {error}") from error
-
-
 def _steps(folder: Path, about: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Number and length of every episode."""
     if (folder / HDF5).is_file():
         try:
             with _h5py().File(folder / HDF5, "r") as file:
-                numbers = sorted(int(name.removeprefix("episode_")) for name in file)
-                return [(i, int(file[f"episode_{i}"].attrs.get("total_steps", 0))) for i in numbers]
-        except OSError as error:
+                found = (re.fullmatch(r"episode_(\d{1,12})", str(name)) for name in file)
+                return [(i, _length(file, i)) for i in sorted(int(name[1]) for name in found if name)]
+        except (OSError, RuntimeError) as error:
             raise UserError(f"{folder / HDF5} is not a whole HDF5 file: {error}") from error
     metadata = islice(_storage(folder).get_episode_metadata(range(int(about["total_episodes"]))), None)
     return [(i, int(episode.get("total_steps", 0))) for i, episode in enumerate(metadata)]
 
 
+def _length(file: Any, number: int) -> int:
+    """Steps of an episode; what is wrong with one is told when it is opened."""
+    try:
+        return int(file[f"episode_{number}"].attrs.get("total_steps", 0))
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError, OSError):
+        return 0
+
+
 def _about(folder: Path) -> dict[str, Any]:
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = read_json(inside(folder, folder / ABOUT))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder / ABOUT} cannot be read: {error}") from error
     return about if isinstance(about, dict) else {}

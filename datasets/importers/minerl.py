@@ -7,7 +7,8 @@ observation, ``metadata.json`` counts its frames. (Source: MineRL's publishing p
 would need pickle are refused.
 """
 
-import json
+import io
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
-from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.text_files import read_json
 
 FPS = 20
 ARRAYS, VIDEO, ABOUT = "rendered.npz", "recording.mp4", "metadata.json"
+# Arrays of a recording hold numbers of each step: hours of them fit.
+MOST_BYTES = 128 * 2**20
 # Choices of an item: "none", or what is crafted, placed and so on.
 _CHOICES = ("place", "equip", "craft", "nearbyCraft", "nearbySmelt")
 
@@ -32,7 +36,7 @@ _CHOICES = ("place", "equip", "craft", "nearbyCraft", "nearbySmelt")
 def find_minerl(source: Path) -> list[Recording]:
     """Recordings in a folder of recordings, or the folder of one."""
     found = []
-    for arrays in sorted(source.rglob(ARRAYS)):
+    for arrays in sorted(path for path in source.rglob(ARRAYS) if path.is_file()):
         folder = arrays.parent
         name = folder.relative_to(source).as_posix() if folder != source else folder.name
         found.append(
@@ -43,6 +47,8 @@ def find_minerl(source: Path) -> list[Recording]:
                 # One demonstration is published under several tasks: its own folder's name tells which it is.
                 group=folder.name,
                 files=tuple(path for path in (folder / VIDEO, arrays) if path.is_file()),
+                root=source,
+                beside=(folder / ABOUT,),
             )
         )
     return found
@@ -91,7 +97,6 @@ def open_minerl(folder: Path) -> Footage:
             "video_frames": info.frames,
             "skipped_frames": skipped,
         },
-        verify=partial(verify_video, folder / VIDEO),
     )
 
 
@@ -133,17 +138,33 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     """Arrays of actions, rewards and observations; those of no use here are not even read."""
     wanted: dict[str, NDArray[Any]] = {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
-                if name == "reward" or name.startswith(("action$", "observation$")):
-                    wanted[name] = archive[name]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise ValueError(f"{ARRAYS} holds pickled objects, which are never loaded") from error
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            names = [name for name in names if name.startswith(("reward.", "action$", "observation$"))]
+            size = sum(archive.getinfo(name).file_size for name in names)
+            if size > MOST_BYTES:
+                raise ValueError(f"{ARRAYS} declares {size} bytes, more than {MOST_BYTES}")
+            for name in names:
+                wanted[name.removesuffix(".npy")] = _array(archive.getinfo(name), archive.read(name))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{ARRAYS} is not a whole npz file: {error}") from error
     return wanted
+
+
+def _array(about: zipfile.ZipInfo, content: bytes) -> NDArray[Any]:
+    """One array of an npz file; its header may not promise more than is there."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    except ValueError as error:
+        raise ValueError(f"{about.filename} is no array: {error}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{ARRAYS} holds pickled objects, which are never loaded")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"{about.filename} promises {shape} of {dtype}, but has {len(content) - file.tell()} bytes")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _state(arrays: Mapping[str, NDArray[Any]], length: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
@@ -172,12 +193,7 @@ def _rows(steps: NDArray[np.float32], length: int) -> NDArray[np.float32]:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not JSON: {error}") from error
+    about = read_json(path) if path.is_file() else {}
     return about if isinstance(about, dict) else {}
 
 

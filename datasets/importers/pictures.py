@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, base_of, files_below, names_of, still
-from worldsim.datasets.store.video import VideoInfo, probe_video, read_picture, stream_video, verify_video
+from worldsim.datasets.store.picture import PICTURE_SUFFIXES, read_picture
+from worldsim.datasets.store.video import VideoInfo, probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT, ActionSpec
+from worldsim.spec.text_files import read_text
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 # An image has no rate; it takes the one of the store's other episodes.
 IMAGE_FPS = 20
 
@@ -25,16 +26,32 @@ def find_videos(source: Path, spec: ActionSpec = MINECRAFT) -> list[Recording]:
     """Videos in a folder, or a single one; ``spec``: the actions that it has none of."""
     videos = files_below(source, VIDEO_SUFFIXES)
     return [
-        Recording(name=name, origin=str(video), open=partial(open_video, video, spec), group=name, files=(video,))
+        Recording(
+            name=name,
+            origin=str(video),
+            open=partial(open_video, video, spec),
+            group=name,
+            files=(video,),
+            root=base_of(source),
+            beside=(video.with_suffix(".txt"),),
+        )
         for name, video in zip(names_of(videos, base_of(source)), videos, strict=True)
     ]
 
 
 def find_images(source: Path, spec: ActionSpec = MINECRAFT, fps: float = IMAGE_FPS) -> list[Recording]:
     """Images in a folder, or a single one; ``spec``: the actions that it has none of."""
-    images = files_below(source, IMAGE_SUFFIXES)
+    images = files_below(source, PICTURE_SUFFIXES)
     return [
-        Recording(name=name, origin=str(image), open=partial(open_image, image, spec, fps), group=name, files=(image,))
+        Recording(
+            name=name,
+            origin=str(image),
+            open=partial(open_image, image, spec, fps),
+            group=name,
+            files=(image,),
+            root=base_of(source),
+            beside=(image.with_suffix(".txt"),),
+        )
         for name, image in zip(names_of(images, base_of(source)), images, strict=True)
     ]
 
@@ -54,7 +71,6 @@ def open_video(video: Path, spec: ActionSpec) -> Footage:
         text=caption_beside(video),
         provenance={"source": "video", **video_rate(info)},
         times=None if info.steady else info.times,
-        verify=partial(verify_video, video),
     )
 
 
@@ -81,9 +97,13 @@ def video_rate(info: VideoInfo) -> dict[str, Any]:
 
 
 def caption_beside(path: Path) -> str:
-    """The text of NAME.txt beside NAME.mp4, on one line; empty where there is none."""
+    """The text of NAME.txt beside NAME.mp4, on one line; empty where there is none.
+
+    Raises:
+        UserError: it is no text.
+    """
     caption = path.with_suffix(".txt")
-    return " ".join(caption.read_text(encoding="utf-8", errors="replace").split()) if caption.is_file() else ""
+    return " ".join(read_text(caption).split()) if caption.is_file() else ""
 
 
 def _without_actions(length: int, spec: ActionSpec, *, provenance: dict[str, Any], **rest: Any) -> Footage:

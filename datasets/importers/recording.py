@@ -1,7 +1,9 @@
 """What every importer finds and opens: recordings, their names, their splits, and the episodes cut from them."""
 
 import hashlib
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +15,16 @@ from numpy.typing import NDArray
 from worldsim.datasets.recording.recorder import split_of_recording
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import Split
+from worldsim.spec.inside import inside
 
 Frame = NDArray[np.uint8]
 
 # Enough of a file to tell it from another one of equal size: its index and its last frames.
 _EDGE = 65_536
+# File systems take 255 bytes; a part's mark and a writer's own come on top.
+_LONGEST_NAME = 120
+# Files of zarr itself beside the arrays.
+_ZARR = ("zarr.json", "c")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,8 @@ class Recording:
         open: reads all but the pictures; raises ValueError or OSError when it is broken.
         group: recordings of one group get the same split; default: its name.
         files: that tell it from another recording of the same name.
+        root: the folder that all it reads has to lie in.
+        beside: what else it reads.
         part: which part of these files it is.
         fixed: the split, where it was decided before.
     """
@@ -73,11 +82,20 @@ class Recording:
     open: Callable[[], Footage]
     group: str = ""
     files: tuple[Path, ...] = ()
+    root: Path | None = None
+    beside: tuple[Path, ...] = ()
     part: str = ""
     fixed: Split | None = None
 
     def identity(self) -> str:
-        """A digest of what the recording is: sizes, beginnings and ends of its files."""
+        """A digest of what the recording is: sizes, beginnings and ends of its files.
+
+        Raises:
+            UserError: a file of it lies outside of its root, by a link or by its path.
+        """
+        if self.root is not None:
+            for path in (*self.files, *self.beside):
+                inside(self.root, path)
         digest = hashlib.sha256(self.part.encode())
         for path in self.files:
             size = path.stat().st_size
@@ -96,17 +114,25 @@ class Recording:
 
 def episode_name(text: str) -> str:
     """A name that the store takes; where characters had to go, a digest keeps different texts different."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text.replace("/", ".")).lstrip("._-") or "recording"
-    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text.replace("/", ".")).lstrip("._-")[:_LONGEST_NAME] or "recording"
+    # Names of files need not be Unicode.
+    return plain if plain == text else f"{plain}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
+
+
+def state_name(text: str) -> str:
+    """A name that an array of a store takes: ``text``, unless it cannot be a file's."""
+    plain = (
+        re.fullmatch(r"[^\x00-\x1f/\\]+", text) and not text.startswith(".") and len(os.fsencode(text)) <= _LONGEST_NAME
+    )
+    return text if plain and text not in _ZARR else episode_name(f"{text}/")
 
 
 def names_of(paths: Sequence[Path], root: Path) -> list[str]:
     """Names of the recordings in files below ``root``: without the suffix, unless two differ by it alone."""
-    plain = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
-    twice = {name for name in plain if plain.count(name) > 1} if len(set(plain)) < len(plain) else set()
-    chosen = [
-        path.relative_to(root).as_posix() if name in twice else name for path, name in zip(paths, plain, strict=True)
-    ]
+    whole = [path.relative_to(root) if path.is_relative_to(root) else Path(path.name) for path in paths]
+    plain = [path.with_suffix("").as_posix() for path in whole]
+    counts = Counter(plain)
+    chosen = [path.as_posix() if counts[name] > 1 else name for path, name in zip(whole, plain, strict=True)]
     return [episode_name(name) for name in chosen]
 
 
@@ -126,6 +152,21 @@ def base_of(source: Path) -> Path:
 def still(actions: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """No rewards and no end, for recordings that tell neither."""
     return np.zeros(len(actions), np.float32), np.zeros(len(actions), np.bool_)
+
+
+def check_finite(footage: Footage) -> None:
+    """Refuse numbers that are none, or were beyond float32.
+
+    Raises:
+        ValueError: says where.
+    """
+    for name, array in (("actions", footage.actions), ("rewards", footage.rewards)):
+        if not np.isfinite(array).all():
+            t = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise ValueError(f"its {name} are not all finite numbers of float32: see frame {t}")
+    for name, array in footage.state.items():
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            raise ValueError(f"its {name} is not always a finite number of {array.dtype}")
 
 
 def cuts(length: int, longest: int) -> list[tuple[int, int]]:
@@ -153,7 +194,7 @@ def piece(footage: Footage, frames: NDArray[np.uint8], first: int, provenance: M
         actions=actions,
         rewards=rewards,
         terminated=footage.terminated[part].copy(),
-        state={name: array[part].copy() for name, array in footage.state.items()},
+        state={state_name(name): array[part].copy() for name, array in footage.state.items()},
         events=[
             e | {"frame": e["frame"] - first} for e in map(dict, footage.events) if begin <= e["frame"] < part.stop
         ],

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.recording import Footage, Frame
 from worldsim.datasets.recording.action_codec import AXIS
-from worldsim.datasets.store.video import scale_picture
+from worldsim.datasets.store.episode import DEPTH
+from worldsim.datasets.store.picture import scale_picture
 
 
 def resample(footage: Footage, *, size: tuple[int, int] | None = None, fps: float | None = None) -> Footage:
@@ -21,7 +22,8 @@ def resample(footage: Footage, *, size: tuple[int, int] | None = None, fps: floa
 
     A lower rate keeps, for every instant k / fps, the frame nearest to it. Between two kept frames keys are joined by
     OR, the mouse and the rewards by SUM, continuous controls (``axis.``) by MEAN; ``terminated`` by OR;
-    state is that of the kept frame; an event goes to the first kept frame that shows it.
+    state is that of the kept frame; depth is taken at the middle of each new pixel; an event goes to the first kept
+    frame that shows it.
 
     Raises:
         ValueError: the size is not positive, or the rate is not positive or above the recording's own.
@@ -91,14 +93,29 @@ def _resized(footage: Footage, size: tuple[int, int]) -> Footage:
     def frames() -> Iterator[Frame]:
         return (scale_picture(frame, size) for frame in footage.frames())
 
-    return replace(footage, frames=frames)
+    state = dict(footage.state)
+    if DEPTH in state:
+        state[DEPTH] = _nearest(state[DEPTH], size)
+    return replace(footage, frames=frames, state=state)
+
+
+def _nearest(depth_FHW: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Depth at the middle of each new pixel: between two distances lies none that is seen."""
+    width, height = size
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
+        for new, old in zip((height, width), depth_FHW.shape[1:], strict=True)
+    )
+    return np.ascontiguousarray(depth_FHW[:, rows[:, None], columns])
 
 
 def _slowed(footage: Footage, fps: float) -> Footage:
     native = float(footage.provenance["fps"])
     kept = kept_frames(len(footage), native, fps, footage.times)
+    # The rate is even from here on, whatever it was.
+    about = {name: value for name, value in footage.provenance.items() if name != "rate"}
     if len(kept) == len(footage):
-        return replace(footage, provenance={**footage.provenance, "fps": _plain(fps)}, times=None)
+        return replace(footage, provenance={**about, "fps": _plain(fps)}, times=None)
     keys = list(footage.provenance["keys"])
     axes = [i for i, name in enumerate(keys) if name.startswith(AXIS)]
     camera = footage.actions.shape[1] - len(keys) == 2
@@ -119,7 +136,7 @@ def _slowed(footage: Footage, fps: float) -> Footage:
         terminated=_until(footage.terminated, kept),
         state={name: array[kept] for name, array in footage.state.items()},
         events=_events(footage.events, kept),
-        provenance={**footage.provenance, "fps": _plain(fps), "native_fps": _plain(native)},
+        provenance={**about, "fps": _plain(fps), "native_fps": _plain(native)},
         times=None,
     )
 

@@ -14,12 +14,12 @@ Columns left out and empty cells are 0.
 - ``state.NAME``: a number that was true in frame t.
 - ``axis.NAME``: a continuous control, such as a stick, -1 to 1.
 - every other column: a key, 0 or 1.
+
+Depth, where the game knows it, is an array of NumPy beside the video, ``NAME.depth.npy``: uint16 (F, H, W) in the
+video's size, 4096 for 1 / metre along the camera's axis, 0 in the sky.
 """
 
-import csv
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,14 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.pictures import VIDEO_SUFFIXES, caption_beside, video_rate
 from worldsim.datasets.importers.recording import Footage, Recording, base_of, files_below, names_of
-from worldsim.datasets.importers.vpt import is_vpt
+from worldsim.datasets.importers.vpt_files import is_vpt
 from worldsim.datasets.recording.action_codec import AXIS
-from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.datasets.store.episode import DEPTH
+from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.inside import inside
+from worldsim.spec.text_files import MOST_COLUMNS, csv_rows, json_lines, table_number
 
 MOUSE = ("pitch", "yaw")
 RESERVED = ("frame", "time", "reward", "terminated", *MOUSE)
@@ -65,11 +68,17 @@ def find_table(source: Path, spec: ActionSpec | None = None) -> list[Recording]:
     for name, video in zip(names_of(videos, base_of(source)), videos, strict=True):
         table = table_of(video)
         if table is not None and spec is None:
-            spec = _columns([t for v in videos if (t := table_of(v)) is not None])
-        files = (video,) if table is None else (video, table)
+            spec = _columns([t for v in videos if (t := table_of(v)) is not None], base_of(source))
+        files = tuple(p for p in (video, table, video.with_suffix(".depth.npy")) if p is not None and p.is_file())
         found.append(
             Recording(
-                name=name, origin=str(video), open=partial(open_table, video, table, spec), group=name, files=files
+                name=name,
+                origin=str(video),
+                open=partial(open_table, video, table, spec),
+                group=name,
+                files=files,
+                root=base_of(source),
+                beside=(video.with_suffix(".txt"),),
             )
         )
     return found
@@ -87,6 +96,8 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
     rows, info = read_rows(table), probe_video(video)
     if not rows or len(rows) not in (info.frames, info.frames - 1):
         raise ValueError(f"{table.name} has {len(rows)} rows for {info.frames} frames: give one row per frame")
+    if not spec.size:
+        raise UserError(f"{table.name} has no column of an action: name a key, pitch, yaw or axis.NAME")
     _check_order(table, rows)
     actions = _actions(table, rows, spec, info.frames)
     rewards = np.zeros(info.frames, np.float32)
@@ -94,12 +105,15 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
     rewards[-1] = 0
     terminated = np.zeros(info.frames, np.bool_)
     terminated[: len(rows)] = [_key(table, t, "terminated", row.get("terminated", 0.0)) for t, row in enumerate(rows)]
+    state = _state(rows, info.frames)
+    if (depth := _depth_beside(video, (info.frames, info.height, info.width))) is not None:
+        state[DEPTH] = depth
     return Footage(
         frames=partial(stream_video, video),
         actions=actions,
         rewards=rewards,
         terminated=terminated,
-        state=_state(rows, info.frames),
+        state=state,
         text=caption_beside(video),
         provenance={
             "engine": "unknown",
@@ -109,8 +123,20 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
             **video_rate(info),
         },
         times=None if info.steady else info.times,
-        verify=partial(verify_video, video),
     )
+
+
+def _depth_beside(video: Path, shape: tuple[int, int, int]) -> NDArray[np.uint16] | None:
+    path = video.with_suffix(".depth.npy")
+    if not path.is_file():
+        return None
+    try:
+        depth = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"{path.name} is not an array of NumPy: {error}") from error
+    if not isinstance(depth, np.ndarray) or depth.dtype != np.uint16 or depth.shape != shape:
+        raise UserError(f"{path.name} must be uint16 {shape}, one picture of depth for each frame of the video")
+    return depth
 
 
 def read_rows(table: Path) -> Rows:
@@ -119,65 +145,35 @@ def read_rows(table: Path) -> Rows:
     Raises:
         UserError: a mistake; says in which line.
     """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table.name} is not UTF-8 text (byte {error.start})") from error
-    rows = []
-    for line, row in _csv_rows(table, text) if table.suffix == ".csv" else _json_rows(table, text):
-        rows.append({name: _number(f"{table.name}, line {line}: {name}", value) for name, value in row.items()})
+    if table.suffix == ".csv":
+        _, lines, comma = csv_rows(table)
+    else:
+        lines, comma = json_lines(table), False
+    rows = [
+        {
+            name: table_number(f"{table.name}, line {line}: {name}", value, decimal_comma=comma)
+            for name, value in row.items()
+        }
+        for line, row in lines
+    ]
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name not in RESERVED and name.lower() in RESERVED:
+            raise UserError(f"{table.name}: column {name!r} would be a key: write {name.lower()!r}")
     return rows
 
 
-def _csv_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    names = [name.strip() for name in reader.fieldnames or ()]
-    if len(set(names)) < len(names) or "" in names:
-        raise UserError(f"{table.name}: columns need different names, got {', '.join(names)}")
-    reader.fieldnames = names
-    try:
-        for row in reader:
-            if None in row:
-                raise UserError(f"{table.name}, line {reader.line_num}: more cells than columns")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise UserError(f"{table.name} is not a CSV text file: {error}") from error
-
-
-def _json_rows(table: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{table.name}, line {number}: not a JSON object")
-        yield number, row
-
-
-def _number(where: str, value: Any) -> float:
-    text = str(value if value is not None else "").strip()
-    try:
-        number = {"": 0.0, "true": 1.0, "false": 0.0}.get(text.lower())
-        number = float(text) if number is None else number
-    except ValueError:
-        raise UserError(f"{where} must be a number, got {text!r}") from None
-    if not math.isfinite(number):
-        raise UserError(f"{where} must be finite, got {text}")
-    return number
-
-
-def _columns(tables: Sequence[Path]) -> ActionSpec:
+def _columns(tables: Sequence[Path], root: Path) -> ActionSpec:
     """Keys of all tables in order of appearance; tables that cannot be read are told of when they are opened."""
     names: dict[str, None] = {}
     for table in tables:
         try:
-            for row in read_rows(table):
+            inside(root, table)
+            for row in [csv_rows(table)[0]] if table.suffix == ".csv" else read_rows(table):
                 names |= dict.fromkeys(row)
-                if table.suffix == ".csv":
-                    break
-        except ValueError:
+        except (ValueError, OSError):
             continue
+    if len(names) > MOST_COLUMNS:
+        raise UserError(f"the tables have {len(names)} columns together, more than {MOST_COLUMNS}")
     keys = tuple(n for n in names if n not in RESERVED and not n.startswith("state."))
     return ActionSpec(keys=keys, camera=any(n in names for n in MOUSE))
 
@@ -193,7 +189,7 @@ def _actions(table: Path, rows: Rows, spec: ActionSpec, frames: int) -> NDArray[
                 continuous = name in MOUSE or name.startswith(AXIS)
                 actions[t, places[name]] = value if continuous else _key(table, t, name, value)
             elif name in MOUSE or (name not in RESERVED and not name.startswith("state.")):
-                raise UserError(f"{table.name}: {name} is not among the keys ({', '.join(places)})")
+                raise UserError(f"{table.name}: {name} is not among the keys ({', '.join([*places][:40])})")
     return actions
 
 

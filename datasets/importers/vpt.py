@@ -18,7 +18,6 @@ What is known of them (Baker et al. 2022; the loader that OpenAI published besid
   line that was torn off is dropped.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -30,7 +29,8 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.cursor import draw_cursor
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, base_of, files_below, names_of, still
-from worldsim.datasets.store.video import probe_video, stream_video, verify_video
+from worldsim.datasets.importers.vpt_files import Line, check_ticks, indexed_videos, read_lines
+from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
 
 FPS = 20
@@ -56,28 +56,6 @@ KEYS = {
 BUTTONS = {0: "attack", 1: "use"}
 ESCAPE = "key.keyboard.escape"
 
-Line = Mapping[str, Any]
-
-
-def is_vpt(path: Path) -> bool:
-    """Whether a jsonl file's first line is a VPT tick."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            first = json.loads(file.readline())
-    except (OSError, ValueError):
-        return False
-    return isinstance(first, dict) and isinstance(first.get("mouse"), dict) and isinstance(first.get("keyboard"), dict)
-
-
-def is_index(path: Path) -> bool:
-    """Whether a json file is one of OpenAI's lists of recordings."""
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    paths = listed.get("relpaths") if isinstance(listed, dict) and "basedir" in listed else None
-    return isinstance(paths, list) and all(isinstance(path, str) for path in paths)
-
 
 def find_vpt(source: Path) -> list[Recording]:
     """Recordings in a folder, a single mp4, or an index file (those of its recordings that lie beside it).
@@ -85,7 +63,7 @@ def find_vpt(source: Path) -> list[Recording]:
     Raises:
         ValueError: an index file names no recording that is there.
     """
-    videos = _indexed(source) if source.suffix == ".json" else files_below(source, (".mp4",))
+    videos = indexed_videos(source) if source.suffix == ".json" else files_below(source, (".mp4",))
     found = []
     for name, video in zip(names_of(videos, base_of(source)), videos, strict=True):
         found.append(
@@ -96,6 +74,7 @@ def find_vpt(source: Path) -> list[Recording]:
                 # A sitting is recorded in files of five minutes, NAME-DATE-TIME: one world, hence one split.
                 group=re.sub(r"-\d{6}$", "", video.stem),
                 files=tuple(path for path in (video, video.with_suffix(".jsonl")) if path.is_file()),
+                root=base_of(source),
             )
         )
     return found
@@ -114,6 +93,7 @@ def open_vpt(video: Path) -> Footage:
     lines, info = read_lines(path), probe_video(video)
     if abs(len(lines) - info.frames) > max(20, len(lines) // 10):
         raise ValueError(f"{info.frames} frames, but {len(lines)} lines in {path.name}: not the same recording")
+    check_ticks(path.name, lines, info.frames)
     length = min(len(lines), info.frames)
     actions, notes = vpt_actions(lines, gui_scale=GUI_SCALES.get(video.parent.name, 1.0))
     actions = actions[:length]
@@ -141,32 +121,7 @@ def open_vpt(video: Path) -> Footage:
             "action_lines": len(lines),
             **notes,
         },
-        verify=partial(verify_video, video),
     )
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The ticks of a jsonl file; a last line that was torn off is dropped.
-
-    Raises:
-        ValueError: a line is no VPT tick, or there is none.
-    """
-    lines: list[Line] = []
-    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, text in enumerate(texts, 1):
-        try:
-            line = json.loads(text)
-            numbers = [float(line["mouse"][k]) for k in ("dx", "dy")]
-            if not np.isfinite(numbers).all() or not isinstance(line["keyboard"]["keys"], list):
-                raise ValueError("not finite")
-            lines.append(line)
-        except (ValueError, KeyError, TypeError):
-            if number == len(texts) and lines:
-                break
-            raise ValueError(f"{path.name}, line {number}: not a VPT tick") from None
-    if not lines:
-        raise ValueError(f"{path.name} has no lines")
-    return lines
 
 
 def vpt_actions(lines: Sequence[Line], gui_scale: float = 1.0) -> tuple[NDArray[np.float32], dict[str, int]]:
@@ -282,18 +237,3 @@ def _frames(video: Path, lines: Sequence[Line]) -> Iterator[Frame]:
             scale = frame.shape[0] / WINDOW_HEIGHT
             draw_cursor(frame, line["mouse"]["x"] * scale, line["mouse"]["y"] * scale)
         yield frame
-
-
-def _indexed(index: Path) -> list[Path]:
-    listed = json.loads(index.read_text(encoding="utf-8"))["relpaths"]
-    found = []
-    for relative in listed:
-        places = [
-            index.parent / relative,
-            index.parent / relative.removeprefix("data/"),
-            index.parent / Path(relative).name,
-        ]
-        found += [place for place in places if place.is_file()][:1]
-    if not found:
-        raise ValueError(f"none of the {len(listed)} recordings that {index.name} names lies beside it")
-    return found

@@ -48,6 +48,7 @@ class ClipSampler:
         threads: that read and decompress the clips of a batch; default: one per core, four at most.
         caption: makes the text of a clip.
         only: the episodes to draw from, by licence and source.
+        depth: also read ``state["depth"]`` of episodes that have it.
 
     Raises:
         UserError: no episode of the split has such a licence and source.
@@ -66,12 +67,13 @@ class ClipSampler:
         threads: int | None = None,
         caption: CaptionSource = short_caption,
         only: EpisodeFilter = ALL,
+        depth: bool = False,
     ):
         if frames < 1 or batch < 1:
             raise ValueError(f"frames and batch must be at least 1, got {frames} and {batch}")
         self.store, self.frames, self.batch, self.seed = store, frames, batch, seed
         self.threads = min(4, os.cpu_count() or 1) if threads is None else max(1, threads)
-        self.caption = caption
+        self.caption, self.depth = caption, depth
         self._index = store.index()
         rows = only.rows(self._index, split, store.url)
         self._rows = rows[self._index.frames[rows] >= frames]
@@ -103,7 +105,7 @@ class ClipSampler:
     def read(self, clip: int) -> Episode:
         """Clip number ``clip`` of all that there are, as a short episode."""
         name, start = self.locate(clip)
-        return self.store.read(name, start, start + self.frames)
+        return self.store.read(name, start, start + self.frames, depth=self.depth)
 
     def draw(self, index: int) -> NDArray[np.int64]:
         """Clip numbers (B,) of batch ``index``."""
@@ -126,7 +128,7 @@ class ClipSampler:
             name, start = places[row]
             if self.store.frame_size(name) != (width, height):
                 raise ValueError(f"episodes {places[0][0]} and {name} differ in size: sample them apart, or resample")
-            clip = self.store.read(name, start, start + self.frames, out=frames[row])
+            clip = self.store.read(name, start, start + self.frames, out=frames[row], depth=self.depth)
             return clip, self.caption(clip, name, start, crc32(f"{self.seed} {index} {row}".encode()))
 
         clips, text = zip(*self._map(read, self.batch), strict=True)

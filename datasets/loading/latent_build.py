@@ -150,7 +150,7 @@ def _reusable(folder: Path, store: EpisodeStore, tokenizer: str) -> tuple[Latent
 
 
 def _encoded(store: EpisodeStore, name: str, encode: Encode, chunk: int) -> dict[str, NDArray]:
-    episode = store.read(name)
+    episode = store.read(name, depth=False)
     rows = episode_rows(episode, chunk)
     used = len(rows["actions"])
     return rows | encode_episode(episode.frames[: 1 + chunk * (used - 1)], encode, chunk)

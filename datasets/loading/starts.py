@@ -1,7 +1,8 @@
 """Start clips: short recordings of the real game that a learned world begins from, shipped beside the checkpoint.
 
 A folder holds ``000.mp4, 001.mp4, ...`` (equal number of frames F), ``starts.safetensors`` (``actions``, float32
-(S, F - 1, A)) and ``starts.json`` (format, names of the action vector, checksum and provenance of each clip).
+(S, F - 1, A); ``poses`` and ``depth`` where the game told them) and ``starts.json`` (format, names of the action
+vector, checksum and provenance of each clip).
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.video import read_video, write_video
 
 FORMAT = 1
@@ -32,12 +34,16 @@ class StartClips:
         actions: float32 (S, F - 1, A); action t leads from frame t to frame t + 1.
         keys: names of the action vector without the mouse.
         provenance: one mapping per clip (game, map seed, split, episode, first frame, licence).
+        poses: float32 (S, F, 5): x, y, z in metres, yaw and pitch in degrees, as recorded; None where not known.
+        depth: of each clip's last frame, uint16 (S, H, W) as in ``Episode.state["depth"]``; None where not known.
     """
 
     frames: NDArray[np.uint8]
     actions: NDArray[np.float32]
     keys: tuple[str, ...]
     provenance: Sequence[Mapping[str, Any]]
+    poses: NDArray[np.float32] | None = None
+    depth: NDArray[np.uint16] | None = None
 
     def __post_init__(self) -> None:
         """Check shapes.
@@ -52,6 +58,13 @@ class StartClips:
             raise ValueError(f"actions must be ({clips}, {frames - 1}, A), got {self.actions.shape}")
         if self.actions.dtype != np.float32 or not np.isfinite(self.actions).all():
             raise ValueError(f"actions must be finite float32, got {self.actions.dtype}")
+        expected = {"poses": ((clips, frames, 5), np.float32), "depth": ((clips, *self.frames.shape[2:4]), np.uint16)}
+        for name, (shape, dtype) in expected.items():
+            array = getattr(self, name)
+            if array is not None and (array.shape != shape or array.dtype != dtype):
+                raise ValueError(f"{name} must be {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
+        if self.poses is not None and not np.isfinite(self.poses).all():
+            raise ValueError("poses must be finite")
         if len(self.provenance) != clips:
             raise ValueError(f"{clips} clips, but provenance of {len(self.provenance)}")
 
@@ -66,7 +79,9 @@ def save_starts(folder: str | os.PathLike[str], starts: StartClips, *, fps: floa
     folder.mkdir(parents=True, exist_ok=False)
     for i, frames in enumerate(starts.frames):
         write_video(folder / f"{i:03d}.mp4", frames, fps, crf=CRF, exact=exact)
-    save_file({"actions": np.ascontiguousarray(starts.actions)}, folder / "starts.safetensors")
+    known = {"actions": starts.actions, "poses": starts.poses, "depth": starts.depth}
+    arrays = {name: np.ascontiguousarray(array) for name, array in known.items() if array is not None}
+    save_file(arrays, folder / "starts.safetensors")
     about = {
         "format": FORMAT,
         "fps": fps,
@@ -90,7 +105,8 @@ def load_starts(folder: str | os.PathLike[str]) -> StartClips:
             raise FileNotFoundError(f"no start clips in {folder}: {name} is missing")
     try:
         about = json.loads((folder / "starts.json").read_text())
-        actions = load_file(folder / "starts.safetensors")["actions"]
+        arrays = load_file(folder / "starts.safetensors")
+        actions = arrays["actions"]
         clips, keys, version, sums = about["clips"], tuple(about["keys"]), about["format"], about["sha256"]
     except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"start clips in {folder} are damaged: {error}") from error
@@ -104,7 +120,22 @@ def load_starts(folder: str | os.PathLike[str]) -> StartClips:
             raise ValueError(f"{path} differs from what was written")
     if len({f.shape for f in frames}) != 1:
         raise ValueError(f"start clips in {folder} differ in size or length: {sorted({f.shape for f in frames})}")
-    return StartClips(frames=np.stack(frames), actions=actions, keys=keys, provenance=clips)
+    return StartClips(
+        frames=np.stack(frames),
+        actions=actions,
+        keys=keys,
+        provenance=clips,
+        poses=arrays.get("poses"),
+        depth=arrays.get("depth"),
+    )
+
+
+def recorded_poses(clip: Episode) -> NDArray[np.float32] | None:
+    """Poses (F, 5) of an episode's frames: x, y, z, yaw, pitch; None where they were not recorded."""
+    if not {"position", "yaw", "pitch"} <= clip.state.keys():
+        return None
+    parts = [clip.state["position"], clip.state["yaw"][:, None], clip.state["pitch"][:, None]]
+    return np.concatenate(parts, 1).astype(np.float32)
 
 
 def _sha256(path: Path) -> str:

@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# The optional array of depth, and all arrays that hold a picture a frame: kept in small chunks, read in part.
+DEPTH = "depth"
+PICTURES = ("frames", f"state/{DEPTH}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
@@ -22,10 +26,12 @@ class Episode:
         terminated: bool (F,).
         state: privileged arrays with leading axis F. Engines that know their pose give ``position`` (F, 3) in metres
             with y up, ``velocity`` (F, 3) in metres a second, ``yaw`` and ``pitch`` (F,) in degrees (Minecraft signs).
+            Engines that know it give ``depth``, uint16 (F, H, W): inverse depth along the camera's axis,
+            ``worldsim.spec.camera.INVERSE_DEPTH_STEPS`` for 1 / metre, 0 in the sky.
         events: one mapping per event, each with at least ``frame`` and ``kind``.
         text: caption of the whole episode.
         provenance: where it comes from: engine, engine_version, game, seed (of the map), start_seed, policy, split,
-            licence, created, keys (names of the action vector), fps.
+            licence, created, keys (names of the action vector), fps, camera (``Camera.to_json``).
     """
 
     frames: NDArray[np.uint8]
@@ -55,6 +61,9 @@ class Episode:
         for name, array in [*((name, getattr(self, name)) for name in expected), *self.state.items()]:
             if len(array) != len(self):
                 raise ValueError(f"{name} has {len(array)} rows for {len(self)} frames")
+        depth = self.state.get(DEPTH)
+        if depth is not None and (depth.dtype != np.uint16 or depth.shape != self.frames.shape[:3]):
+            raise ValueError(f"depth must be uint16 {self.frames.shape[:3]}, got {depth.dtype} {depth.shape}")
         for event in self.events:
             if "kind" not in event or not 0 <= int(event.get("frame", -1)) < len(self):
                 raise ValueError(f"an event needs a kind and a frame from 0 to {len(self) - 1}, got {dict(event)}")

@@ -9,7 +9,7 @@ from typing import Any
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.episode import PICTURES, Episode
 from worldsim.datasets.store.manifest import ARRAYS, make_manifest, path_sha256
 from worldsim.datasets.store.reader import ShardedArray
 from worldsim.datasets.store.shard_layout import ShardLayout
@@ -39,7 +39,7 @@ def write_arrays(episode: Episode, folder: Path) -> None:
     """Write a zarr v3 group of all arrays of an episode."""
     group = zarr.create_group(store=folder, zarr_format=3)
     for name, array in episode.arrays().items():
-        rows = chunk_rows(array[0].nbytes) if name == "frames" else len(episode)
+        rows = chunk_rows(array[0].nbytes) if name in PICTURES else len(episode)
         target = group.create_array(
             name=name,
             shape=array.shape,
@@ -56,17 +56,18 @@ def manifest_of(episode: Episode, name: str, folder: Path, arrays: str = ARRAYS)
     files: dict[str, dict[str, Any]] = {}
     for path in sorted(p for p in (folder / arrays).rglob("*") if p.is_file()):
         files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": path_sha256(path)}
-    for file, sums in _frame_sums(folder, arrays, files).items():
-        files[file]["crc32c"] = sums
+    for array in PICTURES:
+        if array in episode.arrays():
+            for file, sums in _chunk_sums(folder, f"{arrays}/{array}", files).items():
+                files[file]["crc32c"] = sums
     return make_manifest(episode, name, files, arrays)
 
 
-def _frame_sums(folder: Path, arrays: str, files: dict[str, dict[str, Any]]) -> dict[str, list[int | None]]:
-    """CRC-32C of each chunk of frames: with it, a part can be trusted without reading the whole shard."""
-    path = f"{arrays}/frames"
+def _chunk_sums(folder: Path, path: str, files: dict[str, dict[str, Any]]) -> dict[str, list[int | None]]:
+    """CRC-32C of each chunk of an array: with it, a part can be trusted without reading the whole shard."""
     layout = ShardLayout.parse(json.loads((folder / path / "zarr.json").read_text()))
     if layout is None:
-        raise RuntimeError("zarr wrote frames in an unexpected layout")
+        raise RuntimeError("zarr wrote an array in an unexpected layout")
     sizes = {file: int(about["size"]) for file, about in files.items() if file.startswith(f"{path}/c/")}
 
     def read(file: str, start: int, stop: int) -> bytes:

@@ -55,13 +55,23 @@ def parse_manifest(content: bytes, name: str) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
         checksum = manifest.pop("sha256")
+        if not {"format", "name", "frames", "files", "arrays"} <= manifest.keys():
+            raise KeyError("a field is missing")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CorruptEpisodeError(f"episode {name!r}: its manifest cannot be read") from error
     if checksum != json_sha256(manifest) or manifest["name"] != name:
         raise CorruptEpisodeError(f"episode {name!r}: its manifest was altered")
     if manifest["format"] != FORMAT:
         raise ValueError(f"episode {name!r} has format {manifest['format']}, this version reads {FORMAT}")
+    named = [*manifest["files"], *manifest["arrays"], manifest.get("folder", ARRAYS)]
+    if wrong := [path for path in named if not _stays(path)]:
+        raise CorruptEpisodeError(f"episode {name!r}: its manifest names {wrong[0]!r}, outside of the episode")
     return manifest
+
+
+def _stays(path: object) -> bool:
+    """Whether a path in a manifest leads to a file of the episode, on this machine and behind any URL."""
+    return isinstance(path, str) and "\\" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 def json_sha256(body: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""An episode that is being read: frames stay on disk, the small arrays (about 0.2 kB a frame) are kept in memory."""
+"""An episode that is being read: pictures and depth stay on disk, small arrays (0.2 kB a frame) in memory."""
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.episode import DEPTH, PICTURES, Episode
 from worldsim.datasets.store.folder import Folder
 from worldsim.datasets.store.manifest import ARRAYS, CorruptEpisodeError, file_sha256
 from worldsim.datasets.store.reader import ShardedArray, ShardError
@@ -23,8 +24,8 @@ _OBJECTS_PER_BYTE = 5
 class OpenEpisode:
     """Reads parts of one episode; any number of threads at once.
 
-    What is read is always checked: the small arrays against the manifest's sha256, each chunk of frames against its
-    own CRC-32C and (in episodes that have it) the manifest's.
+    What is read is always checked: the small arrays against the manifest's sha256, each chunk of pictures and depth
+    against its own CRC-32C and (in episodes that have it) the manifest's.
 
     Args:
         folder: of the store.
@@ -41,8 +42,11 @@ class OpenEpisode:
         self._events: list[dict[str, Any]] = manifest["events"]
         arrays = manifest.get("folder", ARRAYS)
         self._files: dict[str, dict[str, Any]] = manifest["files"]
+        check_links(folder, path, manifest)
         self.frames = self._array(f"{arrays}/frames")
-        self.small = {name: self._whole(f"{arrays}/{name}") for name in sorted(manifest["arrays"]) if name != "frames"}
+        self.depth = self._array(f"{arrays}/state/{DEPTH}") if f"state/{DEPTH}" in manifest["arrays"] else None
+        small = sorted(set(manifest["arrays"]) - set(PICTURES))
+        self.small = {name: self._whole(f"{arrays}/{name}") for name in small}
         self._check_shapes()
         self.nbytes = sum(a.nbytes for a in self.small.values()) + _OBJECTS_PER_BYTE * len(str(manifest["events"]))
         self.nbytes += _OBJECTS_PER_BYTE * 100 * len(self._files)
@@ -52,8 +56,10 @@ class OpenEpisode:
         """Of the episode."""
         return self.manifest["name"]
 
-    def read(self, first: int, last: int, out: NDArray[np.uint8] | None = None) -> Episode:
+    def read(self, first: int, last: int, out: NDArray[np.uint8] | None = None, *, depth: bool = True) -> Episode:
         """Frames ``first`` to ``last`` (exclusive) with all that belongs to them; pictures into ``out`` if given.
+
+        Without ``depth``, the depth stays on disk and is not in the result.
 
         Raises:
             ValueError: the range is empty or outside the episode, or ``out`` does not fit.
@@ -63,15 +69,19 @@ class OpenEpisode:
             raise ValueError(f"frames {first}:{last} are outside episode {self.name!r} of {self.total} frames")
         try:
             frames = self.frames.read(first, last, out)
+            depths = self.depth.read(first, last) if depth and self.depth is not None else None
         except (ShardError, FileNotFoundError) as error:
             raise CorruptEpisodeError(f"episode {self.name!r}: {error}") from error
         part = slice(first, last)
+        state = {k.removeprefix("state/"): v[part].copy() for k, v in self.small.items() if k.startswith("state/")}
+        if depths is not None:
+            state[DEPTH] = depths
         return Episode(
             frames=cast("NDArray[np.uint8]", frames),
             actions=self.small["actions"][part].copy(),
             rewards=self.small["rewards"][part].copy(),
             terminated=self.small["terminated"][part].copy(),
-            state={k.removeprefix("state/"): v[part].copy() for k, v in self.small.items() if k.startswith("state/")},
+            state=state,
             events=[e | {"frame": e["frame"] - first} for e in self._events if first <= e["frame"] < last],
             text=self.manifest["text"],
             provenance=dict(self.manifest["provenance"]),
@@ -79,6 +89,8 @@ class OpenEpisode:
 
     def _check_shapes(self) -> None:
         rows = {"frames": self.frames.shape[0]} | {name: len(array) for name, array in self.small.items()}
+        if self.depth is not None:
+            rows[DEPTH] = self.depth.shape[0]
         for name, count in rows.items():
             if count != self.total:
                 raise CorruptEpisodeError(f"episode {self.name!r}: {name} has {count} rows for {self.total} frames")
@@ -153,6 +165,20 @@ class _ZarrArray:
         return out
 
 
+def check_links(folder: Folder, path: str, manifest: Mapping[str, Any]) -> None:
+    """Refuse files of an episode that are links to somewhere else.
+
+    Raises:
+        CorruptEpisodeError: one is.
+    """
+    if folder.local is None:
+        return
+    home = os.path.realpath(folder.local / path)
+    for file in manifest["files"]:
+        if os.path.realpath(f"{home}/{file}") != f"{home}/{file}":
+            raise CorruptEpisodeError(f"episode {manifest['name']!r}: {file} is a link to another file")
+
+
 def verify_files(folder: Folder, path: str, manifest: Mapping[str, Any]) -> None:
     """Compare every file of an episode with its manifest.
 
@@ -160,6 +186,7 @@ def verify_files(folder: Folder, path: str, manifest: Mapping[str, Any]) -> None
         CorruptEpisodeError: a file is missing, torn, altered, or was added.
     """
     name, files = manifest["name"], manifest["files"]
+    check_links(folder, path, manifest)
     found = folder.files(path)
     found.pop("manifest.json", None)
     # What an upload that died left beside is no part of the episode.

@@ -190,12 +190,18 @@ class EpisodeStore:
             commit_episode(self._folder.local, episode, name)
 
     def read(
-        self, name: str, start: int | None = None, stop: int | None = None, out: NDArray[np.uint8] | None = None
+        self,
+        name: str,
+        start: int | None = None,
+        stop: int | None = None,
+        out: NDArray[np.uint8] | None = None,
+        *,
+        depth: bool = True,
     ) -> Episode:
         """Read an episode, or its frames ``start`` to ``stop`` (exclusive).
 
         In a part, ``actions`` and ``rewards`` keep their last row: the transition that leaves the part. ``out``, uint8
-        (F, H, W, 3), receives the pictures if given.
+        (F, H, W, 3), receives the pictures if given. Without ``depth``, an episode that has it is read without.
 
         Raises:
             FileNotFoundError: there is no such episode.
@@ -203,7 +209,7 @@ class EpisodeStore:
             ValueError: the range is empty or outside the episode.
         """
         opened = self._opened(name)
-        return opened.read(0 if start is None else start, opened.total if stop is None else stop, out)
+        return opened.read(0 if start is None else start, opened.total if stop is None else stop, out, depth=depth)
 
     def frame_size(self, name: str) -> tuple[int, int]:
         """Width and height of an episode's frames in pixels."""

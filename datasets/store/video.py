@@ -1,12 +1,17 @@
-"""Read and write H.264 video as uint8 RGB arrays."""
+"""Read videos as a person sees them, as uint8 RGB arrays, and write H.264.
 
-import io
+Frames that are shown count, not packets: what an edit list cuts off, what only primes the decoder and pictures that
+are never shown are left out. A file is opened as a file, whatever its name looks like, and only in containers that
+cannot name other files.
+"""
+
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -15,10 +20,24 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-Frames = NDArray[np.uint8]
+from worldsim.datasets.store.picture import (
+    PICTURE_SUFFIXES,
+    Frames,
+    Nameless,
+    Orientation,
+    check_pixels,
+    orientation_of,
+    read_picture,
+    scale_picture,
+    shown_picture,
+)
+
+# FFmpeg also reads playlists and scripts, which name other files and addresses: those are left out.
+_FORMATS = "mov,matroska,avi,mpegts,mpeg,ogg,flv,asf,gif"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,35 +65,53 @@ class VideoInfo:
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
-    """Count the frames of a video file and read their times, without decoding.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a video, is truncated, or has no frames.
-    """
-    path = Path(path)
-    with _opened(path) as (container, stream):
-        stamps = sorted(p.pts for p in container.demux(stream) if p.size and p.pts is not None)
-        if not stamps:
-            raise ValueError(f"{path} has no frames")
-        if len(stamps) < stream.frames:
-            raise ValueError(f"{path} is truncated: {len(stamps)} of {stream.frames} frames can be read")
-        times = (np.array(stamps) - stamps[0]) * float(stream.time_base or 1)
-        fps = float(stream.average_rate or 0) or (len(times) - 1) / max(times[-1], 1e-6) or 1.0
-        width, height = stream.codec_context.width, stream.codec_context.height
-    return VideoInfo(width=width, height=height, frames=len(times), fps=fps, times=times)
-
-
-def verify_video(path: str | os.PathLike[str]) -> None:
-    """Decode every frame and keep none.
+    """Count the frames of a video file and read their times; every frame is decoded and none kept.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not a video, is truncated or damaged, or has no frames.
     """
-    with _opened(Path(path)) as (container, stream):
-        for _ in _decoded(Path(path), container, stream):
-            pass
+    path = Path(path)
+    with _opened(path) as (container, stream):
+        rate = float(stream.average_rate or 0)
+        stamps, size = [], (0, 0)
+        for number, frame in enumerate(_decoded(path, container, stream)):
+            if number == 0:
+                size = orientation_of(frame).size(frame.width, frame.height)
+            stamps.append(frame.time if frame.time is not None else number / (rate or 1.0))
+    times = np.array(stamps) - stamps[0]
+    fps = _rate(times, rate)
+    return VideoInfo(width=size[0], height=size[1], frames=len(times), fps=fps, times=times)
+
+
+def index_times(path: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """When the frames of a video are shown, in seconds from the first one: float64 (frames,), from the index alone.
+
+    For long files of which a part is read; frames that do not decode are not noticed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a video, or has no frames.
+    """
+    about = os.stat(path)
+    return _index_times(Path(path), about.st_mtime_ns, about.st_size)
+
+
+# Hundreds of episodes may lie in one file.
+@lru_cache(maxsize=16)
+def _index_times(path: Path, changed: int, size: int) -> NDArray[np.float64]:
+    with _opened(path) as (container, stream):
+        packets = (p for p in container.demux(stream) if p.size and not p.is_discard)
+        stamps = sorted(p.pts for p in packets if p.pts is not None)
+        if not stamps:
+            raise ValueError(f"{path} has no frames")
+        return (np.array(stamps) - stamps[0]) * float(stream.time_base or 1)
+
+
+def _rate(times: NDArray[np.float64], told: float) -> float:
+    """Frames a second: of the frames that are shown, or what the file tells where these agree to a percent."""
+    shown = (len(times) - 1) / times[-1] if times[-1] > 0 else told
+    return told if told and abs(shown - told) <= 0.01 * told else shown or told or 1.0
 
 
 def stream_video(
@@ -96,7 +133,7 @@ def stream_video(
     """
     path = Path(path)
     with _opened(path) as (container, stream):
-        width, height = size or (stream.codec_context.width, stream.codec_context.height)
+        orientation: Orientation | None = None
         first = 0
         if start > 0:
             first = (stream.start_time or 0) + round(start / float(stream.time_base or 1))
@@ -104,9 +141,8 @@ def stream_video(
         for frame in _decoded(path, container, stream, whole=not first):
             if first and (frame.pts or 0) < first:
                 continue
-            # At its own size a frame only changes colour space: averaging would cost three times as much.
-            how = "AREA" if size else None
-            yield cast(Frames, frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=how))
+            orientation = orientation or orientation_of(frame)
+            yield shown_picture(frame, orientation, size)
 
 
 def read_video(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None) -> Frames:
@@ -126,38 +162,12 @@ def read_video(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
     return np.stack(list(stream_video(path, size=size)))
 
 
-def read_picture(source: str | os.PathLike[str] | bytes) -> Frames:
-    """Read a picture (PNG, JPEG, WebP, BMP, TIFF, ...; a file or its bytes) as uint8 (H, W, 3), RGB.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a whole picture.
-    """
-    name = "a picture" if isinstance(source, bytes) else str(source)
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise FileNotFoundError(f"no such picture: {name}")
-    try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name, "r") as container:
-            if not container.streams.video:
-                raise ValueError(f"{name} is not a picture")
-            stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}
-            frame = next(container.decode(stream), None)
-            if frame is None:
-                raise ValueError(f"{name} is not a whole picture")
-            return cast(Frames, frame.to_ndarray(format="rgb24"))
-    except FFmpegError as error:
-        raise ValueError(f"{name} is not a whole picture: {error.strerror}") from error
-
-
-def scale_picture(picture: Frames, size: tuple[int, int]) -> Frames:
-    """Scale uint8 (H, W, 3) to (width, height): by area averaging, or bicubic where a side grows."""
-    height, width = picture.shape[:2]
-    if (width, height) == size:
-        return picture
-    how = "BICUBIC" if size[0] > width or size[1] > height else "AREA"
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    return cast(Frames, frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation=how))
+def read_frames(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None) -> Frames:
+    """The frames of a video file, or a picture as one frame; arguments, result and errors as of ``read_video``."""
+    if Path(path).suffix.lower() not in PICTURE_SUFFIXES:
+        return read_video(path, size=size)
+    picture = read_picture(path)
+    return (scale_picture(picture, size) if size else picture)[None]
 
 
 @contextmanager
@@ -165,15 +175,25 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not path.is_file():
         raise FileNotFoundError(f"no such video: {path}")
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no video stream")
-            stream = container.streams.video[0]
+        with (
+            path.open("rb") as file,
+            av.open(Nameless(file), "r", options={"format_whitelist": _FORMATS}) as container,
+        ):
+            stream = _film_stream(path, container)
+            check_pixels(str(path), stream.codec_context.width, stream.codec_context.height)
             # Without this, FFmpeg conceals damage and truncation by repeating what it has.
             stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream
     except FFmpegError as error:
         raise ValueError(f"{path} is not a whole video file: {error.strerror}") from error
+
+
+def _film_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The first video that is not a cover picture."""
+    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not films:
+        raise ValueError(f"{path} has no video stream")
+    return films[0]
 
 
 def _decoded(path: Path, container: InputContainer, stream: VideoStream, whole: bool = True) -> Iterator[av.VideoFrame]:
@@ -183,8 +203,18 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream, whole: 
         yield frame
     if not found:
         raise ValueError(f"{path} has no frames")
-    if whole and found < stream.frames:
-        raise ValueError(f"{path} is truncated: {found} of {stream.frames} frames can be read")
+    if whole and found < (promised := _promised(container, stream)):
+        raise ValueError(f"{path} is truncated: {found} of {promised} frames can be read")
+
+
+def _promised(container: InputContainer, stream: VideoStream) -> int:
+    """How many frames the file says that it shows, 0 where it does not say."""
+    if not stream.frames:
+        return 0
+    entries = list(stream.index_entries)
+    unseen = sum(entry.is_discard or not entry.size for entry in entries)
+    # What an edit list cuts off is gone from the index, and still counted by the header.
+    return (len(entries) if "mov" in container.format.name else stream.frames) - unseen
 
 
 class VideoWriter:
@@ -226,9 +256,8 @@ class VideoWriter:
         if self.frames == 0:
             self._stream.width, self._stream.height = width, height
         elif (self._stream.width, self._stream.height) != (width, height):
-            raise ValueError(
-                f"frame {self.frames} is {width}x{height}, the first was {self._stream.width}x{self._stream.height}"
-            )
+            first = f"{self._stream.width}x{self._stream.height}"
+            raise ValueError(f"frame {self.frames} is {width}x{height}, the first was {first}")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         self._container.mux(self._stream.encode(picture))
         self.frames += 1

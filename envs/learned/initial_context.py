@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import worldsim
 from worldsim.datasets.loading.starts import StartClips, load_starts
-from worldsim.datasets.store.video import read_video
+from worldsim.datasets.store.video import read_frames
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
@@ -158,7 +158,7 @@ def last_frames(beginning: InitialContext, count: int) -> NDArray[np.uint8]:
 
 def _frames(world: WorldModel, prefix: Any) -> NDArray[Any]:
     if isinstance(prefix, str | os.PathLike):
-        return read_video(prefix, size=(world.config.width, world.config.height))
+        return read_frames(prefix, size=(world.config.width, world.config.height))
     if isinstance(prefix, np.ndarray):
         return prefix[None] if prefix.ndim == 3 else prefix
     raise UserError(f"prefix must be a start clip's number, a video's path or frames, got {type(prefix).__name__}")

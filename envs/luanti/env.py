@@ -5,12 +5,14 @@ Action ``t`` leads from frame ``t`` to frame ``t + 1``; ``info`` describes the v
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from worldsim.envs.luanti.depth import shrink_depth
 from worldsim.envs.luanti.session import MAX_PITCH, LuantiSession
 from worldsim.envs.luanti.world import LuantiInstanceConfig
 from worldsim.spec.actions import MINECRAFT
@@ -48,6 +50,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         time_of_day: default of the option.
         viewing_range: metres.
         render_threads: of the software renderer, besides the game's own.
+        depth: also read the depth of each frame, as ``info["depth"]``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -69,6 +72,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         time_of_day: float = 0.5,
         viewing_range: int = 60,
         render_threads: int = 0,
+        depth: bool = False,
         render_mode: str | None = None,
     ):
         columns, rows = observation or (width, height)
@@ -84,8 +88,9 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         self.action_space = gym.spaces.Dict({**keys, "camera": camera})
         self._blocks = height // rows, width // columns
         self._window = LuantiInstanceConfig(
-            map_seed=map_seed, mapgen=mapgen, width=width, height=height, fps=fps, viewing_range=viewing_range
-        )
+            map_seed=map_seed, mapgen=mapgen, width=width, height=height, fps=fps, viewing_range=viewing_range,
+            depth=depth,
+        )  # fmt: skip
         self._realtime = realtime
         self._time_of_day = time_of_day
         self._render_threads = render_threads
@@ -101,13 +106,10 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
         options = dict(options or {})
         if unknown := set(options) - set(OPTIONS):
             raise ValueError(f"unknown options {sorted(unknown)}; known: {', '.join(OPTIONS)}")
-        config = LuantiInstanceConfig(
+        config = replace(
+            self._window,
             map_seed=int(options.get("map_seed", self._window.map_seed)),
             mapgen=str(options.get("mapgen", self._window.mapgen)),
-            width=self._window.width,
-            height=self._window.height,
-            fps=self._window.fps,
-            viewing_range=self._window.viewing_range,
         )
         request = self._request(options)
         if self._session is None or not self._session.alive or config != self._window or options.get("fresh", False):
@@ -122,7 +124,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
             raise
         self._observation = self._shrink(session.picture())
         self._next_mark = time.monotonic() + 1 / self._window.fps
-        return self._observation, session.info()
+        return self._observation, self._info(session)
 
     def step(
         self, action: Mapping[str, Any] | ArrayLike
@@ -137,7 +139,10 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
             ``on_ground``, ``light``, ``nearby`` (the closest ``tree``, and the pieces of ``trunks`` that can be seen
             within 10 m, as the server saw them at most 0.2 s ago), ``tree_angle`` (degrees from the middle of the view
             to the middle of the piece of trunk that it comes closest to, of those within 8 m; 180 without one),
-            ``biome`` (of the start), ``virtual_time`` (s).
+            ``biome`` (of the start), ``virtual_time`` (s), ``camera`` (``Camera.to_json``). With ``depth=True`` also
+            ``depth``: inverse depth along the camera's axis, uint16 (H, W) on the frame's pixels,
+            ``INVERSE_DEPTH_STEPS`` (4096) for 1 / metre, 0 in the sky; behind the hand and the hotbar, which are not in
+            it, that of the world.
 
         Raises:
             RuntimeError: before the first reset, or when the game died.
@@ -158,7 +163,7 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
             time.sleep(max(0.0, self._next_mark - now))
             # After a pause (a menu, a debugger) go on from now, not in a burst.
             self._next_mark = max(self._next_mark, now) + 1 / self._window.fps
-        return self._observation, 0.0, False, False, self._session.info()
+        return self._observation, 0.0, False, False, self._info(self._session)
 
     def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The present frame in the size of the window, (height, width, 3)."""
@@ -191,6 +196,12 @@ class LuantiEnv(gym.Env[NDArray[np.uint8], Any]):
             names = ("x", "z") if len(position) == 2 else ("x", "y", "z")
             request |= {name: float(value) for name, value in zip(names, position, strict=True)}
         return request
+
+    def _info(self, session: LuantiSession) -> dict[str, Any]:
+        info = session.info()
+        if self._window.depth:
+            info["depth"] = shrink_depth(session.inverse_depth(), self._blocks)
+        return info
 
     def _shrink(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         high, wide = self._blocks

@@ -150,7 +150,7 @@ class LuantiProcess:
         self.config.write(run, _free_port())
         if hasattr(self, "lockstep"):
             self.lockstep.close()
-        self.lockstep = Lockstep(self.config.width, self.config.height)
+        self.lockstep = Lockstep(self.config.width, self.config.height, depth=self.config.depth)
         command = [self._programs["minetest"], "--config", str(run / "minetest.conf"), "--world", str(self.world)]
         command += ["--gameid", "minetest", "--go", "--logfile", str(self.log), "--color", "never"]
         descriptors = (self.lockstep.there.fileno(), self.lockstep.memory)

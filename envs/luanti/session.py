@@ -16,9 +16,9 @@ from worldsim.envs.luanti.log import CONTROLS, LuantiLog, Row
 from worldsim.envs.luanti.process import LuantiProcess
 from worldsim.envs.luanti.world import LuantiInstanceConfig
 from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.camera import MINECRAFT_CAMERA
 
-MAX_PITCH = 89.5  # Luanti's limit, degrees
-EYE = 1.625  # metres above the feet
+MAX_PITCH = MINECRAFT_CAMERA.pitch_limits[1]
 # A trunk further from the eye than this does not count as looked at, metres.
 TREE_METRES = 8.0
 FRAME_SECONDS = 60.0
@@ -62,6 +62,14 @@ class LuantiSession:
     def picture(self) -> NDArray[np.uint8]:
         """A view (H, W, 4) of the present frame in BGRA; valid until the next step."""
         return self._lockstep.picture()
+
+    def inverse_depth(self) -> NDArray[np.float32]:
+        """1 / metre (H, W) from the camera to the world in the present frame, 0 in the sky; hand and overlay not in it.
+
+        Raises:
+            RuntimeError: it was not asked for in the configuration, or this frame has none.
+        """
+        return self._lockstep.depth()
 
     def step(self, vector: NDArray[np.float32]) -> None:
         """Play one frame with an action vector (A,) of ``MINECRAFT``."""
@@ -114,12 +122,13 @@ class LuantiSession:
             "tree_angle": self._tree_angle(row),
             "biome": self._log.started.get("biome", ""),
             "virtual_time": row.time_us / 1e6,
+            "camera": MINECRAFT_CAMERA.to_json(),
         }
 
     def _tree_angle(self, row: Row) -> float:
         """Degrees from the middle of the view to the middle of the closest visible piece of trunk; 180 without one."""
         trunks = np.asarray(self._log.nearby.get("trunks", ()), np.float64).reshape(-1, 3)
-        away = trunks - (row.position + (0.0, EYE, 0.0))
+        away = trunks - (row.position + (0.0, MINECRAFT_CAMERA.eye_height, 0.0))
         distance = np.linalg.norm(away, axis=1)
         near = (distance > 0) & (distance < TREE_METRES)
         if not near.any():

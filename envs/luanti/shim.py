@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.envs.luanti.depth import inverse_depth
+
 HEADER_BYTES = 64  # lockstep.c
 
 
@@ -61,14 +63,18 @@ class Lockstep:
 
     Args:
         width, height: largest picture in pixels.
+        depth: whether the depth of each frame is wanted too.
     """
 
-    def __init__(self, width: int, height: int):
+    def __init__(self, width: int, height: int, *, depth: bool = False):
         self.memory = os.memfd_create("worldsim-frames")
-        os.ftruncate(self.memory, HEADER_BYTES + width * height * 4)
+        os.ftruncate(self.memory, HEADER_BYTES + width * height * 8)
         self._map = mmap.mmap(self.memory, 0)
         self._header = np.ndarray(4, np.uint32, self._map)
         self._time = np.ndarray(1, np.int64, self._map, 16)
+        self._depth = np.ndarray(2, np.uint32, self._map, 24)  # wanted; there
+        self._depth[0] = depth
+        self._projection = np.ndarray(4, np.float32, self._map, 32)
         self.here, self.there = socket.socketpair()
 
     def started(self) -> None:
@@ -105,6 +111,21 @@ class Lockstep:
         """A view (H, W, 4) of the present frame in BGRA, top row first; valid until :meth:`advance`."""
         width, height = int(self._header[1]), int(self._header[2])
         return np.ndarray((height, width, 4), np.uint8, self._map, HEADER_BYTES)[::-1]
+
+    def depth(self) -> NDArray[np.float32]:
+        """1 / metre (H, W) from the camera's plane to the world in the present frame, top row first; 0: nothing drawn.
+
+        Neither the hand nor what is laid over the picture is in it.
+
+        Raises:
+            RuntimeError: the game told no depth for this frame.
+        """
+        if not self._depth[1]:
+            raise RuntimeError("Luanti drew this frame without clearing depth alone: its depth is not known")
+        width, height = int(self._header[1]), int(self._header[2])
+        start = HEADER_BYTES + width * height * 4
+        window = np.ndarray((height, width), np.float32, self._map, start)[::-1]
+        return inverse_depth(window, self._projection)
 
     def close(self) -> None:
         """Give the shared memory and the sockets back; the game exits."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from worldsim.spec.camera import MINECRAFT_CAMERA
+
 MAPGENS = ("v5", "v6", "v7", "valleys", "carpathian", "fractal", "flat")
 
 # Camera speeds of players stay below this (VPT clips its bins at 10 degrees too).
@@ -19,6 +21,7 @@ class LuantiInstanceConfig:
         width, height: of the window in pixels.
         fps: frames a second of virtual time.
         viewing_range: metres.
+        depth: whether the depth of each frame is read too.
     """
 
     map_seed: int
@@ -27,6 +30,7 @@ class LuantiInstanceConfig:
     height: int
     fps: int
     viewing_range: int
+    depth: bool = False
 
     def __post_init__(self) -> None:
         if self.mapgen not in MAPGENS:
@@ -70,7 +74,7 @@ class LuantiInstanceConfig:
             "show_debug": "false",
             "hud_scaling": round(0.35 * self.height / 180, 3),
             "gui_scaling": round(0.5 * self.height / 180, 3),
-            "fov": 72,
+            "fov": round(MINECRAFT_CAMERA.vertical_fov),
             "mouse_sensitivity": self.sensitivity,
             "keymap_aux1": "KEY_KEY_E",
             "enable_client_modding": "true",

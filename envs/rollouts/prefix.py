@@ -8,7 +8,7 @@ from pathlib import Path
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.datasets.store.video import read_video
+from worldsim.datasets.store.video import read_frames
 from worldsim.envs.learned.initial_context import InitialContext, fit_past
 from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
@@ -18,8 +18,8 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
     """The past that ``text`` names.
 
     Args:
-        text: number of a start clip; path of a video (its last frames count, no keys pressed); or STORE:EPISODE[@FRAME]
-            (``frames`` frames from that frame on, with their recorded actions).
+        text: number of a start clip; path of a video (its last frames count, no keys pressed) or a picture; or
+            STORE:EPISODE[@FRAME] (``frames`` frames from that frame on, with their recorded actions).
         world: gives picture size and chunk.
         starts: the world's start clips.
         frames: length of the past at most.
@@ -40,7 +40,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
         episode = store.read(name, first, last)
         past, actions = episode.frames, episode.actions[:-1]
     else:
-        past, actions = read_video(text, size=(world.config.width, world.config.height)), None
+        past, actions = read_frames(text, size=(world.config.width, world.config.height)), None
     past = past[-frames:]
     past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
     return InitialContext(frames=past, actions=vectors, seed=seed)

@@ -25,15 +25,21 @@ from typing import Any
 import yaml
 
 from worldsim.errors import UserError
-from worldsim.scripting.action_files import branch_name, is_script, read_actions
+from worldsim.scripting.action_files import branch_name, read_actions
+from worldsim.scripting.grammar import parse_script
+from worldsim.scripting.player import script_actions
 from worldsim.scripting.syntax_tree import Duration
 from worldsim.scripting.tokens import ScriptError, Where
 from worldsim.simulation.branch_tree import Node, Player
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.inside import inside
+from worldsim.spec.text_files import read_text, text_lines
 
 SUFFIXES = (".tree", ".yaml", ".yml", ".json")
 KEYS = ("play", "name", "branches")
 MOST_NODES, DEEPEST = 2000, 40
+# A stretch has a mapping, three keys and their values.
+_MOST_YAML_NODES = 8 * MOST_NODES
 _NAMED = re.compile(r"(?P<name>[^:;{}#=<>]+):(?=\s)\s*")
 _POLICY = re.compile(r"policy\s+(?P<name>[\w.-]+)\s+x?\s*(?P<amount>\d+\.?\d*)(?P<unit>s?)\s*$")
 
@@ -67,10 +73,7 @@ def read_tree(path: str | Path, spec: ActionSpec, *, fps: float, players: Player
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such tree of actions: {path}")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file: {error}") from error
+    text = read_text(path)
     reader = _Reader(path, spec, fps, players)
     try:
         entries = _from_yaml(text) if path.suffix in (".yaml", ".yml", ".json") else _from_text(text)
@@ -113,14 +116,16 @@ class _Reader:
         return Node(name=entry.name or found["name"], player=player, frames=frames)
 
     def actions(self, entry: _Entry) -> Any:
-        # Files stand beside the tree, unless their paths say otherwise.
-        beside = self.path.parent / entry.text
-        source = str(beside) if beside.suffix in (".csv", ".script") else entry.text
-        try:
-            return read_actions(source, self.spec, fps=self.fps)
-        except ScriptError as error:
-            if source.endswith(".script") or not is_script(source):
+        # Files stand beside the tree or below; what is not named as one is a script, whatever files there are.
+        if entry.text.endswith((".csv", ".tsv", ".script")):
+            beside = inside(self.path.parent, self.path.parent / entry.text)
+            try:
+                return read_actions(beside, self.spec, fps=self.fps)
+            except ScriptError as error:
                 raise UserError(str(error)) from None
+        try:
+            return script_actions(parse_script(entry.text), self.spec, fps=self.fps)
+        except ScriptError as error:
             line, column = entry.where.line + error.where.line - 1, entry.where.column + error.where.column - 1
             raise ScriptError(Where(line, column), error.reason) from None
 
@@ -128,7 +133,7 @@ class _Reader:
 def _from_text(text: str) -> tuple[_Entry, ...]:
     """Entries by indentation."""
     lines: list[tuple[int, _Entry]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in text_lines(text):
         bare = line.split("#", 1)[0].rstrip()
         if not bare.strip():
             continue
@@ -169,9 +174,28 @@ def _from_yaml(text: str) -> tuple[_Entry, ...]:
         mark = error.problem_mark or error.context_mark
         place = Where(mark.line + 1, mark.column + 1) if mark else Where(1, 1)
         raise ScriptError(place, str(error.problem or error.context)) from error
+    except RecursionError as error:
+        raise ScriptError(Where(1, 1), "branches are nested too deeply") from error
     except yaml.YAMLError as error:
         raise ScriptError(Where(1, 1), " ".join(str(error).split())) from error
-    return () if root is None else _list(root, text.splitlines())
+    if root is None:
+        return ()
+    _check_nodes(root)
+    return _list(root, text.splitlines())
+
+
+def _check_nodes(root: Any) -> None:
+    """Refuse trees that aliases make large: each of them stands for all that it names, aliases among it."""
+    left, count = [root], 0
+    while left:
+        node = left.pop()
+        count += 1
+        if count > _MOST_YAML_NODES:
+            raise ScriptError(_where(root), f"a tree has at most {MOST_NODES} stretches")
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            left += [part for pair in node.value for part in pair]
 
 
 def _list(node: Any, lines: list[str], depth: int = 1) -> tuple[_Entry, ...]:

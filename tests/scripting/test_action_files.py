@@ -27,7 +27,7 @@ def test_rows_become_action_vectors(tmp_path: Path):
         ("", "no actions"),
         ("forward\n", "no actions"),
         ("fly\n1\n", "unknown column 'fly'"),
-        ("forward,forward\n1,1\n", "twice"),
+        ("forward,forward\n1,1\n", "different names"),
         ("forward\n2\n", "line 2: forward must be 0 or 1"),
         ("yaw\nabc\n", "line 2: yaw must be a number"),
         ("yaw\n1\nnan\n", "line 3: yaw must be finite"),
@@ -45,7 +45,7 @@ def test_missing_and_binary_files_are_told(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"b\.csv"):
         read_actions(tmp_path / "b.csv", MINECRAFT)
     (tmp_path / "c.csv").write_bytes(bytes(range(255)))
-    with pytest.raises(UserError, match="not a CSV"):
+    with pytest.raises(UserError, match="not UTF-8"):
         read_actions(tmp_path / "c.csv", MINECRAFT)
 
 
@@ -66,5 +66,5 @@ def test_mistakes_in_scripts_are_told_with_file_line_and_column(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no such script"):
         read_actions(tmp_path / "run.script", MINECRAFT)
     (tmp_path / "b.script").write_bytes(bytes(range(255)))
-    with pytest.raises(UserError, match="not a text file"):
+    with pytest.raises(UserError, match="not UTF-8"):
         read_actions(tmp_path / "b.script", MINECRAFT)

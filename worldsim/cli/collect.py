@@ -42,6 +42,7 @@ class Collect:
     script: str | None = setting(
         None, help="action script: a .script file or its text; means policy=script; default: none"
     )
+    depth: bool = setting(True, help="luanti: record the depth of each frame too (about 5 kB a frame)")
     licence: str | None = setting(None, help="gym: of the pictures, an SPDX id or a sentence; default: unknown")
     env: str | None = setting(None, help="gym, minerl: id of the environment, say ALE/Breakout-v5")
     env_kwargs: dict[str, Any] | None = setting(
@@ -134,6 +135,7 @@ def _source(config: Collect) -> "EnvFactory":
         starts=config.starts,
         split=config.split,
         prompt=config.prompt,
+        depth=config.depth,
     )
 
 

@@ -9,8 +9,6 @@ the row lasts). Columns left out and empty cells are 0 (``repeat``: 1).
     1,3,10
 """
 
-import csv
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from worldsim.scripting.player import script_actions
 from worldsim.scripting.syntax_tree import Script
 from worldsim.scripting.tokens import ScriptError
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.text_files import csv_rows, read_text, table_number
 
 LONGEST = 100_000
 
@@ -67,10 +66,7 @@ def script_text(source: str | os.PathLike[str]) -> tuple[str, str]:
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"no such script: {path}")
-    try:
-        return path.read_text("utf-8-sig"), str(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file: {error}") from error
+    return read_text(path), str(path)
 
 
 def is_script(source: str | os.PathLike[str]) -> bool:
@@ -99,15 +95,9 @@ def _read_csv(path: Path, spec: ActionSpec) -> NDArray[np.float32]:
     columns = {key: i for i, key in enumerate(spec.keys)}
     if spec.camera:
         columns |= {"pitch": spec.size - 2, "yaw": spec.size - 1}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = names
-            _check_names(path, names, columns)
-            rows = [_row(path, reader.line_num, dict(row), columns, spec) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV text file: {error}") from error
+    names, lines, comma = csv_rows(path)
+    _check_names(path, names, columns)
+    rows = [_row(f"{path}, line {line}", row, columns, spec, comma) for line, row in lines]
     if not rows:
         raise UserError(f"{path} has no actions")
     lengths = [repeat for _, repeat in rows]
@@ -119,30 +109,22 @@ def _read_csv(path: Path, spec: ActionSpec) -> NDArray[np.float32]:
 def _check_names(path: Path, names: Sequence[str], columns: Mapping[str, int]) -> None:
     if unknown := [name for name in names if name not in columns and name != "repeat"]:
         raise UserError(f"{path}: unknown column {unknown[0]!r}; known: {', '.join(columns)}, repeat")
-    if len(set(names)) < len(names):
-        raise UserError(f"{path}: a column stands twice: {', '.join(names)}")
 
 
 def _row(
-    path: Path, line: int, row: dict[str, str | None], columns: dict[str, int], spec: ActionSpec
+    where: str, row: Mapping[str, str], columns: Mapping[str, int], spec: ActionSpec, comma: bool
 ) -> tuple[NDArray[np.float32], int]:
     vector, repeat = spec.noop(), 1
-    if None in row:
-        raise UserError(f"{path}, line {line}: more cells than columns")
     for name, cell in row.items():
-        text = (cell or "").strip()
-        try:
-            value = float(text) if text else (1.0 if name == "repeat" else 0.0)
-        except ValueError:
-            raise UserError(f"{path}, line {line}: {name} must be a number, got {text!r}") from None
-        if not math.isfinite(value):
-            raise UserError(f"{path}, line {line}: {name} must be finite, got {text}")
+        if name == "repeat" and not cell.strip():
+            continue
+        value = table_number(f"{where}: {name}", cell, decimal_comma=comma)
         if name == "repeat":
             if value < 1 or value != int(value):
-                raise UserError(f"{path}, line {line}: repeat must be a whole number from 1, got {text}")
+                raise UserError(f"{where}: repeat must be a whole number from 1, got {cell.strip()}")
             repeat = int(value)
         elif name in spec.keys and value not in (0.0, 1.0):
-            raise UserError(f"{path}, line {line}: {name} must be 0 or 1, got {text}")
+            raise UserError(f"{where}: {name} must be 0 or 1, got {cell.strip()}")
         else:
             vector[columns[name]] = value
     return vector, repeat

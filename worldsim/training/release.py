@@ -7,8 +7,8 @@ import numpy as np
 
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
 from worldsim.datasets.loading.clips import ClipSampler
-from worldsim.datasets.loading.starts import StartClips, save_starts
-from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.loading.starts import StartClips, recorded_poses, save_starts
+from worldsim.datasets.store.episode import DEPTH, Episode
 from worldsim.datasets.store.recording_format import recording_format
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.simulation.config import SamplingConfig
@@ -57,14 +57,20 @@ def choose_starts(
             break
     # What is good is known of the default game; any clip of another one will do.
     chosen = dict([*good.items(), *((place, clip) for place, clip in other.items() if place not in good)][:count])
+    clips = [clip for _, clip in chosen.values()]
+    poses = [pose for clip in clips if (pose := recorded_poses(clip)) is not None]
+    depth = [clip.state[DEPTH][-1] for clip in clips if DEPTH in clip.state]
     return StartClips(
-        frames=np.stack([clip.frames for _, clip in chosen.values()]),
-        actions=np.stack([clip.actions[:-1] for _, clip in chosen.values()]),
+        frames=np.stack([clip.frames for clip in clips]),
+        actions=np.stack([clip.actions[:-1] for clip in clips]),
         keys=recording_format(store, only.names(store)).spec.keys,
         provenance=[
             dict(clip.provenance) | {"episode": name, "first_frame": start, "text": clip.text}
             for (name, _), (start, clip) in chosen.items()
         ],
+        # Where some clips lack them, none is given: whoever reads them need not look clip by clip.
+        poses=np.stack(poses) if len(poses) == len(clips) else None,
+        depth=np.stack(depth) if len(depth) == len(clips) else None,
     )
 
 

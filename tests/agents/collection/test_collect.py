@@ -225,3 +225,12 @@ def test_the_real_engine_records_aligned_episodes(tmp_path: Path):
     moved = np.hypot(episode.actions[:-1, -1], episode.actions[:-1, -2])
     here, before, after = (np.corrcoef(np.roll(moved, k), change)[0, 1] for k in (0, -1, 1))
     assert here > 0.5 and here > before and here > after
+
+
+def test_rest_is_recorded_where_the_picture_stands_still(tmp_path: Path):
+    """Who rests presses nothing, and nothing moves: that is to be learnt, and no engine that has frozen."""
+    settings = {**SMALL, "make_env": make_frozen, "policy": "rest", "episode_frames": 150}
+    report = collect(out=tmp_path, episodes=1, workers=0, **settings)
+    assert report.episodes == 1 and report.frozen_episodes == 0
+    [name] = EpisodeStore(tmp_path).names()
+    assert EpisodeStore(tmp_path).read(name).actions.any(1).mean() < 0.4

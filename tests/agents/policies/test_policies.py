@@ -8,6 +8,7 @@ from worldsim.agents.policies.body import Gaze, wrap_degrees
 from worldsim.agents.policies.mixture import MIXTURE, Mixture, Policy, make_policy
 from worldsim.agents.policies.scripts import SCRIPTS
 from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.camera import MINECRAFT_CAMERA
 
 KEYS = MINECRAFT.keys
 
@@ -91,7 +92,8 @@ def test_the_mixture_covers_controls_and_camera_magnitudes():
         assert ((rate > low) & (rate <= high)).mean() > 0.04, (low, high)
     assert (np.abs(pose["pitch"]) <= 36).mean() > 0.9
     idle = (np.abs(actions).sum(1) == 0).mean()
-    assert idle < 0.08
+    # Stillness is learned from what is recorded: it must be there, and not take over.
+    assert 0.1 < idle < 0.25
 
 
 def test_a_player_at_a_wall_turns_away():
@@ -187,7 +189,7 @@ class Tree(FakeEngine):
         if executed[MINECRAFT.keys.index("attack")]:
             x, y, z = self.position
             for piece in list(self.trunk):
-                away = np.array(piece) - (x, y + 1.625, z)
+                away = np.array(piece) - (x, y + MINECRAFT_CAMERA.eye_height, z)
                 yaw = wrap_degrees(np.degrees(np.arctan2(away[0], away[2])) - self.yaw)
                 pitch = np.degrees(np.arctan2(-away[1], np.hypot(away[0], away[2]))) - self.pitch
                 if np.linalg.norm(away) < 4 and abs(yaw) < 5 and abs(pitch) < 5:

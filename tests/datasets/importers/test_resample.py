@@ -117,3 +117,12 @@ def test_what_cannot_be_is_refused():
         resample(footage_of(), fps=0)
     with pytest.raises(ValueError, match="must be positive"):
         resample(footage_of(), size=(0, 10))
+
+
+def test_depth_is_scaled_with_its_pictures_without_a_distance_in_between():
+    depth = np.arange(24, dtype=np.uint16)[:, None, None] + np.where(np.arange(WIDTH) < WIDTH // 2, 1000, 9000)
+    depth = np.broadcast_to(depth, (24, HEIGHT, WIDTH)).astype(np.uint16)
+    scaled = resample(footage_of(state={"depth": depth}), size=(WIDTH // 2, HEIGHT // 2), fps=10)
+    episode = episode_of(scaled)
+    assert episode.state["depth"].shape == episode.frames.shape[:3]
+    assert [np.unique(d).tolist() for d in episode.state["depth"][:2]] == [[1000, 9000], [1002, 9002]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.import_film import assert_aligned, write_film
+from tests.import_film import HEIGHT, WIDTH, assert_aligned, write_film
 from worldsim.datasets.importers.recording import piece
 from worldsim.datasets.importers.table import find_table
 from worldsim.errors import UserError
@@ -135,3 +135,16 @@ def test_a_video_without_a_table_is_told(tmp_path: Path):
     _, lonely = find_table(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no b\.csv or b\.jsonl"):
         lonely.open()
+
+
+def test_depth_beside_the_video_becomes_state(tmp_path: Path):
+    video = write_recording(tmp_path, "a", actions_of())
+    depth = np.random.default_rng(0).integers(0, 65536, (16, HEIGHT, WIDTH)).astype(np.uint16)
+    np.save(tmp_path / "a.depth.npy", depth)
+    np.testing.assert_array_equal(open_one(video).state["depth"], depth)
+    np.save(tmp_path / "a.depth.npy", depth[:-1])
+    with pytest.raises(UserError, match="one picture of depth for each frame"):
+        open_one(video)
+    (tmp_path / "a.depth.npy").write_bytes(b"no array")
+    with pytest.raises(UserError, match="not an array of NumPy"):
+        open_one(video)

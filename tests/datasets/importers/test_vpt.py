@@ -11,7 +11,8 @@ from tests.import_film import assert_aligned, film, random_actions, write_film
 from worldsim.datasets.importers.cursor import draw_cursor
 from worldsim.datasets.importers.importer import import_recordings
 from worldsim.datasets.importers.recording import Footage, piece
-from worldsim.datasets.importers.vpt import KEYS, find_vpt, is_index, open_vpt, state_lag, vpt_actions
+from worldsim.datasets.importers.vpt import KEYS, find_vpt, open_vpt, state_lag, vpt_actions
+from worldsim.datasets.importers.vpt_files import is_index
 from worldsim.datasets.loading.latent_build import body_motion
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import write_video

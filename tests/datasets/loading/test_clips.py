@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.datasets.store.test_store import make_episode
+from tests.datasets.store.test_store import make_deep, make_episode
 from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.store.episode import Episode
@@ -98,3 +98,12 @@ def test_too_long_clips_are_refused(store: EpisodeStore):
         ClipSampler(store, "train", frames=51)
     with pytest.raises(ValueError, match="test"):
         ClipSampler(store, "test", frames=5)
+
+
+def test_depth_is_read_where_it_is_asked_for(tmp_path: Path):
+    store = EpisodeStore(tmp_path)
+    store.append(make_deep(40), "a")
+    assert "depth" not in ClipSampler(store, None, frames=20, batch=2)[0]["state"]
+    sampler = ClipSampler(store, None, frames=20, batch=2, depth=True)
+    name, start = sampler.locate(int(sampler.draw(0)[1]))
+    np.testing.assert_array_equal(sampler[0]["state"]["depth"][1], store.read(name, start, start + 20).state["depth"])

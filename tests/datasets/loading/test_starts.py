@@ -1,5 +1,6 @@
 """Start clips: what is saved is loaded; missing or damaged files are told in one line."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,25 @@ def test_shapes_must_fit():
         StartClips(frames=good.frames, actions=good.actions[:, 1:], keys=good.keys, provenance=good.provenance)
     with pytest.raises(ValueError, match="provenance"):
         StartClips(frames=good.frames, actions=good.actions, keys=good.keys, provenance=[])
+
+
+def test_poses_and_the_depth_of_the_last_frame_come_back(tmp_path: Path):
+    plain, rng = make_starts(), np.random.default_rng(1)
+    starts = dataclasses.replace(
+        plain,
+        poses=rng.normal(size=(3, 5, 5)).astype(np.float32),
+        depth=rng.integers(0, 65536, (3, 48, 80)).astype(np.uint16),
+    )
+    save_starts(tmp_path / "deep", starts)
+    back = load_starts(tmp_path / "deep")
+    assert back.poses is not None and back.depth is not None
+    np.testing.assert_array_equal(back.poses, starts.poses)
+    np.testing.assert_array_equal(back.depth, starts.depth)
+    save_starts(tmp_path / "plain", plain)
+    assert load_starts(tmp_path / "plain").poses is None and load_starts(tmp_path / "plain").depth is None
+
+
+@pytest.mark.parametrize("wrong", [{"poses": np.zeros((3, 4, 5), np.float32)}, {"depth": np.zeros((3, 5, 48, 80))}])
+def test_poses_or_depth_that_do_not_fit_are_refused(wrong: dict):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        dataclasses.replace(make_starts(), **wrong)

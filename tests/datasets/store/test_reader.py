@@ -131,7 +131,7 @@ def test_nonsense_is_no_layout(about: dict[str, Any]):
 
 def test_an_episode_of_another_layout_is_read_through_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ShardLayout, "parse", classmethod(lambda cls, about: None))
-    monkeypatch.setattr(episode_files, "_frame_sums", lambda *_: {})
+    monkeypatch.setattr(episode_files, "_chunk_sums", lambda *_: {})
     episode, store = make_episode(40), EpisodeStore(tmp_path)
     store.append(episode, "a")
     assert_equal(store.read("a"), episode)

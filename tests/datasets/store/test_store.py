@@ -1,3 +1,5 @@
+import dataclasses
+import json
 import os
 import random
 import signal
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.manifest import json_sha256
 from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore, split_of
 
 
@@ -222,3 +225,77 @@ def test_a_store_of_the_first_version_is_read():
     np.testing.assert_array_equal(episode.state["yaw"], time / 2)
     assert store.read("first", 30, 45).terminated.sum() == 0 and episode.terminated[-1]
     assert episode.events == [{"frame": 5, "kind": "dig", "node": "dirt"}] and not episode.rewards.any()
+
+
+def make_deep(frames: int = 70, seed: int = 0) -> Episode:
+    episode, rng = make_episode(frames, seed), np.random.default_rng(seed)
+    depth = rng.integers(0, 65536, (frames, 8, 12)).astype(np.uint16)
+    return dataclasses.replace(episode, state={**episode.state, "depth": depth})
+
+
+def test_depth_comes_back_whole_in_part_and_not_at_all(tmp_path: Path):
+    episode, store = make_deep(), EpisodeStore(tmp_path)
+    store.append(episode, "a")
+    store.append(make_episode(), "none")
+    assert_equal(store.read("a"), episode)
+    np.testing.assert_array_equal(store.read("a", 33, 50).state["depth"], episode.state["depth"][33:50])
+    assert "depth" not in store.read("a", 33, 50, depth=False).state and "depth" not in store.read("none").state
+
+
+def test_depth_that_was_not_asked_for_is_not_read(tmp_path: Path):
+    store = EpisodeStore(tmp_path, verify="parts")
+    store.append(make_deep(), "a")
+    (tmp_path / "episodes" / "a" / "arrays" / "state" / "depth" / "c").rename(tmp_path / "gone")
+    assert len(store.read("a", depth=False)) == 70
+    with pytest.raises(CorruptEpisodeError):
+        store.read("a", 0, 2)
+
+
+def test_a_chunk_of_another_episodes_depth_is_noticed(tmp_path: Path):
+    """Every chunk is sound in itself; the manifest tells which one belongs here."""
+    store = EpisodeStore(tmp_path)
+    for seed, name in enumerate("ab"):
+        store.append(make_deep(seed=seed), name)
+    files = [p for name in "ab" for p in data_files(store, name) if "depth/c" in p.as_posix()]
+    sizes = [path.stat().st_size for path in files]
+    files[0].write_bytes(files[1].read_bytes())
+    assert len(files) == 2 and sizes[0] == sizes[1]  # noise does not compress
+    with pytest.raises(CorruptEpisodeError, match="not the one that was written"):
+        EpisodeStore(tmp_path, verify="parts").read("a")
+
+
+@pytest.mark.parametrize("depth", [np.zeros((6, 8, 12), np.float32), np.zeros((6, 8, 11), np.uint16)])
+def test_depth_of_another_type_or_size_than_documented_is_refused(depth: np.ndarray):
+    with pytest.raises(ValueError, match="depth must be uint16"):
+        dataclasses.replace(make_episode(6), state={"depth": depth})
+
+
+@pytest.mark.parametrize("path", ["../a/arrays/zarr.json", "/etc/hostname", "arrays//zarr.json", "arrays\\\\zarr.json"])
+@pytest.mark.parametrize("where", ["files", "arrays", "folder"])
+def test_a_manifest_that_leads_out_of_its_episode_is_refused(tmp_path: Path, where: str, path: str):
+    store = EpisodeStore(tmp_path / "s")
+    store.append(make_episode(8), "a")
+    file = tmp_path / "s/episodes/a/manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest.pop("sha256")
+    changes = {"files": manifest["files"] | {path: {"size": 1, "sha256": ""}}, "arrays": [path], "folder": path}
+    manifest[where] = changes[where]
+    file.write_text(json.dumps(manifest | {"sha256": json_sha256(manifest)}))
+    for url in (str(tmp_path / "s"), f"local://{tmp_path / 's'}"):
+        with pytest.raises(CorruptEpisodeError, match="outside of the episode"):
+            EpisodeStore(url).read("a")
+
+
+def test_links_in_an_episode_are_not_followed(tmp_path: Path):
+    store = EpisodeStore(tmp_path / "s")
+    store.append(make_episode(8), "a")
+    # A store, or an episode, may be reached by a link; its files may not be any.
+    (tmp_path / "alias").symlink_to(tmp_path / "s")
+    assert len(EpisodeStore(tmp_path / "alias").read("a")) == 8
+    file = data_files(store, "a")[0]
+    file.replace(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CorruptEpisodeError, match="link to another file"):
+        EpisodeStore(tmp_path / "s").read("a")
+    with pytest.raises(CorruptEpisodeError, match="link to another file"):
+        EpisodeStore(tmp_path / "s").verify("a")

@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from worldsim.datasets.store.picture import read_picture, scale_picture
 from worldsim.datasets.store.video import (
     VideoWriter,
+    index_times,
     probe_video,
-    read_picture,
     read_video,
-    scale_picture,
     stream_video,
-    verify_video,
     write_video,
 )
 from worldsim.plotting.pictures import write_picture
@@ -46,11 +45,12 @@ def test_reading_can_scale(tmp_path: Path):
     assert read_video(tmp_path / "a.mp4", size=(40, 24)).shape == (12, 24, 40, 3)
 
 
-def test_a_probe_counts_frames_and_tells_their_times_without_decoding(tmp_path: Path):
+def test_a_probe_counts_frames_and_tells_their_times(tmp_path: Path):
     write_video(tmp_path / "a.mp4", moving_square(), fps=30)
     info = probe_video(tmp_path / "a.mp4")
     assert (info.width, info.height, info.frames, info.fps, info.steady) == (80, 48, 12, 30, True)
     np.testing.assert_allclose(info.times, np.arange(12) / 30, atol=1e-3)
+    np.testing.assert_allclose(index_times(tmp_path / "a.mp4"), info.times, atol=1e-9)
 
 
 @pytest.mark.parametrize("first", [0, 1, 5, 11])
@@ -92,7 +92,7 @@ def test_a_truncated_video_is_an_error(tmp_path: Path, kept: float):
     with pytest.raises(ValueError, match=r"a\.mp4"):
         read_video(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match=r"a\.mp4"):
-        verify_video(tmp_path / "a.mp4")
+        probe_video(tmp_path / "a.mp4")
 
 
 def test_what_is_no_video_is_an_error(tmp_path: Path):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.tiny_world import HEIGHT, WIDTH, tiny_starts, tiny_world
+from tests.video_files import turn_video
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.datasets.store.video import read_video, write_video
@@ -132,3 +134,19 @@ def test_prefixes(tmp_path: Path):
     ]:
         with pytest.raises(error):
             past(wrong)
+
+
+def test_a_past_from_a_phone_is_shown_upright(tmp_path: Path):
+    world = tiny_world()
+    # Dark above, light below, stored lying on its side.
+    shown = np.repeat(np.array([20, 220], np.uint8), 16 * 48 * 3).reshape(1, 32, 48, 3)
+    stored = np.ascontiguousarray(np.rot90(np.repeat(shown, 4, 0), 1, (1, 2)))
+    write_video(tmp_path / "a.mp4", stored, crf=4)
+    turn_video(tmp_path / "a.mp4", "clockwise")
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(stored[0]).save(tmp_path / "a.png", exif=exif)
+    for name in ("a.mp4", "a.png"):
+        frame = past(str(tmp_path / name)).frames[-1]
+        half = world.config.height // 2
+        assert frame[: half - 2].mean() < 40 and frame[half + 2 :].mean() > 200

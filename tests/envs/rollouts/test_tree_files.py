@@ -1,5 +1,6 @@
 """Tree files: both forms say the same, lengths add up, and a mistake is told with its line and column."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,5 +142,43 @@ def test_files_that_are_not_there_or_wrong(tmp_path: Path):
     with pytest.raises(UserError, match=r"bad\.script, line 2, column 1: unknown key"):
         read(tmp_path, "forward 2\n  bad.script\n")
     (tmp_path / "c.tree").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not a text file"):
+    with pytest.raises(UserError, match=r"not UTF-\d+ text"):
         read_tree(tmp_path / "c.tree", MINECRAFT, fps=20, players=players)
+
+
+def no_player(name: str):
+    raise AssertionError(f"no player {name} is asked for")
+
+
+@pytest.mark.parametrize("text", ["../away.csv", "{tmp}/away.csv", "link.csv"])
+def test_a_tree_reads_nothing_outside_of_its_folder(tmp_path: Path, text: str):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "away.csv").write_text("forward\n1\n")
+    (tmp_path / "in/link.csv").symlink_to(tmp_path / "away.csv")
+    (tmp_path / "in/a.tree").write_text(text.replace("{tmp}", str(tmp_path)) + "\n")
+    with pytest.raises(UserError, match="outside of"):
+        read_tree(tmp_path / "in/a.tree", MINECRAFT, fps=20, players=no_player)
+
+
+def test_a_script_in_a_tree_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "forward 2").write_text("back\n1\n")
+    (tmp_path / "a.tree").write_text("forward 2\n")
+    [node] = read_tree(tmp_path / "a.tree", MINECRAFT, fps=20, players=no_player)
+    assert node.actions is not None and node.actions[:, MINECRAFT.keys.index("forward")].tolist() == [1, 1]
+
+
+def test_trees_that_grow_by_aliases_are_refused_at_once(tmp_path: Path):
+    lines = ["- &a0 {play: forward 1}"]
+    lines += [f"- &a{i} {{play: forward 1, branches: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 30)]
+    begun = time.process_time()
+    for text, message in (("\n".join(lines), "at most"), ("[" * 5_000, "nested too deeply")):
+        (tmp_path / "a.yaml").write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_tree(tmp_path / "a.yaml", MINECRAFT, fps=20, players=no_player)
+    assert time.process_time() - begun < 5
+    (tmp_path / "a.yaml").write_text("- &walk forward 2\n- play: jump 1\n  branches: [*walk]\n")
+    assert [node.name for node in read_tree(tmp_path / "a.yaml", MINECRAFT, fps=20, players=no_player)] == [
+        "forward 2",
+        "jump 1",
+    ]

@@ -6,9 +6,11 @@ from torch import Tensor
 
 from worldsim.simulation.memory.camera import Intrinsics, rotation
 from worldsim.simulation.memory.observe import Observation
+from worldsim.spec.camera import Camera
 
-LENS = Intrinsics.from_vertical_fov(72, 80, 144)
 EYE = 1.625
+CAMERA = Camera(vertical_fov=72, eye_height=EYE, near=0.1, far=1000)
+LENS = Intrinsics.of(CAMERA, 80, 144)
 # Lowest and highest corner in metres; the camera is inside of this one and outside of the blocks.
 ROOM = ((-5.0, 0.0, -5.0), (5.0, 4.0, 5.0))
 BLOCK = ((-0.5, 0.0, 2.5), (0.5, 1.8, 3.5))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tests.simulation.memory.room import EYE, LENS, pose, view
+from tests.simulation.memory.room import CAMERA, EYE, LENS, pose, view
 from worldsim.simulation.memory.camera import (
     Intrinsics,
     advance_camera,
@@ -32,10 +32,10 @@ def test_the_engine_s_projection():
     assert LENS.focal / (LENS.width / 2) == pytest.approx(0.7646566)
 
 
-@pytest.mark.parametrize("degrees, size", [(0, 80), (180, 80), (72, 0)])
-def test_a_lens_that_cannot_be_is_refused(degrees: float, size: int):
-    with pytest.raises(ValueError):
-        Intrinsics.from_vertical_fov(degrees, size, 144)
+@pytest.mark.parametrize("height, width", [(0, 144), (80, 0), (-80, 144)])
+def test_a_picture_without_pixels_is_refused(height: int, width: int):
+    with pytest.raises(ValueError, match=f"at least one pixel, got {height}x{width}"):
+        Intrinsics.of(CAMERA, height, width)
 
 
 def test_project_undoes_unproject():

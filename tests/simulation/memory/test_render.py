@@ -6,7 +6,7 @@ Eight key frames at 144x80 took 7 ms on one thread of a busy machine (two cores,
 import pytest
 import torch
 
-from tests.simulation.memory.room import BLOCK, LENS, look, pose, psnr, view
+from tests.simulation.memory.room import BLOCK, CAMERA, LENS, look, pose, psnr, view
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.render import Drawing, Sources, draw, draw_turned, filled
 
@@ -148,7 +148,7 @@ def test_filling_up_with_frames_of_no_confidence_changes_nothing():
 
 def test_other_sizes_are_refused():
     with pytest.raises(ValueError, match="80x144 do not go with a camera of 40x72"):
-        draw(Intrinsics.from_vertical_fov(72, 40, 72), sources(pose()), pose()[None], NOW)
+        draw(Intrinsics.of(CAMERA, 40, 72), sources(pose()), pose()[None], NOW)
 
 
 def test_closing_fills_narrow_gaps_and_leaves_edges():

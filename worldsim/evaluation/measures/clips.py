@@ -102,7 +102,7 @@ def draw_clips(
         total = int(store.manifest(name)["frames"])
         if total < frames:
             continue
-        fits = np.ones(total, bool) if suits is None else np.array(suits(store.read(name)), bool)
+        fits = np.ones(total, bool) if suits is None else np.array(suits(store.read(name, depth=False)), bool)
         starts = np.flatnonzero(fits[: total - frames + 1])
         if suits is not None:
             starts = _apart(starts, 8)
@@ -139,7 +139,7 @@ def draw_evenly(by_map: Mapping[int, Sequence[T]], count: int, seed: int) -> lis
 
 def read_clips(store: EpisodeStore, places: Sequence[tuple[str, int]], frames: int) -> Clips:
     """The clips of ``frames`` frames that begin at (episode, frame)."""
-    parts = [store.read(name, start, start + frames) for name, start in places]
+    parts = [store.read(name, start, start + frames, depth=False) for name, start in places]
     return Clips(
         frames=np.stack([p.frames for p in parts]),
         actions=np.stack([p.actions[:-1] for p in parts]),

@@ -43,7 +43,7 @@ def find_dig_events(
     """
     by_map: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for name in (name for split in splits for name in store.names(split)):
-        episode = store.read(name)
+        episode = store.read(name, depth=False)
         for event in episode.events:
             f = int(event["frame"])
             if event["kind"] != "dig" or not prefix <= f + 4 < len(episode) or not _stood(episode, f - 3, f + 3):

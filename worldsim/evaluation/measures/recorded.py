@@ -60,7 +60,7 @@ def recorded_windows(
     """
     found: dict[str, dict[int, list[tuple[str, int]]]] = {kind: defaultdict(list) for kind in SIGN}
     for name in (name for split in splits for name in store.names(split) if _posed(store.manifest(name))):
-        episode = store.read(name)
+        episode = store.read(name, depth=False)
         for t in range(20, len(episode) - 20, 8):
             if kind := window_kind(episode, t):
                 found[kind][map_of(store, name)].append((name, t))

@@ -83,7 +83,7 @@ def long_actions(store: EpisodeStore, clips: Clips, prefix: int, frames: int) ->
     """The recorded actions (B, frames, A) after each past, beginning anew where the episode ends."""
     out = []
     for name, start in clips.places:
-        actions = store.read(name).actions[:-1]
+        actions = store.read(name, depth=False).actions[:-1]
         first = start + prefix - 1
         out.append(np.take(actions, np.arange(first, first + frames), axis=0, mode="wrap"))
     return np.stack(out)
@@ -121,7 +121,7 @@ def recorded_run(store: EpisodeStore, places: Sequence[tuple[str, int]], fps: in
     sharp = np.full((len(places), seconds + 1), np.nan)
     colour = np.full((len(places), seconds + 1, 3, 16), np.nan)
     for row, (name, start) in enumerate(places):
-        frames = store.read(name).frames[start::fps][: seconds + 1]
+        frames = store.read(name, depth=False).frames[start::fps][: seconds + 1]
         sharp[row, : len(frames)], colour[row, : len(frames)] = sharpness(frames), colours(frames)
     return LongRun(sharpness=sharp, colours=colour, norm=np.full((len(places), seconds), np.nan))
 

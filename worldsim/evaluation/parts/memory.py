@@ -124,7 +124,7 @@ def recorded_revisits(store: EpisodeStore, splits: Sequence[Split], most: int = 
     """
     found: dict[str, dict[int, list[tuple[str, int, int]]]] = {"revisit": defaultdict(list), "other": defaultdict(list)}
     for name in (name for split in splits for name in store.names(split)):
-        for kind, pairs in revisits(store.read(name)).items():
+        for kind, pairs in revisits(store.read(name, depth=False)).items():
             found[kind][map_of(store, name)] += [(name, a, b) for a, b in pairs]
     out = {}
     for kind, by_map in found.items():

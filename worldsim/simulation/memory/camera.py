@@ -8,12 +8,12 @@ Everything is made of elementwise operations: matrix libraries choose their algo
 row of a batch must equal, to the bit, the row alone.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from worldsim.spec.camera import Camera
 from worldsim.spec.pose import advance_pose
 
 # Metres; what is nearer to the plane of the eye than this is not drawn.
@@ -29,17 +29,15 @@ class Intrinsics:
     focal: float
 
     @staticmethod
-    def from_vertical_fov(degrees: float, height: int, width: int) -> "Intrinsics":
-        """The lens of a vertical field of view (degrees) and a size (pixels).
+    def of(camera: Camera, height: int, width: int) -> "Intrinsics":
+        """The lens of a game's camera at a size in pixels.
 
         Raises:
-            ValueError: the angle is not between 0 and 180, or a size is not positive.
+            ValueError: a size is not positive.
         """
-        if not 0 < degrees < 180:
-            raise ValueError(f"a field of view must be between 0 and 180 degrees, got {degrees}")
         if height < 1 or width < 1:
             raise ValueError(f"a picture must have at least one pixel, got {height}x{width}")
-        return Intrinsics(height=height, width=width, focal=height / 2 / math.tan(math.radians(degrees) / 2))
+        return Intrinsics(height=height, width=width, focal=camera.focal_pixels(height))
 
     def pixels(self, stride: int = 1, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """Coordinates u (1, w) and v (h, 1) of every ``stride``-th pixel, from the middle of the first such square."""

@@ -1,0 +1,89 @@
+"""Files of VPT recordings: ticks as JSON Lines, and the index files that OpenAI published."""
+
+import codecs
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldsim.spec.text_files import json_lines, parse_json, read_json
+
+Line = Mapping[str, Any]
+_LONGEST_TICK = 1 << 20
+
+
+def is_vpt(path: Path) -> bool:
+    """Whether a jsonl file's first line is a VPT tick."""
+    try:
+        with path.open("rb") as file:
+            # A tick has a few thousand bytes; a file without newlines is not read whole.
+            head = file.read(_LONGEST_TICK).removeprefix(codecs.BOM_UTF8).lstrip()
+        first = parse_json(head.split(b"\n", 1)[0])
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and isinstance(first.get("mouse"), dict) and isinstance(first.get("keyboard"), dict)
+
+
+def is_index(path: Path) -> bool:
+    """Whether a json file is one of OpenAI's lists of recordings."""
+    try:
+        listed = read_json(path)
+    except (OSError, ValueError):
+        return False
+    paths = listed.get("relpaths") if isinstance(listed, dict) and "basedir" in listed else None
+    return isinstance(paths, list) and all(isinstance(path, str) for path in paths)
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The ticks of a jsonl file; a last line that was torn off is dropped.
+
+    Raises:
+        ValueError: a line is no VPT tick, or there is none.
+    """
+    lines: list[Line] = []
+    told = json_lines(path, torn=True)
+    for number, line in told:
+        try:
+            numbers = [float(line["mouse"][k]) for k in ("dx", "dy")]
+            if not np.isfinite(numbers).all() or not isinstance(line["keyboard"]["keys"], list):
+                raise ValueError("not finite")
+        except (ValueError, KeyError, TypeError, OverflowError):
+            if lines and number == told[-1][0]:
+                break
+            raise ValueError(f"{path.name}, line {number}: not a VPT tick") from None
+        lines.append(line)
+    if not lines:
+        raise ValueError(f"{path.name} has no lines")
+    return lines
+
+
+def check_ticks(name: str, lines: Sequence[Line], frames: int) -> None:
+    """Refuse ticks that are missing or repeated where the video has them all: later actions would be frames too early.
+
+    Raises:
+        ValueError: says where.
+    """
+    ticks = [tick for line in lines if isinstance(tick := line.get("tick"), int)]
+    if len(lines) == frames or len(ticks) < len(lines):
+        return
+    for last, tick in zip(ticks, ticks[1:], strict=False):
+        # A game that begins anew counts from 0.
+        if tick not in (last + 1, 0):
+            raise ValueError(f"{name}: tick {tick} follows tick {last} ({len(lines)} lines, {frames} frames)")
+
+
+def indexed_videos(index: Path) -> list[Path]:
+    """Those recordings of an index file that lie beside it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    listed = read_json(index)["relpaths"]
+    found = []
+    for relative in listed:
+        places = (relative, relative.removeprefix("data/"), Path(relative).name)
+        found += [place for each in places if (place := index.parent / each).is_file()][:1]
+    if not found:
+        raise ValueError(f"none of the {len(listed)} recordings that {index.name} names lies beside it")
+    return found
