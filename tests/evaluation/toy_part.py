@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
+from worldsim.evaluation.measures.types import Films, Results
 from worldsim.evaluation.parts.text import Text
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
+from worldsim.evaluation.measures.types import Films
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.simulation.world_model import WorldModel
 

@@ -17,7 +17,7 @@ from worldsim.datasets.captions.style import PLACES, TIMES, describe
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.evaluation.config import PRESETS, EvalGoals, EvalThresholds
 from worldsim.evaluation.interface.part import Evaluation
-from worldsim.evaluation.parts.attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
+from worldsim.evaluation.measures.attributes import Shown, attributes_report, leave_maps_out, plan, shown_by_recordings
 from worldsim.evaluation.parts.text import attribute_adherence
 from worldsim.evaluation.reports.summary import skipped, summary
 from worldsim.evaluation.runner import films_of, run_parts

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.engine_replays import Engine, Film, play
 from worldsim.evaluation.measures.metrics import psnr
+from worldsim.evaluation.measures.types import Progress
 
-Progress = Callable[[str, int, int], None]
 # Beyond these, at the end of the past, a replay is another world: metres, degrees, dB.
 FAR, TURNED, UNLIKE = 0.25, 1.0, 18.0
 # Luanti's server runs beside its client and hears of a sprint sooner or later: a past that ends more than so many

@@ -3,7 +3,6 @@
 G games, K branches, S steps, P frames of past, H W pixels, A action vector.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +15,11 @@ from worldsim.envs.pong.engine import FPS, PongEngine
 from worldsim.envs.pong.pixels import Sight, read
 from worldsim.errors import UserError
 from worldsim.evaluation.measures.metrics import psnr
+from worldsim.evaluation.measures.types import Progress
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
 Curve = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 # What is held, one after the other, for equal shares of the steps; "any" is drawn anew, for two steps on average.
 SCRIPTS = (("up",), ("down",), ("noop",), ("up", "down"), ("down", "up"), ("any",))
 # Steps of play after which a branching point is looked for, and steps that up and down are held until compared.

@@ -1,27 +1,21 @@
 """What a part of an evaluation is, and what it is given to measure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.evaluation.interface.figures import Chart, Overlay, Section
 from worldsim.evaluation.interface.lines import Line
 from worldsim.evaluation.interface.settings import Checked, Composed, Empty
 from worldsim.evaluation.measures.clips import Clips, curve_clips
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 
 # Splits of maps that nothing is trained on.
 HELD_OUT: tuple[Split, ...] = ("validation", "test")
-# Pictures uint8 (B, n, H, W, 3) by name.
-Films = Mapping[str, NDArray[np.uint8]]
-Results = dict[str, Any]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

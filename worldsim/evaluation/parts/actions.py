@@ -3,7 +3,7 @@
 B clips, K chunks, r video frames per chunk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.lines import Line, at_least, line, number
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, limit
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.denoising import x0_errors
@@ -21,9 +21,9 @@ from worldsim.evaluation.measures.recorded import WINDOWS, recorded_turn
 from worldsim.evaluation.measures.rollouts import all_held, held, held_rollouts
 from worldsim.evaluation.measures.starts import by_start, error_ratio, estimate_by_start
 from worldsim.evaluation.measures.statistics import estimate
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 
-Progress = Callable[[str, int, int], None]
 IGNORED = "action ignored"
 
 

@@ -6,7 +6,7 @@ S starts, K branches, F frames of a branch, r frames per chunk, H W pixels, A ac
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,16 @@ from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.branch_scores import distances, effect_ratio
 from worldsim.evaluation.interface.figures import Chart, Overlay, Picture, Section, plain
 from worldsim.evaluation.interface.lines import Line, at_least, between, line, number
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.rollouts import rollout
 from worldsim.evaluation.measures.starts import estimate_by_start
 from worldsim.evaluation.measures.statistics import estimate
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import ActionSpec
 
 Frames = NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
 # The engine repeats a past well for about 200 frames: pasts end before that, and after the first second's settling.
 LATEST, EARLIEST = 150, 60
 # What K = 8 branches do: (name, action); the camera in degrees a frame.

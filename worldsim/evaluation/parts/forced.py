@@ -3,7 +3,7 @@
 B clips, K chunks, r frames per chunk.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation.interface.lines import Line, at_most, line
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.metrics import psnr, ssim
 from worldsim.evaluation.measures.rollouts import reconstruction, teacher_forced, truth_of
 from worldsim.evaluation.measures.starts import estimate_by_start
 from worldsim.evaluation.measures.statistics import curve
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

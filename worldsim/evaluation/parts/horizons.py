@@ -3,7 +3,7 @@
 B clips, K chunks, r frames per chunk, H W pixels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from worldsim.datasets.store.video import write_video
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.figures import Chart, Overlay, Section, Video, band, plain
 from worldsim.evaluation.interface.lines import Line, at_least, line, number, point
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, limit
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.metrics import psnr, ssim
@@ -29,9 +29,9 @@ from worldsim.evaluation.measures.rollouts import (
 )
 from worldsim.evaluation.measures.starts import by_start, by_start_at, estimate_by_start, reported_chunks
 from worldsim.evaluation.measures.statistics import curve, quantile_members, survival_summary
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 
-Progress = Callable[[str, int, int], None]
 ROWS = ("model", "repeat", "shuffled", "tokenizer")
 JUMP = "motion discontinuity"
 

@@ -3,7 +3,7 @@
 B clips, K chunks, r frames per chunk, k keys.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation.interface.lines import Line, at_least, at_most, line, number
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.rollouts import begin, future_of, reconstruction, rollout, truth_of
 from worldsim.evaluation.measures.starts import estimate_by_start
 from worldsim.evaluation.measures.statistics import estimate
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, targets
 
-Progress = Callable[[str, int, int], None]
 Read = tuple[NDArray[np.bool_], NDArray[np.float32]]
 NO_INVERSE = "no inverse-dynamics model: worldsim train inverse, then eval inverse=runs/inverse/inverse.safetensors"
 # Chunks of each dream that are read.

@@ -3,7 +3,7 @@
 B rollouts, K chunks, S seconds, H W pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.figures import Chart, Overlay, band, plain
 from worldsim.evaluation.interface.lines import Line, at_least, line, number
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import Clips, draw_clips, map_of
 from worldsim.evaluation.measures.drift import (
@@ -31,9 +31,9 @@ from worldsim.evaluation.measures.metrics import colours, sharpness
 from worldsim.evaluation.measures.rollouts import begin, dream
 from worldsim.evaluation.measures.starts import KEY, estimate_by_start
 from worldsim.evaluation.measures.statistics import curve, estimate
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 
-Progress = Callable[[str, int, int], None]
 # Frames kept of each rollout, for pictures.
 FILM = 10
 COLLAPSE = "collapse"

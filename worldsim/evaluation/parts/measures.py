@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from worldsim.evaluation.interface.figures import Section, Table
 from worldsim.evaluation.interface.lines import number
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.measures.recorded import WINDOWS, measure_reliability
+from worldsim.evaluation.measures.types import Films, Results
 
 
 class Measures(EvaluationPart):

@@ -4,7 +4,7 @@ B starts, K chunks, r frames per chunk, H W pixels.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from worldsim.errors import UserError
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.figures import Chart, band
 from worldsim.evaluation.interface.lines import Line, line, number
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import Clips, draw_clips, draw_evenly, map_of, stands_after
 from worldsim.evaluation.measures.dug_blocks import dig_report, find_dig_events
@@ -25,10 +25,10 @@ from worldsim.evaluation.measures.metrics import psnr, texture
 from worldsim.evaluation.measures.rollouts import all_held, look_away
 from worldsim.evaluation.measures.starts import by_start
 from worldsim.evaluation.measures.statistics import estimate
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
 DRIFT, UNDONE = "identity drift", "causal-state error"
 
 

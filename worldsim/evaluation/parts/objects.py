@@ -14,7 +14,7 @@ from scipy.ndimage import label
 from worldsim.errors import UserError
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.lines import Line, line, number
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import draw_clips, stands_after
 from worldsim.evaluation.measures.metrics import cells
@@ -22,6 +22,7 @@ from worldsim.evaluation.measures.recorded import WINDOWS
 from worldsim.evaluation.measures.rollouts import all_held, held
 from worldsim.evaluation.measures.starts import estimate_by_start
 from worldsim.evaluation.measures.statistics import estimate
+from worldsim.evaluation.measures.types import Films, Results
 
 Frames = NDArray[np.uint8]
 # Frames over which things that come and go are counted: recorded players seldom stand still for longer.

@@ -14,12 +14,13 @@ from worldsim.datasets.store.episode import Episode
 from worldsim.errors import UserError
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.lines import Line, line, number
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import Clips, Suits, draw_clips
 from worldsim.evaluation.measures.rollouts import begin, film_strips, future_of
 from worldsim.evaluation.measures.starts import estimate_by_start
 from worldsim.evaluation.measures.statistics import estimate
+from worldsim.evaluation.measures.types import Films, Results
 from worldsim.simulation.world_model import WorldModel
 
 # Metres a second of somebody who holds forward: below the first something is in the way, above the second nothing is.

@@ -3,7 +3,7 @@
 B clips, H horizons.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from worldsim.evaluation.interface.figures import Overlay
 from worldsim.evaluation.interface.lines import Line, at_most, line, number, point
-from worldsim.evaluation.interface.part import Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures import stlpips
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.rollouts import begin, future_of, reconstruction, rollout, truth_of
 from worldsim.evaluation.measures.starts import by_start_at, error_ratio
 from worldsim.evaluation.measures.statistics import curve
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 
-Progress = Callable[[str, int, int], None]
 # Horizons (chunks) at which the costly ST-LPIPS is measured.
 PERCEPTUAL_AT = (1, 5, 10, 20)
 # Fewer sampling steps, and the number they are compared with.

@@ -17,7 +17,7 @@ from worldsim.errors import UserError
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.figures import Chart, Overlay, band
 from worldsim.evaluation.interface.lines import Line, at_least, line, number, point
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Progress, Results
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, amount, limit
 from worldsim.evaluation.measures.clips import (
     STANDING_SPEED,
@@ -33,6 +33,7 @@ from worldsim.evaluation.measures.recorded import WINDOWS
 from worldsim.evaluation.measures.rollouts import begin, dream
 from worldsim.evaluation.measures.starts import by_start_at, estimate_by_start
 from worldsim.evaluation.measures.statistics import curve, estimate
+from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import ActionSpec
 

@@ -17,14 +17,15 @@ from worldsim.diffusion.noise import noise
 from worldsim.diffusion.samplers import sample_euler
 from worldsim.evaluation.interface.figures import Picture, Section
 from worldsim.evaluation.interface.lines import Line, line, number
-from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart, Films, Results
+from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked
+from worldsim.evaluation.measures.attributes import attributes_report, shown_by_recordings
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.denoising import x0_errors
 from worldsim.evaluation.measures.metrics import colours
 from worldsim.evaluation.measures.starts import error_ratio
 from worldsim.evaluation.measures.statistics import estimate
-from worldsim.evaluation.parts.attributes import attributes_report, shown_by_recordings
+from worldsim.evaluation.measures.types import Films, Results
 from worldsim.models.text import encoder_installed
 from worldsim.simulation.world_model import WorldModel
 

@@ -14,8 +14,9 @@ from markupsafe import Markup
 from worldsim.evaluation.config import EvalGoals
 from worldsim.evaluation.interface.figures import Chart, Picture
 from worldsim.evaluation.interface.lines import line, number, verdict
-from worldsim.evaluation.interface.part import Evaluation, Results
+from worldsim.evaluation.interface.part import Evaluation
 from worldsim.evaluation.measures.starts import without_starts
+from worldsim.evaluation.measures.types import Results
 from worldsim.evaluation.reports.summary import measured, skipped, summary, taxonomy
 from worldsim.evaluation.runner import about, films_of
 from worldsim.plotting.charts import lines

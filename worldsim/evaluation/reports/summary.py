@@ -6,7 +6,8 @@ from typing import Any
 
 from worldsim.evaluation.config import EvalGoals
 from worldsim.evaluation.interface.lines import Line, line
-from worldsim.evaluation.interface.part import EvaluationPart, Results
+from worldsim.evaluation.interface.part import EvaluationPart
+from worldsim.evaluation.measures.types import Results
 from worldsim.evaluation.parts.listing import PARTS
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from worldsim.datasets.captions.attributes import Attribute, Light, Place
 from worldsim.datasets.store.store import EpisodeStore, Split
-from worldsim.evaluation.interface.part import Films, Progress
 from worldsim.evaluation.measures.clips import map_of
 from worldsim.evaluation.measures.metrics import colours, grey
 from worldsim.evaluation.measures.statistics import estimate, quantile_members
+from worldsim.evaluation.measures.types import Films, Progress
 
 # At most so many places or times are told, those of most maps first: pairs grow with their square.
 VALUES = 6
