@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-import worldsim
 from tests.frozen_measures import EVAL, EXACT, FRAMES, NUMBERS, call, results_of, sha256
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.imports import load_object
@@ -122,7 +121,6 @@ def test_kept_parts_of_an_evaluation_are_taken_over(home: Path, expected: dict[s
     assert_close(frozen, expected["numbers"]["tiny evaluation"], 1e-6, "eval.json")
 
 
-@pytest.mark.skipif(not (Path(worldsim.__file__).parent / "models").is_dir(), reason="nothing has moved yet")
 def test_old_module_names_resolve(home: Path, expected: dict[str, Any]):
     """For one release, what users wrote as ``module:Class`` goes on working, and says what to write instead."""
     store = EpisodeStore(home / "store/store")

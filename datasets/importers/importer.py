@@ -108,6 +108,7 @@ def import_recordings(
         try:
             listen(message)
         except Exception as error:
+            # What goes wrong in the caller's display is not the recording's fault, and ends the import.
             raise _NotItsFaultError(error) from error
 
     for recording in recordings:

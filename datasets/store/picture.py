@@ -175,6 +175,7 @@ def _by_pillow(file: BinaryIO, name: str) -> Frames:
             raise ValueError(f"pictures of {picture.mode} are not known")
         return _over_black(np.asarray(picture.convert("RGBA")))
     except Exception as error:
+        # Pillow's decoders raise whatever damaged data causes.
         raise ValueError(f"{name} is not a whole picture: {error}") from error
 
 
