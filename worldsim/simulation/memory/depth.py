@@ -30,7 +30,7 @@ class DepthCompletionConfig:
     """Channels and residual blocks at 1/4, 1/8 and 1/16 of the picture's resolution; blocks on the way down.
 
     Raises:
-        ValueError: not three levels, or channels that are no multiple of 8.
+        ValueError: sizes that the U-net does not take.
     """
 
     channels: tuple[int, ...] = (96, 128, 192)

@@ -11,19 +11,22 @@ from worldsim.models.rowwise import RowConv2d, RowLinear
 
 # Pixels to one side of what the network sees as one cell, and how often it halves its grid after that.
 CELL, HALVINGS = 4, 2
+# Channels of each level are multiples of these. Then a picture has a multiple of 64 values everywhere, and elementwise
+# kernels never reach their remainder, which rounds otherwise: a row of a batch would not equal the row alone.
+MULTIPLES = (8, 16, 64)
 
 
 def check_levels(channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
     """Check sizes of a U-net.
 
     Raises:
-        ValueError: not three levels, or channels that are no multiple of 8.
+        ValueError: not three levels, or channels that are no such multiples.
     """
     levels = HALVINGS + 1
     if len(channels) != levels or len(blocks) != levels:
         raise ValueError(f"expected {levels} levels, got channels {channels} and blocks {blocks}")
-    if any(c % 8 or c <= 0 for c in channels):
-        raise ValueError(f"channels must be multiples of 8, got {channels}")
+    if any(c % m or c <= 0 for c, m in zip(channels, MULTIPLES, strict=True)):
+        raise ValueError(f"channels must be multiples of {MULTIPLES}, got {channels}")
 
 
 class UNet(nn.Module):
