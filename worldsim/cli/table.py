@@ -41,6 +41,10 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.train.trust:train_trust",
         "calibrate a world's confidence: its rollouts are compared with recordings of maps that it never saw",
     ),
+    "train memory": Command(
+        f"{_CLI}.train.memory:train_memory",
+        "give a world its spatial memory: join depth and motion, and train what chooses between drawn and generated",
+    ),
     "train inverse": Command(
         f"{_CLI}.train.inverse:train_inverse",
         "train the inverse-dynamics model, which reads actions off pictures; eval judges rollouts with it",

@@ -3,8 +3,8 @@
 B batch, C channels, h w latent grid, X sentence embedding, D width of the network.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.kv_cache import KVCache
+from worldsim.simulation.memory.spatial import MemoryState
 
 FORMAT = "worldsim-state-4"
 OLD_FORMAT = "worldsim-state-3"
@@ -39,6 +40,7 @@ class WorldState:
         trust: how far the last latent frame can be believed (B,): 1 for the prefix and without a calibration.
         seeds: noise seed of each row (B,).
         steps: steps taken since the prefix (B,).
+        memory: what a world with a spatial memory remembers; None in one without.
     """
 
     cache: KVCache
@@ -52,6 +54,7 @@ class WorldState:
     trust: Tensor
     seeds: Tensor
     steps: Tensor
+    memory: MemoryState | None = None
 
     @property
     def batch(self) -> int:
@@ -60,6 +63,10 @@ class WorldState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, batch first."""
+        return self._plain() | ({} if self.memory is None else self.memory.tensors())
+
+    def _plain(self) -> dict[str, Tensor]:
+        """Those of the network; key frames are shared between worlds rather than copied."""
         named = {"keys": self.cache.keys, "values": self.cache.values, "count": self.cache.count}
         named |= {name: getattr(self, name) for name in _PLAIN}
         return named | {f"decoder{i}": t for i, t in enumerate(self.decoder)}
@@ -79,7 +86,12 @@ class WorldState:
         if len({len(t) for t in named.values()}) != 1:
             raise ValueError("not a world state: tensors differ in their number of rows")
         cache = KVCache(named["keys"], named["values"], named["count"])
-        return WorldState(cache, decoder=tuple(named[n] for n in decoder), **{n: named[n] for n in _PLAIN})
+        return WorldState(
+            cache,
+            decoder=tuple(named[n] for n in decoder),
+            memory=MemoryState.from_tensors(named),
+            **{n: named[n] for n in _PLAIN},
+        )
 
     def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
         """Copies of the given rows, in order; rows may repeat, which forks a world.
@@ -90,7 +102,12 @@ class WorldState:
         index = torch.as_tensor(rows, dtype=torch.long)
         if index.ndim != 1 or len(index) == 0 or int(index.min()) < 0 or int(index.max()) >= self.batch:
             raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {index.tolist()}")
-        return self.from_tensors({name: t[index] for name, t in self.tensors().items()})
+        return self._of_rows(index.tolist(), lambda t: t[index])
+
+    def _of_rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "WorldState":
+        """The given rows; ``of`` takes them from a tensor."""
+        state = self.from_tensors({name: of(t) for name, t in self._plain().items()})
+        return state if self.memory is None else replace(state, memory=self.memory.rows(rows, of))
 
     def share(self, rows: Sequence[int]) -> "WorldState":
         """As ``select``, but without a copy where rows follow one another or one row is repeated.
@@ -104,22 +121,23 @@ class WorldState:
         if not 0 <= first < self.batch:
             raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {list(rows)}")
         if list(rows) == [first] * count:
-            return self.from_tensors(
-                {n: t[first : first + 1].expand(count, *t.shape[1:]) for n, t in self.tensors().items()}
-            )
+            return self._of_rows(rows, lambda t: t[first : first + 1].expand(count, *t.shape[1:]))
         if list(rows) == list(range(first, first + count)) and first + count <= self.batch:
-            return self.from_tensors({name: t[first : first + count] for name, t in self.tensors().items()})
+            return self._of_rows(rows, lambda t: t[first : first + count])
         return self.select(rows)
 
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
-        return sum(t.numel() * t.element_size() for t in self.tensors().values())
+        plain = sum(t.numel() * t.element_size() for t in self._plain().values())
+        return plain + (0 if self.memory is None else self.memory.nbytes())
 
     @staticmethod
     def concatenate(states: Sequence["WorldState"]) -> "WorldState":
         """Worlds of several states as the rows of one."""
-        named = [s.tensors() for s in states]
-        return WorldState.from_tensors({name: torch.cat([n[name] for n in named]) for name in named[0]})
+        named = [s._plain() for s in states]
+        state = WorldState.from_tensors({name: torch.cat([n[name] for n in named]) for name in named[0]})
+        memories = [s.memory for s in states if s.memory is not None]
+        return replace(state, memory=MemoryState.concatenate(memories)) if memories else state
 
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file."""

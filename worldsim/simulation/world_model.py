@@ -23,6 +23,8 @@ from worldsim.simulation.branch_tree import Branch, RewardFunction
 from worldsim.simulation.chunk_sampler import ChunkSampler
 from worldsim.simulation.confidence import Trust, load_trust, residual, statistics, update_uncertainty
 from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.memory.files import load_memory
+from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_files import FILES, WorldFiles, read_world, write_world
 from worldsim.spec.actions import ActionSpec
@@ -48,6 +50,7 @@ class WorldModel:
         bf16: bool | None = None,
         compute: Compute | None = None,
         ends_taught: int | None = None,
+        memory: SpatialMemory | None = None,
     ) -> None:
         if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
             raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
@@ -71,6 +74,7 @@ class WorldModel:
         self.config = config
         self.compute = compute or Compute(since=UNKNOWN)
         self.ends_taught = ends_taught
+        self.memory = memory
         self.bf16 = fast_bf16() if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dit = dit.eval().requires_grad_(False)
@@ -113,7 +117,7 @@ class WorldModel:
         return WorldModel(
             config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
             trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16, compute=self.compute,
-            ends_taught=self.ends_taught,
+            ends_taught=self.ends_taught, memory=self.memory,
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -125,6 +129,12 @@ class WorldModel:
             raise ValueError(f"frames must be uint8 (B, F, H, W, 3), got {frames_BFHWC.dtype} {shape}")
         with self.sampler.precision():
             return self.tokenizer.encode(frames_BFHWC.permute(0, 1, 4, 2, 3).float() / 255)
+
+    @torch.inference_mode()
+    def encode_chunks(self, chunks_BTRHWC: Tensor) -> Tensor:
+        """Whole uint8 chunks (B, T, r, H, W, 3) to latents (B, T, C, h, w)."""
+        with self.sampler.precision():
+            return self.tokenizer.encode_chunks(chunks_BTRHWC.movedim(-1, 3).float() / 255)
 
     @torch.inference_mode()
     def decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Frames, tuple[Tensor, ...]]:
@@ -141,6 +151,7 @@ class WorldModel:
         actions: NDArray[np.float32] | Tensor,
         seeds: Sequence[int],
         prompts: Sequence[str] | None = None,
+        poses: NDArray[np.float32] | Tensor | None = None,
     ) -> WorldState:
         """Take in a past.
 
@@ -149,6 +160,8 @@ class WorldModel:
             actions: float32 (B, F - 1, A); action t leads from frame t to frame t + 1.
             seeds: noise seed per row.
             prompts: one text per row ("" for none), or None.
+            poses: of the camera at each frame where they are known: x, y, z (m), yaw, pitch (degrees) (B, F, 5). A
+                world with a spatial memory takes the camera to be level at first where they are not.
 
         Raises:
             ValueError: shapes do not fit.
@@ -160,10 +173,16 @@ class WorldModel:
             raise ValueError(
                 f"actions must be {wanted} for {batch} seeds, got {tuple(actions.shape)}, {len(seeds)} seeds"
             )
+        if poses is not None and tuple(poses.shape) != (batch, count, 5):
+            raise ValueError(f"poses must be ({batch}, {count}, 5), got {tuple(poses.shape)}")
         latents = self.encode(frames)
         _, decoder = self.decode(latents)
         nothing = torch.zeros(batch, 1, self.chunk, self.spec.size)
         past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
+        memory = None
+        if self.memory is not None:
+            known = None if poses is None else torch.as_tensor(poses, dtype=torch.float32)
+            memory = self.memory.begin(frames, past[:, 1:], known)
         # What no longer fits the window cannot be seen any more.
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
         kept = torch.bfloat16 if self.bf16 else torch.float32
@@ -179,6 +198,7 @@ class WorldModel:
             trust=torch.ones(batch),
             seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
             steps=torch.zeros(batch, dtype=torch.long),
+            memory=memory,
         )  # fmt: skip
         return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
 
@@ -201,7 +221,12 @@ class WorldModel:
         cache = state.cache if inplace else state.cache.clone()
         cache.write(last.keys, last.values)
         chunks, decoder = self.decode(latent, state.decoder)
-        pose = advance_pose(state.pose, last.heads.motion[:, 0])
+        shown, memory, pose = torch.from_numpy(chunks[:, 0]), None, advance_pose(state.pose, last.heads.motion[:, 0])
+        if self.memory is not None and state.memory is not None:
+            shown, memory = self.memory.step(state.memory, actions, shown, state.steps + 1)
+            # Where the camera goes is known better, and what is shown is the past that the next step has.
+            pose = state.pose + memory.pose - state.memory.pose
+            latent = self.encode_chunks(shown[:, None])
         # A single evaluation has no first guess to correct: then the latent before stands for it.
         guess = first.latents if self.config.sampling.steps > 1 else state.latent[:, None]
         following = replace(
@@ -214,6 +239,7 @@ class WorldModel:
             features=last.heads.pooled[:, 0].float(),
             uncertainty=update_uncertainty(state.uncertainty, residual(guess, latent), state.steps),
             steps=state.steps + 1,
+            memory=memory,
         )
         stats = statistics(following.uncertainty, following.steps)
         # A head that was taught no end has learnt nothing but its bias.
@@ -221,8 +247,8 @@ class WorldModel:
         ends = last.heads.termination[:, 0].sigmoid().numpy() if told else np.full(state.batch, np.nan, np.float32)
         if self.trust is not None:
             following = replace(following, trust=self.trust(stats))
-        shown = Step(
-            frames=chunks[:, 0],
+        out = Step(
+            frames=shown.numpy(),
             reward=(following.furthest - state.furthest).numpy(),
             termination=ends,
             pose=pose.numpy().copy(),
@@ -231,7 +257,7 @@ class WorldModel:
             trust=np.full(state.batch, np.nan, np.float32) if self.trust is None else following.trust.numpy().copy(),
             statistics=stats.numpy(),
         )
-        return following, shown
+        return following, out
 
     def branch(
         self, prefix: Any, branches: Sequence[Any], *, seed: int = 0, judge: RewardFunction | None = None
@@ -284,5 +310,5 @@ class WorldModel:
         trust = load_trust(folder, asdict(files.config.sampling))
         return WorldModel(
             files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
-            trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught,
+            trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught, memory=load_memory(folder),
         )  # fmt: skip

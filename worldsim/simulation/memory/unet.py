@@ -11,9 +11,9 @@ from worldsim.models.rowwise import RowConv2d, RowLinear
 
 # Pixels to one side of what the network sees as one cell, and how often it halves its grid after that.
 CELL, HALVINGS = 4, 2
-# Channels of each level are multiples of these. Then a picture has a multiple of 64 values everywhere, and elementwise
+# Channels of each level are multiples of these. Then a picture has a multiple of 32 values everywhere, and elementwise
 # kernels never reach their remainder, which rounds otherwise: a row of a batch would not equal the row alone.
-MULTIPLES = (8, 16, 64)
+MULTIPLES = (8, 16, 32)
 
 
 def check_levels(channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:

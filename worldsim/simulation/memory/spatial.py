@@ -1,0 +1,270 @@
+"""A world's spatial memory: where the camera goes, what memory draws there, what is shown, what is remembered of it.
+
+B worlds, r video frames per step, H W pixels, A action vector, S size of the motion's hidden state.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from worldsim.simulation.memory.camera import Intrinsics, advance_camera
+from worldsim.simulation.memory.compositor import Compositor
+from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
+from worldsim.simulation.memory.ego_motion import EgoMotion
+from worldsim.simulation.memory.keyframes import PREFIX as KEY_FRAMES
+from worldsim.simulation.memory.keyframes import KeyFrames, Memory
+from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall
+from worldsim.simulation.memory.render import Drawing
+from worldsim.spec.camera import Camera
+
+# Every how many chunks of a past become an observation, beside the last one.
+PAST_STRIDE = 4
+# A pixel shown by so much from memory is not a new observation.
+REMEMBERED = 0.5
+# Number of the step at which play begins: what was seen before has a number too.
+BEGINNING = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialMemoryConfig:
+    """The game's camera, and how much is remembered.
+
+    Depth that a network predicts differs between views by more than a game's own, hence the tolerance.
+    """
+
+    camera: Camera
+    keyframes: MemoryConfig = MemoryConfig(tolerance=0.35, drawn=8, capacity=96)
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """What B worlds remember, and where they are.
+
+    Attributes:
+        frames: key frames and the last observation, as far as it was new.
+        pose: of the camera: x, y, z (m) and yaw from the start, absolute pitch (degrees) (B, 5).
+        motion: hidden state of the ego-motion (B, S).
+        screen: the picture shown last, uint8 (B, H, W, 3).
+        inverse_depth: its depth, 1/m (B, H, W) float16.
+        confidence: of that depth, uint8 (B, H, W), 0 where it does not show the world.
+    """
+
+    frames: KeyFrames
+    pose: Tensor
+    motion: Tensor
+    screen: Tensor
+    inverse_depth: Tensor
+    confidence: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As plain tensors, batch first."""
+        return {f"{PREFIX}{name}": getattr(self, name) for name in _PLAIN} | self.frames.tensors()
+
+    @staticmethod
+    def from_tensors(named: dict[str, Tensor]) -> "MemoryState | None":
+        """The inverse of ``tensors``; None where there is no such thing among them.
+
+        Raises:
+            ValueError: it is there in part.
+        """
+        if not any(name.startswith((PREFIX, KEY_FRAMES)) for name in named):
+            return None
+        if missing := [name for name in _PLAIN if PREFIX + name not in named]:
+            raise ValueError(f"not a spatial memory: {', '.join(missing)} missing")
+        return MemoryState(KeyFrames.from_tensors(named), *(named[PREFIX + name] for name in _PLAIN))
+
+    def rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "MemoryState":
+        """The given worlds; ``of`` takes the same rows of a tensor, with or without a copy."""
+        return MemoryState(self.frames.select(rows), *(of(getattr(self, name)) for name in _PLAIN))
+
+    @staticmethod
+    def concatenate(states: Sequence["MemoryState"]) -> "MemoryState":
+        """Worlds of several memories as the rows of one."""
+        plain = (torch.cat([getattr(s, name) for s in states]) for name in _PLAIN)
+        return MemoryState(KeyFrames.concatenate([s.frames for s in states]), *plain)
+
+    def nbytes(self) -> int:
+        """Bytes of all its tensors; key frames that rows share count once."""
+        plain = (getattr(self, name) for name in _PLAIN)
+        return self.frames.nbytes() + sum(t.numel() * t.element_size() for t in plain)
+
+
+PREFIX = "camera."
+_PLAIN = ("pose", "motion", "screen", "inverse_depth", "confidence")
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of the next r pictures before they are drawn.
+
+    Attributes:
+        poses: of the camera (B, r, 5).
+        motion: hidden state after them (B, S).
+        drawn: what memory shows from there, rows in the order (B r).
+    """
+
+    poses: Tensor
+    motion: Tensor
+    drawn: Drawing
+
+
+class SpatialMemory:
+    """The networks of a memory and what they are told. All that changes lives in ``MemoryState``."""
+
+    def __init__(
+        self, config: SpatialMemoryConfig, depth: DepthCompletion, motion: EgoMotion, compositor: Compositor
+    ) -> None:
+        self.config = config
+        self.depth = depth.eval().requires_grad_(False)
+        self.motion = motion.eval().requires_grad_(False)
+        self.compositor = compositor.eval().requires_grad_(False)
+
+    def lens(self, pictures: Tensor) -> Intrinsics:
+        """The lens of pictures (..., H, W, 3)."""
+        return Intrinsics.of(self.config.camera, *pictures.shape[-3:-1])
+
+    def begin(self, frames_BFHWC: Tensor, actions_BTRA: Tensor, poses_BF5: Tensor | None = None) -> MemoryState:
+        """Take in a past of F = 1 + r T frames.
+
+        ``poses_BF5``: of its frames where they are known; only how they differ counts, but for pitch. Else the camera
+        is level at first and moves as the actions say.
+        """
+        batch, r = len(frames_BFHWC), actions_BTRA.shape[2]
+        seen = frames_BFHWC[:, ::r]
+        depth, confidence = self._look(seen.flatten(0, 1), None)
+        depth, confidence = (t.unflatten(0, seen.shape[:2]) for t in (depth, confidence))
+        pose = torch.zeros(batch, 5)
+        if poses_BF5 is not None:
+            pose = poses_BF5[:, 0].clone()
+        motion, places = self.motion.initial(batch), [pose]
+        for t in range(actions_BTRA.shape[1]):
+            poses, motion = self._advance(pose, motion, actions_BTRA[:, t], depth[:, t], confidence[:, t])
+            pose = poses[:, -1] if poses_BF5 is None else poses_BF5[:, (t + 1) * r]
+            places.append(pose)
+        # From the start, which is where the last picture was taken.
+        origin = torch.cat([pose[:, :4], torch.zeros(batch, 1)], 1)
+        frames = KeyFrames.empty(batch)
+        last = len(places) - 1
+        for t in range(last % PAST_STRIDE, last + 1, PAST_STRIDE):
+            step = torch.full((batch,), BEGINNING - (last - t))
+            observation = Observation(seen[:, t], depth[:, t], confidence[:, t], _turned(places[t], origin), step)
+            frames = observe(self.lens(seen), frames, observation, self.config.keyframes)
+        return _state(frames, _turned(pose, origin), motion, seen[:, -1], depth[:, -1], confidence[:, -1])
+
+    def step(
+        self, state: MemoryState, actions_BRA: Tensor, generated_BRHWC: Tensor, steps_B: Tensor
+    ) -> tuple[Tensor, MemoryState]:
+        """What is shown, uint8 (B, r, H, W, 3), under r actions at a step, and what is remembered after it.
+
+        ``generated_BRHWC``: what the network made of it, uint8.
+        """
+        outlook = self.look_ahead(state, actions_BRA, steps_B)
+        pictures, remembered = self.compose(outlook, state, generated_BRHWC, actions_BRA)
+        return pictures, self.remember(outlook, state, pictures, remembered, steps_B)
+
+    def look_ahead(self, state: MemoryState, actions_BRA: Tensor, steps_B: Tensor) -> Outlook:
+        """Where r actions lead, and what memory shows from there."""
+        depth, sure = state.inverse_depth.float(), state.confidence / 255
+        poses, motion = self._advance(state.pose, state.motion, actions_BRA, depth, sure)
+        r = poses.shape[1]
+        each = torch.arange(len(poses)).repeat_interleave(r)
+        lens = Intrinsics.of(self.config.camera, *depth.shape[1:])
+        hidden = torch.arange(lens.height)[:, None].expand(lens.height, lens.width) >= self._world_rows(lens.height)
+        drawn = recall(
+            lens,
+            state.frames.select(each),
+            poses.flatten(0, 1),
+            steps_B[each] + BEGINNING,
+            self.config.keyframes,
+            hidden,
+        )
+        return Outlook(poses, motion, drawn)
+
+    def compose(
+        self, outlook: Outlook, state: MemoryState, generated_BRHWC: Tensor, actions_BRA: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What is shown, uint8 (B, r, H, W, 3), and which of its pixels are memory's, bool (B, r, H, W)."""
+        batch, r = generated_BRHWC.shape[:2]
+        made = self.compositor(
+            outlook.drawn,
+            state.screen.repeat_interleave(r, 0),
+            generated_BRHWC.flatten(0, 1),
+            actions_BRA.flatten(0, 1),
+        )
+        pictures = (made.picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
+        remembered = made.shares[:, 0] > REMEMBERED
+        return pictures.unflatten(0, (batch, r)), remembered.unflatten(0, (batch, r))
+
+    def remember(
+        self, outlook: Outlook, state: MemoryState, pictures_BRHWC: Tensor, remembered_BRHW: Tensor, steps_B: Tensor
+    ) -> MemoryState:
+        """The memory after the last of r pictures, seen at ``steps_B``.
+
+        What a key frame showed is not observed again: the key frame stays its source, and nothing blurs or creeps.
+        """
+        r, now = pictures_BRHWC.shape[1], steps_B + BEGINNING
+        drawn = Drawing(*(getattr(outlook.drawn, of.name)[r - 1 :: r] for of in fields(Drawing)))
+        pictures, remembered = pictures_BRHWC[:, -1], remembered_BRHW[:, -1] & drawn.covered
+        depth, confidence = self._look(pictures, drawn, unless=remembered)
+        depth = torch.where(remembered, drawn.inverse_depth, depth)
+        confidence = torch.where(remembered, drawn.confidence, confidence)
+        # The last observation goes now: what it alone showed must be observed again.
+        going = torch.tensor([_fleeting(row) for row in state.frames.rows])[:, None, None]
+        kept = remembered & (now[:, None, None] - drawn.age != going)
+        observation = Observation(pictures, depth, torch.where(kept, 0.0, confidence), outlook.poses[:, -1], now)
+        frames = observe(self.lens(pictures), state.frames, observation, self.config.keyframes)
+        return _state(frames, outlook.poses[:, -1], outlook.motion, pictures, depth, confidence)
+
+    def _look(self, pictures: Tensor, drawn: Drawing | None, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped."""
+        size = pictures.shape[:3]
+        depth, confidence = torch.zeros(size), torch.zeros(size)
+        top = self._world_rows(size[1])
+        rows = torch.arange(size[0])
+        if unless is not None:
+            rows = rows[~unless[:, :top].flatten(1).all(1)]
+        if len(rows):
+            prior = torch.zeros(size) if drawn is None else drawn.inverse_depth
+            covered = torch.zeros(size, dtype=torch.bool) if drawn is None else drawn.covered
+            code, logits = self.depth(pictures[rows], prior[rows], covered[rows])
+            depth[rows], confidence[rows] = decode_depth(code), logits.sigmoid()
+        confidence[:, top:] = 0
+        return depth, torch.where(confidence < self.config.keyframes.least_confidence, 0.0, confidence)
+
+    def _advance(
+        self, pose_B5: Tensor, motion_BS: Tensor, actions_BRA: Tensor, depth: Tensor, confidence: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Poses (B, R, 5) after each of R actions, and the motion's hidden state."""
+        camera = self.config.camera
+        moved, motion = self.motion(motion_BS, actions_BRA, depth, confidence, pose_B5[:, 4])
+        turns = torch.stack([actions_BRA[..., camera.pitch_action], actions_BRA[..., camera.yaw_action]], -1)
+        poses = []
+        for t in range(actions_BRA.shape[1]):
+            pose_B5 = advance_camera(pose_B5, turns[:, t : t + 1], moved[:, t], camera.pitch_limits)
+            poses.append(pose_B5)
+        return torch.stack(poses, 1), motion
+
+    def _world_rows(self, height: int) -> int:
+        return self.config.camera.rows_of_world(height)
+
+
+def _turned(poses_B5: Tensor, origin_B5: Tensor) -> Tensor:
+    """Poses as seen from an origin's position and yaw."""
+    angle = torch.deg2rad(origin_B5[:, 3])
+    x, y, z = (poses_B5[:, :3] - origin_B5[:, :3]).unbind(1)
+    sin, cos = angle.sin(), angle.cos()
+    yaw = (poses_B5[:, 3] - origin_B5[:, 3] + 180) % 360 - 180
+    return torch.stack([x * cos - z * sin, y, x * sin + z * cos, yaw, poses_B5[:, 4]], 1)
+
+
+def _state(
+    frames: KeyFrames, pose: Tensor, motion: Tensor, screen: Tensor, depth: Tensor, confidence: Tensor
+) -> MemoryState:
+    return MemoryState(frames, pose, motion, screen, depth.half(), (confidence * 255).round().to(torch.uint8))
+
+
+def _fleeting(memory: Memory) -> int:
+    """Number of the step of an observation that is no key frame; -1 where there is none."""
+    return -1 if memory.last is None or memory.last in memory.kept[-1:] else memory.last.taken

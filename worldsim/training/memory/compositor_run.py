@@ -1,0 +1,132 @@
+"""From a world, a depth completion and an ego-motion to its spatial memory: the training of what joins them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, training_record
+from worldsim.datasets.loading.walks import read_walk
+from worldsim.datasets.store.store import EpisodeStore
+from worldsim.models.checkpoint import load_module, load_tensors
+from worldsim.plotting.pictures import sheet, write_picture
+from worldsim.progress import display
+from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
+from worldsim.simulation.memory.depth import DepthCompletion, load_depth_completion
+from worldsim.simulation.memory.ego_motion import load_ego_motion
+from worldsim.simulation.memory.files import save_memory
+from worldsim.simulation.memory.spatial import SpatialMemory, SpatialMemoryConfig
+from worldsim.simulation.world_model import WorldModel
+from worldsim.training.logging import follow, write_config
+from worldsim.training.memory.compositor import (
+    FILE,
+    CompositorTraining,
+    compose,
+    judge_compositor,
+    train_compositor,
+)
+from worldsim.training.memory.compositor_examples import Scenes, scene_of
+from worldsim.training.memory.depth_examples import choose_episodes
+
+# Walks that the compositor is judged by, and chunks shown in the picture of samples.
+JUDGED, SHOWN = 6, 8
+
+
+def run_compositor(
+    *,
+    world: WorldModel,
+    place: Path,
+    data: str | Path,
+    depth: Path,
+    motion: Path,
+    folder: Path,
+    config: CompositorConfig,
+    training: CompositorTraining,
+    walks: int = 60,
+    batch: int = 8,
+    initial: Path | None = None,
+    sample_every: int = 250,
+    seed: int = 0,
+    only: EpisodeFilter = ALL,
+) -> Path:
+    """Train on the walks of a store; resumes when ``folder`` holds a run. Returns the file of the whole memory.
+
+    Args:
+        world: whose pictures are composed.
+        place: its folder, which receives ``memory.safetensors``.
+        data: the store.
+        depth: ``depth_completion.safetensors``.
+        motion: ``ego_motion.safetensors``.
+        folder: of the run; ``compositor.json`` holds the measures of ``judge_compositor``.
+        config: sizes of the compositor.
+        training: its schedule and losses.
+        walks: episodes to learn from, at most.
+        batch: chunks a step.
+        initial: weights of a compositor to start a new run from.
+        sample_every: steps between pictures of samples.
+        seed: of all draws.
+        only: episodes of some licences and sources.
+
+    Raises:
+        UserError: the store has no walks to learn from and others to judge by.
+    """
+    store, completion, moves = EpisodeStore(data), load_depth_completion(depth), load_ego_motion(motion)
+    names, held_out, _ = choose_episodes(store, only)
+    order = np.random.default_rng(seed).permutation(len(names))[:walks]
+    chosen = [names[i] for i in order]
+    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
+    with display() as show:
+        scenes = _scenes(world, completion, store, chosen, seed, show.stage("walks to learn from"))
+        judged = _scenes(world, completion, store, [held_out[i] for i in spread], seed, show.stage("walks to judge by"))
+    about = {"trained_on": training_record(store, chosen), "seed": seed}
+    write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
+
+    def trained() -> Compositor:
+        network = Compositor(config)
+        load_module(network, load_tensors(folder / FILE)[0], str(folder / FILE))
+        return network.eval()
+
+    def sample(step: int) -> None:
+        if (folder / FILE).exists():
+            write_picture(folder / "samples" / f"{step:06d}.png", samples(trained(), judged))
+
+    run = train_compositor(
+        scenes, judged, config, training, folder,
+        batch=batch, seed=seed, initial=None if initial is None else load_tensors(initial)[0], about=about,
+    )  # fmt: skip
+    follow(run, folder, training.steps, "compositor", sample, sample_every)
+    network = trained()
+    measured = judge_compositor(network, judged, chunks=192)
+    (folder / "compositor.json").write_text(json.dumps(measured, indent=1) + "\n")
+    memory = SpatialMemory(SpatialMemoryConfig(camera=scenes.camera), completion, moves, network)
+    parts = {"depth": load_tensors(depth)[1].get("trained_on"), "motion": load_tensors(motion)[1].get("trained_on")}
+    return save_memory(memory, place, about | {f"{name}_trained_on": each for name, each in parts.items()})
+
+
+def _scenes(
+    world: WorldModel,
+    depth: DepthCompletion,
+    store: EpisodeStore,
+    names: list[str],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Scenes:
+    found = []
+    least = SpatialMemoryConfig.keyframes.least_confidence
+    for number, name in enumerate(names):
+        found.append(scene_of(world, depth, read_walk(store, name, depth=False), least, seed + number))
+        progress(number + 1, len(names))
+    return Scenes(found, world.chunk)
+
+
+@torch.inference_mode()
+def samples(network: Compositor, scenes: Scenes, count: int = SHOWN) -> np.ndarray:
+    """One row a chunk's last frame: the picture before, what memory draws, what is generated, shown, recorded."""
+    e = scenes.batch(7, 0, count, drift=0.03, holes=0.0)
+    shown = (compose(network, e).picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1)
+    rows = slice(scenes.chunk - 1, None, scenes.chunk)
+    columns = [t[rows] for t in (e.screen, e.drawn.picture, e.generated, shown, e.truth)]
+    return sheet(torch.stack(columns, 1).flatten(0, 1).numpy(), columns=len(columns))
