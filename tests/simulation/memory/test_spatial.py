@@ -1,0 +1,139 @@
+"""A world with a spatial memory: it stands still, it forks, it is saved, and rows are worlds of their own."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_memory import remembering_world, tiny_memory
+from worldsim.simulation.memory.files import load_memory, save_memory
+from worldsim.simulation.state import WorldState
+
+FIRST_ROW_OF_HUD = int(48 * 61 / 80)
+
+
+def past(batch=2, chunks=3, seed=0):
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 256, (batch, 1 + 2 * chunks, 48, 80, 3), dtype=np.uint8)
+    actions = np.zeros((batch, 2 * chunks, 22), np.float32)
+    actions[..., -1] = rng.uniform(-3, 3, (batch, 2 * chunks))
+    return frames, actions
+
+
+def acts(batch=2, seed=1):
+    rng = np.random.default_rng(seed)
+    actions = (rng.random((batch, 2, 22)) < 0.3).astype(np.float32)
+    actions[..., -2:] = rng.normal(0, 4, (batch, 2, 2))
+    return actions
+
+
+def same(a: WorldState, b: WorldState) -> bool:
+    return a.tensors().keys() == b.tensors().keys() and all(
+        torch.equal(x, b.tensors()[name]) for name, x in a.tensors().items()
+    )
+
+
+def test_where_nobody_moves_and_memory_knows_the_picture_it_stands_still_for_good():
+    world = remembering_world(amount=0)
+    frames, actions = past()
+    state = world.prefill(frames, actions, [1, 2])
+    for _ in range(20):
+        state, step = world.step(state, np.zeros((2, 2, 22), np.float32))
+    assert np.array_equal(step.frames[:, -1, :FIRST_ROW_OF_HUD], frames[:, -1, :FIRST_ROW_OF_HUD])
+    # Below is the hotbar, which memory does not hold: there the network draws.
+    assert not np.array_equal(step.frames[:, -1, FIRST_ROW_OF_HUD:], frames[:, -1, FIRST_ROW_OF_HUD:])
+    assert step.pose.max() == 0
+
+
+def test_turning_away_and_back_shows_what_was_seen():
+    world = remembering_world(amount=0)
+    frames, actions = past(chunks=0)
+    state = world.prefill(frames, actions, [1, 2])
+    turn = np.zeros((2, 2, 22), np.float32)
+    turn[..., -1] = 9
+    shown = []
+    for sign in (1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1):
+        state, step = world.step(state, sign * turn)
+        shown.append(step.frames[:, -1])
+    middle = shown[len(shown) // 2 - 1]
+    back = np.abs(shown[-1][:, :FIRST_ROW_OF_HUD].astype(int) - frames[:, -1, :FIRST_ROW_OF_HUD])
+    away = np.abs(middle[:, :FIRST_ROW_OF_HUD].astype(int) - frames[:, -1, :FIRST_ROW_OF_HUD])
+    assert back.mean() < 2 and away.mean() > 30
+
+
+def test_pitch_stops_at_the_cameras_limit_and_the_pose_says_so():
+    world = remembering_world(amount=0)
+    state = world.prefill(*past(chunks=0), [1, 2])
+    down = np.zeros((2, 2, 22), np.float32)
+    down[..., -2] = 30
+    for _ in range(4):
+        state, step = world.step(state, down)
+    assert step.pose[:, 4].tolist() == [89.5, 89.5]
+
+
+def test_known_poses_decide_pitch_and_where_the_past_was_seen():
+    world = remembering_world(amount=0)
+    frames, actions = past()
+    poses = np.zeros((2, 7, 5), np.float32)
+    poses[..., 0], poses[..., 4] = np.arange(7), 20
+    state = world.prefill(frames, actions, [1, 2], poses=poses)
+    assert state.memory.pose[:, 4].tolist() == [20, 20]
+    assert state.memory.pose[:, :4].abs().max() == 0
+    assert {frame.pose[0].item() for frame in state.memory.frames.rows[0].frames()} <= {-6, -4, -2, 0}
+    with pytest.raises(ValueError, match="poses"):
+        world.prefill(frames, actions, [1, 2], poses=poses[:, :3])
+
+
+def test_a_fork_leaves_its_parent_alone_and_shares_key_frames():
+    world = remembering_world()
+    state = world.prefill(*past(), [1, 2])
+    for seed in range(3):
+        state, _ = world.step(state, acts(seed=seed))
+    before = {name: t.clone() for name, t in state.tensors().items()}
+    fork = state.select([0, 0, 1])
+    assert fork.memory.frames.rows[0] is state.memory.frames.rows[0]
+    world.step(fork, acts(3, seed=9), inplace=True)
+    assert all(torch.equal(t, state.tensors()[name]) for name, t in before.items())
+    assert state.share([1]).memory.frames.rows == (state.memory.frames.rows[1],)
+
+
+def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same(tmp_path):
+    world = remembering_world()
+    frames, actions = past(3)
+    together = world.prefill(frames, actions, [1, 2, 3])
+    alone = [world.prefill(frames[i : i + 1], actions[i : i + 1], [i + 1]) for i in range(3)]
+    for k in range(4):
+        todo = acts(3, seed=k)
+        together, shown = world.step(together, todo)
+        for i in range(3):
+            alone[i], one = world.step(alone[i], todo[i : i + 1])
+            assert np.abs(one.frames.astype(int) - shown.frames[i : i + 1]).max() <= 1
+    joined = WorldState.concatenate([alone[2], alone[0]])
+    assert joined.memory.frames.batch == 2
+    joined.save(tmp_path / "state.safetensors")
+    loaded = WorldState.load(tmp_path / "state.safetensors")
+    assert same(joined, loaded)
+    one, other = (world.step(state, acts(seed=7))[1].frames for state in (joined, loaded))
+    assert np.array_equal(one, other)
+
+
+def test_what_a_key_frame_shows_is_not_observed_again():
+    world = remembering_world(amount=0)
+    state = world.prefill(*past(chunks=0), [1, 2])
+    frames = state.memory.frames
+    for _ in range(5):
+        state, _ = world.step(state, np.zeros((2, 2, 22), np.float32))
+    assert [row.kept for row in state.memory.frames.rows] == [row.kept for row in frames.rows]
+    assert all(int(row.last.confidence.max()) == 0 for row in state.memory.frames.rows)
+
+
+def test_a_memory_is_saved_and_loaded_whole(tmp_path):
+    memory = tiny_memory()
+    save_memory(memory, tmp_path, {"seed": 3})
+    loaded = load_memory(tmp_path)
+    assert loaded.config == memory.config
+    for name in ("depth", "motion", "compositor"):
+        one, two = getattr(memory, name), getattr(loaded, name)
+        assert one.config == two.config
+        for key, tensor in one.state_dict().items():
+            assert torch.allclose(tensor, two.state_dict()[key], rtol=0.01, atol=1e-3), key
+    assert load_memory(tmp_path / "nowhere") is None
