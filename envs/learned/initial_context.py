@@ -33,6 +33,7 @@ class InitialContext:
         seed: of the noise.
         prompt: text condition, or None.
         start: number of the start clip, -1 for a past from elsewhere.
+        poses: float32 (F, 5) of the camera: x, y, z (m), yaw, pitch (degrees); None where they are not known.
     """
 
     frames: NDArray[np.uint8]
@@ -40,6 +41,7 @@ class InitialContext:
     seed: int
     prompt: str | None = None
     start: int = -1
+    poses: NDArray[np.float32] | None = None
 
 
 @lru_cache(maxsize=4)
@@ -106,13 +108,18 @@ def choose(
             raise UserError(f"there is no start clip {prefix}: choose 0 to {len(starts) - 1}")
         start = int(prefix)
     actions = options.get("actions")
+    poses = None
     if start >= 0:
         frames = starts.frames[start]
         actions = starts.actions[start] if actions is None else actions
+        poses = None if starts.poses is None else starts.poses[start]
     else:
         frames = _frames(world, prefix)
     frames, vectors = fit_past(world, frames, actions)
-    return InitialContext(frames=frames, actions=vectors, seed=seed, prompt=_prompt(options.get("prompt")), start=start)
+    if poses is not None:
+        poses = poses[len(poses) - len(frames) :]
+    prompt = _prompt(options.get("prompt"))
+    return InitialContext(frames=frames, actions=vectors, seed=seed, prompt=prompt, start=start, poses=poses)
 
 
 def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -136,14 +143,16 @@ def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDA
 
 def prefill(world: WorldModel, beginnings: Sequence[InitialContext]) -> WorldState:
     """One state with a row per beginning; pasts of equal length go through the network together."""
-    lengths = [len(b.frames) for b in beginnings]
+    kinds = [(len(b.frames), b.poses is None) for b in beginnings]
     states, order = [], []
-    for length in dict.fromkeys(lengths):
-        rows = [i for i, n in enumerate(lengths) if n == length]
+    for kind in dict.fromkeys(kinds):
+        rows = [i for i, other in enumerate(kinds) if other == kind]
         chosen = [beginnings[i] for i in rows]
         frames, actions = np.stack([b.frames for b in chosen]), np.stack([b.actions for b in chosen])
         prompts = [b.prompt or "" for b in chosen] if any(b.prompt for b in chosen) else None
-        states.append(world.prefill(frames, actions, [b.seed for b in chosen], prompts))
+        known = [b.poses for b in chosen if b.poses is not None]
+        poses = np.stack(known) if known else None
+        states.append(world.prefill(frames, actions, [b.seed for b in chosen], prompts, poses))
         order += rows
     if len(states) == 1:
         return states[0]

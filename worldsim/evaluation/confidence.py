@@ -84,8 +84,8 @@ def _dream(
     world: WorldModel, clips: Clips, prefix: int, seeds: NDArray, truth_BKCHW: torch.Tensor, others: list[NDArray]
 ) -> dict[str, NDArray]:
     """Values (B K, ...) by name of one batch of dreams, beside those with ``others``' seeds."""
-    past = clips.frames[:, :prefix], clips.actions[:, : prefix - 1]
-    states = [world.prefill(*past, each.tolist()) for each in (seeds, *others)]
+    past = clips.between(0, prefix)
+    states = [world.prefill(past.frames, past.actions, each.tolist(), poses=past.poses) for each in (seeds, *others)]
     sharp = _sharpness(clips.frames[:, prefix - 1])
     rows: list[dict[str, NDArray]] = []
     uncertainty = states[0].uncertainty[:, 1]

@@ -192,8 +192,9 @@ def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldS
     Args:
         world: takes it in.
         prefix: a state; or frames uint8 (F, H, W, 3); or a pair of frames and actions (F - 1, A); or anything with
-            ``frames`` and ``actions``: an episode (whose last action leads beyond it), a beginning. The oldest frames
-            are dropped so that F = 1 + r k. Where there are no actions, nothing was pressed.
+            ``frames`` and ``actions``, and ``poses`` (F, 5) where they are known: an episode (whose last action leads
+            beyond it), a beginning. The oldest frames are dropped so that F = 1 + r k. Where there are no actions,
+            nothing was pressed.
         seed: of the noise; a state has its own.
 
     Raises:
@@ -201,6 +202,7 @@ def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldS
     """
     if isinstance(prefix, WorldState):
         return prefix.select([0]), None
+    poses = getattr(prefix, "poses", None)
     if isinstance(prefix, tuple):
         frames, actions = prefix
     else:
@@ -216,5 +218,6 @@ def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldS
         raise ValueError(f"{len(frames)} frames of past need {needed} actions between them, got {len(actions)}")
     surplus = needed % world.chunk
     with torch.inference_mode():
-        state = world.prefill(frames[None, surplus:], actions[None, surplus:needed], [seed])
+        known = None if poses is None else np.asarray(poses, np.float32)[None, surplus:]
+        state = world.prefill(frames[None, surplus:], actions[None, surplus:needed], [seed], poses=known)
     return state, frames[-1]

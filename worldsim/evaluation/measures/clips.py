@@ -5,7 +5,7 @@ B clips, F frames, H W pixels, A action vector.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
+from worldsim.datasets.loading.starts import recorded_poses
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
@@ -46,6 +47,7 @@ class Clips:
         maps: map seed of each (B,).
         pitch: of the camera (B, F) in degrees, positive down; zeros where it was not recorded.
         places: episode and first frame of each.
+        poses: of the camera (B, F, 5): x, y, z (m), yaw, pitch (degrees); None where they were not recorded.
     """
 
     frames: NDArray[np.uint8]
@@ -53,6 +55,7 @@ class Clips:
     maps: NDArray[np.int64]
     pitch: NDArray[np.float32]
     places: Sequence[tuple[str, int]] = ()
+    poses: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Number of clips B."""
@@ -63,7 +66,18 @@ class Clips:
         numbers = np.arange(len(self))[rows]
         places = [self.places[int(i)] for i in numbers] if self.places else ()
         fields = (self.frames[numbers], self.actions[numbers], self.maps[numbers], self.pitch[numbers])
-        return Clips(frames=fields[0], actions=fields[1], maps=fields[2], pitch=fields[3], places=places)
+        poses = None if self.poses is None else self.poses[numbers]
+        return Clips(frames=fields[0], actions=fields[1], maps=fields[2], pitch=fields[3], places=places, poses=poses)
+
+    def between(self, first: int, last: int) -> "Clips":
+        """Their frames ``first`` to ``last`` (exclusive), with the actions between those."""
+        return replace(
+            self,
+            frames=self.frames[:, first:last],
+            actions=self.actions[:, first : last - 1],
+            pitch=self.pitch[:, first:last],
+            poses=None if self.poses is None else self.poses[:, first:last],
+        )
 
     def batches(self, rows: int) -> Iterator[tuple[int, "Clips"]]:
         """Parts of ``rows`` clips with the number of their first."""
@@ -140,12 +154,15 @@ def draw_evenly(by_map: Mapping[int, Sequence[T]], count: int, seed: int) -> lis
 def read_clips(store: EpisodeStore, places: Sequence[tuple[str, int]], frames: int) -> Clips:
     """The clips of ``frames`` frames that begin at (episode, frame)."""
     parts = [store.read(name, start, start + frames, depth=False) for name, start in places]
+    poses = [recorded_poses(part) for part in parts]
+    known = [each for each in poses if each is not None]
     return Clips(
         frames=np.stack([p.frames for p in parts]),
         actions=np.stack([p.actions[:-1] for p in parts]),
         maps=np.array([int(p.provenance.get("seed", 0)) for p in parts]),
         pitch=np.stack([np.asarray(p.state.get("pitch", np.zeros(frames)), np.float32) for p in parts]),
         places=list(places),
+        poses=np.stack(known) if len(known) == len(parts) else None,
     )
 
 

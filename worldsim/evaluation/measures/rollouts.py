@@ -27,7 +27,8 @@ def begin(world: WorldModel, clips: Clips, prefix: int, first: int = 0) -> World
     Branches from one past differ by their actions only, since noise depends on the clip and the step alone.
     """
     seeds = list(range(first, first + len(clips)))
-    return world.prefill(clips.frames[:, :prefix], clips.actions[:, : prefix - 1], seeds)
+    past = clips.between(0, prefix)
+    return world.prefill(past.frames, past.actions, seeds, poses=past.poses)
 
 
 def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tuple[Frames, NDArray[np.float32]]]:
@@ -107,7 +108,7 @@ def teacher_forced(
 ) -> Frames:
     """The next chunk after the true past up to ``place`` chunks beyond the prefix, by noise: (N, B, r, H, W, 3)."""
     end = prefix + place * world.chunk
-    past = replace(clips, frames=clips.frames[:, end - prefix : end], actions=clips.actions[:, end - prefix : end - 1])
+    past = clips.between(end - prefix, end)
     state, future = begin(world, past, prefix, first_seed), future_of(clips, end, 1, world.chunk)
     others = [replace(state, seeds=state.seeds + n * OTHER_NOISE) for n in range(samples)]
     return np.stack([rollout(world, other, future)[:, 0] for other in others])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.datasets.loading.starts import recorded_poses
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.branch_scores import distances, effect_ratio
@@ -80,6 +81,7 @@ class Branches:
         past: uint8 (P, H, W, 3), actions (P - 1, A): what the world is given.
         engine: uint8 (K, F, H, W, 3); again: the same branches, those that were played twice (k, F, H, W, 3).
         map: seed of the map.
+        poses: of the past (P, 5); None where they are not known.
     """
 
     past: Frames
@@ -87,6 +89,7 @@ class Branches:
     engine: Frames
     again: Frames
     map: int
+    poses: NDArray[np.float32] | None = None
 
 
 def scripts(spec: ActionSpec, frames: int) -> NDArray[np.float32]:
@@ -145,7 +148,10 @@ def engine_truth(
             check=Check(frame=episode.frames[end], pose=pose), progress=progress,
         )  # fmt: skip
     # The past as this engine played it: the same as recorded but for some pixels.
+    poses = recorded_poses(episode)
+    assert poses is not None, "without poses the engine's start could not be checked"
     out = Branches(
+        poses=poses[end + 1 - prefix : end + 1],
         past=truth.past.frames[-prefix:],
         actions=episode.actions[end + 1 - prefix : end],
         engine=np.stack([film.frames for film in truth.branches]),
@@ -154,9 +160,7 @@ def engine_truth(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".partial.npz")
-    np.savez_compressed(
-        aside, past=out.past, actions=out.actions, engine=out.engine, again=out.again, map=np.int64(out.map)
-    )
+    np.savez_compressed(aside, map=np.int64(out.map), **{name: getattr(out, name) for name in _ARRAYS})
     aside.replace(path)
     return out
 
@@ -164,7 +168,8 @@ def engine_truth(
 def dream_branches(world: WorldModel, start: Branches, frames: int, seed: int) -> Frames:
     """The same branches in the world (K, F, H, W, 3), all with the same noise."""
     count = len(SCRIPTS)
-    state = world.prefill(start.past[None], start.actions[None], [seed]).select([0] * count)
+    poses = None if start.poses is None else start.poses[None]
+    state = world.prefill(start.past[None], start.actions[None], [seed], poses=poses).select([0] * count)
     future = scripts(world.spec, frames).reshape(count, -1, world.chunk, world.spec.size)
     made = rollout(world, state, future)
     return made.reshape(count, frames, *made.shape[3:])
@@ -220,18 +225,15 @@ def branch_report(starts: Sequence[Branches], made: Sequence[Frames], chunk: int
     }
 
 
+_ARRAYS = ("past", "actions", "engine", "again", "poses")
+
+
 def _read(path: Path) -> Branches | None:
     if not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return Branches(
-                past=kept["past"],
-                actions=kept["actions"],
-                engine=kept["engine"],
-                again=kept["again"],
-                map=int(kept["map"]),
-            )
+            return Branches(map=int(kept["map"]), **{name: kept[name] for name in _ARRAYS})
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         # Written by a run that was cut off, or damaged: played again.
         return None
