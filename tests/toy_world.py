@@ -73,7 +73,7 @@ class ToyWorld:
     def with_sampling(self, **_):
         return self
 
-    def prefill(self, frames, actions, seeds):
+    def prefill(self, frames, actions, seeds, *, poses=None):
         known = (known_views()[f[-1].tobytes()] for f in frames)
         rows = [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
         return ToyState(rows, torch.tensor(list(seeds)))

@@ -68,7 +68,7 @@ class Corridor:
     def __init__(self, solid: bool):
         self.solid = solid
 
-    def prefill(self, frames: np.ndarray, actions: np.ndarray, seeds: list[int]) -> Any:
+    def prefill(self, frames: np.ndarray, actions: np.ndarray, seeds: list[int], *, poses: Any = None) -> Any:
         assert len(frames) == len(seeds)
         return SimpleNamespace(left=frames[:, -1, 0, 0, 0].astype(float), pose=torch.zeros(len(frames), 5))
 

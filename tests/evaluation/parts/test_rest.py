@@ -40,7 +40,7 @@ class StandingWorld:
         self.config = SimpleNamespace(fps=FPS)
         self.asked: set[bytes] = set()
 
-    def prefill(self, frames: Any, actions: Any, seeds: Any) -> Any:
+    def prefill(self, frames: Any, actions: Any, seeds: Any, *, poses: Any = None) -> Any:
         return SimpleNamespace(last=frames[:, -1].astype(np.float32), age=0)
 
     def step(self, state: Any, actions: Any, inplace: bool = False) -> Any:
