@@ -3,12 +3,17 @@
 B pictures, H W pixels, C channels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldsim.errors import UserError
+from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
 from worldsim.models.rowwise import RowConv2d
 from worldsim.simulation.memory.render import FAR
 
@@ -16,6 +21,8 @@ from worldsim.simulation.memory.render import FAR
 CELL, HALVINGS = 4, 2
 # Code of a depth that nothing is known about: 8 metres.
 UNKNOWN = -2.1
+FILE = "depth_completion.safetensors"
+FORMAT = "worldsim-depth-1"
 
 
 def encode_depth(inverse_depth: Tensor) -> Tensor:
@@ -32,12 +39,14 @@ def decode_depth(code: Tensor) -> Tensor:
 class DepthCompletionConfig:
     """Channels and residual blocks at 1/4, 1/8 and 1/16 of the picture's resolution; blocks on the way down.
 
+    The defaults are what a picture of 144x80 takes least time with: ``RowConv2d`` computes narrower levels twice.
+
     Raises:
         ValueError: not three levels, or channels that are no multiple of 8.
     """
 
-    channels: tuple[int, ...] = (96, 128, 192)
-    blocks: tuple[int, ...] = (2, 3, 5)
+    channels: tuple[int, ...] = (32, 128, 160)
+    blocks: tuple[int, ...] = (1, 1, 3)
 
     def __post_init__(self) -> None:
         levels = HALVINGS + 1
@@ -61,10 +70,14 @@ class DepthCompletion(nn.Module):
         )
         self.halve = nn.ModuleList(RowConv2d(a, b, 3, 2, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
         self.widen = nn.ModuleList(RowConv2d(b, a, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
-        self.up = nn.ModuleList(nn.Sequential(_Residual(c), _Residual(c)) for c in wide[:-1])
+        self.up = nn.ModuleList(_Residual(c) for c in wide[:-1])
         self.leave = RowConv2d(wide[0], CELL**2 * 2, 3, padding=1)
         for weight in self.leave.parameters():
             nn.init.zeros_(weight)
+        # CPUs convolve channels last faster.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, pictures: Tensor, drawn_depth: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of inverse depth (``decode_depth``) and logits of confidence, (B, H, W) each.
@@ -83,7 +96,8 @@ class DepthCompletion(nn.Module):
         prior = torch.where(covered, encode_depth(drawn_depth), UNKNOWN)
         planes = [pictures.movedim(-1, 1) / 255 - 0.5, prior[:, None] / 4, covered[:, None].float()]
         cells = F.pixel_unshuffle(torch.cat(planes, 1), CELL)
-        x = self.enter(torch.cat([cells, _places(cells)], 1))
+        x = torch.cat([cells, _places(cells)], 1).contiguous(memory_format=torch.channels_last)
+        x = self.enter(x)
         skips = []
         for level, blocks in enumerate(self.down):
             x = blocks(x)
@@ -94,6 +108,29 @@ class DepthCompletion(nn.Module):
             x = self.up[level](skips[level] + F.interpolate(self.widen[level](x), scale_factor=2.0))
         code, sure = F.pixel_shuffle(self.leave(x).float(), CELL).unbind(1)
         return prior + code, sure
+
+
+def save_depth_completion(path: Path, network: DepthCompletion, about: Mapping[str, Any] | None = None) -> None:
+    """Write a network as it ships, with its configuration and what else there is to say about it."""
+    save_tensors(path, compact(network), {"format": FORMAT, "depth": asdict(network.config), **(about or {})})
+
+
+def load_depth_completion(path: Path) -> DepthCompletion:
+    """Read what ``save_depth_completion`` wrote, or what lies in a folder under the name ``FILE``; it learns no more.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it holds something else.
+        ValueError: it is damaged.
+    """
+    path = path / FILE if path.is_dir() else path
+    tensors, about = load_tensors(path)
+    if about.get("format") != FORMAT:
+        raise UserError(f"{path} holds no depth completion: train one with worldsim train depth")
+    sizes = {name: tuple(values) for name, values in about["depth"].items()}
+    network = DepthCompletion(DepthCompletionConfig(**sizes))
+    load_module(network, tensors, str(path))
+    return network.eval().requires_grad_(False)
 
 
 class _Residual(nn.Module):
