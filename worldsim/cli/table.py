@@ -49,6 +49,10 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.train.inverse:train_inverse",
         "train the inverse-dynamics model, which reads actions off pictures; eval judges rollouts with it",
     ),
+    "train depth": Command(
+        f"{_CLI}.train.depth:train_depth",
+        "train the network that gives a spatial memory depth and confidence for every picture",
+    ),
     "train tasks": Command(
         f"{_CLI}.train.tasks:train_tasks",
         "train a world's heads for the facts that tasks are judged by (a tree in view, wood cut, feet in water)",

@@ -21,7 +21,13 @@ def depth_loss(code: Tensor, inverse_depth: Tensor, counts: Tensor) -> Tensor:
 
 
 def reprojection_error(
-    lens: Intrinsics, code: Tensor, pictures: Tensor, poses_B5: Tensor, others: Tensor, other_poses: Tensor
+    lens: Intrinsics,
+    code: Tensor,
+    pictures: Tensor,
+    poses_B5: Tensor,
+    others: Tensor,
+    other_poses: Tensor,
+    rows: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean absolute difference of colour, 0 to 1, of each pixel and where its depth says that other pictures show it.
 
@@ -32,13 +38,14 @@ def reprojection_error(
         poses_B5: where they were taken.
         others: uint8 (B, N, H, W, 3), from near by.
         other_poses: (B, N, 5).
+        rows: of the other pictures, from the top, that show the world; default: all.
 
     Returns:
         The error (B, N, H, W), and whether the pixel lies within the other picture (B, N, H, W) bool.
     """
     relative = relative_pose(poses_B5[:, None], other_poses).unsqueeze(2)
     u, v, depth = reproject(lens, relative, *lens.pixels(device=code.device), decode_depth(code)[:, None])
-    inside = within(lens, u, v, depth)
+    inside = within(lens, u, v, depth) & (v < (lens.height if rows is None else rows) - 0.5)
     grid = torch.stack([u / (lens.width - 1) * 2 - 1, v / (lens.height - 1) * 2 - 1], -1).clamp(-2, 2)
     colours = others.flatten(0, 1).movedim(-1, 1) / 255
     there = F.grid_sample(colours, grid.flatten(0, 1), padding_mode="border", align_corners=True)
@@ -47,14 +54,20 @@ def reprojection_error(
 
 
 def self_supervised_loss(
-    lens: Intrinsics, code: Tensor, pictures: Tensor, poses_B5: Tensor, others: Tensor, other_poses: Tensor
+    lens: Intrinsics,
+    code: Tensor,
+    pictures: Tensor,
+    poses_B5: Tensor,
+    others: Tensor,
+    other_poses: Tensor,
+    rows: int | None = None,
 ) -> Tensor:
     """Reprojection error of the other picture that fits best: what one does not show another may.
 
     Pixels that fit better without any motion (HUD, hand) teach nothing (Godard et al. 2019, minimum reprojection and
     auto-masking). Arguments as in ``reprojection_error``.
     """
-    error, inside = reprojection_error(lens, code, pictures, poses_B5, others, other_poses)
+    error, inside = reprojection_error(lens, code, pictures, poses_B5, others, other_poses, rows)
     still = ((others.float() - pictures[:, None].float()) / 255).abs().mean(-1).amin(1)
     best = torch.where(inside, error, torch.inf).amin(1)
     counts = inside.any(1) & (best < still)

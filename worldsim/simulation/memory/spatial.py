@@ -13,7 +13,7 @@ from worldsim.simulation.memory.camera import Intrinsics, advance_camera
 from worldsim.simulation.memory.compositor import Compositor
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
 from worldsim.simulation.memory.ego_motion import EgoMotion
-from worldsim.simulation.memory.keyframes import PREFIX as KEY_FRAMES
+from worldsim.simulation.memory.keyframes import PREFIX as FRAMES_PREFIX
 from worldsim.simulation.memory.keyframes import KeyFrames, Memory
 from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall
 from worldsim.simulation.memory.render import Drawing
@@ -23,19 +23,18 @@ from worldsim.spec.camera import Camera
 PAST_STRIDE = 4
 # A pixel shown by so much from memory is not a new observation.
 REMEMBERED = 0.5
+# Depth that a network predicts differs between views by more than a game's own, hence the tolerance.
+KEY_FRAMES = MemoryConfig(tolerance=0.35, drawn=8, capacity=96)
 # Number of the step at which play begins: what was seen before has a number too.
 BEGINNING = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialMemoryConfig:
-    """The game's camera, and how much is remembered.
-
-    Depth that a network predicts differs between views by more than a game's own, hence the tolerance.
-    """
+    """The game's camera, and how much is remembered."""
 
     camera: Camera
-    keyframes: MemoryConfig = MemoryConfig(tolerance=0.35, drawn=8, capacity=96)
+    keyframes: MemoryConfig = KEY_FRAMES
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class MemoryState:
         Raises:
             ValueError: it is there in part.
         """
-        if not any(name.startswith((PREFIX, KEY_FRAMES)) for name in named):
+        if not any(name.startswith((PREFIX, FRAMES_PREFIX)) for name in named):
             return None
         if missing := [name for name in _PLAIN if PREFIX + name not in named]:
             raise ValueError(f"not a spatial memory: {', '.join(missing)} missing")
