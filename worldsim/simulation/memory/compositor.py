@@ -31,8 +31,8 @@ class CompositorConfig:
     """
 
     actions: int
-    channels: tuple[int, ...] = (64, 96, 128)
-    blocks: tuple[int, ...] = (1, 2, 3)
+    channels: tuple[int, ...] = (32, 96, 128)
+    blocks: tuple[int, ...] = (1, 1, 3)
 
     def __post_init__(self) -> None:
         check_levels(self.channels, self.blocks)
