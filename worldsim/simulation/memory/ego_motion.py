@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
-from worldsim.models.rowwise import RowLinear
+from worldsim.models.rowwise import KERNEL, RowLinear, without_remainder
 from worldsim.simulation.memory.surroundings import SIZE, surroundings
 from worldsim.spec.camera import Camera
 
@@ -43,7 +43,7 @@ class EgoMotionConfig:
 
     actions: int
     camera: Camera
-    hidden: int = 96
+    hidden: int = 64
     near: int = 64
     still: float = 0.003
 
@@ -51,11 +51,13 @@ class EgoMotionConfig:
         """Check ranges.
 
         Raises:
-            ValueError: a size is not positive, or the dead zone is negative.
+            ValueError: a size is not positive, a width no multiple of 64, or the dead zone negative.
         """
-        for name in ("actions", "hidden", "near"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("hidden", "near"):
+            if (width := getattr(self, name)) < 1 or width % KERNEL:
+                raise ValueError(f"{name} must be a multiple of {KERNEL}, got {width}")
+        if self.actions < 1:
+            raise ValueError(f"actions must be at least 1, got {self.actions}")
         if self.still < 0:
             raise ValueError(f"still must not be negative, got {self.still:g}")
 
@@ -126,9 +128,10 @@ class EgoMotion(nn.Module):
         frames = actions_BRA.shape[1]
         turns = actions_BRA[..., self.config.camera.yaw_action : self.config.camera.yaw_action + 1 or None]
         turned = turns.cumsum(1) - turns / 2
-        pitch = torch.deg2rad(pitch_B)[:, None, None].expand(-1, frames, -1)
+        pitch = torch.deg2rad(pitch_B)[:, None]
+        sin, cos = (without_remainder(f, pitch)[:, None].expand(-1, frames, -1) for f in (torch.sin, torch.cos))
         looked = self.look(near_BN)[:, None].expand(-1, frames, -1)
-        seen = [looked, self._readable(actions_BRA), pitch.sin(), pitch.cos(), (turned / TURN_SCALE).clamp(-3, 3)]
+        seen = [looked, self._readable(actions_BRA), sin, cos, (turned / TURN_SCALE).clamp(-3, 3)]
         return self.enter(torch.cat(seen, 2))
 
     def steps(self, state_BS: Tensor, sensed_BRH: Tensor, turns_BR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -140,7 +143,7 @@ class EgoMotion(nn.Module):
             entered = F.silu(sensed + self.inertia(torch.cat([moved / SCALE, known], 1)))
             hidden = self._recur(entered, hidden)
             keep, push = self.leave(torch.cat([hidden, entered], 1)).chunk(2, 1)
-            raw.append(keep.sigmoid() * moved + push * SCALE)
+            raw.append(without_remainder(torch.sigmoid, keep) * moved + push * SCALE)
             moved = _still_below(self.config.still, raw[-1])
             out.append(moved)
             before, known = turn, torch.ones_like(known)
@@ -191,7 +194,7 @@ def _turned(moved_B3: Tensor, degrees_B1: Tensor) -> Tensor:
     """A displacement in the axes of a heading that is so many degrees farther to the right."""
     angle = torch.deg2rad(degrees_B1)
     forward, right, up = moved_B3.split(1, 1)
-    sin, cos = angle.sin(), angle.cos()
+    sin, cos = (without_remainder(function, angle) for function in (torch.sin, torch.cos))
     return torch.cat([forward * cos + right * sin, right * cos - forward * sin, up], 1)
 
 

@@ -8,6 +8,7 @@ row of a batch equals, to the bit, the row alone. B pictures, H W pixels, P poin
 import torch
 from torch import Tensor
 
+from worldsim.models.rowwise import without_remainder
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.render import FAR
 from worldsim.spec.camera import Camera
@@ -22,14 +23,16 @@ LAYERS = len(EDGES) + 1
 # A point at no distance has nearness 1 / SOFT.
 SOFT = 0.3
 # Ground is looked for within so many metres, below knee height, down to so many metres below the feet.
-GROUND_WITHIN, KNEE, DEEPEST = 3.0, 0.6, 6.0
+GROUND_WITHIN, KNEE, DEEPEST = 6.0, 0.6, 6.0
 # Whether pixels are at least so sure decides whether they are looked at.
 LEAST_CONFIDENCE = 0.5
-SIZE = SECTORS * (LAYERS + 2)
+SIZE = SECTORS * (LAYERS + 3)
 
 
 def surroundings(inverse_depth_BHW: Tensor, confidence_BHW: Tensor | None, pitch_B: Tensor, camera: Camera) -> Tensor:
-    """Nearness by sector and height, height of the ground by sector, and which sectors are seen: (B, ``SIZE``).
+    """Nearness by sector and height; height of the ground (m), whether it is seen, whether anything is, by sector.
+
+    (B, ``SIZE``).
 
     Args:
         inverse_depth_BHW: 1/m, 0 is the sky.
@@ -47,14 +50,15 @@ def surroundings(inverse_depth_BHW: Tensor, confidence_BHW: Tensor | None, pitch
     seen = torch.ones_like(depth, dtype=torch.bool)
     if confidence_BHW is not None:
         seen = confidence_BHW[:, rows, columns] >= LEAST_CONFIDENCE
-    pitch = torch.deg2rad(pitch_B.float())[:, None, None]
+    pitch = torch.deg2rad(pitch_B.float())[:, None]
+    sin, cos = (without_remainder(function, pitch)[:, :, None] for function in (torch.sin, torch.cos))
     metres = 1 / depth.clamp(min=FAR)
-    ahead = (pitch.cos() - y * pitch.sin()) * metres
-    above = camera.eye_height - (y * pitch.cos() + pitch.sin()) * metres
+    ahead = (cos - y * sin) * metres
+    above = camera.eye_height - (y * cos + sin) * metres
     right = x * metres
     distance = (ahead.square() + right.square()).sqrt()
-    circle = torch.atan2(right, ahead) * (SECTORS / (2 * torch.pi))
-    sector = (circle.round().long() % SECTORS).flatten(1)
+    circle = without_remainder(torch.atan2, right.flatten(1), ahead.flatten(1)) * (SECTORS / (2 * torch.pi))
+    sector = circle.round().long() % SECTORS
     edges = torch.tensor(EDGES, device=above.device)
     layer = torch.bucketize(above, edges, right=True).flatten(1)
 
@@ -62,10 +66,12 @@ def surroundings(inverse_depth_BHW: Tensor, confidence_BHW: Tensor | None, pitch
     near = torch.where(solid, 1 / (distance + SOFT), 0.0).flatten(1)
     floor = solid & (distance < GROUND_WITHIN) & (above < KNEE)
     ground = torch.where(floor, 1 + above / DEEPEST, 0.0).clamp(min=0).flatten(1)
+    found = _highest(ground, sector, SECTORS)
     return torch.cat(
         [
             _highest(near, sector * LAYERS + layer, SECTORS * LAYERS),
-            _highest(ground, sector, SECTORS),
+            torch.where(found > 0, (found - 1) * DEEPEST, 0.0),
+            (found > 0).float(),
             _highest(seen.float().flatten(1), sector, SECTORS),
         ],
         1,

@@ -35,7 +35,7 @@ class MotionTraining:
         told: share of stretches that are told every displacement afterwards, at the beginning; none at the end.
     """
 
-    hidden: int = 96
+    hidden: int = 64
     chunk: int = 2
     steps: int = 800
     batch: int = 160

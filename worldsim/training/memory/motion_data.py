@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.loading.walks import Walk, read_walk
-from worldsim.datasets.store.store import EpisodeStore
+from worldsim.datasets.store.store import SPLITS, EpisodeStore
 from worldsim.errors import UserError
 from worldsim.simulation.memory.ego_motion import motion_of
 from worldsim.simulation.memory.render import FAR
@@ -47,6 +48,32 @@ class Track:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+
+def split_names(
+    store: EpisodeStore, only: EpisodeFilter, episodes: int, held_out: int
+) -> tuple[list[str], list[str]]:
+    """Episodes of training maps to learn from, and of other maps to judge with, spread evenly over the names.
+
+    Judges are validation maps, else test maps, else the last map of the training maps, which then is not learned from.
+
+    Raises:
+        UserError: there are too few episodes.
+    """
+    train, *others = (only.names(store, split) for split in SPLITS)
+    judges = next((names for names in others if names), [])
+    if not judges:
+        maps = {name: store.manifest(name)["provenance"].get("seed", name) for name in train}
+        judges = [name for name in train if maps[name] == maps[train[-1]]]
+        train = [name for name in train if name not in judges]
+    if not train:
+        raise UserError(f"{store.url} has no episodes of two training maps: record more (worldsim collect)")
+    return _spread(train, episodes), _spread(judges, held_out)
+
+
+def _spread(names: list[str], most: int) -> list[str]:
+    count = min(len(names), most)
+    return [names[i * len(names) // count] for i in range(count)]
 
 
 def read_tracks(
