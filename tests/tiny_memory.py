@@ -16,7 +16,7 @@ CHANNELS, BLOCKS = (8, 16, 32), (1, 1, 1)
 def tiny_memory(seed: int = 0, amount: float = 0.05) -> SpatialMemory:
     """``amount``: of the noise on all weights; 0 leaves a memory that shows what it has and never moves."""
     torch.manual_seed(seed)
-    motion = EgoMotion(EgoMotionConfig(actions=22, camera=MINECRAFT_CAMERA, hidden=16, near=16))
+    motion = EgoMotion(EgoMotionConfig(actions=22, camera=MINECRAFT_CAMERA, hidden=64, near=64))
     parts = (
         DepthCompletion(DepthCompletionConfig(channels=CHANNELS, blocks=BLOCKS)),
         motion,

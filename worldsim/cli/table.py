@@ -53,6 +53,10 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.train.depth:train_depth",
         "train the network that gives a spatial memory depth and confidence for every picture",
     ),
+    "train motion": Command(
+        f"{_CLI}.train.motion:train_motion",
+        "train ego-motion: how far the player moves in each video frame, from actions and depth, before it is drawn",
+    ),
     "train tasks": Command(
         f"{_CLI}.train.tasks:train_tasks",
         "train a world's heads for the facts that tasks are judged by (a tree in view, wood cut, feet in water)",

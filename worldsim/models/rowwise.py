@@ -22,6 +22,8 @@ LONG_SUM = 512
 # One picture of at most so many values, PyTorch convolves by its own code instead of oneDNN's (use_mkldnn in
 # aten/src/ATen/native/Convolution.cpp).
 SMALL_PICTURE = 20480
+# Elementwise kernels compute whole multiples of so many values alike, whatever follows them.
+KERNEL = 64
 
 
 class RowLinear(nn.Linear):
@@ -67,3 +69,10 @@ class RowConv2d(nn.Conv2d):
             # A copy, not a view: a view is no longer channels-last.
             return super().forward(torch.cat([input, input]))[:1]
         return super().forward(input)
+
+
+def without_remainder(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """An elementwise function of tensors (B, n), computed where its kernel has no remainder, which rounds otherwise."""
+    width = inputs[0].shape[1]
+    filled = [F.pad(each, (0, -width % KERNEL)) for each in inputs]
+    return function(*filled)[:, :width]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
 from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.fact_heads import FactHeads
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import WorldConfig
 from worldsim.spec.compute import Compute
@@ -85,3 +86,27 @@ def read_world(folder: Path) -> WorldFiles:
         compute=Compute.from_json(dit_json.get("compute")),
         ends_taught=ends_taught(dit_json),
     )
+
+
+def check_parts(
+    config: WorldConfig, tokenizer: VideoTokenizer, dit: WorldDiT, prompts: Tensor, heads: FactHeads | None
+) -> None:
+    """Check that the parts of a world fit together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
+        raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
+    if dit.config.channels != tokenizer.config.channels or dit.config.chunk != tokenizer.config.chunk:
+        raise ValueError("tokenizer and network differ in channels or chunk")
+    if config.sampling.reuse_last_eval_for_cache and not dit.config.clean_past:
+        raise ValueError(
+            "a network without clean_past knows its past from the cache alone: "
+            "use sampling.reuse_last_eval_for_cache=false"
+        )
+    tokenizer.latent_grid(config.height, config.width)
+    if prompts.shape != (len(config.prompts), dit.config.text_size):
+        raise ValueError(f"{len(config.prompts)} prompts, but embeddings {tuple(prompts.shape)}")
+    if heads is not None and heads.config.features != 2 * dit.config.width:
+        raise ValueError(f"task heads read {heads.config.features} features, not {2 * dit.config.width}")

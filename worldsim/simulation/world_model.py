@@ -26,7 +26,7 @@ from worldsim.simulation.config import WorldConfig
 from worldsim.simulation.memory.files import load_memory
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
-from worldsim.simulation.world_files import FILES, WorldFiles, read_world, write_world
+from worldsim.simulation.world_files import FILES, WorldFiles, check_parts, read_world, write_world
 from worldsim.spec.actions import ActionSpec
 from worldsim.spec.compute import UNKNOWN, Compute
 from worldsim.spec.pose import advance_pose
@@ -52,22 +52,9 @@ class WorldModel:
         ends_taught: int | None = None,
         memory: SpatialMemory | None = None,
     ) -> None:
-        if dit.config.actions != config.spec.size or len(config.spec.keys) != dit.config.keys:
-            raise ValueError(f"the network takes {dit.config.actions} action values, the game has {config.spec.size}")
-        if dit.config.channels != tokenizer.config.channels or dit.config.chunk != tokenizer.config.chunk:
-            raise ValueError("tokenizer and network differ in channels or chunk")
-        if config.sampling.reuse_last_eval_for_cache and not dit.config.clean_past:
-            raise ValueError(
-                "a network without clean_past knows its past from the cache alone: "
-                "use sampling.reuse_last_eval_for_cache=false"
-            )
-        tokenizer.latent_grid(config.height, config.width)
         if prompt_embeddings is None:
             prompt_embeddings = torch.zeros(0, dit.config.text_size)
-        if prompt_embeddings.shape != (len(config.prompts), dit.config.text_size):
-            raise ValueError(f"{len(config.prompts)} prompts, but embeddings {tuple(prompt_embeddings.shape)}")
-        if fact_heads is not None and fact_heads.config.features != 2 * dit.config.width:
-            raise ValueError(f"task heads read {fact_heads.config.features} features, not {2 * dit.config.width}")
+        check_parts(config, tokenizer, dit, prompt_embeddings, fact_heads)
         self.prompt_embeddings = prompt_embeddings
         self.fact_heads = fact_heads
         self.trust = trust
@@ -179,10 +166,8 @@ class WorldModel:
         _, decoder = self.decode(latents)
         nothing = torch.zeros(batch, 1, self.chunk, self.spec.size)
         past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
-        memory = None
-        if self.memory is not None:
-            known = None if poses is None else torch.as_tensor(poses, dtype=torch.float32)
-            memory = self.memory.begin(frames, past[:, 1:], known)
+        known = None if poses is None else torch.as_tensor(poses, dtype=torch.float32)
+        memory = None if self.memory is None else self.memory.begin(frames, past[:, 1:], known)
         # What no longer fits the window cannot be seen any more.
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
         kept = torch.bfloat16 if self.bf16 else torch.float32

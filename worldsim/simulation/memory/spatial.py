@@ -12,7 +12,7 @@ from torch import Tensor
 from worldsim.simulation.memory.camera import Intrinsics, advance_camera
 from worldsim.simulation.memory.compositor import Compositor
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
-from worldsim.simulation.memory.ego_motion import EgoMotion
+from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
 from worldsim.simulation.memory.keyframes import PREFIX as FRAMES_PREFIX
 from worldsim.simulation.memory.keyframes import KeyFrames, Memory
 from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall
@@ -140,7 +140,11 @@ class SpatialMemory:
         motion, places = self.motion.initial(batch), [pose]
         for t in range(actions_BTRA.shape[1]):
             poses, motion = self._advance(pose, motion, actions_BTRA[:, t], depth[:, t], confidence[:, t])
-            pose = poses[:, -1] if poses_BF5 is None else poses_BF5[:, (t + 1) * r]
+            pose = poses[:, -1]
+            if poses_BF5 is not None:
+                lately = poses_BF5[:, (t + 1) * r - 1 : (t + 1) * r + 1]
+                turned = torch.remainder(lately[:, 1, 3] - lately[:, 0, 3] + 180, 360) - 180
+                pose, motion = lately[:, 1], self.motion.measured(motion, motion_of(lately)[:, 0], turned)
             places.append(pose)
         # From the start, which is where the last picture was taken.
         origin = torch.cat([pose[:, :4], torch.zeros(batch, 1)], 1)

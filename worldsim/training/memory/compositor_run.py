@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,37 +74,50 @@ def run_compositor(
     Raises:
         UserError: the store has no walks to learn from and others to judge by.
     """
-    store, completion, moves = EpisodeStore(data), load_depth_completion(depth), load_ego_motion(motion)
-    names, held_out, _ = choose_episodes(store, only)
-    order = np.random.default_rng(seed).permutation(len(names))[:walks]
-    chosen = [names[i] for i in order]
-    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
-    with display() as show:
-        scenes = _scenes(world, completion, store, chosen, seed, show.stage("walks to learn from"))
-        judged = _scenes(world, completion, store, [held_out[i] for i in spread], seed, show.stage("walks to judge by"))
-    about = {"trained_on": training_record(store, chosen), "seed": seed}
+    completion, moves = load_depth_completion(depth), load_ego_motion(motion)
+    scenes, judged, record = _material(world, completion, EpisodeStore(data), only, walks, seed)
+    about = {"trained_on": record, "seed": seed}
     write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
-
-    def trained() -> Compositor:
-        network = Compositor(config)
-        load_module(network, load_tensors(folder / FILE)[0], str(folder / FILE))
-        return network.eval()
 
     def sample(step: int) -> None:
         if (folder / FILE).exists():
-            write_picture(folder / "samples" / f"{step:06d}.png", samples(trained(), judged))
+            write_picture(
+                folder / "samples" / f"{step:06d}.png", samples(load_compositor(folder / FILE, config), judged)
+            )
 
     run = train_compositor(
         scenes, judged, config, training, folder,
         batch=batch, seed=seed, initial=None if initial is None else load_tensors(initial)[0], about=about,
     )  # fmt: skip
     follow(run, folder, training.steps, "compositor", sample, sample_every)
-    network = trained()
+    network = load_compositor(folder / FILE, config)
     measured = judge_compositor(network, judged, chunks=192)
     (folder / "compositor.json").write_text(json.dumps(measured, indent=1) + "\n")
     memory = SpatialMemory(SpatialMemoryConfig(camera=scenes.camera), completion, moves, network)
-    parts = {"depth": load_tensors(depth)[1].get("trained_on"), "motion": load_tensors(motion)[1].get("trained_on")}
-    return save_memory(memory, place, about | {f"{name}_trained_on": each for name, each in parts.items()})
+    parts = {"depth_trained_on": depth, "motion_trained_on": motion}
+    return save_memory(
+        memory, place, about | {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
+    )
+
+
+def _material(
+    world: WorldModel, depth: DepthCompletion, store: EpisodeStore, only: EpisodeFilter, walks: int, seed: int
+) -> tuple[Scenes, Scenes, dict[str, Any]]:
+    """Scenes to learn from and to judge by, and the record of what is learned from."""
+    names, held_out, _ = choose_episodes(store, only)
+    chosen = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:walks]]
+    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
+    with display() as show:
+        scenes = _scenes(world, depth, store, chosen, seed, show.stage("walks to learn from"))
+        judged = _scenes(world, depth, store, [held_out[i] for i in spread], seed, show.stage("walks to judge by"))
+    return scenes, judged, training_record(store, chosen)
+
+
+def load_compositor(path: Path, config: CompositorConfig) -> Compositor:
+    """Weights of a run."""
+    network = Compositor(config)
+    load_module(network, load_tensors(path)[0], str(path))
+    return network.eval()
 
 
 def _scenes(
