@@ -16,15 +16,14 @@ CHANNELS, BLOCKS = (8, 16, 32), (1, 1, 1)
 def tiny_memory(seed: int = 0, amount: float = 0.05) -> SpatialMemory:
     """``amount``: of the noise on all weights; 0 leaves a memory that shows what it has and never moves."""
     torch.manual_seed(seed)
+    depth = DepthCompletion(DepthCompletionConfig(channels=CHANNELS, blocks=BLOCKS))
     motion = EgoMotion(EgoMotionConfig(actions=22, camera=MINECRAFT_CAMERA, hidden=64, near=64))
-    parts = (
-        DepthCompletion(DepthCompletionConfig(channels=CHANNELS, blocks=BLOCKS)),
-        motion,
-        Compositor(CompositorConfig(actions=22, channels=CHANNELS, blocks=BLOCKS)),
-    )
-    depth, motion, compositor = (shaken(part, seed, amount) for part in parts)
+    compositor = Compositor(CompositorConfig(actions=22, channels=CHANNELS, blocks=BLOCKS))
+    for part in (depth, motion, compositor):
+        shaken(part, seed, amount)
     if not amount:
         # Sure of every depth.
+        assert depth.leave.bias is not None
         depth.leave.bias.data[16:] = 5.0
     return SpatialMemory(SpatialMemoryConfig(camera=MINECRAFT_CAMERA), depth, motion, compositor)
 

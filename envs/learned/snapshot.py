@@ -81,8 +81,7 @@ def fingerprint(world: WorldModel) -> str:
     for old, new in OLD_KEYS.items():
         described = described.replace(f"{new}=", f"{old}=")
     digest = hashlib.sha256(described.encode())
-    memory = () if world.memory is None else (world.memory.depth, world.memory.motion, world.memory.compositor)
-    for module in (world.tokenizer, world.dit, *memory):
+    for module in world.modules():
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())

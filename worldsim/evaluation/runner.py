@@ -34,9 +34,9 @@ NAMES_IN_KEYS = {"reuse_last_eval_for_cache": "fold"}
 
 
 def weights_digest(world: WorldModel) -> str:
-    """Digest of the world's weights, and of the captions that ship with it."""
+    """Digest of the weights that decide what the world shows, and of the captions that ship with it."""
     out = hashlib.sha256()
-    for module in (world.tokenizer, world.dit):
+    for module in world.modules():
         for name, tensor in sorted(module.state_dict().items()):
             out.update(name.encode())
             out.update(tensor.float().numpy().tobytes())

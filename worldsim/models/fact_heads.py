@@ -95,6 +95,7 @@ def load_fact_heads(folder: Path) -> FactHeads | None:
     return heads.eval().requires_grad_(False)
 
 
-def digest(folder: Path) -> str:
-    """Which weights a folder holds."""
-    return hashlib.sha256((folder / "dit.safetensors").read_bytes()).hexdigest()
+def digest(folder: Path, file: str = "dit.safetensors") -> str | None:
+    """Which weights a folder holds; None where there is no such file."""
+    path = folder / file
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

@@ -21,6 +21,7 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.fact_heads import digest
 from worldsim.simulation.config import SamplingConfig, renamed
+from worldsim.simulation.memory.files import FILE as MEMORY
 
 FILE = "trust.safetensors"
 FORMAT = "worldsim-trust-1"
@@ -72,13 +73,14 @@ class Trust:
 def save_trust(trust: Trust, folder: Path) -> Path:
     """Write into the folder of the world that it was fitted to."""
     tensors = {name: getattr(trust, name) for name in _TENSORS}
-    metadata = {"format": FORMAT, "dit": digest(folder), "sampling": dict(trust.sampling), "about": dict(trust.about)}
+    of = {"dit": digest(folder), "memory": digest(folder, MEMORY)}
+    metadata = {"format": FORMAT, **of, "sampling": dict(trust.sampling), "about": dict(trust.about)}
     save_tensors(folder / FILE, tensors, metadata)
     return folder / FILE
 
 
 def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
-    """The calibration in a world's folder; None where there is none, or it is of other weights or sampling.
+    """The calibration in a world's folder; None where there is none, or it is of other weights, memory or sampling.
 
     Raises:
         UserError: the file is no calibration.
@@ -90,7 +92,9 @@ def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     if about.get("format") != FORMAT or not set(_TENSORS) <= tensors.keys():
         raise UserError(f"{path} holds no calibration of trust")
     # Settings that came later than the file had their defaults.
-    if about["dit"] != digest(folder) or asdict(SamplingConfig()) | renamed(about["sampling"]) != dict(sampling):
+    if about["dit"] != digest(folder) or about.get("memory") != digest(folder, MEMORY):
+        return None
+    if asdict(SamplingConfig()) | renamed(about["sampling"]) != dict(sampling):
         return None
     return Trust(
         **{name: tensors[name] for name in _TENSORS}, sampling=renamed(about["sampling"]), about=about["about"]

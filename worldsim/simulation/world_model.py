@@ -23,7 +23,7 @@ from worldsim.simulation.branch_tree import Branch, RewardFunction
 from worldsim.simulation.chunk_sampler import ChunkSampler
 from worldsim.simulation.confidence import Trust, load_trust, residual, statistics, update_uncertainty
 from worldsim.simulation.config import WorldConfig
-from worldsim.simulation.memory.files import load_memory
+from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_files import FILES, WorldFiles, check_parts, read_world, write_world
@@ -82,6 +82,10 @@ class WorldModel:
         """Video frames per step, r."""
         return self.tokenizer.config.chunk
 
+    def modules(self) -> tuple[nn.Module, ...]:
+        """All networks that decide what is shown."""
+        return (self.tokenizer, self.dit, *(() if self.memory is None else self.memory.modules()))
+
     @property
     def prompts(self) -> tuple[str, ...]:
         """Prompts whose embeddings ship with the world: they need no text encoder."""
@@ -111,8 +115,8 @@ class WorldModel:
     def encode(self, frames: Frames | Tensor) -> Tensor:
         """uint8 frames (B, F, H, W, 3), F = 1 + r k, to latents (B, 1 + k, C, h, w)."""
         frames_BFHWC = torch.as_tensor(frames)
-        if frames_BFHWC.ndim != 5 or frames_BFHWC.shape[-1] != 3 or frames_BFHWC.dtype != torch.uint8:
-            shape = tuple(frames_BFHWC.shape)
+        shape = tuple(frames_BFHWC.shape)
+        if len(shape) != 5 or shape[-1] != 3 or frames_BFHWC.dtype != torch.uint8:
             raise ValueError(f"frames must be uint8 (B, F, H, W, 3), got {frames_BFHWC.dtype} {shape}")
         with self.sampler.precision():
             return self.tokenizer.encode(frames_BFHWC.permute(0, 1, 4, 2, 3).float() / 255)
@@ -155,11 +159,10 @@ class WorldModel:
         """
         frames, actions = torch.as_tensor(frames), torch.as_tensor(actions, dtype=torch.float32)
         batch, count = frames.shape[:2]
-        if actions.shape != (batch, count - 1, self.spec.size) or len(seeds) != batch:
-            wanted = (batch, count - 1, self.spec.size)
-            raise ValueError(
-                f"actions must be {wanted} for {batch} seeds, got {tuple(actions.shape)}, {len(seeds)} seeds"
-            )
+        wanted = (batch, count - 1, self.spec.size)
+        if actions.shape != wanted or len(seeds) != batch:
+            got = f"{tuple(actions.shape)}, {len(seeds)} seeds"
+            raise ValueError(f"actions must be {wanted} for {batch} seeds, got {got}")
         if poses is not None and tuple(poses.shape) != (batch, count, 5):
             raise ValueError(f"poses must be ({batch}, {count}, 5), got {tuple(poses.shape)}")
         latents = self.encode(frames)
@@ -199,8 +202,8 @@ class WorldModel:
             inplace: the step may overwrite the state's memory; the state must not be used again.
         """
         actions = torch.as_tensor(actions, dtype=torch.float32)
-        if actions.shape != (state.batch, self.chunk, self.spec.size) or not bool(actions.isfinite().all()):
-            wanted = (state.batch, self.chunk, self.spec.size)
+        wanted = (state.batch, self.chunk, self.spec.size)
+        if actions.shape != wanted or not bool(actions.isfinite().all()):
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
         latent, first, last = self.sampler.sample(state, actions[:, None])
         cache = state.cache if inplace else state.cache.clone()
@@ -254,20 +257,14 @@ class WorldModel:
 
     @torch.inference_mode()
     def predict(
-        self,
-        noisy: Tensor,
-        previous: Tensor,
-        tau: Tensor,
-        actions: Tensor,
-        present: Tensor,
-        text: Tensor | None = None,
+        self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor, text: Tensor | None = None
     ) -> Tensor:
         """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
         with self.sampler.precision():
             return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present, text).latents
 
     def save(self, folder: str | Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """Write the world as a checkpoint folder (two safetensors files, weights in bf16).
+        """Write the world as a checkpoint folder (two or three safetensors files, weights in bf16).
 
         ``about``: further metadata by file, "tokenizer" and "dit": what they were trained on.
         """
@@ -280,6 +277,8 @@ class WorldModel:
             ends_taught=self.ends_taught,
         )
         write_world(files, Path(folder), about)
+        if self.memory is not None:
+            save_memory(self.memory, Path(folder))
 
     @staticmethod
     def load(folder: str | Path, *, bf16: bool | None = None, fact_heads: bool = True) -> "WorldModel":

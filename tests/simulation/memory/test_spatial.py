@@ -6,6 +6,7 @@ import torch
 
 from tests.tiny_memory import remembering_world, tiny_memory
 from worldsim.simulation.memory.files import load_memory, save_memory
+from worldsim.simulation.memory.spatial import MemoryState
 from worldsim.simulation.state import WorldState
 
 FIRST_ROW_OF_HUD = int(48 * 61 / 80)
@@ -24,6 +25,11 @@ def acts(batch=2, seed=1):
     actions = (rng.random((batch, 2, 22)) < 0.3).astype(np.float32)
     actions[..., -2:] = rng.normal(0, 4, (batch, 2, 2))
     return actions
+
+
+def memory_of(state: WorldState) -> MemoryState:
+    assert state.memory is not None
+    return state.memory
 
 
 def same(a: WorldState, b: WorldState) -> bool:
@@ -76,9 +82,9 @@ def test_known_poses_decide_pitch_and_where_the_past_was_seen():
     poses = np.zeros((2, 7, 5), np.float32)
     poses[..., 0], poses[..., 4] = np.arange(7), 20
     state = world.prefill(frames, actions, [1, 2], poses=poses)
-    assert state.memory.pose[:, 4].tolist() == [20, 20]
-    assert state.memory.pose[:, :4].abs().max() == 0
-    assert {frame.pose[0].item() for frame in state.memory.frames.rows[0].frames()} <= {-6, -4, -2, 0}
+    assert memory_of(state).pose[:, 4].tolist() == [20, 20]
+    assert memory_of(state).pose[:, :4].abs().max() == 0
+    assert {frame.pose[0].item() for frame in memory_of(state).frames.rows[0].frames()} <= {-6, -4, -2, 0}
     with pytest.raises(ValueError, match="poses"):
         world.prefill(frames, actions, [1, 2], poses=poses[:, :3])
 
@@ -90,10 +96,10 @@ def test_a_fork_leaves_its_parent_alone_and_shares_key_frames():
         state, _ = world.step(state, acts(seed=seed))
     before = {name: t.clone() for name, t in state.tensors().items()}
     fork = state.select([0, 0, 1])
-    assert fork.memory.frames.rows[0] is state.memory.frames.rows[0]
+    assert memory_of(fork).frames.rows[0] is memory_of(state).frames.rows[0]
     world.step(fork, acts(3, seed=9), inplace=True)
     assert all(torch.equal(t, state.tensors()[name]) for name, t in before.items())
-    assert state.share([1]).memory.frames.rows == (state.memory.frames.rows[1],)
+    assert memory_of(state.share([1])).frames.rows == (memory_of(state).frames.rows[1],)
 
 
 def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same(tmp_path):
@@ -108,7 +114,7 @@ def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same
             alone[i], one = world.step(alone[i], todo[i : i + 1])
             assert np.abs(one.frames.astype(int) - shown.frames[i : i + 1]).max() <= 1
     joined = WorldState.concatenate([alone[2], alone[0]])
-    assert joined.memory.frames.batch == 2
+    assert memory_of(joined).frames.batch == 2
     joined.save(tmp_path / "state.safetensors")
     loaded = WorldState.load(tmp_path / "state.safetensors")
     assert same(joined, loaded)
@@ -119,17 +125,18 @@ def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same
 def test_what_a_key_frame_shows_is_not_observed_again():
     world = remembering_world(amount=0)
     state = world.prefill(*past(chunks=0), [1, 2])
-    frames = state.memory.frames
+    frames = memory_of(state).frames
     for _ in range(5):
         state, _ = world.step(state, np.zeros((2, 2, 22), np.float32))
-    assert [row.kept for row in state.memory.frames.rows] == [row.kept for row in frames.rows]
-    assert all(int(row.last.confidence.max()) == 0 for row in state.memory.frames.rows)
+    assert [row.kept for row in memory_of(state).frames.rows] == [row.kept for row in frames.rows]
+    assert all(row.last is not None and int(row.last.confidence.max()) == 0 for row in memory_of(state).frames.rows)
 
 
 def test_a_memory_is_saved_and_loaded_whole(tmp_path):
     memory = tiny_memory()
     save_memory(memory, tmp_path, {"seed": 3})
     loaded = load_memory(tmp_path)
+    assert loaded is not None
     assert loaded.config == memory.config
     for name in ("depth", "motion", "compositor"):
         one, two = getattr(memory, name), getattr(loaded, name)

@@ -12,12 +12,16 @@ from worldsim.simulation.memory.depth import decode_depth, encode_depth
 
 # Mean absolute difference of colour (of 1) at which a reprojected pixel is right with probability 1/e.
 COLOUR_SCALE = 0.05
+DISTANT = 60.0
 
 
-def depth_loss(code: Tensor, inverse_depth: Tensor, counts: Tensor) -> Tensor:
-    """Mean absolute logarithmic error (B, H, W) against the game's own depth, over the pixels (B, H, W) that count."""
+def depth_loss(code: Tensor, inverse_depth: Tensor, counts: Tensor, far: float = 1.0) -> Tensor:
+    """Mean absolute logarithmic error (B, H, W) against the game's own depth, over the pixels (B, H, W) that count.
+
+    What is more than ``DISTANT`` metres away counts by ``far``: walking hardly moves it in the picture.
+    """
     error = (code - encode_depth(inverse_depth)).abs()
-    return _mean(error, counts)
+    return _mean(torch.where(inverse_depth * DISTANT < 1, far * error, error), counts)
 
 
 def reprojection_error(

@@ -85,12 +85,26 @@ def recall(
 
     ``excluded``: pixels (H, W) or (B, H, W) that do not show the world, never covered.
     """
-    rows = []
-    for row, pose in zip(memory.rows, poses_B5, strict=True):
+    return recall_along(lens, memory, poses_B5[:, None], steps_B, config, excluded)
+
+
+def recall_along(
+    lens: Intrinsics,
+    memory: KeyFrames,
+    poses_BR5: Tensor,
+    steps_B: Tensor,
+    config: MemoryConfig,
+    excluded: Tensor | None = None,
+) -> Drawing:
+    """As ``recall``, from R poses of each world that follow one another closely; rows in the order (B R).
+
+    All are drawn from the same key frames, chosen by the last pose.
+    """
+    count, rows = poses_BR5.shape[1], []
+    for row, pose in zip(memory.rows, poses_BR5[:, -1], strict=True):
         frames = row.frames()
-        last = frames[-1:]
-        rows.append([*_best(lens, frames[:-1], pose, config.drawn - 1), *last])
-    return _draw(lens, rows, poses_B5, steps_B, config, excluded)
+        rows += [[*_best(lens, frames[:-1], pose, config.drawn - 1), *frames[-1:]]] * count
+    return _draw(lens, rows, poses_BR5.flatten(0, 1), steps_B.repeat_interleave(count), config, excluded)
 
 
 def observe(lens: Intrinsics, memory: KeyFrames, seen: Observation, config: MemoryConfig) -> KeyFrames:

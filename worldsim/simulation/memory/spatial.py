@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldsim.simulation.memory.camera import Intrinsics, advance_camera
 from worldsim.simulation.memory.compositor import Compositor
@@ -15,7 +15,7 @@ from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
 from worldsim.simulation.memory.keyframes import PREFIX as FRAMES_PREFIX
 from worldsim.simulation.memory.keyframes import KeyFrames, Memory
-from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall
+from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall_along
 from worldsim.simulation.memory.render import Drawing
 from worldsim.spec.camera import Camera
 
@@ -120,6 +120,10 @@ class SpatialMemory:
         self.motion = motion.eval().requires_grad_(False)
         self.compositor = compositor.eval().requires_grad_(False)
 
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Its networks."""
+        return self.depth, self.motion, self.compositor
+
     def lens(self, pictures: Tensor) -> Intrinsics:
         """The lens of pictures (..., H, W, 3)."""
         return Intrinsics.of(self.config.camera, *pictures.shape[-3:-1])
@@ -171,18 +175,10 @@ class SpatialMemory:
         """Where r actions lead, and what memory shows from there."""
         depth, sure = state.inverse_depth.float(), state.confidence / 255
         poses, motion = self._advance(state.pose, state.motion, actions_BRA, depth, sure)
-        r = poses.shape[1]
-        each = torch.arange(len(poses)).repeat_interleave(r)
         lens = Intrinsics.of(self.config.camera, *depth.shape[1:])
         hidden = torch.arange(lens.height)[:, None].expand(lens.height, lens.width) >= self._world_rows(lens.height)
-        drawn = recall(
-            lens,
-            state.frames.select(each),
-            poses.flatten(0, 1),
-            steps_B[each] + BEGINNING,
-            self.config.keyframes,
-            hidden,
-        )
+        now = steps_B + BEGINNING
+        drawn = recall_along(lens, state.frames, poses, now, self.config.keyframes, hidden)
         return Outlook(poses, motion, drawn)
 
     def compose(

@@ -71,8 +71,7 @@ def run_compositor(
         seed: of all draws.
         only: episodes of some licences and sources.
 
-    Raises:
-        UserError: the store has no walks to learn from and others to judge by.
+    Raises UserError where the store has no walks to learn from and others to judge by.
     """
     completion, moves = load_depth_completion(depth), load_ego_motion(motion)
     scenes, judged, record = _material(world, completion, EpisodeStore(data), only, walks, seed)
@@ -143,4 +142,4 @@ def samples(network: Compositor, scenes: Scenes, count: int = SHOWN) -> np.ndarr
     shown = (compose(network, e).picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1)
     rows = slice(scenes.chunk - 1, None, scenes.chunk)
     columns = [t[rows] for t in (e.screen, e.drawn.picture, e.generated, shown, e.truth)]
-    return sheet(torch.stack(columns, 1).flatten(0, 1).numpy(), columns=len(columns))
+    return sheet(list(torch.stack(columns, 1).flatten(0, 1).numpy()), columns=len(columns))

@@ -140,9 +140,9 @@ def read_walks(
     for number in order:
         if filled >= megabytes * 1e6:
             break
-        walk = read_walk(store, names[number], depth=depth)
+        walk = read_walk(store, names[int(number)], depth=depth)
         walks.append(walk)
-        read.append(names[number])
+        read.append(names[int(number)])
         filled += walk.frames.nbytes + (0 if walk.inverse_depth is None else walk.inverse_depth.nbytes)
     return Walks(walks, read)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth, encode_depth
 from worldsim.simulation.memory.render import Drawing, Sources, draw
+from worldsim.simulation.memory.spatial import KEY_FRAMES
 
 # Cells of the grids that errors of depth are smooth over, as shares of the picture: all of it, and ever smaller parts.
 _GRIDS = ((1, 1), (5, 9), (20, 36))
@@ -20,10 +21,10 @@ _GRIDS = ((1, 1), (5, 9), (20, 36))
 def drawn_prior(
     lens: Intrinsics, sources: Sources, poses_B5: Tensor, rows: int, steps_B: Tensor | None = None
 ) -> Drawing:
-    """What sources show from poses; nothing below the rows that show the world."""
+    """What sources show from poses, as a world's memory draws it; nothing below the rows that show the world."""
     overlay = (torch.arange(lens.height) >= rows)[:, None].expand(lens.height, lens.width)
     steps = torch.zeros(len(poses_B5), dtype=torch.long) if steps_B is None else steps_B
-    return draw(lens, sources, poses_B5, steps, excluded=overlay)
+    return draw(lens, sources, poses_B5, steps, tolerance=KEY_FRAMES.tolerance, excluded=overlay)
 
 
 def moved_sources(

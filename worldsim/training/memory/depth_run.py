@@ -93,7 +93,7 @@ def samples(network: DepthCompletion, places: Places, count: int = SHOWN) -> np.
     true = torch.zeros_like(depth) if e.inverse_depth is None else e.inverse_depth[at]
     rows = zip(e.pictures[at], _grey(true), _grey(depth), sure, strict=True)
     tiles = [tile for picture, *planes in rows for tile in (picture, *map(_three, planes))]
-    return sheet(np.stack([tile.numpy() for tile in tiles]), columns=4)
+    return sheet([tile.numpy() for tile in tiles], columns=4)
 
 
 def _grey(inverse_depth: Tensor) -> Tensor:
