@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.training.memory.walks import LENS, ROWS, walks
+from tests.training.memory.walks import ROWS, walks
 from worldsim.simulation.memory.depth import DepthCompletion, DepthCompletionConfig, encode_depth
 from worldsim.training.memory.depth_priors import moved_sources, own_depth, punched, wrong_depth
 
@@ -14,7 +14,7 @@ def generator() -> torch.Generator:
 
 
 def test_wrong_depth_has_the_strength_asked_for_and_is_smooth():
-    depth = torch.full((20, 2, LENS.height, LENS.width), 0.2)
+    depth = torch.full((20, 2, 80, 144), 0.2)
     torch.testing.assert_close(wrong_depth(depth, 0.0, generator()), depth)
     error = encode_depth(wrong_depth(depth, 0.3, generator())) - encode_depth(depth)
     # Bilinear upsampling makes it somewhat weaker; the mean of squared strengths is 4/3 of the squared mean.
