@@ -3,8 +3,9 @@
 import torch
 
 from tests.training.memory.walks import LENS, ROWS, walks
-from worldsim.simulation.memory.depth import DepthCompletion, DepthCompletionConfig, encode_depth
-from worldsim.training.memory.depth_priors import moved_sources, own_depth, punched, wrong_depth
+from worldsim.simulation.memory.depth import CELL, DepthCompletion, DepthCompletionConfig, encode_depth
+from worldsim.simulation.memory.observe import MemoryConfig
+from worldsim.training.memory.depth_priors import moved_sources, own_depth, punched, remembered, wrong_depth
 
 SMALL = DepthCompletionConfig(channels=(16, 16, 24), blocks=(1, 1, 1))
 
@@ -14,7 +15,7 @@ def generator() -> torch.Generator:
 
 
 def test_wrong_depth_has_the_strength_asked_for_and_is_smooth():
-    depth = torch.full((20, 2, LENS.height, LENS.width), 0.2)
+    depth = torch.full((20, 2, 80, 144), 0.2)
     torch.testing.assert_close(wrong_depth(depth, 0.0, generator()), depth)
     error = encode_depth(wrong_depth(depth, 0.3, generator())) - encode_depth(depth)
     # Bilinear upsampling makes it somewhat weaker; the mean of squared strengths is 4/3 of the squared mean.
@@ -49,3 +50,18 @@ def test_own_depth_draws_only_what_the_network_is_sure_of():
     torch.testing.assert_close(half.inverse_depth[0, :2], torch.full((2, 32, 48), 0.1225), atol=3e-3, rtol=0)
     assert (half.confidence[0, :2, :ROWS] == 255).all() and not half.confidence[0, 2].any()
     assert not own_depth(network, sources, 0.51).confidence.any()
+
+
+def test_what_is_remembered_is_completed_from_older_frames():
+    network = DepthCompletion(SMALL)
+    some = walks(count=1, frames=40)
+    sources = some.sources([(0, 30)], [[1, 4, 8]], 3)
+    # Before training the network says what is drawn; the bias of the oldest frame's code is thus said of all.
+    memory = MemoryConfig()
+    oldest = remembered(network, LENS, sources, ROWS, memory)
+    with torch.no_grad():
+        network.leave.bias[: CELL**2] += 0.5
+    later = remembered(network, LENS, sources, ROWS, memory)
+    steps = (encode_depth(later.inverse_depth) - encode_depth(oldest.inverse_depth)).flatten(2).median(-1).values[0]
+    # Each frame adds to what it is told by the older ones.
+    assert 0.4 < steps[2] < 0.6 and steps[1] > steps[2] + 0.3 and steps[0] > steps[1] + 0.3

@@ -145,7 +145,7 @@ class Scenes:
         each = torch.arange(size).repeat_interleave(self.chunk)
         some = Sources(*(t[each] for t in vars(replace(sources, poses=moved)).values()))
         steps = torch.tensor(last) // self.chunk + 1
-        drawn = drawn_prior(self.lens, some, now.flatten(0, 1), self.rows, steps[each])
+        drawn = drawn_prior(self.lens, some, now.flatten(0, 1), self.rows, steps_B=steps[each])
         covered = punched(drawn.covered, holes, generator)
         return ChunkBatch(
             drawn=replace(drawn, covered=covered, picture=torch.where(covered[..., None], drawn.picture, 0)),

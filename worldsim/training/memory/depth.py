@@ -24,9 +24,12 @@ from worldsim.simulation.memory.depth_losses import (
     self_supervised_loss,
     smoothness_loss,
 )
+from worldsim.simulation.memory.render import Sources
 from worldsim.training.memory.depth_examples import DepthBatch, Walks
 from worldsim.training.memory.depth_priors import drawn_prior, moved_sources, own_depth, punched, wrong_depth
 
+# Reprojection errors (of colour, 0 to 1) are divided by it, so that their loss is of the size of that of depth.
+COLOUR = 0.1
 # A picture tells whether another reprojects onto it only if the camera moved by as much (metres, degrees) between them.
 LEAST_SHIFT, LEAST_TURN = 0.1, 1.0
 
@@ -227,11 +230,7 @@ def moved(one: Tensor, other: Tensor) -> Tensor:
     return (difference[..., :3].abs().amax(-1) >= LEAST_SHIFT) | (turned >= LEAST_TURN)
 
 
-# Mean difference of colour between neighbouring frames that a right depth leaves: brings both losses to one scale.
-COLOUR = 0.1
-
-
-def _rows(sources: Any, rows: list[int]) -> Any:
+def _rows(sources: Sources, rows: list[int]) -> Sources:
     """Some of the pictures' sources."""
     return replace(sources, **{name: getattr(sources, name)[rows] for name in vars(sources)})
 

@@ -135,7 +135,7 @@ def read_walks(
     store: EpisodeStore, names: Sequence[str], *, depth: bool, megabytes: float = float("inf"), seed: int = 0
 ) -> Walks:
     """Read walks into memory, in an order by ``seed``, until they fill so many megabytes (at least one)."""
-    order = np.random.default_rng(seed).permutation(len(names))
+    order = np.random.default_rng(seed).permutation(len(names)).tolist()
     walks, read, filled = [], [], 0
     for number in order:
         if filled >= megabytes * 1e6:

@@ -11,15 +11,18 @@ from torch import Tensor
 
 from worldsim.simulation.memory.depth import DepthCompletion, encode_depth
 from worldsim.simulation.memory.depth_losses import COLOUR_SCALE
+from worldsim.simulation.memory.observe import MemoryConfig
 from worldsim.simulation.memory.render import Drawing, Sources, draw_turned
 from worldsim.training.memory.depth import evidence, moved
 from worldsim.training.memory.depth_examples import DepthBatch, Walks
-from worldsim.training.memory.depth_priors import completed, drawn_prior, own_depth
+from worldsim.training.memory.depth_priors import completed, drawn_prior, remembered
 
 # Frames before a place that it is drawn from: one alone; and many, as a memory has them.
 NEAR, MANY = (10,), (2, 10, 19, 28, 36, 45, 53, 62)
-# Metres below which errors of depth count, and confidence from which on a pixel counts as sure.
-FARTHEST, SURE = 40.0, 0.5
+# Metres below which errors of depth count.
+FARTHEST = 40.0
+# How pictures are remembered: what is drawn, and how sure a pixel must be.
+MEMORY = MemoryConfig()
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,12 @@ def judge(network: DepthCompletion, walks: Walks, places: Places, rows_at_once: 
     """Means over places, over the rows that show the world.
 
     ``error``, ``error_prior``: mean absolute logarithmic error of depth below 40 m, without and with what memory draws
-    there by the network's own depth of earlier frames. ``sure``: share of pixels that it is sure of. ``promised`` and
-    ``kept``: mean confidence, and what reprojection to neighbouring frames gets right; ``miscalibrated``: their mean
-    difference over ten bins. ``overlay``: mean confidence below the rows that show the world. ``drawn1_...`` and
-    ``drawn8_...``: PSNR (dB) of what is drawn from the frame 10 before, and from 8 frames up to 62 before, with the
-    network's depth and with the game's; what is not covered stays as in the last of these frames, which ``repeated``
-    are too; ``turned`` takes all for infinitely far.
+    there by the network's own depth of earlier frames (each of them completed from what the older ones draw).
+    ``sure``: share of pixels that it is sure of. ``promised`` and ``kept``: mean confidence, and what reprojection to
+    neighbouring frames gets right; ``miscalibrated``: their mean difference over ten bins. ``overlay``: mean confidence
+    below the rows that show the world. ``drawn1_...`` and ``drawn8_...``: PSNR (dB) of what is drawn from the frame 10
+    before, and from 8 frames up to 62 before, with the network's depth and with the game's; what is not covered stays
+    as in the last of these frames, which ``repeated`` are too; ``turned`` takes all for infinitely far.
     """
     found: dict[str, list[Tensor]] = {}
     for first in range(0, len(places.last), rows_at_once):
@@ -100,15 +103,15 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
     e, rows = places.examples, walks.rows
     picture, poses, last = e.pictures[part], e.poses[part], places.last[part]
     true = Sources(*(getattr(e.sources, name)[part] for name in _SOURCES))
-    own = own_depth(network, true, SURE)
-    many = {"own": drawn_prior(walks.lens, own, poses, rows)}
+    own = remembered(network, walks.lens, true, rows, MEMORY)
+    many = {"own": drawn_prior(walks.lens, own, poses, rows, MEMORY.tolerance)}
     code, logits = network(picture, torch.zeros(picture.shape[:3]), torch.zeros(picture.shape[:3]).bool())
     sure = logits.sigmoid()
     error, known = evidence(walks.lens, code, picture, poses, e.others[part], e.other_poses[part], rows)
     counts = known[:, 0, :rows]
     kept = torch.exp(-error[:, 0, :rows] / COLOUR_SCALE)
     out = {
-        "sure": (sure[:, :rows] >= SURE).float().mean((1, 2)),
+        "sure": (sure[:, :rows] >= MEMORY.least_confidence).float().mean((1, 2)),
         "promised": _mean(sure[:, :rows], counts),
         "kept": _mean(kept, counts),
         "_promised": sure[:, :rows][counts],
@@ -122,11 +125,11 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
         near = depth[:, :rows] > 1 / FARTHEST
         for name, said in (("error", code), ("error_prior", encode_depth(with_prior))):
             out[name] = _mean((said - encode_depth(depth)).abs()[:, :rows], near)
-        many["game"] = drawn_prior(walks.lens, true, poses, rows)
+        many["game"] = drawn_prior(walks.lens, true, poses, rows, MEMORY.tolerance)
     one = MANY.index(NEAR[0])
     for name, sources in (("own", own), ("game", true))[: len(many)]:
         alone = Sources(*(getattr(sources, field)[:, one : one + 1] for field in _SOURCES))
-        drawn = drawn_prior(walks.lens, alone, poses, rows)
+        drawn = drawn_prior(walks.lens, alone, poses, rows, MEMORY.tolerance)
         out[f"drawn1_{name}"] = _shown(drawn, last, picture, rows)
         out[f"drawn8_{name}"] = _shown(many[name], true.pictures[:, 0], picture, rows)
     for number, base, at in ((1, last, one), (8, true.pictures[:, 0], 0)):

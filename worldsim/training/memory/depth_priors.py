@@ -11,6 +11,7 @@ from torch import Tensor
 
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth, encode_depth
+from worldsim.simulation.memory.observe import MemoryConfig
 from worldsim.simulation.memory.render import Drawing, Sources, draw
 from worldsim.simulation.memory.spatial import KEY_FRAMES
 
@@ -19,12 +20,20 @@ _GRIDS = ((1, 1), (5, 9), (20, 36))
 
 
 def drawn_prior(
-    lens: Intrinsics, sources: Sources, poses_B5: Tensor, rows: int, steps_B: Tensor | None = None
+    lens: Intrinsics,
+    sources: Sources,
+    poses_B5: Tensor,
+    rows: int,
+    tolerance: float = KEY_FRAMES.tolerance,
+    steps_B: Tensor | None = None,
 ) -> Drawing:
-    """What sources show from poses, as a world's memory draws it; nothing below the rows that show the world."""
+    """What sources show from poses, as a world's memory draws it; nothing below the rows that show the world.
+
+    ``tolerance`` as in ``draw``.
+    """
     overlay = (torch.arange(lens.height) >= rows)[:, None].expand(lens.height, lens.width)
-    steps = torch.zeros(len(poses_B5), dtype=torch.long) if steps_B is None else steps_B
-    return draw(lens, sources, poses_B5, steps, tolerance=KEY_FRAMES.tolerance, excluded=overlay)
+    now = torch.zeros(len(poses_B5), dtype=torch.long) if steps_B is None else steps_B
+    return draw(lens, sources, poses_B5, now, tolerance=tolerance, excluded=overlay)
 
 
 def moved_sources(
@@ -62,6 +71,24 @@ def own_depth(network: DepthCompletion, sources: Sources, least_confidence: floa
         depth[live] = said
         confidence[live] = torch.where(sure >= least_confidence, confidence[live], 0)
     return replace(sources, inverse_depth=depth.view(shape), confidence=confidence.view(shape))
+
+
+@torch.no_grad()
+def remembered(
+    network: DepthCompletion, lens: Intrinsics, sources: Sources, rows: int, memory: MemoryConfig
+) -> Sources:
+    """Sources with the network's depth as play makes it: of each, given what memory draws there from older ones."""
+    depth, confidence = torch.zeros_like(sources.inverse_depth, dtype=torch.float32), sources.confidence.clone()
+    for at in reversed(range(sources.taken.shape[1])):
+        older = Sources(
+            *(part[:, at + 1 :] for part in (sources.pictures, depth, confidence, sources.poses, sources.taken))
+        )
+        prior = None
+        if older.taken.shape[1]:
+            prior = drawn_prior(lens, older, sources.poses[:, at], rows, memory.tolerance)
+        depth[:, at], sure = completed(network, sources.pictures[:, at], prior)
+        confidence[:, at] = torch.where(sure >= memory.least_confidence, confidence[:, at], 0)
+    return replace(sources, inverse_depth=depth, confidence=confidence)
 
 
 def completed(network: DepthCompletion, pictures: Tensor, prior: Drawing | None = None) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.models.checkpoint import load_tensors
-from worldsim.plotting.pictures import sheet, write_picture
+from worldsim.plotting.pictures import Picture, sheet, write_picture
 from worldsim.simulation.memory.depth import (
     FILE,
     DepthCompletion,
@@ -85,7 +85,7 @@ def run_depth(
 
 
 @torch.inference_mode()
-def samples(network: DepthCompletion, places: Places, count: int = SHOWN) -> np.ndarray:
+def samples(network: DepthCompletion, places: Places, count: int = SHOWN) -> Picture:
     """One row a place: picture, the game's depth (black where none was recorded), the network's, its confidence."""
     e = places.examples
     at = [int(i) for i in np.linspace(0, len(e.pictures) - 1, min(count, len(e.pictures)))]
