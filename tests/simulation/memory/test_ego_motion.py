@@ -65,7 +65,9 @@ def test_inertia_keeps_its_direction_in_the_world_while_the_camera_turns():
         here = advance_camera(here, actions[:, frame : frame + 1, -2:], moved[:, frame], (-90, 90))
         path.append(here[:, :3])
     steps = torch.stack(path, 1).diff(dim=1)[0]
-    before = advance_camera(pose(yaw=-5.0)[None], torch.tensor([[[0.0, 10]]]), torch.tensor([[0.2, 0.1, -0.05]]), (-90, 90))
+    before = advance_camera(
+        pose(yaw=-5.0)[None], torch.tensor([[[0.0, 10]]]), torch.tensor([[0.2, 0.1, -0.05]]), (-90, 90)
+    )
     torch.testing.assert_close(steps, before[:, :3].expand(3, 3), atol=1e-5, rtol=0)
 
 

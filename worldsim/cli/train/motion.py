@@ -70,7 +70,9 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "stands_still": "stands still",
         "walks_by_keys": "constant speed by keys",
     }
-    lines = [f"{report['stretches']} stretches of maps never seen, metres; drift is the mean distance after so many frames"]
+    lines = [
+        f"{report['stretches']} stretches of maps never seen; metres, drift is the mean distance after so many frames"
+    ]
     rows = [(title, report[name]) for name, title in names.items() if name in report]
     if rows:
         keys = [key for key in rows[0][1] if not key.startswith("median")]

@@ -23,6 +23,8 @@ from worldsim.spec.camera import Camera
 TURN_TOLERANCE = 0.01
 # Metres a video frame beyond which a player was moved by the game (respawn), not by himself.
 FARTHEST = 3.0
+# Metres a video frame below which a recorded player rests.
+RESTING = 1e-4
 # Summaries made at a time.
 _ROWS = 64
 
@@ -50,9 +52,7 @@ class Track:
         return len(self.actions)
 
 
-def split_names(
-    store: EpisodeStore, only: EpisodeFilter, episodes: int, held_out: int
-) -> tuple[list[str], list[str]]:
+def split_names(store: EpisodeStore, only: EpisodeFilter, episodes: int, held_out: int) -> tuple[list[str], list[str]]:
     """Episodes of training maps to learn from, and of other maps to judge with, spread evenly over the names.
 
     Judges are validation maps, else test maps, else the last map of the training maps, which then is not learned from.
