@@ -71,7 +71,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "walks_by_keys": "constant speed by keys",
     }
     lines = [
-        f"{report['stretches']} stretches of maps never seen, metres; drift is the mean distance after so many frames"
+        f"{report['stretches']} stretches of maps never seen; metres, drift is the mean distance after so many frames"
     ]
     rows = [(title, report[name]) for name, title in names.items() if name in report]
     if rows:

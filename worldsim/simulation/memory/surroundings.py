@@ -1,8 +1,8 @@
 """What stands around the player, in short: the distances that decide whether a step is free, a wall or a drop.
 
-Points of a depth picture are sorted by compass direction (relative to the heading) and by height above the feet; of each
-sector and height the nearest point counts. Scattering takes maxima, which have no order, and all else is elementwise: a
-row of a batch equals, to the bit, the row alone. B pictures, H W pixels, P points.
+Points of a depth picture are sorted by direction (relative to the heading) and by height above the feet; of each sector
+and height the nearest point counts. Scattering takes maxima, which have no order, and all else is elementwise: a row of
+a batch equals, to the bit, the row alone. B pictures, H W pixels, P points.
 """
 
 import torch
@@ -40,7 +40,7 @@ def surroundings(inverse_depth_BHW: Tensor, confidence_BHW: Tensor | None, pitch
         pitch_B: of the camera, degrees, positive down.
         camera: whose rows below ``world_rows`` are never looked at.
     """
-    batch, height, width = inverse_depth_BHW.shape
+    _, height, width = inverse_depth_BHW.shape
     lens = Intrinsics.of(camera, height, width)
     u, v = lens.pixels(STRIDE, inverse_depth_BHW.device)
     v = v[v[:, 0] < camera.rows_of_world(height)]

@@ -11,10 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldsim.simulation.memory.ego_motion import EgoMotion, EgoMotionConfig
-from worldsim.training.memory.motion_data import FARTHEST, Track
+from worldsim.training.memory.motion_data import FARTHEST, RESTING, Track
 
 # Video frames over which the positions that a stretch adds up to are compared, and how much each counts.
 SPANS = {8: 0.5, 32: 0.25}
+# Metres up to which errors of displacements and of positions count squared, beyond which by their size.
+SMALL_STEP, SMALL_DRIFT = 0.05, 0.1
+# How much it counts, in dead zones, that what rests is not in the middle of the dead zone.
+REST = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +113,18 @@ def motion_loss(moved: Tensor, raw: Tensor, stretches: Stretches, turns_BL: Tens
     """Huber losses of displacements and of what they add up to; where nothing moves, ``raw`` belongs to the middle."""
     sound = (stretches.moved.abs() < FARTHEST).all(2, keepdim=True).float()
     error = (moved - stretches.moved) * sound
-    loss = F.huber_loss(error, torch.zeros_like(error), delta=0.05) / 0.05
+    loss = F.huber_loss(error, torch.zeros_like(error), delta=SMALL_STEP) / SMALL_STEP
     world = in_world(error, headings(turns_BL))
     for span, weight in SPANS.items():
         length = world.shape[1] // span * span
         if length:
             drift = world[:, :length].unflatten(1, (-1, span)).sum(2)
-            loss = loss + weight * F.huber_loss(drift, torch.zeros_like(drift), delta=0.1) / 0.1 / span**0.5
-    rests = (stretches.moved.abs() < 1e-4).float()
-    return loss + 0.5 * (rests * raw.abs()).mean() / max(still, 1e-3) * 0.1
+            loss = (
+                loss
+                + weight * F.huber_loss(drift, torch.zeros_like(drift), delta=SMALL_DRIFT) / SMALL_DRIFT / span**0.5
+            )
+    rests = (stretches.moved.abs() < RESTING).float()
+    return loss + REST * (rests * raw.abs()).mean() / max(still, RESTING)
 
 
 def train_motion(

@@ -23,6 +23,8 @@ from worldsim.spec.camera import Camera
 TURN_TOLERANCE = 0.01
 # Metres a video frame beyond which a player was moved by the game (respawn), not by himself.
 FARTHEST = 3.0
+# Metres a video frame below which a recorded player rests.
+RESTING = 1e-4
 # Summaries made at a time.
 _ROWS = 64
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from worldsim.simulation.memory.ego_motion import EgoMotion
 from worldsim.spec.actions import MINECRAFT
 from worldsim.training.memory.motion import Stretches, cut, headings, in_world, unroll
-from worldsim.training.memory.motion_data import FARTHEST, Track
+from worldsim.training.memory.motion_data import FARTHEST, RESTING, Track
 
 # Video frames after which drift is told, and frames between the beginnings of stretches.
 HORIZONS = (20, 40, 80, 200)
@@ -101,7 +101,7 @@ def rest_drift(model: EgoMotion, tracks: Sequence[Track], chunk: int, frames: in
 
 def _rests(track: Track, number: int, chunk: int) -> list[tuple[int, int]]:
     """Chunks from which on a player neither moves nor acts for so long, apart from each other."""
-    quiet = (track.moved.abs() < 1e-4).all(1) & (track.actions == 0).all(1)
+    quiet = (track.moved.abs() < RESTING).all(1) & (track.actions == 0).all(1)
     out, at = [], 0
     while at + RESTED <= len(quiet) // chunk * chunk:
         if bool(quiet[at : at + RESTED].all()):
