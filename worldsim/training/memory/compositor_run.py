@@ -68,15 +68,16 @@ def run_compositor(
         batch: chunks a step.
         initial: weights of a compositor to start a new run from.
         sample_every: steps between pictures of samples.
-        seed: of all draws.
-        only: episodes of some licences and sources.
+        seed, only: of all draws; episodes of some licences and sources.
 
-    Raises UserError where the store has no walks to learn from and others to judge by.
+    Raises:
+        UserError: the store has no walks to learn from and others to judge by.
     """
     completion, moves = load_depth_completion(depth), load_ego_motion(motion)
     scenes, judged, record = _material(world, completion, EpisodeStore(data), only, walks, seed)
     about = {"trained_on": record, "seed": seed}
     write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
+    weights = None if initial is None else load_tensors(initial)[0]
 
     def sample(step: int) -> None:
         if (folder / FILE).exists():
@@ -85,13 +86,11 @@ def run_compositor(
             )
 
     run = train_compositor(
-        scenes, judged, config, training, folder,
-        batch=batch, seed=seed, initial=None if initial is None else load_tensors(initial)[0], about=about,
-    )  # fmt: skip
+        scenes, judged, config, training, folder, batch=batch, seed=seed, initial=weights, about=about
+    )
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
-    measured = judge_compositor(network, judged, chunks=192)
-    (folder / "compositor.json").write_text(json.dumps(measured, indent=1) + "\n")
+    (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
     memory = SpatialMemory(SpatialMemoryConfig(camera=scenes.camera), completion, moves, network)
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
     return save_memory(
