@@ -21,7 +21,7 @@ from worldsim.training.memory.depth import DepthTraining, train_depth
 from worldsim.training.memory.depth_judge import Places, judge, miscalibration
 from worldsim.training.memory.depth_run import run_depth
 
-SMALL = DepthCompletionConfig(channels=(16, 16, 24), blocks=(1, 1, 1))
+SMALL = DepthCompletionConfig(channels=(16, 16, 32), blocks=(1, 1, 1))
 QUICK = DepthTraining(steps=60, rate=4e-3, warmup=5, validate_every=100, ema=0.9)
 
 

@@ -3,11 +3,12 @@
 import torch
 
 from tests.training.memory.walks import LENS, ROWS, walks
-from worldsim.simulation.memory.depth import CELL, DepthCompletion, DepthCompletionConfig, encode_depth
+from worldsim.simulation.memory.depth import DepthCompletion, DepthCompletionConfig, encode_depth
 from worldsim.simulation.memory.observe import MemoryConfig
+from worldsim.simulation.memory.unet import CELL
 from worldsim.training.memory.depth_priors import moved_sources, own_depth, punched, remembered, wrong_depth
 
-SMALL = DepthCompletionConfig(channels=(16, 16, 24), blocks=(1, 1, 1))
+SMALL = DepthCompletionConfig(channels=(16, 16, 32), blocks=(1, 1, 1))
 
 
 def generator() -> torch.Generator:
