@@ -23,7 +23,7 @@ from worldsim.training.memory.motion_data import Track, erroneous, split_names, 
 from worldsim.training.memory.motion_report import evaluate_motion, rest_drift, walking
 
 WALL = 6.0
-QUICK = MotionTraining(steps=150, batch=48, shortest=6, longest=20, known=4, rate=8e-3)
+QUICK = MotionTraining(steps=120, batch=32, shortest=4, longest=10, known=3, rate=8e-3)
 
 
 def walker(seed: int, frames: int = 301) -> Walk:
@@ -166,7 +166,7 @@ def test_the_command_trains_judges_and_refuses_shifted_actions(tmp_path, capfd):
     _record(store, "a", 3, walker(0))
     _record(store, "v", 1, walker(1))
     words = ["train", "motion", f"data={tmp_path / 'store'}", f"folder={tmp_path / 'run'}"]
-    words += ["training.steps=2", "training.batch=4", "training.longest=12"]
+    words += ["training.steps=2", "training.batch=4", "training.longest=12", "training.shortest=4"]
     assert cli.main(words) == 0
     assert "constant speed by keys" in capfd.readouterr().out
     report = json.loads((tmp_path / "run" / "motion.json").read_text())
