@@ -108,7 +108,8 @@ def test_it_learns_which_picture_is_right(tmp_path):
     after = run(tmp_path, 100)
     # Below the middle nothing but the screen is right.
     assert before["hud"] < 15 and after["validation/hud"] > 30
-    assert after["validation/shown"] > 30 and after["validation/generated"] < 25
+    # Above it, memory or the network, whichever is right: better than either alone.
+    assert after["validation/shown"] > 8 + max(after["validation/generated"], after["validation/memory"])
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
