@@ -31,6 +31,7 @@ class MemoryConfig:
         new_share: share of the picture that memory must lack for an observation to be kept.
         changed_share: share of the picture that must be nearer or farther than memory says, for the same.
         tolerance: relative difference of inverse depth up to which two surfaces are the same one.
+        occlusion: by how much nearer an older surface must be to hide a newer one, as a share of inverse depth.
         least_confidence: 0 to 1; observed pixels below it neither kill older points nor count as new.
     """
 
@@ -39,6 +40,7 @@ class MemoryConfig:
     new_share: float = 0.1
     changed_share: float = 0.01
     tolerance: float = 0.1
+    occlusion: float = 0.1
     least_confidence: float = 0.5
 
     def __post_init__(self) -> None:
@@ -49,6 +51,8 @@ class MemoryConfig:
         """
         if self.capacity < 1 or self.drawn < 1:
             raise ValueError(f"capacity and drawn must be at least 1, got {self.capacity} and {self.drawn}")
+        if not self.occlusion > 0:
+            raise ValueError(f"occlusion must be above 0, got {self.occlusion}")
         for name in ("new_share", "changed_share", "tolerance", "least_confidence"):
             if not 0 < (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {value}")
@@ -216,4 +220,6 @@ def _draw(
         picture = torch.zeros((*shape, 3), dtype=torch.uint8, device=device)
         return Drawing(picture, zeros.bool(), zeros, zeros, zeros.long())
     sources = stack([row[::-1] for row in rows])
-    return draw(lens, sources, poses_B5, steps_B, tolerance=config.tolerance, excluded=excluded)
+    return draw(
+        lens, sources, poses_B5, steps_B, tolerance=config.tolerance, occlusion=config.occlusion, excluded=excluded
+    )

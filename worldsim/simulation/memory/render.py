@@ -68,6 +68,7 @@ def draw(
     steps_B: Tensor,
     *,
     tolerance: float = 0.1,
+    occlusion: float = 0.1,
     excluded: Tensor | None = None,
 ) -> Drawing:
     """Draw key frames from new poses at given steps.
@@ -78,6 +79,7 @@ def draw(
         poses_B5: where to draw from.
         steps_B: the present step, for the age.
         tolerance: relative difference of inverse depth up to which two surfaces are the same one.
+        occlusion: by how much nearer (share of inverse depth) an older surface must be to hide a newer one.
         excluded: pixels (H, W) or (B, H, W) that do not show the world (HUD, hand): never covered.
 
     Raises:
@@ -95,7 +97,7 @@ def draw(
     limit = around[:, 0]
     for frame in range(1, k):
         # Nearer than all that the newer frame shows around the pixel: it hides it. Edges that differ by a pixel do not.
-        hides = (near[:, frame] > limit * (1 + tolerance) + FAR) | (depth < 0) & (near[:, frame] >= 0)
+        hides = (near[:, frame] > limit * (1 + occlusion) + FAR) | (depth < 0) & (near[:, frame] >= 0)
         newest = torch.where(hides, frame, newest)
         depth, limit = torch.where(hides, near[:, frame], depth), torch.where(hides, around[:, frame], limit)
     covered = depth >= 0

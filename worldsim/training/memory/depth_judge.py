@@ -11,8 +11,8 @@ from torch import Tensor
 
 from worldsim.simulation.memory.depth import DepthCompletion, encode_depth
 from worldsim.simulation.memory.depth_losses import COLOUR_SCALE
-from worldsim.simulation.memory.observe import MemoryConfig
 from worldsim.simulation.memory.render import Drawing, Sources, draw_turned
+from worldsim.simulation.memory.spatial import KEY_FRAMES
 from worldsim.training.memory.depth import evidence, moved
 from worldsim.training.memory.depth_examples import DepthBatch, Walks
 from worldsim.training.memory.depth_priors import completed, drawn_prior, remembered
@@ -22,7 +22,7 @@ NEAR, MANY = (10,), (2, 10, 19, 28, 36, 45, 53, 62)
 # Metres below which errors of depth count.
 FARTHEST = 40.0
 # How pictures are remembered: what is drawn, and how sure a pixel must be.
-MEMORY = MemoryConfig()
+MEMORY = KEY_FRAMES
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
     picture, poses, last = e.pictures[part], e.poses[part], places.last[part]
     true = Sources(*(getattr(e.sources, name)[part] for name in _SOURCES))
     own = remembered(network, walks.lens, true, rows, MEMORY)
-    many = {"own": drawn_prior(walks.lens, own, poses, rows, MEMORY.tolerance)}
+    many = {"own": drawn_prior(walks.lens, own, poses, rows, MEMORY)}
     code, logits = network(picture, torch.zeros(picture.shape[:3]), torch.zeros(picture.shape[:3]).bool())
     sure = logits.sigmoid()
     error, known = evidence(walks.lens, code, picture, poses, e.others[part], e.other_poses[part], rows)
@@ -125,11 +125,11 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
         near = depth[:, :rows] > 1 / FARTHEST
         for name, said in (("error", code), ("error_prior", encode_depth(with_prior))):
             out[name] = _mean((said - encode_depth(depth)).abs()[:, :rows], near)
-        many["game"] = drawn_prior(walks.lens, true, poses, rows, MEMORY.tolerance)
+        many["game"] = drawn_prior(walks.lens, true, poses, rows, MEMORY)
     one = MANY.index(NEAR[0])
     for name, sources in (("own", own), ("game", true))[: len(many)]:
         alone = Sources(*(getattr(sources, field)[:, one : one + 1] for field in _SOURCES))
-        drawn = drawn_prior(walks.lens, alone, poses, rows, MEMORY.tolerance)
+        drawn = drawn_prior(walks.lens, alone, poses, rows, MEMORY)
         out[f"drawn1_{name}"] = _shown(drawn, last, picture, rows)
         out[f"drawn8_{name}"] = _shown(many[name], true.pictures[:, 0], picture, rows)
     for number, base, at in ((1, last, one), (8, true.pictures[:, 0], 0)):

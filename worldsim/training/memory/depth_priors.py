@@ -24,16 +24,16 @@ def drawn_prior(
     sources: Sources,
     poses_B5: Tensor,
     rows: int,
-    tolerance: float = KEY_FRAMES.tolerance,
+    memory: MemoryConfig = KEY_FRAMES,
     steps_B: Tensor | None = None,
 ) -> Drawing:
     """What sources show from poses, as a world's memory draws it; nothing below the rows that show the world.
 
-    ``tolerance`` as in ``draw``.
+    ``memory``: how it is drawn.
     """
     overlay = (torch.arange(lens.height) >= rows)[:, None].expand(lens.height, lens.width)
     now = torch.zeros(len(poses_B5), dtype=torch.long) if steps_B is None else steps_B
-    return draw(lens, sources, poses_B5, now, tolerance=tolerance, excluded=overlay)
+    return draw(lens, sources, poses_B5, now, tolerance=memory.tolerance, occlusion=memory.occlusion, excluded=overlay)
 
 
 def moved_sources(
@@ -85,7 +85,7 @@ def remembered(
         )
         prior = None
         if older.taken.shape[1]:
-            prior = drawn_prior(lens, older, sources.poses[:, at], rows, memory.tolerance)
+            prior = drawn_prior(lens, older, sources.poses[:, at], rows, memory)
         depth[:, at], sure = completed(network, sources.pictures[:, at], prior)
         confidence[:, at] = torch.where(sure >= memory.least_confidence, confidence[:, at], 0)
     return replace(sources, inverse_depth=depth, confidence=confidence)
