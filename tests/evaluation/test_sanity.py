@@ -37,7 +37,8 @@ from worldsim.evaluation.parts.horizons import (
 )
 from worldsim.evaluation.parts.inverse import chance_f1, f1, inverse_report
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.parts.memory import forgotten, memory_report, memory_scores, recall
+from worldsim.evaluation.measures.returns.looks import memory_report, memory_scores, recall
+from worldsim.evaluation.parts.memory import forgotten
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
 from worldsim.evaluation.parts.perceptual import fewer_steps
 from worldsim.evaluation.parts.text import others, text_report

@@ -15,10 +15,10 @@ from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.lines import verdict
 from worldsim.evaluation.interface.part import Evaluation
+from worldsim.evaluation.measures.judged import judged_pixels
 from worldsim.evaluation.parts.rest import (
     DISSOLVES,
     Rest,
-    judged_pixels,
     recorded_rests,
     rests,
     shown_seconds,
@@ -97,7 +97,7 @@ def test_a_world_that_stands_is_perfect_and_recorded_play_beside_it_is_not(store
     assert found["psnr"]["value"] == [60.0] * 12 and found["sharpness"]["value"] == [1.0] * 12
     assert found["change_mean"]["value"] == 0 and found["failures"][DISSOLVES]["rate"]["value"] == 0
     assert [found["held"][after]["value"] for after in ("10", "12")] == [1, 1]
-    assert lines(found)["pictures that stand (24 dB to the start) after 12 s at rest"] == "met"
+    assert lines(found)["pictures that stand (24 dB to the start) for 12 s at rest"] == "met"
     assert world.asked == {MINECRAFT.noop().tobytes()} and found["stood"]
     # Two pictures of noise 2 lie a noise of 2.83 apart: 39.1 dB; absolute differences have a mean of 2.26.
     real = found["recorded"]
@@ -112,7 +112,7 @@ def test_a_world_that_dissolves_fails_and_recorded_play_is_between(store: Episod
     psnr, real = found["psnr"]["value"], found["recorded"]
     assert all(a > b for a, b in zip(psnr, psnr[1:], strict=False)) and psnr[-1] < 20
     assert found["failures"][DISSOLVES]["rate"]["value"] == 1 and found["held"]["12"]["value"] == 0
-    assert lines(found)["pictures that stand (24 dB to the start) after 12 s at rest"] == "missed"
+    assert lines(found)["pictures that stand (24 dB to the start) for 12 s at rest"] == "missed"
     assert psnr[8] < real["psnr"]["value"][8] < 60 and 0 < real["change_mean"]["value"] < found["change_mean"]["value"]
     assert found["sharpness"]["value"][-1] > 1.5
     strip = films[DISSOLVES][0].astype(float)

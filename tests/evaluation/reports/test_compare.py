@@ -21,7 +21,7 @@ from worldsim.evaluation.measures.starts import KEY, Starts, by_start, error_rat
 from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts.actions import sign_report
 from worldsim.evaluation.parts.horizons import ROWS, delta_report, horizon_report
-from worldsim.evaluation.parts.memory import memory_report
+from worldsim.evaluation.measures.returns.looks import memory_report
 from worldsim.evaluation.reports.compare_differences import (
     Difference,
     difference,
