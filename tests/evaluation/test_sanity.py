@@ -23,6 +23,7 @@ from worldsim.evaluation.measures.drift import (
 from worldsim.evaluation.measures.dug_blocks import dug_patch, persistence
 from worldsim.evaluation.measures.metrics import colours, sharpness
 from worldsim.evaluation.measures.recorded import blurred
+from worldsim.evaluation.measures.returns.looks import memory_report, memory_scores, recall
 from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts import actions as eval_actions
 from worldsim.evaluation.parts.actions import ignored, sign_evidence, sign_report
@@ -37,7 +38,6 @@ from worldsim.evaluation.parts.horizons import (
 )
 from worldsim.evaluation.parts.inverse import chance_f1, f1, inverse_report
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.measures.returns.looks import memory_report, memory_scores, recall
 from worldsim.evaluation.parts.memory import forgotten
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
 from worldsim.evaluation.parts.perceptual import fewer_steps

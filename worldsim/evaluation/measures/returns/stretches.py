@@ -49,7 +49,7 @@ SCRIPTS: Mapping[str, Going] = {"look_round": LOOK, "loop": WALK, "mirror": MIRR
 KINDS: Mapping[str, str] = {LOOK_ROUND: "look_round", THERE_AND_BACK: "loop", ROUND_TRIP: "loop", MIRROR: "mirror"}
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, order=True)
 class Stretch:
     """A view left and come back to.
 
@@ -92,21 +92,21 @@ def returns_in(episode: Episode, name: str, span: tuple[int, int], going: Going,
     turned = np.stack([episode.state[key][first:end] for key in ("yaw", "pitch")], -1).astype(np.float64)
     still = standing(episode)[first:end]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], still, [False]]).astype(np.int8))).reshape(-1, 2)
+    # Left at the end of a rest, or in the middle of a move where the script begins with one.
+    leaving = [int(until) - 1 for _, until in edges] if still[0] else [0, *(int(until) - 1 for _, until in edges)]
     found, free = [], max(0, prefix - 1 - first)
-    for a in sorted({0, *(int(until) - 1 for _, until in edges)}):
-        if a < free:
+    for back, until in edges.tolist():
+        if until - back < STANDS:
             continue
-        far = np.linalg.norm(place - place[a], axis=1)
-        off = np.abs((turned - turned[a] + 180) % 360 - 180)
-        gone = (far >= going.metres) & (off[:, 0] >= going.degrees)
-        near = (far <= going.near_metres) & (off.max(1) <= going.near_degrees)
-        for b, until in edges:
-            if b > a and until - b >= STANDS and near[b] and gone[a:b].any():
-                away = a + int(np.argmax((far if going.metres else off[:, 0])[a:b]))
-                numbers = (a, away, int(b), int(min(b + LATER, until - 1)))
-                leaves, away, back, later = (first + n for n in numbers)
-                found.append(Stretch(name=name, leaves=leaves, away=away, back=back, later=later))
-                free = b
+        for a in (a for a in reversed(leaving) if free <= a < back):
+            far = np.linalg.norm(place[a : back + 1] - place[a], axis=1)
+            off = np.abs((turned[a : back + 1] - turned[a] + 180) % 360 - 180)
+            near = far[-1] <= going.near_metres and off[-1].max() <= going.near_degrees
+            if near and ((far >= going.metres) & (off[:, 0] >= going.degrees)).any():
+                away = a + int(np.argmax(far if going.metres else off[:, 0]))
+                numbers = (first + n for n in (a, away, back, min(back + LATER, until - 1)))
+                found.append(Stretch(name, *numbers))
+                free = back
                 break
     return found
 
