@@ -111,7 +111,7 @@ def mean_recall(scores: dict[str, NDArray], maps: NDArray, seed: int = 0) -> dic
 
 
 def memory_report(
-    scores: Mapping[int | str, dict[str, NDArray]], recorded: dict[str, Any], maps: NDArray, seed: int = 0
+    scores: Mapping[Any, dict[str, NDArray]], recorded: dict[str, Any], maps: NDArray, seed: int = 0
 ) -> dict[str, Any]:
     """Likeness after looking away, by gap in chunks, beside not looking away, another view, and recorded revisits."""
     gaps = {
