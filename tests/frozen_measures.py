@@ -27,10 +27,10 @@ from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
 from worldsim.envs.rollouts.tree_files import read_tree
 from worldsim.errors import UserError
+from worldsim.evaluation.measures.returns.looks import memory_report, memory_scores
 from worldsim.evaluation.parts.actions import sign_evidence, sign_report
 from worldsim.evaluation.parts.forced import forced_report
 from worldsim.evaluation.parts.horizons import delta_report, free_running, horizon_report
-from worldsim.evaluation.parts.memory import memory_report, memory_scores
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT

@@ -22,8 +22,8 @@ from worldsim.evaluation.measures import recorded as eval_recorded
 from worldsim.evaluation.measures.clips import draw_clips, stands_after
 from worldsim.evaluation.measures.dug_blocks import find_dig_events
 from worldsim.evaluation.measures.recorded import recorded_turn, recorded_windows
+from worldsim.evaluation.measures.returns.looks import recorded_revisits
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.parts.memory import recorded_revisits
 from worldsim.evaluation.runner import films_of, part_digest, run_parts, weights_digest
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT
@@ -31,7 +31,8 @@ from worldsim.training.inverse_dynamics import InverseDynamics, load_inverse, sa
 
 PRESET = (
     "clips=3 prefix=9 chunks=3 forced=1 forced_samples=2 perceptual=0 long_starts=2 long_seconds=4 "
-    "memory_starts=2 memory_gaps=[2] still_starts=2 still_seconds=0.4 rest_starts=2 rest_seconds=1 "
+    "memory_starts=2 memory_seconds=[1] full_turn_seconds=1 still_starts=2 still_seconds=0.4 "
+    "rest_starts=2 rest_seconds=1 return_cases=2 change_cases=2 "
     "digs=2 branch_starts=1 branch_chunks=2 inverse_clips=2 walks=2 walk_seconds=0.4"
 )
 

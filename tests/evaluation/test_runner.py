@@ -24,7 +24,6 @@ KEYS = {
     "perceptual": ("df61d40f5c63a1f1", "cd3c06e4296fbcc5"),
     "inverse": ("f1d07e7809b03bca", "a80057922d1f0a4c"),
     "branches": ("13144b409a6c9dc5", "7df4715d013b17e8"),
-    "memory": ("484190ce4baada51", "dc7993af7d4ca7f0"),
     "objects": ("8c4904bf6cf0ba15", "a2f9f303450de93b"),
     "obstacles": ("f43d6375fcfcbda9", "6f9eb569f4b8c0b8"),
     "text": ("49380dee812b0b09", "4d24a5b409d28ebb"),

@@ -23,6 +23,8 @@ from worldsim.evaluation.measures.drift import (
 from worldsim.evaluation.measures.dug_blocks import dug_patch, persistence
 from worldsim.evaluation.measures.metrics import colours, sharpness
 from worldsim.evaluation.measures.recorded import blurred
+from worldsim.evaluation.measures.returns.looks import FULL_TURN, memory_report, memory_scores, recall
+from worldsim.evaluation.measures.rollouts import begin, future_of, kept_frames, rollout
 from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts import actions as eval_actions
 from worldsim.evaluation.parts.actions import ignored, sign_evidence, sign_report
@@ -37,7 +39,7 @@ from worldsim.evaluation.parts.horizons import (
 )
 from worldsim.evaluation.parts.inverse import chance_f1, f1, inverse_report
 from worldsim.evaluation.parts.listing import PARTS
-from worldsim.evaluation.parts.memory import forgotten, memory_report, memory_scores, recall
+from worldsim.evaluation.parts.memory import forgotten
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
 from worldsim.evaluation.parts.perceptual import fewer_steps
 from worldsim.evaluation.parts.text import others, text_report
@@ -126,6 +128,40 @@ def test_memory_is_all_or_nothing():
         assert recall(scores[10]) == pytest.approx(wanted, abs=0.15) and films[10].shape[:2] == (4, 8)
         assert memory_report(scores, {}, clips.maps)["gaps"]["10"]["recall"]["value"] == pytest.approx(wanted, abs=0.1)
         assert forgotten(recall(scores[10]), LIMITS.memory_recall)[1].all() == (wanted == 0)
+
+
+def test_a_full_turn_is_a_look_away_too():
+    clips = standing_clips()
+    for world, wanted in ((ToyWorld(), 1.0), (ToyWorld(forget=True), 0.0), (ToyWorld(obey=0), np.nan)):
+        scores, films = memory_scores(world, clips, 9, [20, 60], degrees=120, turn=30)  # pyright: ignore[reportArgumentType]
+        assert list(scores) == [20, 60, FULL_TURN]
+        for found in scores.values():
+            # A picture that stands still never looked away: it is no memory.
+            assert recall(found) == pytest.approx(wanted, abs=0.2, nan_ok=True)
+        if wanted == 1:
+            assert (films[FULL_TURN][:, -1] == films[FULL_TURN][:, 0]).all()
+            # Half way of a turn of 30 chunks, 15 of them: the opposite view.
+            seen = films[60][:, 3]
+            away = np.stack([view(panorama(i // 2), 10.0 * i + 120) for i in range(4)])
+            assert (seen == away).all()
+
+
+def test_frames_that_are_kept_are_those_of_the_rollout():
+    clips, world = toy_clips(5, 33), ToyWorld(grain=4.0)
+    whole = rollout(world, begin(world, clips, 9), future_of(clips, 9, 12, 2)).reshape(5, 24, 80, 144, 3)  # pyright: ignore[reportArgumentType]
+    kept = np.array([[1, 2, 24], [0, 3, 7], [24, 23, 1], [5, 5, 6], [8, 10, 12]])
+    told = []
+    found = kept_frames(world, clips, 9, clips.actions[:, 8:], kept, 2, lambda *at: told.append(at), "here")  # pyright: ignore[reportArgumentType]
+    for row in range(5):
+        for column, number in enumerate(kept[row]):
+            wanted = clips.frames[row, 8] if number == 0 else whole[row, number - 1]
+            assert (found[row, column] == wanted).all()
+    # Rows side by side go on until the longest of them is there.
+    assert told[-1] == ("here", 24 + 24 + 12, 24 + 24 + 12) and len(told) == 30
+    # Where no action is given, nothing is done.
+    idle = kept_frames(world, clips, 9, clips.actions[:, 8:10], np.full((5, 1), 9), 5)  # pyright: ignore[reportArgumentType]
+    short = np.concatenate([clips.actions[:, 8:10], np.zeros((5, 8, MINECRAFT.size), np.float32)], 1)
+    assert (idle == kept_frames(world, clips, 9, short, np.full((5, 1), 9), 5)).all()  # pyright: ignore[reportArgumentType]
 
 
 def test_no_memory_is_a_recall_of_nothing_on_average():

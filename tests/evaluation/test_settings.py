@@ -63,7 +63,7 @@ def test_a_number_has_one_owner():
 def test_presets_differ_where_parts_say_so():
     quick, full = PRESETS["quick"], PRESETS["full"]
     assert (quick.clips, full.clips, quick.chunks, full.chunks, quick.walks, full.walks) == (16, 100, 20, 80, 12, 100)
-    assert quick.memory_gaps == full.memory_gaps == (4, 10) and EvalPreset() == quick
+    assert (quick.memory_seconds, full.memory_seconds) == ((1, 3, 10), (1, 3, 10, 30)) and EvalPreset() == quick
     assert full.prefix % 2 == 1 and full.long_seconds == 60
     assert replace(quick, clips=3) == EvalPreset(clips=3)  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValueError, match="chunks must be at least 1"):
@@ -82,5 +82,7 @@ def test_goals_are_part_of_the_thresholds():
     limits = EvalThresholds(goals={"camera": 0.5})  # pyright: ignore[reportArgumentType, reportCallIssue]
     assert limits.goals.camera == 0.5 and limits.goals.above_last_frame_chunks == 60
     assert limits.goals.effect == (0.7, 1.3) and limits.failure_run == 3
+    with pytest.raises(ValueError, match=r"recall needs 3 numbers, got \[0.5\]"):
+        EvalGoals(recall=[0.5])  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValueError, match=r"effect must go .* got \[2, 1\]"):
         EvalGoals(effect=[2, 1])  # pyright: ignore[reportCallIssue]

@@ -15,11 +15,13 @@ from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.lines import verdict
 from worldsim.evaluation.interface.part import Evaluation
+from worldsim.evaluation.measures.judged import judged_in_recordings, judged_pixels, judged_psnr
 from worldsim.evaluation.parts.rest import (
     DISSOLVES,
     Rest,
-    judged_pixels,
+    Stillness,
     recorded_rests,
+    rest_report,
     rests,
     shown_seconds,
     stillness_of,
@@ -97,7 +99,7 @@ def test_a_world_that_stands_is_perfect_and_recorded_play_beside_it_is_not(store
     assert found["psnr"]["value"] == [60.0] * 12 and found["sharpness"]["value"] == [1.0] * 12
     assert found["change_mean"]["value"] == 0 and found["failures"][DISSOLVES]["rate"]["value"] == 0
     assert [found["held"][after]["value"] for after in ("10", "12")] == [1, 1]
-    assert lines(found)["pictures that stand (24 dB to the start) after 12 s at rest"] == "met"
+    assert lines(found)["pictures that stand (24 dB to the start) for 12 s at rest"] == "met"
     assert world.asked == {MINECRAFT.noop().tobytes()} and found["stood"]
     # Two pictures of noise 2 lie a noise of 2.83 apart: 39.1 dB; absolute differences have a mean of 2.26.
     real = found["recorded"]
@@ -112,7 +114,7 @@ def test_a_world_that_dissolves_fails_and_recorded_play_is_between(store: Episod
     psnr, real = found["psnr"]["value"], found["recorded"]
     assert all(a > b for a, b in zip(psnr, psnr[1:], strict=False)) and psnr[-1] < 20
     assert found["failures"][DISSOLVES]["rate"]["value"] == 1 and found["held"]["12"]["value"] == 0
-    assert lines(found)["pictures that stand (24 dB to the start) after 12 s at rest"] == "missed"
+    assert lines(found)["pictures that stand (24 dB to the start) for 12 s at rest"] == "missed"
     assert psnr[8] < real["psnr"]["value"][8] < 60 and 0 < real["change_mean"]["value"] < found["change_mean"]["value"]
     assert found["sharpness"]["value"][-1] > 1.5
     strip = films[DISSOLVES][0].astype(float)
@@ -150,6 +152,49 @@ def test_rest_is_the_idle_key_of_games_that_have_one():
     moves[:5, 0] = moves[5:, 1] = 1
     pong = Episode(frames=made.frames, actions=moves, rewards=made.rewards, terminated=made.terminated)
     assert rests(pong, keys).tolist() == [True] * 5 + [False] * (len(made) - 5)
+
+
+def test_depth_tells_the_sky_and_snow_is_no_water():
+    """White clouds above, bluish snow below, a pond of deep blue, the hotbar: what is far is sky, in any colour."""
+    first = np.full((1, 100, 20, 3), (200, 205, 225), np.uint8)
+    first[0, :30] = 250
+    first[0, 60:70] = (60, 120, 200)
+    depth = np.full((1, 100, 20), 900, np.uint16)
+    depth[0, :30] = 0
+    judged = judged_pixels(first, world_rows=True, sky=True, depth=depth)[0]
+    assert not judged[:30].any() and judged[30:60].all() and not judged[60:70].any() and judged[70:78].all()
+    # By colour alone, clouds count and snow does not.
+    guessed = judged_pixels(first, world_rows=True, sky=True)[0]
+    assert guessed[:30].all() and not guessed[30:].any()
+    # PSNR goes over what is judged alone: a difference of 16 in half of it.
+    shown = first.copy()
+    shown[0, :30], shown[0, 30:54] = 0, shown[0, 30:54] - 16
+    mean = 16**2 * 24 / (30 + 8)
+    assert judged_psnr(shown, first, judged[None])[0] == pytest.approx(10 * np.log10(255**2 / mean))
+
+
+def test_a_picture_that_is_lost_and_found_again_did_not_stand():
+    psnr = np.array([[30.0, 20.0, 30.0], [30.0, 25.0, 24.0], [30.0, np.nan, np.nan]])
+    report = rest_report(Stillness(psnr=psnr, sharpness=psnr, change=psnr), np.arange(3), 24.0)
+    assert report["held"]["3"]["value"] == 0.5 and report["held"]["3"]["count"] == 2
+
+
+def test_recorded_depth_is_used_where_there_is_some(tmp_path: Path):
+    store = EpisodeStore(tmp_path / "store")
+    made, depth = episode(0, 10), np.full((25, HEIGHT, WIDTH), 4096, np.uint16)
+    depth[3, :20], depth[3:, 40] = 0, 0
+    told = {**made.provenance, "engine": "luanti"}
+    store.append(replace(made, state={"depth": depth}, provenance=told), "deep")
+    store.append(replace(made, state={"depth": depth}), "other")
+    seen = {name: judged_in_recordings(store, [(name, 3)], made.frames[3:4])[0] for name in ("deep", "other")}
+    blue = made.frames[3].astype(int)
+    water = (blue[..., 2] > blue[..., 0] + 50) & (blue[..., 2] >= blue[..., 1])
+    wanted = np.zeros((HEIGHT, WIDTH), bool)
+    wanted[20:62] = True
+    wanted[40] = False
+    assert (seen["deep"] == (wanted & ~water)).all()
+    # Of another engine nobody knows how its sky looks.
+    assert seen["other"][:62].all() and not seen["other"][62:].any()
 
 
 def test_hotbar_and_sky_do_not_count():

@@ -17,11 +17,11 @@ from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.evaluation.config import EvalGoals
 from worldsim.evaluation.interface.lines import line
+from worldsim.evaluation.measures.returns.looks import memory_report
 from worldsim.evaluation.measures.starts import KEY, Starts, by_start, error_ratio, paired
 from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.parts.actions import sign_report
 from worldsim.evaluation.parts.horizons import ROWS, delta_report, horizon_report
-from worldsim.evaluation.parts.memory import memory_report
 from worldsim.evaluation.reports.compare_differences import (
     Difference,
     difference,

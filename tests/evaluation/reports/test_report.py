@@ -121,8 +121,12 @@ def test_likeness_is_drawn_over_seconds():
     names = ("return", "stay", "away")
     values = curve(np.ones((2, 1)), [1, 2])
     gap = {name: {key: values[key][0] for key in ("value", "low", "high")} for name in names}
-    [chart] = PARTS["memory"].charts({"gaps": {"4": gap, "10": gap}}, 0.1)
-    assert chart.ends == (pytest.approx(0.4), pytest.approx(1.0)) and chart.curves["stay"][0] == [1, 1]
+    low = {name: {"value": 0.0, "low": None, "high": 0.5} for name in names}
+    [chart] = PARTS["memory"].charts({"gaps": {"4": gap, "10": low, "full turn": gap}}, 0.1)
+    # Evenly spaced, on straight lines between the looks; a full turn is no length of looking away.
+    assert chart.ends == (pytest.approx(0.4), pytest.approx(1.0))
+    assert chart.curves["stay"][0] == pytest.approx([1, 2 / 3, 1 / 3, 0])
+    assert chart.curves["stay"][1] == [1, None, None, None]
 
 
 def test_results_of_a_part_are_kept_and_read_back(measured: tuple[Evaluation, dict[str, Any]], tmp_path: Path):

@@ -62,14 +62,23 @@ def dug_patch(before: Frames, after: Frames) -> NDArray[np.bool_]:
     return np.abs(gaussian_filter(grey(after) - grey(before), 1.5)) > DUG_GREY
 
 
-def persistence(shown: Frames, before: Frames, after: Frames) -> tuple[float, float]:
-    """How much of a dug block's change is in a picture: 1 as after the dig, 0 as if it had never been dug.
+def persistence(
+    shown: Frames, before: Frames, after: Frames, patch: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """How much of a changed block's change is in a picture: 1 as after it, 0 as if it had never happened.
+
+    Above a half, the picture is nearer to the one after the change than to the one before it.
+
+    Args:
+        shown: the picture (H, W, 3).
+        before, after: the view without and with the change.
+        patch: pixels (h, W) that the change touched; default: ``dug_patch`` of the two.
 
     Returns:
         That share, and the size of all else that differs in the patch, in units of the change: from 1 on the view
         itself is lost, and the share says nothing.
     """
-    patch = dug_patch(before, after)
+    patch = dug_patch(before, after) if patch is None else patch
     rows = patch.shape[0]
     a, b, x = (f[:rows][patch].astype(np.float64) for f in (before, after, shown))
     size = max(1e-9, float(((b - a) ** 2).sum()))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.types import Progress
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
@@ -46,6 +47,41 @@ def rollout(world: WorldModel, state: WorldState, future: NDArray) -> Frames:
     return np.stack([shown for shown, _ in dream(world, state, future)], 1)
 
 
+def kept_frames(
+    world: WorldModel, clips: Clips, prefix: int, actions: NDArray[np.float32], kept: NDArray[np.int64], rows: int = 8,
+    progress: Progress = lambda *_: None, stage: str = "rollouts",
+) -> Frames:  # fmt: skip
+    """Chosen frames (B, n, H, W, 3) of futures; nothing else is kept, since minutes of pictures would not fit.
+
+    Args:
+        world: dreams.
+        clips: the pasts (B).
+        prefix: frames of a past.
+        actions: what is done after each past, one a frame (B, F, A); nothing is done after those.
+        kept: numbers (B, n) of the frames: how many actions lead there. 0 is the last frame of the past.
+        rows: side by side; they go on until the last frame of any of them is there, so rows of like length belong
+            together.
+        progress: told ``stage``, frames done, and of how many.
+        stage: what progress is told.
+    """
+    r = world.chunk
+    out = np.repeat(clips.frames[:, prefix - 1][:, None], kept.shape[1], 1)
+    ends = [-(-int(kept[at : at + rows].max()) // r) for at in range(0, len(clips), rows)]
+    done = 0
+    for (at, part), chunks in zip(clips.batches(rows), ends, strict=True):
+        wanted = kept[at : at + len(part)]
+        future = np.tile(world.spec.idle(), (len(part), chunks * r, 1))
+        given = actions[at : at + len(part), : chunks * r]
+        future[:, : given.shape[1]] = given
+        future = future.reshape(len(part), chunks, r, -1)
+        for k, (frames, _) in enumerate(dream(world, begin(world, part, prefix, at), future)):
+            row, column = np.nonzero((wanted > k * r) & (wanted <= (k + 1) * r))
+            out[at + row, column] = frames[row, wanted[row, column] - k * r - 1]
+            done += r
+            progress(stage, done, sum(ends) * r)
+    return out
+
+
 def future_of(clips: Clips, prefix: int, chunks: int, chunk: int, actions: NDArray | None = None) -> NDArray:
     """The actions (B, K, r, A) after the past of each clip; ``actions``: those of other clips, shaped as the clips'."""
     taken = (clips.actions if actions is None else actions)[:, prefix - 1 : prefix - 1 + chunks * chunk]
@@ -63,17 +99,17 @@ def held(world: WorldModel, chunks: int, **action: Any) -> NDArray[np.float32]:
     return np.tile(world.spec.vector(action), (chunks, world.chunk, 1))
 
 
-def look_away(world: WorldModel, gap: int) -> dict[str, NDArray[np.float32]]:
+def look_away(world: WorldModel, gap: int, degrees: float = AWAY) -> dict[str, NDArray[np.float32]]:
     """Actions (K, r, A) that look away and come back after ``gap`` chunks, and their controls of equal length.
 
-    ``return``: turn right by up to 72 degrees, wait, turn left as far; ``away``: turn right twice as far (another view
-    after the same time); ``stay``: do nothing. Each ends with a chunk of nothing.
+    ``return``: turn right by up to so many degrees, wait, turn left as far; ``away``: turn right twice as far (another
+    view after the same time); ``stay``: do nothing. Each ends with a chunk of nothing.
     """
     r = world.chunk
     half = max(1, gap // 2)
     frames = half * r
-    turning = min(frames, max(4, round(AWAY / 8)))
-    rate = min(FASTEST, AWAY / turning)
+    turning = min(frames, max(4, round(degrees / 8)))
+    rate = min(FASTEST, degrees / turning)
     out = np.zeros((2 * frames, world.spec.size), np.float32)
     out[:turning, -1] = rate
     back, on = out.copy(), out.copy()

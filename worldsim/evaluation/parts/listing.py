@@ -13,6 +13,7 @@ LISTED = (
     "inverse:Inverse",
     "branches:CounterfactualBranches",
     "memory:Memory",
+    "returns:Returns",
     "rest:Rest",
     "objects:Objects",
     "obstacles:Obstacles",
