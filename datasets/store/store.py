@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.store.catalogue import EPISODES, Catalogue, Progress
 from worldsim.datasets.store.commit import commit_episode, discard_unfinished, upload_episode
 from worldsim.datasets.store.episode import Episode
-from worldsim.datasets.store.folder import open_folder
+from worldsim.datasets.store.folder import absolute, open_folder
 from worldsim.datasets.store.index import EpisodeIndex
 from worldsim.datasets.store.manifest import FORMAT, CorruptEpisodeError, json_sha256
 from worldsim.datasets.store.open_episode import OpenEpisode, verify_files
@@ -79,7 +79,12 @@ class EpisodeStore:
         snapshot: bool = False,
         memory: int = 512 << 20,
     ):
-        self._options: dict[str, Any] = {"path": path, "verify": verify, "snapshot": snapshot, "memory": memory}
+        self._options: dict[str, Any] = {
+            "path": absolute(path),
+            "verify": verify,
+            "snapshot": snapshot,
+            "memory": memory,
+        }
         self._folder = open_folder(path)
         self._whole = verify == "whole" or (verify is None and self._folder.local is not None)
         self._memory = memory

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from worldsim.models.dit import WorldDiT
 from worldsim.models.fact_heads import FactHeads, load_fact_heads
 from worldsim.models.precision import fast_bf16
+from worldsim.models.shield import shielded
 from worldsim.models.text import embed_prompts
 from worldsim.models.tokenizer import VideoTokenizer
 from worldsim.simulation.branch_tree import Branch, RewardFunction
@@ -36,6 +37,7 @@ __all__ = ["FILES", "Frames", "Step", "WorldModel"]
 class WorldModel:
     """A learned world. Weights are fixed; all that changes lives in ``WorldState``."""
 
+    @shielded
     def __init__(
         self,
         config: WorldConfig,
@@ -116,6 +118,7 @@ class WorldModel:
             ends_taught=self.ends_taught,
         )  # fmt: skip
 
+    @shielded
     @torch.inference_mode()
     def encode(self, frames: Frames | Tensor) -> Tensor:
         """uint8 frames (B, F, H, W, 3), F = 1 + r k, to latents (B, 1 + k, C, h, w)."""
@@ -126,6 +129,7 @@ class WorldModel:
         with self.sampler.precision():
             return self.tokenizer.encode(frames_BFHWC.permute(0, 1, 4, 2, 3).float() / 255)
 
+    @shielded
     @torch.inference_mode()
     def decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Frames, tuple[Tensor, ...]]:
         """Latents to uint8 chunks (B, T, r, H, W, 3) and the decoder's stream state."""
@@ -134,6 +138,7 @@ class WorldModel:
         pixels = (chunks.clamp(0, 1) * 255).round().to(torch.uint8)
         return pixels.permute(0, 1, 2, 4, 5, 3).contiguous().numpy(), tuple(carried)
 
+    @shielded
     @torch.inference_mode()
     def prefill(
         self,
@@ -182,6 +187,7 @@ class WorldModel:
         )  # fmt: skip
         return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
 
+    @shielded
     @torch.inference_mode()
     def step(
         self, state: WorldState, actions: NDArray[np.float32] | Tensor, *, inplace: bool = False
@@ -241,6 +247,7 @@ class WorldModel:
 
         return branch(self, prefix, branches, seed=seed, judge=judge)
 
+    @shielded
     @torch.inference_mode()
     def predict(
         self,

@@ -25,6 +25,7 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors
 from worldsim.models.dit import DiTConfig
 from worldsim.models.precision import fast_precision
+from worldsim.models.shield import shielded
 from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.progress import display
@@ -42,6 +43,7 @@ from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_toke
 APART = 1_000_000_000
 
 
+@shielded
 def run_tokenizer(
     *,
     data: str | Path,
@@ -63,7 +65,7 @@ def run_tokenizer(
     Raises:
         ValueError: the store has no training or validation episodes.
     """
-    store, r = EpisodeStore(data), tokenizer.chunk
+    folder, store, r = folder.absolute(), EpisodeStore(data), tokenizer.chunk
     check_splits(store, only)
     index = store.index()
     longest = int(index.frames[only.rows(index, "train", store.url)].max(initial=0))
@@ -111,6 +113,7 @@ def original_and_reconstruction(model: VideoTokenizer, chunks: torch.Tensor) -> 
     return (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
+@shielded
 def cache_latents(
     data: str | Path,
     tokenizer: Path,
@@ -122,7 +125,7 @@ def cache_latents(
 
     Under the precision that a world plays with: a prefix is then encoded as the latents trained on were.
     """
-    store, model = EpisodeStore(data), load_tokenizer(tokenizer)
+    folder, store, model = folder.absolute(), EpisodeStore(data), load_tokenizer(tokenizer)
     digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
     embed = TextEncoder() if encoder_installed() else None
 
@@ -149,6 +152,7 @@ def cache_latents(
             )
 
 
+@shielded
 def run_dynamics(
     *,
     data: str | Path | None,
@@ -174,7 +178,7 @@ def run_dynamics(
     ``only``: the episodes that may be used, for validation too.
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     """
-    coder = load_tokenizer(tokenizer)
+    folder, latents, coder = folder.absolute(), latents.absolute(), load_tokenizer(tokenizer)
     recordings = _prepare_latents(data, latents, tokenizer, only, also)
     config = DiTConfig(
         channels=coder.config.channels,
@@ -254,6 +258,7 @@ def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Te
     return weights or None, metadata
 
 
+@shielded
 def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:
     """Recorded left, dreamt from a prefix with the recorded actions right; rows below each other: (F, H, 2 W, 3).
 
