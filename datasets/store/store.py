@@ -28,6 +28,7 @@ from worldsim.datasets.store.folder import absolute, open_folder
 from worldsim.datasets.store.index import EpisodeIndex
 from worldsim.datasets.store.manifest import FORMAT, CorruptEpisodeError, json_sha256
 from worldsim.datasets.store.open_episode import OpenEpisode, verify_files
+from worldsim.spec.damage import reading
 
 __all__ = [
     "FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "WithdrawnEpisodeError",
@@ -281,7 +282,8 @@ class EpisodeStore:
             if key not in self._verified:
                 self.verify(name)
                 self._verified.add(key)
-        return OpenEpisode(self._folder, f"{EPISODES}/{name}", manifest)
+        with reading(f"episode {name!r}", "an episode", CorruptEpisodeError):
+            return OpenEpisode(self._folder, f"{EPISODES}/{name}", manifest)
 
     def _states(self, name: str, manifest: dict[str, Any]) -> list[tuple[int | str, ...]]:
         try:
