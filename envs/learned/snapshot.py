@@ -16,7 +16,7 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.simulation.config import OLD_KEYS
 from worldsim.simulation.state import WorldState
-from worldsim.simulation.state_schema import check_tensors, kinds_of
+from worldsim.simulation.state_schema import check_finite, check_tensors, kinds_of
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.damage import reading
 
@@ -75,6 +75,8 @@ class Snapshot:
             state = WorldState.from_tensors({name.removeprefix("state/"): t for name, t in tensors.items()})
             moment = Snapshot(state=state, frames=frames, **told)
             check_plain(moment)
+            # Once, of what comes from a file: a restore is to cost nothing.
+            check_finite(state.tensors())
         return moment
 
 

@@ -7,6 +7,7 @@ parent's OpenMP did not come along, and waiting for them would never end.
 
 import contextlib
 import functools
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -96,6 +97,8 @@ class _ProcessSettings:
 
     def in_child(self) -> None:
         """After a fork: threads that were computing in the parent, and who held the lock, are not here."""
+        # Nor are those of video decoders: garbage of the parent with one in it would crash this process when collected.
+        gc.freeze()
         self.lock, self.users, self.forked = threading.Lock(), 0, True
         self._restore()
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.shield import shielded
+from worldsim.simulation.state_schema import check_finite
 from worldsim.spec.damage import reading
 
 FORMAT = "worldsim-state-4"
@@ -141,6 +142,7 @@ class WorldState:
         if metadata.get("format") not in (FORMAT, OLD_FORMAT):
             raise ValueError(f"{path} is not a saved world state")
         with reading(path, "a saved world state"):
+            check_finite(tensors)
             return WorldState.from_tensors(tensors)
 
 

@@ -38,11 +38,22 @@ def kinds_of(dit: WorldDiT, tokenizer: VideoTokenizer, grid: tuple[int, int]) ->
     return kinds | {f"decoder{i}": (shape, real) for i, shape in enumerate(tokenizer.stream_shapes(grid))}
 
 
-def check_tensors(tensors: Mapping[str, Tensor], kinds: Mapping[str, Kind], where: str) -> None:
-    """Whether tensors are those of a world's state; others beside them are not looked at.
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Whether all numbers of a state are finite.
 
     Raises:
-        ValueError: one is missing, of another shape or type, not finite, or counts below nothing; says which.
+        ValueError: one is not; says of which tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def check_tensors(tensors: Mapping[str, Tensor], kinds: Mapping[str, Kind], where: str) -> None:
+    """Whether tensors are those of a world's state; others beside them are not looked at, nor are values.
+
+    Raises:
+        ValueError: one is missing, of another shape or type, or counts below nothing; says which.
     """
     if missing := sorted(kinds.keys() - tensors.keys()):
         raise ValueError(f"{where}: {missing[0]} is missing")
@@ -51,8 +62,6 @@ def check_tensors(tensors: Mapping[str, Tensor], kinds: Mapping[str, Kind], wher
         if tuple(tensor.shape[1:]) != shape or tensor.dtype not in types:
             found = f"{tensor.dtype} {tuple(tensor.shape)}"
             raise ValueError(f"{where}: {name} must be {types[0]} of (rows, {', '.join(map(str, shape))}), got {found}")
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ValueError(f"{where}: {name} holds numbers that are not finite")
     frames, steps = int(tensors["count"].min()), int(tensors["steps"].min())
     if frames < 1 or steps < 0:
         raise ValueError(f"{where}: it counts {frames} frames of past and {steps} steps")
