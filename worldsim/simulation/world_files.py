@@ -79,7 +79,9 @@ def read_world(folder: Path) -> WorldFiles:
     tokenizer = build_module(lambda: VideoTokenizer(sizes), tokenizer_tensors, str(folder / FILES[0]))
     with reading(folder / FILES[1], "a world's network"):
         network = dataclass_of(DiTConfig, dit_json["dit"])
-        config = WorldConfig.from_json(dit_json["world"])
+        config, ends = WorldConfig.from_json(dit_json["world"]), ends_taught(dit_json)
+        if prompts is not None and not bool(prompts.isfinite().all()):
+            raise ValueError("embeddings of prompts are not finite")
     dit = build_module(lambda: WorldDiT(network), dit_tensors, str(folder / FILES[1]))
     return WorldFiles(
         config=config,
@@ -87,5 +89,5 @@ def read_world(folder: Path) -> WorldFiles:
         dit=dit,
         prompt_embeddings=None if prompts is None else prompts.float(),
         compute=Compute.from_json(dit_json.get("compute")),
-        ends_taught=ends_taught(dit_json),
+        ends_taught=ends,
     )

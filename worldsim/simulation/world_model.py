@@ -28,6 +28,7 @@ from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_files import FILES, WorldFiles, read_world, write_world
 from worldsim.spec.actions import ActionSpec
 from worldsim.spec.compute import UNKNOWN, Compute
+from worldsim.spec.damage import reading
 from worldsim.spec.pose import advance_pose
 
 Frames = NDArray[np.uint8]
@@ -289,7 +290,8 @@ class WorldModel:
         files = read_world(folder)
         heads = load_fact_heads(folder) if fact_heads else None
         trust = load_trust(folder, asdict(files.config.sampling))
-        return WorldModel(
-            files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
-            trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught,
-        )  # fmt: skip
+        with reading(folder, "a world"):
+            return WorldModel(
+                files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
+                trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught,
+            )  # fmt: skip

@@ -32,6 +32,7 @@ from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
+from worldsim.spec.damage import reading
 from worldsim.spec.endings import ends_taught
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
@@ -245,7 +246,8 @@ def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:
         raise UserError(f"the latents in {latents} were made by another tokenizer than {tokenizer}")
     if "recordings" not in index:
         raise UserError(f"the latents in {latents} do not say what they are of: make them anew from their store")
-    return RecordingFormat.from_json(index["recordings"])
+    with reading(latents, "a cache of latents"):
+        return RecordingFormat.from_json(index["recordings"])
 
 
 def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, dict[str, Any]]:
