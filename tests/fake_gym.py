@@ -61,6 +61,18 @@ class Counting(gymnasium.Env[Any, Any]):
         return self.render() if self.observed else np.zeros(3, np.float32)
 
 
+class FailsLater(Counting):
+    """Plays two episodes, and fails at every further one."""
+
+    begun = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        FailsLater.begun += 1
+        if FailsLater.begun > 2:
+            raise RuntimeError("no more")
+        return super().reset(seed=seed, options=options)
+
+
 class OldMineRL:
     """MineRL's interface: ``seed``, ``reset`` gives the observation alone, ``step`` gives four values."""
 

@@ -38,7 +38,7 @@ def world_folder(name: str | Path) -> Path:
     Raises:
         FileNotFoundError: there is neither.
     """
-    folder = ASSETS / name if (ASSETS / name).is_dir() else Path(name)
+    folder = ASSETS / name if (ASSETS / name).is_dir() else Path(name).absolute()
     if not folder.is_dir():
         shipped = ", ".join(sorted(p.name for p in ASSETS.iterdir() if p.is_dir())) or "none"
         raise FileNotFoundError(f"no world {str(name)!r}: give a checkpoint folder or a shipped world ({shipped})")

@@ -11,13 +11,14 @@ import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from worldsim.agents.collection.job import make_luanti, plan_worlds, record_world
 from worldsim.agents.collection.report import CollectionReport, Display, Message
 from worldsim.agents.collection.types import MakeEnv, MapJob
+from worldsim.datasets.store.folder import absolute
 from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.processes import interrupts_stay_here
 
 # A world that says nothing for this long is stopped and tried again.
 SILENCE_SECONDS = 240.0
@@ -69,6 +70,7 @@ def collect(
         ValueError: an option makes no sense.
     """
     total = _number_of_episodes(hours, episodes, fps, episode_frames, episodes_per_world, workers, attempts)
+    place = absolute(out)
     store = EpisodeStore(out)
     store.discard_unfinished()
     worlds = plan_worlds(
@@ -78,8 +80,9 @@ def collect(
     report, todo = _left_to_record(store, worlds)
     start = time.monotonic()
     with Display(total, report, start, enabled=progress) as display:
-        _record(out, store, todo, make_env, fps, attempts, workers, ray, report, display)
+        _record(place, store, todo, make_env, fps, attempts, workers, ray, report, display)
     report.seconds = time.monotonic() - start
+    report.missing = sum(not store.taken(name) for world in todo for name in world.names)
     return report
 
 
@@ -113,7 +116,7 @@ def _left_to_record(store: EpisodeStore, worlds: list[MapJob]) -> tuple[Collecti
 
 
 def _record(
-    out: str | os.PathLike[str],
+    out: str,
     store: EpisodeStore,
     worlds: list[MapJob],
     make_env: MakeEnv,
@@ -141,7 +144,7 @@ def _record(
     elif workers == 0:
         _collect_here(store, worlds, make_env, fps, attempts, report, display)
     else:
-        _collect_beside(Path(out), worlds, make_env, fps, attempts, workers, report, display)
+        _collect_beside(out, worlds, make_env, fps, attempts, workers, report, display)
 
 
 def _collect_here(
@@ -176,7 +179,7 @@ class _Running:
 
 
 def _collect_beside(
-    out: Path,
+    out: str,
     worlds: list[MapJob],
     make_env: MakeEnv,
     fps: float,
@@ -217,10 +220,11 @@ def _collect_beside(
             _stop(one)
 
 
-def _launch(context: Any, out: Path, world: MapJob, attempt: int, make_env: MakeEnv, fps: float) -> _Running:
+def _launch(context: Any, out: str, world: MapJob, attempt: int, make_env: MakeEnv, fps: float) -> _Running:
     mine, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=_work, args=(out, world, make_env, fps, theirs), name=world.name)
-    worker.start()
+    with interrupts_stay_here():
+        worker.start()
     theirs.close()
     return _Running(world, attempt, worker, mine, time.monotonic())
 
@@ -270,9 +274,8 @@ def _fail(report: CollectionReport, display: Display, world: MapJob, attempt: in
     return attempt + 1 < attempts
 
 
-def _work(out: Path, world: MapJob, make_env: MakeEnv, fps: float, pipe: Connection) -> None:
+def _work(out: str, world: MapJob, make_env: MakeEnv, fps: float, pipe: Connection) -> None:
     """Body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent alone decides.
     signal.signal(signal.SIGTERM, _leave)
     parent = multiprocessing.parent_process()
 

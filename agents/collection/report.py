@@ -22,6 +22,8 @@ class CollectionReport:
         frozen_frames: frames, among those committed, whose picture equals the one before.
         failures: worlds' failed attempts (crashes and hangs), as one line each.
         abandoned: names of worlds given up after all attempts.
+        missing: episodes that were asked for and are not in the store: of worlds that were given up, of attempts that
+            all stood still, or because the collection was stopped.
         seconds: wall time.
         interrupted: whether the user stopped it.
     """
@@ -34,6 +36,7 @@ class CollectionReport:
     frozen_frames: int = 0
     failures: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
+    missing: int = 0
     seconds: float = 0.0
     interrupted: bool = False
 

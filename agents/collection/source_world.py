@@ -200,10 +200,13 @@ class DreamStage:
         return (PHRASES.get(doing) or DOINGS.get(doing, doing)) + (before.removeprefix(known) if known else "")
 
 
-@lru_cache(maxsize=4)
 def checkpoint_hashes(world: str) -> dict[str, str]:
     """sha256 of a checkpoint's files."""
-    folder = worldsim.ASSETS / world if (worldsim.ASSETS / world).is_dir() else Path(world)
+    return _hashes(worldsim.world_folder(world))
+
+
+@lru_cache(maxsize=4)
+def _hashes(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
 
 

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.shield import shielded
+from worldsim.spec.damage import reading
+from worldsim.spec.from_json import dataclass_of
 
 FILE = "policy.safetensors"
 FORMAT = "worldsim-policy-3"
@@ -176,6 +179,7 @@ class LearnedPolicy:
     net: NetConfig
     about: dict[str, Any]
 
+    @shielded
     def act(self, observation: NDArray[np.uint8], *, deterministic: bool = False) -> NDArray[Any]:
         """The action for one observation uint8 (H, W, C * stack), as ``Memory`` has it."""
         action, _ = self.policy.predict(observation, deterministic=deterministic)
@@ -196,6 +200,7 @@ class LearnedPolicy:
             raise UserError(f"the policy chooses among {self.policy.action_space}, here it is {env.action_space}")
 
 
+@shielded
 def load_policy(path: str | Path) -> LearnedPolicy:
     """Read a policy, from its file or from a run's folder (the best one there, else the last).
 
@@ -209,10 +214,12 @@ def load_policy(path: str | Path) -> LearnedPolicy:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no policy of this version of worldsim")
-    options, net = about["options"], NetConfig(**about["net"])
-    action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
-    channels, *size = about["picture"]
-    policy = make_policy_net(spaces.Box(0, 255, (channels // net.stack, *size), np.uint8), action, net)
+    with reading(path, "a policy"):
+        options, net, told = about["options"], dataclass_of(NetConfig, about["net"]), dict(about["about"])
+        action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
+        channels, *size = about["picture"]
+        with torch.random.fork_rng(devices=()):
+            policy = make_policy_net(spaces.Box(0, 255, (channels // net.stack, *size), np.uint8), action, net)
     load_policy_tensors(policy, tensors, str(path))
     policy.set_training_mode(False)
-    return LearnedPolicy(policy, net, about["about"])
+    return LearnedPolicy(policy, net, told)

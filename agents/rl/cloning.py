@@ -15,6 +15,7 @@ from worldsim.datasets.store.recording_format import recording_format
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.envs.learned.action_spaces import DiscreteActions, MultiDiscreteActions
 from worldsim.errors import UserError
+from worldsim.models.shield import shielded
 
 Progress = Callable[[int, int, float], None]
 # Keys that do all they do in one frame: the mean over a step's frames would hide them.
@@ -119,6 +120,7 @@ def _held(vectors: NDArray[np.float32], taps: NDArray[np.bool_]) -> NDArray[np.f
     return np.where(taps, vectors.max(0), vectors.mean(0))
 
 
+@shielded
 def clone(
     policy: ActorCriticCnnPolicy,
     shown: Demonstrations,

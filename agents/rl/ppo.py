@@ -30,6 +30,7 @@ from worldsim.agents.rl.ppo_checkpoint import (
     steps_done,
 )
 from worldsim.agents.rl.ppo_metrics import make_logger, resume_evaluations
+from worldsim.models.shield import shielded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ class Schedule:
     video_every: int = 20_000
 
 
+@shielded
 def learn(
     envs: VecEnv,
     folder: Path,
@@ -116,6 +118,7 @@ def learn(
     Raises:
         UserError: the policy to start from does not fit, or ``folder`` holds a run of another task or environment.
     """
+    folder = folder.absolute()
     at, before = steps_done(folder), resumed_policy(folder, about)
     if before is None and initial is not None:
         before = load_policy(initial)

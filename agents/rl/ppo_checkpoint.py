@@ -22,9 +22,10 @@ from worldsim.agents.policies.policy_net import (
     policy_tensors,
     save_policy,
 )
-from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import load_module, load_tensors, read_metadata, save_tensors
+from worldsim.optim.train_state import optimizer_state
+from worldsim.spec.damage import reading
 
 STATE = "state.safetensors"
 
@@ -60,7 +61,10 @@ def save_checkpoint(folder: Path, model: PPO, writer: PolicyWriter) -> None:
 
 def steps_done(folder: Path) -> int:
     """Environment steps of the checkpoint in the folder of a run; 0 where there is none."""
-    return int(read_metadata(folder / STATE)["steps"]) if (folder / STATE).is_file() else 0
+    if not (folder / STATE).is_file():
+        return 0
+    with reading(folder / STATE, "the state of a run"):
+        return int(read_metadata(folder / STATE)["steps"])
 
 
 def resumed_policy(folder: Path, about: Mapping[str, Any]) -> LearnedPolicy | None:
@@ -88,15 +92,13 @@ def restore_checkpoint(folder: Path, model: PPO) -> None:
     tensors, about = load_tensors(path)
     weights = {n.removeprefix("policy/"): t for n, t in tensors.items() if n.startswith("policy/")}
     assert isinstance(model.policy, ActorCriticCnnPolicy)
+    with reading(path, "the state of a run"):
+        state = optimizer_state(tensors, "optimizer", model.policy.optimizer)
+        steps, updates = int(about["steps"]), int(about["updates"])
     load_policy_tensors(model.policy, weights, str(path))
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer/"):
-            _, key, field = name.split("/")
-            state.setdefault(int(key), {})[field] = tensor
     groups = model.policy.optimizer.state_dict()["param_groups"]
     model.policy.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    model.num_timesteps, model._n_updates = int(about["steps"]), int(about["updates"])
+    model.num_timesteps, model._n_updates = steps, updates
 
 
 def start_from(given: LearnedPolicy, where: str, model: PPO) -> None:

@@ -14,7 +14,8 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger, configure
 
 from worldsim.agents.policies.policy_net import FILE
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_tensors
+from worldsim.models.checkpoint import read_metadata
+from worldsim.spec.damage import reading
 
 # As stable-baselines3 names them.
 TABLE, STEPS_COLUMN, EVALUATIONS = "progress.csv", "time/total_timesteps", "evaluations.npz"
@@ -68,13 +69,16 @@ def resume_evaluations(evaluation: EvalCallback, folder: Path, steps: int) -> No
         UserError: those evaluations had another number of episodes.
     """
     if (folder / "best" / FILE).is_file():
-        evaluation.best_mean_reward = float(load_tensors(folder / "best" / FILE)[1]["about"]["evaluation"])
+        with reading(folder / "best" / FILE, "a policy of this run"):
+            evaluation.best_mean_reward = float(read_metadata(folder / "best" / FILE)["about"]["evaluation"])
     if not (folder / EVALUATIONS).is_file():
         return
-    with np.load(folder / EVALUATIONS) as stored:
-        kept = {name: values[stored["timesteps"] <= steps].tolist() for name, values in stored.items()}
-    for episodes in kept["results"]:
+    with reading(folder / EVALUATIONS, "evaluations of this run"):
+        with np.load(folder / EVALUATIONS, allow_pickle=False) as stored:
+            kept = {name: values[stored["timesteps"] <= steps].tolist() for name, values in stored.items()}
+        results, steps_of, lengths = kept["results"], kept["timesteps"], kept["ep_lengths"]
+    for episodes in results:
         if len(episodes) != evaluation.n_eval_episodes:
             raise UserError(f"{folder} was evaluated over {len(episodes)} episodes, not {evaluation.n_eval_episodes}")
-    evaluation.evaluations_timesteps, evaluation.evaluations_results = kept["timesteps"], kept["results"]
-    evaluation.evaluations_length, evaluation.evaluations_successes = kept["ep_lengths"], kept.get("successes", [])
+    evaluation.evaluations_timesteps, evaluation.evaluations_results = steps_of, results
+    evaluation.evaluations_length, evaluation.evaluations_successes = lengths, kept.get("successes", [])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.captions.clip_facts import ClipFacts
 from worldsim.datasets.captions.style import describe
 from worldsim.datasets.store.episode import Episode
+from worldsim.spec.text_files import parse_json
 
 INSTRUCTION = (
     "You see frames of a short first-person game recording, in order. Describe it in one to three sentences: the "
@@ -177,7 +178,7 @@ def _png(frame: NDArray[np.uint8]) -> bytes:
 
 def _text(answer: bytes) -> str:
     try:
-        content = json.loads(answer)["choices"][0]["message"]["content"]
+        content = parse_json(answer)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"an answer without choices[0].message.content: {_short(answer)}") from error
     text = " ".join(str(content or "").split())

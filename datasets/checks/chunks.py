@@ -4,7 +4,6 @@ A whole reader says only that an episode is damaged. This one says which chunks 
 the shard's index is lost (a file that was cut), because every chunk is a zstd frame that ends in its CRC-32C.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from worldsim.datasets.store.reader import (
     ShardError,
 )
 from worldsim.datasets.store.shard_layout import ShardLayout
+from worldsim.spec.text_files import parse_json
 
 
 class DamagedArrayError(ValueError):
@@ -35,7 +35,7 @@ def read_layout(folder: Path) -> ShardLayout:
         DamagedArrayError: it is missing, cannot be read, or is not of the layout that episodes are written in.
     """
     try:
-        about = json.loads((folder / "zarr.json").read_text())
+        about = parse_json((folder / "zarr.json").read_bytes())
     except (OSError, ValueError) as error:
         raise DamagedArrayError(f"{folder.name}/zarr.json cannot be read") from error
     layout = ShardLayout.parse(about) if isinstance(about, dict) else None

@@ -18,6 +18,7 @@ from worldsim.datasets.checks.episode import compare_files
 from worldsim.datasets.checks.salvage import Loss, recover
 from worldsim.datasets.store.episode_files import sync_path, sync_tree
 from worldsim.datasets.store.store import CorruptEpisodeError, EpisodeStore
+from worldsim.spec.text_files import parse_json
 
 
 @dataclass
@@ -93,7 +94,7 @@ def copy_episode(folder: Path, out: EpisodeStore) -> None:
     aside.parent.mkdir(exist_ok=True)
     try:
         shutil.copytree(folder, aside)
-        manifest = json.loads((aside / "manifest.json").read_text())
+        manifest = parse_json((aside / "manifest.json").read_text())
         if wrong := compare_files(aside, manifest, hash_files=True):
             raise CorruptEpisodeError(f"episode {folder.name!r}: {wrong[0]} after copying")
         sync_tree(aside)
@@ -138,7 +139,7 @@ def _usual(store: EpisodeStore) -> dict[str, Any]:
             continue
         for key, values in seen.items():
             values.add(json.dumps(about.get(key)))
-    return {key: json.loads(next(iter(v))) for key, v in seen.items() if len(v) == 1 and v != {"null"}}
+    return {key: parse_json(next(iter(v))) for key, v in seen.items() if len(v) == 1 and v != {"null"}}
 
 
 def _move_aside(store: EpisodeStore, name: str) -> Path:

@@ -15,6 +15,7 @@ from worldsim.datasets.governance.provenance import identity
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.episode_files import recorded_rows
 from worldsim.datasets.store.shard_layout import ShardLayout
+from worldsim.spec.text_files import parse_json
 
 NEEDED = ("actions", "rewards", "terminated")
 # What an episode says of itself before the store adds anything; read one by one from a manifest that was cut.
@@ -81,7 +82,7 @@ def read_what_is_left(path: Path) -> tuple[dict[str, Any], str]:
     except OSError:
         return {}, "it is missing"
     try:
-        manifest = json.loads(content)
+        manifest = parse_json(content)
         if isinstance(manifest, dict) and manifest.get("sha256") == identity(manifest):
             # The arrays' files are held against a manifest that is whole; any other one may name wrong hashes.
             return manifest, "whole"

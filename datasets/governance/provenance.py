@@ -6,7 +6,6 @@ identities of the episodes it was trained on in the metadata of its safetensors 
 
 import fnmatch
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from worldsim.datasets.governance.map_seeds import map_name
 from worldsim.datasets.store.index import EpisodeIndex
 from worldsim.datasets.store.manifest import json_sha256
 from worldsim.datasets.store.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
+from worldsim.models.checkpoint import read_metadata
 
 RECORD_FORMAT = 1
 TRAINED_ON = "trained_on"
@@ -233,17 +232,3 @@ def read_training_record(checkpoint: str | os.PathLike[str]) -> dict[str, dict[s
     if not found:
         raise UserError(f"{path} does not say what it was trained on: it was written before training records were kept")
     return found
-
-
-def read_metadata(file: Path) -> dict[str, Any]:
-    """The JSON metadata of a safetensors file that this package wrote; its tensors are not read.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    try:
-        with safe_open(file, "np") as opened:
-            about = json.loads((opened.metadata() or {}).get("json", "{}"))
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
-    return about if isinstance(about, dict) else {}

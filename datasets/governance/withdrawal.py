@@ -19,6 +19,7 @@ from worldsim.datasets.governance.provenance import (
     stores_of,
 )
 from worldsim.datasets.store.store import REASON_FILE, WITHDRAWN, EpisodeStore
+from worldsim.spec.text_files import parse_json
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _read_withdrawal(folder: Path) -> Withdrawal:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text())
+        about = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}

@@ -17,6 +17,7 @@ from worldsim.datasets.loading.latent_cache import STILL_EVERY, LatentCache, wri
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.recording_format import recording_format
 from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.models.shield import shielded
 
 POSE = {"position", "yaw", "pitch"}
 
@@ -54,6 +55,7 @@ def episode_rows(episode: Episode, chunk: int) -> dict[str, NDArray]:
     return {"actions": actions, "motion": motion, "terminated": terminated}
 
 
+@shielded
 @torch.inference_mode()
 def encode_episode(frames: NDArray[np.uint8], encode: Encode, chunk: int) -> dict[str, NDArray]:
     """Latents of frames (1 + r k, H, W, 3) and stills; ``encode`` maps uint8 chunks (1, T, r, H, W, 3) to latents."""

@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.spec.damage import reading
+from worldsim.spec.text_files import read_json
+
 STILL_EVERY = 4
 ROWS = ("latents", "actions", "motion", "terminated")
 ARRAYS = (*ROWS, "stills")
@@ -30,18 +33,23 @@ class LatentCache:
 
     Raises:
         FileNotFoundError: the folder holds no latents.
+        ValueError: they are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         if not (folder / "index.json").is_file():
             raise FileNotFoundError(f"no latents in {folder}")
-        self.index: dict[str, Any] = json.loads((folder / "index.json").read_text())
-        self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-        self.text = np.load(folder / "text.npy") if (folder / "text.npy").is_file() else None
-        self.lengths = np.array(self.index["lengths"], np.int64)
-        self.begins = np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
-        stills = -(-self.lengths // STILL_EVERY)
-        self.first_still = np.concatenate([[0], np.cumsum(stills)[:-1]]).astype(np.int64)
+        with reading(folder, "a cache of latents"):
+            self.index: dict[str, Any] = dict(read_json(folder / "index.json"))
+            self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+            self.text = np.load(folder / "text.npy") if (folder / "text.npy").is_file() else None
+            self.lengths = np.array(self.index["lengths"], np.int64)
+            self.begins = np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
+            stills = -(-self.lengths // STILL_EVERY)
+            self.first_still = np.concatenate([[0], np.cumsum(stills)[:-1]]).astype(np.int64)
+            rows = {name: int(self.lengths.sum()) for name in ROWS} | {"stills": int(stills.sum())}
+            if short := [name for name, count in rows.items() if len(self.arrays[name]) != count]:
+                raise ValueError(f"{len(self.arrays[short[0]])} rows of {short[0]}, not {rows[short[0]]}")
 
     def episode(self, row: int) -> dict[str, NDArray]:
         """All arrays of episode number ``row``."""

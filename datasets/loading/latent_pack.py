@@ -10,7 +10,6 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.latent_cache import ARRAYS, LatentCache, write_cache
 from worldsim.errors import UserError
+from worldsim.spec.damage import reading
+from worldsim.spec.text_files import parse_json
 
 FORMAT = "worldsim-latents-1"
 CODED = ("latents", "stills")
@@ -134,22 +135,19 @@ def _write(path: Path, cache: LatentCache, rows: list[int], parts: list[bytes], 
 
 
 def _index(path: Path) -> dict[str, Any]:
-    with suppress(zipfile.BadZipFile, KeyError, json.JSONDecodeError, EOFError), zipfile.ZipFile(path) as pack:
-        index = json.loads(pack.read("index.json"))
+    with reading(path, "a pack of latents", UserError), zipfile.ZipFile(path) as pack:
+        index = parse_json(pack.read("index.json"))
         if index.get("format") == FORMAT:
             return index
     raise UserError(f"{path} is damaged or no pack of latents")
 
 
 def _episodes(path: Path, index: dict[str, Any]) -> Iterator[dict[str, NDArray]]:
-    try:
-        with zipfile.ZipFile(path) as pack:
-            for place in range(len(index["lists"]["names"])):
-                with np.load(io.BytesIO(pack.read(f"{place:05d}.npz")), allow_pickle=False) as found:
-                    arrays = {name: found[name] for name in ARRAYS}
-                for name in CODED:
-                    channels_first = arrays[name].astype(np.float32) * index["step"]
-                    arrays[name] = np.moveaxis(channels_first, 0, 1).astype(np.float16)
-                yield arrays
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+    with reading(path, "a pack of latents", UserError), zipfile.ZipFile(path) as pack:
+        for place in range(len(index["lists"]["names"])):
+            with np.load(io.BytesIO(pack.read(f"{place:05d}.npz")), allow_pickle=False) as found:
+                arrays = {name: found[name] for name in ARRAYS}
+            for name in CODED:
+                channels_first = arrays[name].astype(np.float32) * index["step"]
+                arrays[name] = np.moveaxis(channels_first, 0, 1).astype(np.float16)
+            yield arrays

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.video import read_video, write_video
+from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.spec.damage import reading
+from worldsim.spec.text_files import read_json
 
 FORMAT = 1
 CRF = 14
@@ -81,7 +83,7 @@ def save_starts(folder: str | os.PathLike[str], starts: StartClips, *, fps: floa
         write_video(folder / f"{i:03d}.mp4", frames, fps, crf=CRF, exact=exact)
     known = {"actions": starts.actions, "poses": starts.poses, "depth": starts.depth}
     arrays = {name: np.ascontiguousarray(array) for name, array in known.items() if array is not None}
-    save_file(arrays, folder / "starts.safetensors")
+    save_tensors(folder / "starts.safetensors", {name: torch.from_numpy(array) for name, array in arrays.items()})
     about = {
         "format": FORMAT,
         "fps": fps,
@@ -103,13 +105,13 @@ def load_starts(folder: str | os.PathLike[str]) -> StartClips:
     for name in ("starts.json", "starts.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no start clips in {folder}: {name} is missing")
-    try:
-        about = json.loads((folder / "starts.json").read_text())
-        arrays = load_file(folder / "starts.safetensors")
+    tensors, _ = load_tensors(folder / "starts.safetensors")
+    with reading(folder, "a folder of start clips"):
+        about = read_json(folder / "starts.json")
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         actions = arrays["actions"]
-        clips, keys, version, sums = about["clips"], tuple(about["keys"]), about["format"], about["sha256"]
-    except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"start clips in {folder} are damaged: {error}") from error
+        clips, keys, version, sums = about["clips"], tuple(about["keys"]), about["format"], list(about["sha256"])
+        clips = [dict(clip) for clip in clips]
     if version != FORMAT:
         raise ValueError(f"start clips in {folder} have format {version}, this version reads {FORMAT}")
     frames = []
@@ -120,14 +122,15 @@ def load_starts(folder: str | os.PathLike[str]) -> StartClips:
             raise ValueError(f"{path} differs from what was written")
     if len({f.shape for f in frames}) != 1:
         raise ValueError(f"start clips in {folder} differ in size or length: {sorted({f.shape for f in frames})}")
-    return StartClips(
-        frames=np.stack(frames),
-        actions=actions,
-        keys=keys,
-        provenance=clips,
-        poses=arrays.get("poses"),
-        depth=arrays.get("depth"),
-    )
+    with reading(folder, "a folder of start clips"):
+        return StartClips(
+            frames=np.stack(frames),
+            actions=actions,
+            keys=keys,
+            provenance=clips,
+            poses=arrays.get("poses"),
+            depth=arrays.get("depth"),
+        )
 
 
 def recorded_poses(clip: Episode) -> NDArray[np.float32] | None:

@@ -66,6 +66,11 @@ def is_url(where: str | os.PathLike[str]) -> bool:
     return isinstance(where, str) and _URL.match(where) is not None
 
 
+def absolute(where: str | os.PathLike[str]) -> str:
+    """A path from the root, whatever folder the program goes to later; a URL stays as it is."""
+    return str(where) if is_url(where) else str(Path(where).absolute())
+
+
 def open_folder(where: str | os.PathLike[str]) -> Folder:
     """The folder behind a path or a URL; ``file://`` and plain paths are folders of this machine.
 
@@ -88,9 +93,10 @@ class LocalFolder:
     def __init__(self, path: Path):
         if path.is_file():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        self.local: Path | None = path
+        # People call it by the name they gave; the program may go to another folder later.
         self.url = str(path)
-        self._path = path
+        self._path = path.absolute()
+        self.local: Path | None = self._path
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -104,7 +110,7 @@ class LocalFolder:
         """Bytes ``start`` to ``stop`` of a file."""
         # Opened for each read: a thousand episodes at once would exhaust the file handles, and mapped memory would turn
         # a file that was cut meanwhile into a bus error.
-        handle = os.open(f"{self.url}/{path}", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        handle = os.open(f"{self._path}/{path}", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             return os.pread(handle, stop - start, start)
         finally:
@@ -127,7 +133,7 @@ class LocalFolder:
 
     def state(self, path: str) -> tuple[int | str, ...]:
         """Inode, size and time of the last change of a file."""
-        about = os.stat(f"{self.url}/{path}")
+        about = os.stat(f"{self._path}/{path}")
         return about.st_ino, about.st_size, about.st_mtime_ns
 
     def version(self, path: str) -> int | None:

@@ -2,17 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from worldsim.datasets.store.episode import Episode
+from worldsim.spec.text_files import parse_json
 
 FORMAT = 1
 # The folder of an episode's arrays. Writers to places without renames choose another one, named in the manifest.
 ARRAYS = "arrays"
+# What every manifest has.
+FIELDS = {
+    "format": int, "name": str, "frames": int, "text": str, "events": list, "provenance": dict, "arrays": list,
+    "files": dict,
+}  # fmt: skip
+# As many as the index can count.
+MOST_FRAMES = 2**31
 
 
 class CorruptEpisodeError(ValueError):
@@ -53,20 +61,40 @@ def parse_manifest(content: bytes, name: str) -> dict[str, Any]:
         ValueError: it is of another format.
     """
     try:
-        manifest = json.loads(content)
+        manifest = parse_json(content)
         checksum = manifest.pop("sha256")
-        if not {"format", "name", "frames", "files", "arrays"} <= manifest.keys():
-            raise KeyError("a field is missing")
+        if missing := sorted(FIELDS.keys() - manifest.keys()):
+            raise KeyError(missing[0])
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CorruptEpisodeError(f"episode {name!r}: its manifest cannot be read") from error
     if checksum != json_sha256(manifest) or manifest["name"] != name:
         raise CorruptEpisodeError(f"episode {name!r}: its manifest was altered")
     if manifest["format"] != FORMAT:
         raise ValueError(f"episode {name!r} has format {manifest['format']}, this version reads {FORMAT}")
+    if wrong := next(_wrong_fields(manifest), ""):
+        raise CorruptEpisodeError(f"episode {name!r}: its manifest is no manifest: {wrong}")
     named = [*manifest["files"], *manifest["arrays"], manifest.get("folder", ARRAYS)]
     if wrong := [path for path in named if not _stays(path)]:
         raise CorruptEpisodeError(f"episode {name!r}: its manifest names {wrong[0]!r}, outside of the episode")
     return manifest
+
+
+def _wrong_fields(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What is of another type than every writer gives it."""
+    for field, kind in FIELDS.items():
+        if type(manifest[field]) is not kind:
+            yield f"{field} is {type(manifest[field]).__name__}"
+    if not 1 <= manifest["frames"] < MOST_FRAMES:
+        yield f"it counts {manifest['frames']} frames"
+    if not {"frames", "actions", "rewards", "terminated"} <= set(map(str, manifest["arrays"])):
+        yield "not all arrays are named"
+    for event in manifest["events"]:
+        if not isinstance(event, dict) or type(event.get("frame")) is not int:
+            yield f"an event without a frame: {event!s:.60}"
+    for path, file in manifest["files"].items():
+        whole = isinstance(file, dict) and type(file.get("size")) is int and isinstance(file.get("sha256"), str)
+        if not whole or not isinstance(file.get("crc32c", []), list):
+            yield f"{path} without size and sha256"
 
 
 def _stays(path: object) -> bool:

@@ -1,7 +1,6 @@
 """An episode that is being read: pictures and depth stay on disk, small arrays (0.2 kB a frame) in memory."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from worldsim.datasets.store.folder import Folder
 from worldsim.datasets.store.manifest import ARRAYS, CorruptEpisodeError, file_sha256
 from worldsim.datasets.store.reader import ShardedArray, ShardError
 from worldsim.datasets.store.shard_layout import ShardLayout
+from worldsim.spec.damage import SYMPTOMS
+from worldsim.spec.text_files import parse_json
 
 _UPLOAD = re.compile(r"arrays\.[0-9a-f]{8}/")
 # A manifest as Python objects takes about so many times the bytes of its file.
@@ -70,7 +71,7 @@ class OpenEpisode:
         try:
             frames = self.frames.read(first, last, out)
             depths = self.depth.read(first, last) if depth and self.depth is not None else None
-        except (ShardError, FileNotFoundError) as error:
+        except (ShardError, FileNotFoundError, *SYMPTOMS) as error:
             raise CorruptEpisodeError(f"episode {self.name!r}: {error}") from error
         part = slice(first, last)
         state = {k.removeprefix("state/"): v[part].copy() for k, v in self.small.items() if k.startswith("state/")}
@@ -96,7 +97,7 @@ class OpenEpisode:
                 raise CorruptEpisodeError(f"episode {self.name!r}: {name} has {count} rows for {self.total} frames")
 
     def _array(self, path: str) -> "ShardedArray | _ZarrArray":
-        about = json.loads(self._checked(f"{path}/zarr.json"))
+        about = parse_json(self._checked(f"{path}/zarr.json"))
         layout = ShardLayout.parse(about)
         if layout is None:
             return _ZarrArray(self._in_memory(path))
@@ -113,7 +114,7 @@ class OpenEpisode:
         return ShardedArray(layout, f"{self._path}/{path}", sizes, self._folder.read_range, sums)
 
     def _whole(self, path: str) -> NDArray[Any]:
-        about = json.loads(self._checked(f"{path}/zarr.json"))
+        about = parse_json(self._checked(f"{path}/zarr.json"))
         layout = ShardLayout.parse(about)
         if layout is None:
             return _ZarrArray(self._in_memory(path)).read(0, None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.spec.actions import MINECRAFT, ActionSpec
+from worldsim.spec.from_json import dataclass_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +20,12 @@ class RecordingFormat:
 
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> "RecordingFormat":
-        """The inverse of ``dataclasses.asdict``."""
-        spec = ActionSpec(keys=tuple(raw["spec"]["keys"]), camera=raw["spec"]["camera"])
-        return RecordingFormat(spec=spec, **{n: raw[n] for n in ("height", "width", "fps")})
+        """The inverse of ``dataclasses.asdict``.
+
+        Raises:
+            ValueError: a value is missing, unknown or of another type.
+        """
+        return dataclass_of(RecordingFormat, raw)
 
 
 def recording_format(store: EpisodeStore, names: Sequence[str] | None = None) -> RecordingFormat:

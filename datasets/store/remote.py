@@ -3,11 +3,31 @@
 fsspec knows ``memory://``, ``http(s)://``, ``zip://`` and, with their packages, ``s3://``, ``gs://``, ``sftp://`` ...
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from worldsim.errors import UserError
+from worldsim.spec.damage import reading
+
+
+@contextlib.contextmanager
+def _asking(url: str) -> Iterator[None]:
+    """A context of questions to fsspec, whose protocols each fail in their own ways.
+
+    Raises:
+        OSError: the place does not answer.
+        ValueError: what it holds is damaged.
+    """
+    try:
+        with reading(url, "a folder that can be read"):
+            yield
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:
+        # Packages of protocols have errors of their own.
+        raise OSError(f"{url} does not answer: {type(error).__name__} {error}".splitlines()[0]) from error
 
 
 class RemoteFolder:
@@ -28,7 +48,8 @@ class RemoteFolder:
         self.url = url.rstrip("/")
         self.local: Path | None = None
         try:
-            found = url_to_fs(self.url)
+            with _asking(self.url):
+                found = url_to_fs(self.url)
         except (ImportError, ValueError) as error:
             raise UserError(f"{url}: {str(error).splitlines()[0]}") from error
         self._fs, self._root = cast("tuple[Any, str]", found)
@@ -38,33 +59,39 @@ class RemoteFolder:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        return bool(self._fs.isfile(self._at(path)))
+        with _asking(self.url):
+            return bool(self._fs.isfile(self._at(path)))
 
     def read(self, path: str) -> bytes:
         """A whole file."""
-        return self._fs.cat_file(self._at(path))
+        with _asking(self.url):
+            return self._fs.cat_file(self._at(path))
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop`` of a file."""
-        return self._fs.cat_file(self._at(path), start=start, end=stop) if stop > start else b""
+        with _asking(self.url):
+            return self._fs.cat_file(self._at(path), start=start, end=stop) if stop > start else b""
 
     def open(self, path: str) -> BinaryIO:
         """A file, to be read from its beginning."""
-        return cast("BinaryIO", self._fs.open(self._at(path), "rb"))
+        with _asking(self.url):
+            return cast("BinaryIO", self._fs.open(self._at(path), "rb"))
 
     def files(self, path: str) -> dict[str, int]:
         """Every file below a folder with its size."""
         folder = self._at(path)
-        found = cast("dict[str, dict[str, Any]]", self._fs.find(folder, detail=True))
-        if any(about["size"] is None for about in found.values()):
-            found = {name: self._fs.info(name) for name in found}
+        with _asking(self.url):
+            found = cast("dict[str, dict[str, Any]]", self._fs.find(folder, detail=True))
+            if any(about["size"] is None for about in found.values()):
+                found = {name: self._fs.info(name) for name in found}
         return {name[len(folder) :].lstrip("/"): int(about["size"]) for name, about in found.items()}
 
     def children(self, path: str) -> Iterator[tuple[str, int]]:
         """Names of the folders in a folder; listings kept from before are not believed."""
         self._fs.invalidate_cache()
         try:
-            entries = self._fs.ls(self._at(path), detail=True)
+            with _asking(self.url):
+                entries = self._fs.ls(self._at(path), detail=True)
         except FileNotFoundError:
             return
         for entry in entries:
@@ -73,7 +100,8 @@ class RemoteFolder:
 
     def state(self, path: str) -> tuple[int | str, ...]:
         """Size and whatever marks a version: entity tag, time of the last change."""
-        about = self._fs.info(self._at(path))
+        with _asking(self.url):
+            about = self._fs.info(self._at(path))
         marks = (str(about.get(key, "")) for key in ("ETag", "etag", "LastModified", "mtime", "created"))
         return int(about.get("size") or 0), *marks
 

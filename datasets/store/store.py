@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from worldsim.datasets.store.catalogue import EPISODES, Catalogue, Progress
 from worldsim.datasets.store.commit import commit_episode, discard_unfinished, upload_episode
 from worldsim.datasets.store.episode import Episode
-from worldsim.datasets.store.folder import open_folder
+from worldsim.datasets.store.folder import absolute, open_folder
 from worldsim.datasets.store.index import EpisodeIndex
 from worldsim.datasets.store.manifest import FORMAT, CorruptEpisodeError, json_sha256
 from worldsim.datasets.store.open_episode import OpenEpisode, verify_files
+from worldsim.spec.damage import reading
 
 __all__ = [
     "FORMAT", "SPLITS", "SPLIT_PERIOD", "CorruptEpisodeError", "EpisodeStore", "Split", "WithdrawnEpisodeError",
@@ -79,7 +80,12 @@ class EpisodeStore:
         snapshot: bool = False,
         memory: int = 512 << 20,
     ):
-        self._options: dict[str, Any] = {"path": path, "verify": verify, "snapshot": snapshot, "memory": memory}
+        self._options: dict[str, Any] = {
+            "path": absolute(path),
+            "verify": verify,
+            "snapshot": snapshot,
+            "memory": memory,
+        }
         self._folder = open_folder(path)
         self._whole = verify == "whole" or (verify is None and self._folder.local is not None)
         self._memory = memory
@@ -276,7 +282,8 @@ class EpisodeStore:
             if key not in self._verified:
                 self.verify(name)
                 self._verified.add(key)
-        return OpenEpisode(self._folder, f"{EPISODES}/{name}", manifest)
+        with reading(f"episode {name!r}", "an episode", CorruptEpisodeError):
+            return OpenEpisode(self._folder, f"{EPISODES}/{name}", manifest)
 
     def _states(self, name: str, manifest: dict[str, Any]) -> list[tuple[int | str, ...]]:
         try:

@@ -231,7 +231,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float = 20, *, crf: int = 18, exact: bool = False):
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         if self.path.suffix != ".mp4":
             raise ValueError(f"videos are written as .mp4, got {self.path.name!r}")
         if fps <= 0:

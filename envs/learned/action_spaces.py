@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec, camera_bin_centres
 
+# Degrees a video frame that MineRL's form may turn by.
+CAMERA_LIMIT = 180.0
+
 ActionSpaceName = Literal["multidiscrete", "minerl", "discrete"]
 Vectors = NDArray[np.float32]
 
@@ -72,7 +75,7 @@ class MultiDiscreteActions:
         sizes = self.space.nvec
         if array.ndim != 2 or array.shape[1] != len(sizes):
             raise UserError(f"an action must be {len(sizes)} whole numbers, got shape {array.shape[1:]}")
-        if not np.issubdtype(array.dtype, np.integer):
+        if array.dtype.kind not in "iu":
             raise UserError(f"an action must be whole numbers, got {array.dtype}")
         _check_range(array, sizes)
         return np.stack([table[array[:, i]] for i, table in enumerate(self._tables)]).sum(0)
@@ -94,7 +97,7 @@ class DictActions:
         self.spec = spec
         members: dict[str, spaces.Space[Any]] = {key: spaces.Discrete(2) for key in spec.keys}
         if spec.camera:
-            members["camera"] = spaces.Box(-180.0, 180.0, (2,), np.float32)
+            members["camera"] = spaces.Box(-CAMERA_LIMIT, CAMERA_LIMIT, (2,), np.float32)
         self.space: spaces.Dict = spaces.Dict(members)
 
     def vectors(self, actions: Mapping[str, ArrayLike]) -> Vectors:
@@ -103,15 +106,22 @@ class DictActions:
         Raises:
             UserError: an unknown name, or values outside the space.
         """
+        if not isinstance(actions, Mapping):
+            raise UserError(f"an action is a mapping of {', '.join(self.space)}, got {type(actions).__name__}")
         arrays = {name: np.asarray(value) for name, value in actions.items()}
         lengths = {len(a) if a.ndim else -1 for a in arrays.values()}
         if len(lengths) != 1 or -1 in lengths:
             raise UserError(f"all members of an action must have one row per environment, got {lengths}")
         try:
             rows = [self.spec.vector({name: a[i] for name, a in arrays.items()}) for i in range(lengths.pop())]
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UserError(str(error)) from error
-        return np.stack(rows)
+        vectors = np.stack(rows)
+        if self.spec.camera and (np.abs(vectors[:, -2:]) > CAMERA_LIMIT).any():
+            raise UserError(
+                f"camera must be from {-CAMERA_LIMIT:g} to {CAMERA_LIMIT:g} degrees, got {vectors[:, -2:].tolist()}"
+            )
+        return vectors
 
     def nearest(self, vector: ArrayLike) -> dict[str, Any]:
         """The action for a vector (A,)."""
@@ -134,7 +144,7 @@ class DiscreteActions:
             UserError: not whole numbers, the wrong shape, or outside the space.
         """
         array = np.asarray(actions)
-        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        if array.ndim != 1 or array.dtype.kind not in "iu":
             raise UserError(f"an action must be one whole number, got {array.dtype} of shape {array.shape[1:]}")
         _check_range(array, np.asarray(self.space.n))
         return np.eye(int(self.space.n), dtype=np.float32)[array]
@@ -168,8 +178,15 @@ def make_actions(spec: ActionSpec, name: str | None = None) -> Actions:
 def single(action: Any) -> Any:
     """Give one action a leading batch axis of 1."""
     if isinstance(action, Mapping):
-        return {name: np.asarray(value)[None] for name, value in action.items()}
-    return np.asarray(action)[None]
+        return {name: _array(value)[None] for name, value in action.items()}
+    return _array(action)[None]
+
+
+def _array(value: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{type(value).__name__} is no action: {error}") from error
 
 
 def _check_range(array: NDArray[Any], sizes: NDArray[np.integer]) -> None:

@@ -128,12 +128,13 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
             Observation and info of that moment.
 
         Raises:
-            UserError: the snapshot belongs to another world.
+            UserError: the snapshot belongs to another world, or is damaged; nothing is changed then.
         """
         self._check_moments([snapshot])
+        generator = generator_at(snapshot.rng)
         self._state, self._alone = snapshot.state, False
         self._show_moment(0, snapshot)
-        self.np_random = generator_at(snapshot.rng)
+        self.np_random = generator
         self._show()
         return self._observation(), self._info()
 

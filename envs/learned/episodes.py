@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.action_spaces import make_actions
 from worldsim.envs.learned.initial_context import choose, last_frames, prefill, resolve
-from worldsim.envs.learned.snapshot import Snapshot, fingerprint, plain
+from worldsim.envs.learned.snapshot import Snapshot, check_fits, fingerprint, plain
 from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
@@ -148,8 +148,8 @@ class WorldEpisodes:
         self._elapsed[row], self._ended[row], self._starts[row] = moment.elapsed, moment.ended, moment.start
 
     def _check_moments(self, moments: Sequence[Snapshot]) -> None:
-        if any(moment.world != fingerprint(self.world) for moment in moments):
-            raise UserError("the snapshot belongs to another world: load the checkpoint that it was taken in")
+        for moment in moments:
+            check_fits(moment, self.world)
 
 
 def row_of(values: NDArray[Any], row: int | np.integer) -> Any:

@@ -46,14 +46,14 @@ class InitialContext:
 
 @lru_cache(maxsize=4)
 def shared_world(name: str) -> WorldModel:
-    """Load a world once per process; all its environments share the weights."""
+    """Load a world once per process, by its absolute folder; all its environments share the weights."""
     return worldsim.load(name)
 
 
 @lru_cache(maxsize=4)
 def shared_starts(name: str) -> StartClips:
     """Start clips that lie beside a world's checkpoint, else those shipped with the Minecraft world."""
-    folders = [worldsim.ASSETS / name / "starts", Path(name) / "starts", worldsim.ASSETS / "minecraft" / "starts"]
+    folders = [Path(name) / "starts", worldsim.ASSETS / "minecraft" / "starts"]
     return load_starts(next((f for f in folders if f.is_dir()), folders[0]))
 
 
@@ -66,9 +66,10 @@ def resolve(
         FileNotFoundError: there is no such world, or it has no start clips.
         UserError: the start clips do not fit the world.
     """
-    model = world if isinstance(world, WorldModel) else shared_world(os.fspath(world))
+    place = str(worldsim.world_folder("minecraft" if isinstance(world, WorldModel) else os.fspath(world)))
+    model = world if isinstance(world, WorldModel) else shared_world(place)
     if starts is None:
-        starts = shared_starts("minecraft" if isinstance(world, WorldModel) else os.fspath(world))
+        starts = shared_starts(place)
     elif not isinstance(starts, StartClips):
         starts = load_starts(starts)
     size = (model.config.height, model.config.width)
@@ -97,8 +98,8 @@ def choose(
         FileNotFoundError: there is no such video.
         UserError: an unknown option, a wrong shape or type.
     """
-    options = dict(options or {})
-    if unknown := sorted(options.keys() - set(OPTIONS)):
+    options = checked_options(options)
+    if unknown := sorted(map(str, options.keys() - set(OPTIONS))):
         raise UserError(f"unknown reset option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
     drawn, seed = int(rng.integers(len(starts))), int(rng.integers(2**31))
     prefix = options.get("prefix")
@@ -122,6 +123,17 @@ def choose(
     return InitialContext(frames=frames, actions=vectors, seed=seed, prompt=prompt, start=start, poses=poses)
 
 
+def checked_options(options: Any) -> dict[str, Any]:
+    """The options of a ``reset`` as a dictionary.
+
+    Raises:
+        UserError: they are no mapping.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise UserError(f"reset options are a mapping of {', '.join(OPTIONS)}, got {type(options).__name__}")
+    return dict(options or {})
+
+
 def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Check a past and drop its oldest frames so that F = 1 + r k.
 
@@ -134,7 +146,7 @@ def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDA
             f"a prefix must be uint8 frames of {size[1]}x{size[0]} pixels, got {frames.dtype} {frames.shape}"
         )
     wanted = (len(frames) - 1, world.spec.size)
-    vectors = np.zeros(wanted, np.float32) if actions is None else np.asarray(actions, np.float32)
+    vectors = np.zeros(wanted, np.float32) if actions is None else _action_array(actions, wanted)
     if vectors.shape != wanted or not np.isfinite(vectors).all():
         raise UserError(f"the prefix's actions must be finite numbers of shape {wanted}, got {vectors.shape}")
     surplus = (len(frames) - 1) % world.chunk
@@ -163,6 +175,15 @@ def last_frames(beginning: InitialContext, count: int) -> NDArray[np.uint8]:
     """The last ``count`` frames of the past, the first one repeated where there are fewer."""
     frames = beginning.frames[-count:]
     return np.concatenate([np.repeat(frames[:1], count - len(frames), 0), frames])
+
+
+def _action_array(actions: Any, wanted: tuple[int, ...]) -> NDArray[np.float32]:
+    try:
+        return np.asarray(actions, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the prefix's actions must be numbers of shape {wanted}, got {type(actions).__name__}"
+        ) from error
 
 
 def _frames(world: WorldModel, prefix: Any) -> NDArray[Any]:

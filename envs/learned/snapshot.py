@@ -16,7 +16,9 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.simulation.config import OLD_KEYS
 from worldsim.simulation.state import WorldState
+from worldsim.simulation.state_schema import check_finite, check_tensors, kinds_of
 from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.damage import reading
 
 FORMAT = "worldsim-snapshot-1"
 
@@ -65,12 +67,50 @@ class Snapshot:
             FileNotFoundError: there is no such file.
             ValueError: it is damaged or no snapshot.
         """
-        tensors, plain = load_tensors(Path(path))
-        if plain.pop("format", None) != FORMAT or "frames" not in tensors:
+        tensors, told = load_tensors(Path(path))
+        if told.pop("format", None) != FORMAT or "frames" not in tensors:
             raise UserError(f"{path} is not a snapshot")
-        frames = tensors.pop("frames").numpy()
-        state = WorldState.from_tensors({name.removeprefix("state/"): t for name, t in tensors.items()})
-        return Snapshot(state=state, frames=frames, **plain)
+        with reading(path, "a snapshot", UserError):
+            frames = tensors.pop("frames").numpy()
+            state = WorldState.from_tensors({name.removeprefix("state/"): t for name, t in tensors.items()})
+            moment = Snapshot(state=state, frames=frames, **told)
+            check_plain(moment)
+            # Once, of what comes from a file: a restore is to cost nothing.
+            check_finite(state.tensors())
+        return moment
+
+
+def check_plain(moment: Snapshot) -> None:
+    """Whether all of a snapshot but its state is of the right type.
+
+    Raises:
+        ValueError: something is not; says what.
+    """
+    whole = {name: getattr(moment, name) for name in ("elapsed", "start")}
+    if wrong := [name for name, value in whole.items() if type(value) is not int or value < -1]:
+        raise ValueError(f"{wrong[0]} must be a whole number, got {whole[wrong[0]]!r:.60}")
+    if moment.elapsed < 0 or type(moment.ended) is not bool or not isinstance(moment.world, str):
+        raise ValueError(f"elapsed {moment.elapsed}, ended {moment.ended!r:.60}, world {moment.world!r:.60}")
+    generator_at(moment.rng)
+
+
+def check_fits(moment: Snapshot, world: WorldModel, where: str = "the snapshot") -> None:
+    """Whether an environment of a world can go on from a snapshot.
+
+    Raises:
+        UserError: it belongs to another world, or is damaged.
+    """
+    if moment.world != fingerprint(world):
+        raise UserError(f"{where} belongs to another world: load the checkpoint that it was taken in")
+    config = world.config
+    shape = (world.chunk, config.height, config.width, 3)
+    if moment.frames.shape != shape or moment.frames.dtype != np.uint8 or moment.state.batch != 1:
+        found = f"{moment.state.batch} rows, frames {moment.frames.dtype} {moment.frames.shape}"
+        raise UserError(f"{where} is damaged: a row with frames uint8 {shape} is needed, got {found}")
+    grid = world.tokenizer.latent_grid(config.height, config.width)
+    with reading(where, "one of this world", UserError):
+        check_plain(moment)
+        check_tensors(moment.state.tensors(), kinds_of(world.dit, world.tokenizer, grid), where)
 
 
 @lru_cache(maxsize=8)
@@ -89,9 +129,17 @@ def fingerprint(world: WorldModel) -> str:
 
 
 def generator_at(state: dict[str, Any]) -> np.random.Generator:
-    """A generator of Gymnasium's kind in a saved state."""
+    """A generator of Gymnasium's kind in a saved state.
+
+    Raises:
+        ValueError: it is no such state.
+    """
     generator, _ = seeding.np_random(0)
-    generator.bit_generator.state = state
+    with reading("the generator's state", "one of PCG64"):
+        generator.bit_generator.state = state
+        # NumPy takes numbers that it cannot have saved.
+        if plain(generator.bit_generator.state) != state:
+            raise ValueError("the generator's state is not one that was saved")
     return generator
 
 

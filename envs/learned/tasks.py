@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UserError
 from worldsim.imports import load_object
+from worldsim.models.shield import shielded
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import Step, WorldModel
 from worldsim.spec.facts import LEARNED, Facts
@@ -151,13 +152,10 @@ class WorldRewardFunction:
             return rewards, ends
         if self.goal is None:
             return out.reward, nothing
-        heads = self.world.fact_heads
-        assert heads is not None
-        with torch.inference_mode():
-            # By how much more alike than the recordings are on the whole.
-            return ((heads.embed(state.features) - heads.usual) @ self.goal).numpy(), nothing
+        return _likeness(self.world, state, self.goal), nothing
 
 
+@shielded
 @torch.inference_mode()
 def world_facts(world: WorldModel, state: WorldState) -> Facts:
     """Facts (B,) as a world estimates them; what it has no heads for is 0."""
@@ -167,6 +165,16 @@ def world_facts(world: WorldModel, state: WorldState) -> Facts:
     return Facts(position=state.pose[:, :3].numpy().copy(), furthest=state.furthest.numpy().copy(), **learned)
 
 
+@shielded
+@torch.inference_mode()
+def _likeness(world: WorldModel, state: WorldState, goal: torch.Tensor) -> Rewards:
+    """By how much more alike a text goal (X,) the rows are than the recordings are on the whole (B,)."""
+    heads = world.fact_heads
+    assert heads is not None
+    return ((heads.embed(state.features) - heads.usual) @ goal).numpy()
+
+
+@shielded
 def _goal(world: WorldModel, text: str) -> torch.Tensor:
     if not text:
         raise UserError("a text goal is empty: give, for example, task='goal: walking in a forest'")

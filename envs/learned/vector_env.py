@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.episodes import WorldEpisodes, check_render_mode, frame_space
+from worldsim.envs.learned.initial_context import checked_options
 from worldsim.envs.learned.snapshot import Snapshot, generator_at
 from worldsim.envs.learned.tasks import TaskLike
 from worldsim.errors import UserError
@@ -82,7 +83,7 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
             seed: one number s for s, s + 1, ...; or one (or None) per row; None goes on with each row's generator.
             options: as for ``WorldSimEnv.reset``, the same for all rows.
         """
-        options = dict(options or {})
+        options = checked_options(options)
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, np.bool_)))
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise UserError(f"reset_mask must be bool ({self.num_envs},) with at least one True, got {mask!r}")
@@ -176,7 +177,7 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
             Observations and infos of all rows.
 
         Raises:
-            UserError: a snapshot of another world, or not one for each row.
+            UserError: a snapshot of another world or a damaged one, or not one for each row; nothing is changed then.
             ResetNeeded: some rows have no episode yet and get none.
         """
         rows = list(range(self.num_envs)) if rows is None else list(rows)
@@ -184,14 +185,17 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
         if len(moments) != len(rows) or len(set(rows)) != len(rows) or not set(rows) <= set(range(self.num_envs)):
             raise UserError(f"{len(moments)} snapshots for rows {rows} of {self.num_envs}")
         self._check_moments(moments)
+        if self._state is None and len(rows) < self.num_envs:
+            raise ResetNeeded("there is no episode yet: give every row a moment, or reset first")
+        generators = [generator_at(moment.rng) for moment in moments]
         if isinstance(snapshots, Snapshot):
             fresh, alone = snapshots.state.share([0] * len(rows)), False
         else:
             fresh, alone = WorldState.concatenate([moment.state for moment in moments]), True
         self._put(np.array(rows), fresh, alone)
-        for row, moment in zip(rows, moments, strict=True):
+        for row, moment, generator in zip(rows, moments, generators, strict=True):
             self._show_moment(row, moment)
-            self._generators[row] = generator_at(moment.rng)
+            self._generators[row] = generator
         return self._frames[:, -1].copy(), self._infos()
 
     def fork(self, n: int) -> "WorldSimVectorEnv":

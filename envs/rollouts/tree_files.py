@@ -106,7 +106,7 @@ class _Reader:
         if found is None:
             raise ScriptError(entry.where, f"expected policy NAME FRAMES, as in policy explore 40, got {entry.text!r}")
         amount = float(found["amount"])
-        if amount <= 0 or (not found["unit"] and amount != int(amount)):
+        if not 0 < amount < float("inf") or (not found["unit"] and amount != int(amount)):
             raise ScriptError(entry.where, f"a length is a whole number of frames from 1, or seconds, got {amount:g}")
         frames = Duration(amount, bool(found["unit"])).frames(self.fps)
         try:

@@ -1,5 +1,6 @@
 """Following a run: told to stop, it ends the step in progress, saves, and says how to go on."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -37,3 +38,22 @@ def test_told_to_stop_at_the_end_a_run_ends(tmp_path: Path):
     sampled: list[int] = []
     follow(training(3, 3, signal.SIGINT, saved), tmp_path, 3, "run", sampled.append, 100)
     assert saved == [] and sampled == [3]
+
+
+def test_a_run_that_an_error_ends_is_closed_while_somebody_hears_of_it(tmp_path: Path):
+    """Left to the garbage collector, what saving raises would be a traceback of its own."""
+    closed = []
+
+    def run():
+        try:
+            yield 1, {"loss": 1.0}
+        except GeneratorExit:
+            closed.append(True)
+            raise OSError(errno.ENOSPC, "No space left on device", "state.safetensors") from None
+
+    def sample(step: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "film.mp4")
+
+    with pytest.raises(OSError, match="No space left"):
+        follow(run(), tmp_path, 5, "training", sample, 1)
+    assert closed == [True]

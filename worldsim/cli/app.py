@@ -206,6 +206,8 @@ def _terminated_is_interrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # A game that draws with SDL would take the signal for a click on its window's cross.
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield

@@ -1,6 +1,7 @@
 """``worldsim collect``: record play into an episode store."""
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -80,7 +81,7 @@ class Collect:
 
 
 def run_collect(config: Collect) -> int:
-    """``worldsim collect``."""
+    """``worldsim collect``: exit code 1 when episodes are missing, 2 when there are none at all."""
     from worldsim.agents.collection.collect import collect
     from worldsim.agents.collection.source_choice import name_prefix
 
@@ -116,7 +117,9 @@ def run_collect(config: Collect) -> int:
         return 130
     if report.episodes + report.skipped + report.withdrawn == 0:
         raise UserError(report.failures[-1] if report.failures else "nothing was collected")
-    return 0
+    if report.missing:
+        print(f"{report.missing} episodes are missing: the same command tries them again", file=sys.stderr)
+    return 1 if report.missing else 0
 
 
 def _source(config: Collect) -> "EnvFactory":

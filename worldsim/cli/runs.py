@@ -17,6 +17,7 @@ from worldsim.errors import UserError
 def run_folder(command: str, config: Any) -> Path:
     """Make the folder of this run, ``config.folder`` or ``runs/COMMAND-TIME``, and keep the settings in it."""
     folder = Path(config.folder) if config.folder else Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     config.folder = str(folder)
     text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)

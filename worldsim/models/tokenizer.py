@@ -16,6 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from worldsim.models.rowwise import RowConv2d
+from worldsim.spec.from_json import LARGEST, MOST_LAYERS, check_range
 
 SPATIAL = 8  # pixels per latent cell, along each axis
 
@@ -45,6 +46,12 @@ class TokenizerConfig:
     detail_width: int = 96
     detail_blocks: int = 1
     bound: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_range(self, 1, LARGEST, "channels", "chunk", "encoder_width", "decoder_width", "detail_width")
+        check_range(self, 0, MOST_LAYERS, "encoder_blocks", "decoder_blocks", "detail_blocks")
+        if not 0 < self.bound < float("inf"):
+            raise ValueError(f"bound must be above 0, got {self.bound}")
 
 
 class ResidualBlock(nn.Module):
@@ -117,6 +124,12 @@ class VideoTokenizer(nn.Module):
         if height % (2 * SPATIAL) or width % (2 * SPATIAL) or height <= 0 or width <= 0:
             raise ValueError(f"frame size {width}x{height} must be positive multiples of {2 * SPATIAL} pixels")
         return height // SPATIAL, width // SPATIAL
+
+    def stream_shapes(self, grid: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Shapes (channels, rows, columns) of the decoder's stream state, block by block, for a latent grid."""
+        (rows, columns), c = grid, self.config
+        coarse = [(c.decoder_width // 4, rows, columns)] * c.decoder_blocks
+        return coarse + [(c.detail_width // 4, 2 * rows, 2 * columns)] * c.detail_blocks
 
     def chunked(self, frames_BFCHW: Tensor) -> Tensor:
         """Group F = 1 + r (T - 1) frames into (B, T, r, C, H, W); the first frame is repeated to fill its chunk."""

@@ -106,6 +106,9 @@ class TrainedModule:
     ema: Ema
     path: Path
 
+    def __post_init__(self) -> None:
+        self.path = self.path.absolute()
+
     def restore(self) -> Restored | None:
         """Load the state where there is one; None where the run is new.
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.models.checkpoint import load_tensors, misfits, save_tensors
 from worldsim.optim.ema import Ema
+from worldsim.spec.damage import reading
 
 
 @dataclass(frozen=True)
@@ -47,26 +48,26 @@ def save_training(
 def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> Restored:
     """Restore ``save_training``'s file into live objects; returns its step and the rest.
 
+    Nothing is changed unless all of it fits.
+
     Raises:
-        ValueError: the file belongs to another model.
+        ValueError: the file is damaged or belongs to another model.
     """
     tensors, metadata = load_tensors(path)
-    expected = module.state_dict()
     found = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
-    if found.keys() != expected.keys() or any(found[n].shape != expected[n].shape for n in expected):
+    averages = {n.removeprefix("ema/"): t for n, t in tensors.items() if n.startswith("ema/")}
+    if misfits(module.state_dict(), found) or (ema is not None and misfits(ema.shadow, averages)):
         raise ValueError(
             f"{path} belongs to a model of other sizes: choose another run folder or the same configuration"
         )
+    with reading(path, "the state of a training"):
+        states = [optimizer_state(tensors, f"optimizer{i}", optimizer) for i, optimizer in enumerate(optimizers)]
+        step, about = int(metadata["step"]), dict(metadata.get("about", {}))
     module.load_state_dict(found)
     if ema is not None:
         for name in ema.shadow:
-            ema.shadow[name].copy_(tensors[f"ema/{name}"])
-    for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith(f"optimizer{i}/"):
-                _, key, field = name.split("/")
-                state.setdefault(int(key), {})[field] = tensor
+            ema.shadow[name].copy_(averages[name])
+    for optimizer, state in zip(optimizers, states, strict=True):
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": state, "param_groups": groups})
         for parameter, values in optimizer.state.items():
@@ -75,4 +76,24 @@ def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: li
                 if value.shape == parameter.shape:
                     values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
-    return Restored(int(metadata["step"]), more, metadata.get("about", {}))
+    return Restored(step, more, about)
+
+
+def optimizer_state(
+    tensors: Mapping[str, Tensor], prefix: str, optimizer: torch.optim.Optimizer
+) -> dict[int, dict[str, Tensor]]:
+    """What was saved as ``PREFIX/NUMBER/NAME`` of the optimizer's parameters.
+
+    Raises:
+        ValueError: a name or a shape is not of this optimizer.
+    """
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(f"{prefix}/"):
+            continue
+        _, key, field = name.split("/")
+        if tensor.ndim and tensor.shape != shapes[int(key)]:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, its weight {tuple(shapes[int(key)])}")
+        state.setdefault(int(key), {})[field] = tensor
+    return state

@@ -3,7 +3,7 @@
 F video frames, A action vector.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,10 +111,10 @@ def holds(until: Until, info: Mapping[str, Any], *, begun: bool) -> bool:
         ScriptError: the game does not tell that number.
     """
     if not until.sign:
-        return begun and any(event.get("kind") == until.name for event in info.get("events", ()))
+        return begun and any(event.get("kind") == until.name for event in _events(until, info))
     value = info.get(until.name)
-    if value is None and until.name in ("x", "y", "z") and "position" in info:
-        value = info["position"]["xyz".index(until.name)]
+    if value is None and until.name in ("x", "y", "z") and np.shape(position := info.get("position")) == (3,):
+        value = np.asarray(position)["xyz".index(until.name)]
     if value is None or np.size(value) != 1 or not np.issubdtype(np.asarray(value).dtype, np.number):
         numbers = sorted(name for name, v in info.items() if isinstance(v, int | float | np.number))
         raise ScriptError(
@@ -122,6 +122,13 @@ def holds(until: Until, info: Mapping[str, Any], *, begun: bool) -> bool:
         )
     number = float(np.asarray(value).item())
     return number < until.value if until.sign == "<" else number > until.value
+
+
+def _events(until: Until, info: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    events = info.get("events", ())
+    if not isinstance(events, list | tuple) or not all(isinstance(event, Mapping) for event in events):
+        raise ScriptError(until.where, f"the game's events are no list of events: {events!s:.60}")
+    return events
 
 
 def _acts(script: Script) -> Iterator[Act]:

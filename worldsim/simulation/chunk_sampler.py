@@ -14,6 +14,7 @@ from worldsim.diffusion.flow import time_steps, velocity_from_data
 from worldsim.diffusion.noise import noise
 from worldsim.diffusion.samplers import sample_euler
 from worldsim.models.dit import DiTOutput, WorldDiT, previous_of
+from worldsim.models.shield import shielded
 from worldsim.simulation.config import SamplingConfig
 from worldsim.simulation.state import WorldState
 
@@ -35,6 +36,15 @@ class ChunkSampler:
     def precision(self) -> contextlib.AbstractContextManager:
         """The context that networks compute in."""
         return torch.autocast("cpu", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    @shielded
+    @torch.inference_mode()
+    def predict(
+        self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor, text: Tensor | None = None
+    ) -> Tensor:
+        """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
+        with self.precision():
+            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present, text).latents
 
     def sample(self, state: WorldState, actions_B1rA: Tensor) -> tuple[Tensor, DiTOutput, DiTOutput]:
         """The next latent frame (B, 1, C, h, w), the first evaluation, and the one whose keys enter the cache."""

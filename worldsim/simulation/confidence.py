@@ -20,8 +20,10 @@ from torch import Tensor
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.fact_heads import digest
+from worldsim.models.shield import shielded
 from worldsim.simulation.config import SamplingConfig, renamed
 from worldsim.simulation.memory.files import FILE as MEMORY
+from worldsim.spec.damage import reading
 
 FILE = "trust.safetensors"
 FORMAT = "worldsim-trust-1"
@@ -65,11 +67,13 @@ class Trust:
     sampling: Mapping[str, Any]
     about: Mapping[str, Any]
 
+    @shielded
     def __call__(self, statistics_BS: Tensor) -> Tensor:
         """Probability (B,)."""
         return (((statistics_BS - self.centre) / self.scale * self.weights).sum(1) + self.bias).sigmoid()
 
 
+@shielded
 def save_trust(trust: Trust, folder: Path) -> Path:
     """Write into the folder of the world that it was fitted to."""
     tensors = {name: getattr(trust, name) for name in _TENSORS}
@@ -79,6 +83,7 @@ def save_trust(trust: Trust, folder: Path) -> Path:
     return folder / FILE
 
 
+@shielded
 def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     """The calibration in a world's folder; None where there is none, or it is of other weights, memory or sampling.
 
@@ -91,14 +96,21 @@ def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT or not set(_TENSORS) <= tensors.keys():
         raise UserError(f"{path} holds no calibration of trust")
-    # Settings that came later than the file had their defaults.
-    if about["dit"] != digest(folder) or about.get("memory") != digest(folder, MEMORY):
-        return None
-    if asdict(SamplingConfig()) | renamed(about["sampling"]) != dict(sampling):
-        return None
-    return Trust(
-        **{name: tensors[name] for name in _TENSORS}, sampling=renamed(about["sampling"]), about=about["about"]
-    )
+    with reading(path, "a calibration of trust"):
+        # Settings that came later than the file had their defaults.
+        if about["dit"] != digest(folder) or about.get("memory") != digest(folder, MEMORY):
+            return None
+        if asdict(SamplingConfig()) | renamed(about["sampling"]) != dict(sampling):
+            return None
+        for name, shape in _TENSORS.items():
+            if tensors[name].shape != shape or not bool(tensors[name].float().isfinite().all()):
+                raise ValueError(f"{path} is damaged: {name} is not {shape} finite numbers")
+        return Trust(
+            **{name: tensors[name] for name in _TENSORS},
+            sampling=renamed(about["sampling"]),
+            about=dict(about["about"]),
+        )
 
 
-_TENSORS = ("centre", "scale", "weights", "bias")
+# Shapes of what is saved.
+_TENSORS = {name: (len(STATISTICS),) for name in ("centre", "scale", "weights")} | {"bias": ()}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.from_json import dataclass_of
 
 # Sampling settings of earlier versions, and their names now.
 OLD_KEYS = {"fold": "reuse_last_eval_for_cache"}
@@ -59,13 +60,17 @@ class WorldConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     prompts: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.fps) < 1:
+            raise ValueError(f"a world of {self.width}x{self.height} pixels at {self.fps} fps: all must be at least 1")
+
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> "WorldConfig":
         """The inverse of ``dataclasses.asdict``.
 
         Raises:
-            KeyError, TypeError: a value is missing or unknown.
+            ValueError: a value is missing, unknown or wrong.
         """
-        spec = ActionSpec(keys=tuple(raw["spec"]["keys"]), camera=raw["spec"]["camera"])
-        sampling = SamplingConfig(**renamed(raw["sampling"]))
-        return WorldConfig(**{**raw, "spec": spec, "sampling": sampling, "prompts": tuple(raw["prompts"])})
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("sampling"), Mapping):
+            raise ValueError("a world is an object of values with its sampling")
+        return dataclass_of(WorldConfig, {**raw, "sampling": renamed(raw["sampling"])})

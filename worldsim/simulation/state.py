@@ -14,7 +14,10 @@ from torch import Tensor
 
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.kv_cache import KVCache
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.spatial import MemoryState
+from worldsim.simulation.state_schema import check_finite
+from worldsim.spec.damage import reading
 
 FORMAT = "worldsim-state-4"
 OLD_FORMAT = "worldsim-state-3"
@@ -79,11 +82,12 @@ class WorldState:
             ValueError: a tensor is missing or has another number of rows.
         """
         named = {OLD_NAMES.get(name, name): tensor for name, tensor in named.items()}
-        decoder = sorted((n for n in named if n.startswith("decoder")), key=lambda n: int(n.removeprefix("decoder")))
+        decoder = sorted((n for n in named if n.startswith("decoder")), key=lambda n: (len(n), n))
         missing = sorted({"keys", "values", "count", *_PLAIN} - named.keys())
+        missing += [f"decoder{i}" for i in range(len(decoder)) if f"decoder{i}" not in named]
         if missing:
             raise ValueError(f"not a world state: {', '.join(missing)} missing")
-        if len({len(t) for t in named.values()}) != 1:
+        if len({len(t) if t.ndim else 0 for t in named.values()}) != 1 or not len(named["seeds"]):
             raise ValueError("not a world state: tensors differ in their number of rows")
         cache = KVCache(named["keys"], named["values"], named["count"])
         return WorldState(
@@ -93,6 +97,7 @@ class WorldState:
             **{n: named[n] for n in _PLAIN},
         )
 
+    @shielded
     def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
         """Copies of the given rows, in order; rows may repeat, which forks a world.
 
@@ -154,7 +159,9 @@ class WorldState:
         tensors, metadata = load_tensors(Path(path))
         if metadata.get("format") not in (FORMAT, OLD_FORMAT):
             raise ValueError(f"{path} is not a saved world state")
-        return WorldState.from_tensors(tensors)
+        with reading(path, "a saved world state"):
+            check_finite(tensors)
+            return WorldState.from_tensors(tensors)
 
 
 @dataclass(frozen=True)

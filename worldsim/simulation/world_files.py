@@ -7,14 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
 from worldsim.models.dit import DiTConfig, WorldDiT
 from worldsim.models.fact_heads import FactHeads
+from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import WorldConfig
 from worldsim.spec.compute import Compute
+from worldsim.spec.damage import reading
 from worldsim.spec.endings import KEY as ENDS
 from worldsim.spec.endings import ends_taught
+from worldsim.spec.from_json import dataclass_of
 
 FILES = ("tokenizer.safetensors", "dit.safetensors")
 
@@ -40,6 +43,7 @@ class WorldFiles:
     ends_taught: int | None = None
 
 
+@shielded
 def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """Write a checkpoint folder: two safetensors files, weights in bf16.
 
@@ -60,6 +64,7 @@ def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str
         save_tensors(folder / f"{name}.safetensors", tensors, metadata)
 
 
+@shielded
 def read_world(folder: Path) -> WorldFiles:
     """Read a checkpoint folder.
 
@@ -69,22 +74,23 @@ def read_world(folder: Path) -> WorldFiles:
     """
     tokenizer_tensors, tokenizer_json = load_tensors(folder / FILES[0])
     dit_tensors, dit_json = load_tensors(folder / FILES[1])
-    try:
-        tokenizer = VideoTokenizer(TokenizerConfig(**tokenizer_json["tokenizer"]))
-        dit = WorldDiT(DiTConfig(**dit_json["dit"]))
-        config = WorldConfig.from_json(dit_json["world"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder} is not a world checkpoint: {error}") from error
-    load_module(tokenizer, tokenizer_tensors, str(folder / FILES[0]))
     prompts = dit_tensors.pop("prompts", None)
-    load_module(dit, dit_tensors, str(folder / FILES[1]))
+    with reading(folder / FILES[0], "a world's tokenizer"):
+        sizes = dataclass_of(TokenizerConfig, tokenizer_json["tokenizer"])
+    tokenizer = build_module(lambda: VideoTokenizer(sizes), tokenizer_tensors, str(folder / FILES[0]))
+    with reading(folder / FILES[1], "a world's network"):
+        network = dataclass_of(DiTConfig, dit_json["dit"])
+        config, ends = WorldConfig.from_json(dit_json["world"]), ends_taught(dit_json)
+        if prompts is not None and not bool(prompts.isfinite().all()):
+            raise ValueError("embeddings of prompts are not finite")
+    dit = build_module(lambda: WorldDiT(network), dit_tensors, str(folder / FILES[1]))
     return WorldFiles(
         config=config,
         tokenizer=tokenizer,
         dit=dit,
         prompt_embeddings=None if prompts is None else prompts.float(),
         compute=Compute.from_json(dit_json.get("compute")),
-        ends_taught=ends_taught(dit_json),
+        ends_taught=ends,
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from worldsim.models.dit import WorldDiT
 from worldsim.models.fact_heads import FactHeads, load_fact_heads
 from worldsim.models.precision import fast_bf16
+from worldsim.models.shield import shielded
 from worldsim.models.text import embed_prompts
 from worldsim.models.tokenizer import VideoTokenizer
 from worldsim.simulation.branch_tree import Branch, RewardFunction
@@ -29,6 +30,7 @@ from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_files import FILES, WorldFiles, check_parts, read_world, write_world
 from worldsim.spec.actions import ActionSpec
 from worldsim.spec.compute import UNKNOWN, Compute
+from worldsim.spec.damage import reading
 from worldsim.spec.pose import advance_pose
 
 Frames = NDArray[np.uint8]
@@ -38,6 +40,7 @@ __all__ = ["FILES", "Frames", "Step", "WorldModel"]
 class WorldModel:
     """A learned world. Weights are fixed; all that changes lives in ``WorldState``."""
 
+    @shielded
     def __init__(
         self,
         config: WorldConfig,
@@ -111,6 +114,7 @@ class WorldModel:
             ends_taught=self.ends_taught, memory=self.memory,
         )  # fmt: skip
 
+    @shielded
     @torch.inference_mode()
     def encode(self, frames: Frames | Tensor) -> Tensor:
         """uint8 frames (B, F, H, W, 3), F = 1 + r k, to latents (B, 1 + k, C, h, w)."""
@@ -121,12 +125,14 @@ class WorldModel:
         with self.sampler.precision():
             return self.tokenizer.encode(frames_BFHWC.permute(0, 1, 4, 2, 3).float() / 255)
 
+    @shielded
     @torch.inference_mode()
     def encode_chunks(self, chunks_BTRHWC: Tensor) -> Tensor:
         """Whole uint8 chunks (B, T, r, H, W, 3) to latents (B, T, C, h, w)."""
         with self.sampler.precision():
             return self.tokenizer.encode_chunks(chunks_BTRHWC.movedim(-1, 3).float() / 255)
 
+    @shielded
     @torch.inference_mode()
     def decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Frames, tuple[Tensor, ...]]:
         """Latents to uint8 chunks (B, T, r, H, W, 3) and the decoder's stream state."""
@@ -135,6 +141,7 @@ class WorldModel:
         pixels = (chunks.clamp(0, 1) * 255).round().to(torch.uint8)
         return pixels.permute(0, 1, 2, 4, 5, 3).contiguous().numpy(), tuple(carried)
 
+    @shielded
     @torch.inference_mode()
     def prefill(
         self,
@@ -190,6 +197,7 @@ class WorldModel:
         )  # fmt: skip
         return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
 
+    @shielded
     @torch.inference_mode()
     def step(
         self, state: WorldState, actions: NDArray[np.float32] | Tensor, *, inplace: bool = False
@@ -255,14 +263,6 @@ class WorldModel:
 
         return branch(self, prefix, branches, seed=seed, judge=judge)
 
-    @torch.inference_mode()
-    def predict(
-        self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor, text: Tensor | None = None
-    ) -> Tensor:
-        """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
-        with self.sampler.precision():
-            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present, text).latents
-
     def save(self, folder: str | Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Write the world as a checkpoint folder (two or three safetensors files, weights in bf16).
 
@@ -292,7 +292,9 @@ class WorldModel:
         files = read_world(folder)
         heads = load_fact_heads(folder) if fact_heads else None
         trust = load_trust(folder, asdict(files.config.sampling))
-        return WorldModel(
-            files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
-            trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught, memory=load_memory(folder),
-        )  # fmt: skip
+        with reading(folder, "a world"):
+            return WorldModel(
+                files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
+                trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught,
+                memory=load_memory(folder),
+            )  # fmt: skip

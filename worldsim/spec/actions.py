@@ -53,14 +53,15 @@ class ActionSpec:
         out = self.noop()
         for name, value in action.items():
             if name == "camera" and self.camera:
-                camera = np.asarray(value, np.float32)
+                camera = _numbers(value)
                 if camera.shape != (2,) or not np.isfinite(camera).all():
                     raise ValueError(f"camera must be two finite numbers (pitch, yaw in degrees), got {value!r}")
                 out[-2:] = camera
             elif name in self.keys:
-                if np.size(value) != 1 or float(np.asarray(value).item()) not in (0.0, 1.0):
+                pressed = _numbers(value)
+                if pressed.size != 1 or pressed.item() not in (0.0, 1.0):
                     raise ValueError(f"key {name!r} must be 0 or 1, got {value!r}")
-                out[self.keys.index(name)] = float(np.asarray(value).item())
+                out[self.keys.index(name)] = pressed.item()
             else:
                 raise ValueError(f"unknown action {name!r}; known: {', '.join(self.keys)}{', camera' * self.camera}")
         return out
@@ -74,6 +75,18 @@ class ActionSpec:
         if self.camera:
             out["camera"] = array[-2:].copy()
         return out
+
+
+def _numbers(value: Any) -> NDArray[np.float32]:
+    """A value as numbers; what is none, or beyond float32, becomes nan."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
+    except (TypeError, ValueError):
+        return np.full(np.shape(np.asarray(value, object)), np.nan, np.float32)
 
 
 MINECRAFT = ActionSpec(

@@ -22,9 +22,12 @@ from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
-from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, load_tensors, save_tensors
 from worldsim.models.clip_classifier import CaptionerConfig, ClipClassifier
+from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import VideoTokenizer
+from worldsim.spec.damage import reading
+from worldsim.spec.from_json import dataclass_of
 
 # What is told apart; activities at the beginning and at the end of the clip.
 ATTRIBUTES = ("place", "time", "light", "first", "last", "camera")
@@ -73,6 +76,7 @@ class LearnedCaptioner:
         """Configuration, and digests of the weights and the tokenizer."""
         return {"captioner": weights_digest(self.model), "tokenizer": self._tokenizer, **asdict(self.config)}
 
+    @shielded
     def facts(self, clip: Episode) -> ClipFacts:
         """What the model reads in the pictures of a clip; a clip shorter than two latent frames tells nothing."""
         latents = self._encode(clip.frames)
@@ -100,6 +104,7 @@ class LearnedCaptioner:
         save_tensors(path, self.model.state_dict(), about | ({"trained_on": trained_on} if trained_on else {}))
 
 
+@shielded
 def load_captioner(path: Path, tokenizer: VideoTokenizer) -> LearnedCaptioner:
     """Read what ``LearnedCaptioner.save`` wrote.
 
@@ -108,15 +113,14 @@ def load_captioner(path: Path, tokenizer: VideoTokenizer) -> LearnedCaptioner:
         ValueError: it is damaged, no captioner, or was trained with another tokenizer.
     """
     tensors, about = load_tensors(path)
-    try:
-        config, labels = CaptionerConfig(**about["captioner"]), {name: about["labels"][name] for name in ATTRIBUTES}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a captioner: {error}") from error
+    with reading(path, "a captioner"):
+        config = dataclass_of(CaptionerConfig, about["captioner"])
+        labels = {name: [str(label) for label in about["labels"][name]] for name in ATTRIBUTES}
     digest = weights_digest(tokenizer)
     if about.get("tokenizer") != digest:
         raise ValueError(f"{path} was trained on another tokenizer's latents: train it on this world's")
-    model = ClipClassifier(config, {name: len(values) for name, values in labels.items()})
-    load_module(model, tensors, str(path))
+    counts = {name: len(values) for name, values in labels.items()}
+    model = build_module(lambda: ClipClassifier(config, counts), tensors, str(path))
     return LearnedCaptioner(model, labels, encoder(tokenizer), config, digest)
 
 
@@ -142,6 +146,7 @@ def attributes(facts: ClipFacts) -> dict[str, str]:
     return label_of | {"first": first, "last": last}
 
 
+@shielded
 def make_examples(
     store: EpisodeStore,
     splits: Sequence[Split],
@@ -172,6 +177,7 @@ def make_examples(
     return Examples(torch.stack(latents), labels, tuple(sorted(episodes)))
 
 
+@shielded
 def train_captioner(
     examples: Examples,
     encode: Encode,
@@ -212,6 +218,7 @@ def train_captioner(
     return LearnedCaptioner(model, labels, encode, config, tokenizer)
 
 
+@shielded
 def evaluate_captioner(captioner: LearnedCaptioner, train: Examples, held_out: Examples) -> dict[str, dict[str, float]]:
     """Share of clips whose attribute is read right, beside always naming the most frequent class of the training clips.
 

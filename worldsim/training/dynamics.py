@@ -154,7 +154,7 @@ def train_dynamics(
         ends_before: ends that ``initial``, or a resumed run that did not count them, was taught; None: unknown.
     """
     torch.manual_seed(seed)
-    dit = WorldDiT(dit_config)
+    dit, folder = WorldDiT(dit_config), folder.absolute()
     if initial is not None:
         load_module(dit, initial, "the world to start from")
     trained = prepared(dit.to(device), training, folder / "state.safetensors")

@@ -1,6 +1,5 @@
 """From the results of training runs to a playable world."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,15 +8,20 @@ import torch
 
 from worldsim.datasets.store.recording_format import RecordingFormat
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_module, load_tensors
+from worldsim.models.checkpoint import build_module, load_tensors
 from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import SamplingConfig, WorldConfig
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.compute import Compute
+from worldsim.spec.damage import reading
 from worldsim.spec.endings import ends_taught
+from worldsim.spec.from_json import dataclass_of
+from worldsim.spec.text_files import read_json
 
 
+@shielded
 def load_tokenizer(path: Path) -> VideoTokenizer:
     """Read ``tokenizer.safetensors``.
 
@@ -28,11 +32,12 @@ def load_tokenizer(path: Path) -> VideoTokenizer:
     tensors, metadata = load_tensors(path)
     if "tokenizer" not in metadata:
         raise UserError(f"{path} holds no tokenizer")
-    model = VideoTokenizer(TokenizerConfig(**metadata["tokenizer"]))
-    load_module(model, tensors, str(path))
-    return model.eval()
+    with reading(path, "a tokenizer"):
+        sizes = dataclass_of(TokenizerConfig, metadata["tokenizer"])
+    return build_module(lambda: VideoTokenizer(sizes), tensors, str(path)).eval()
 
 
+@shielded
 def export_world(
     folder: Path,
     tokenizer: Path,
@@ -42,8 +47,9 @@ def export_world(
 ) -> Path:
     """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``."""
     tensors, metadata = load_tensors(folder / "dit.safetensors")
-    dit = WorldDiT(DiTConfig(**metadata["dit"]))
-    load_module(dit, tensors, str(folder / "dit.safetensors"))
+    with reading(folder / "dit.safetensors", "a world's network"):
+        sizes = dataclass_of(DiTConfig, metadata["dit"])
+    dit = build_module(lambda: WorldDiT(sizes), tensors, str(folder / "dit.safetensors"))
     prompts, vectors = common_prompts(latents)
     config = WorldConfig(
         height=recordings.height,
@@ -66,7 +72,8 @@ def common_prompts(latents: Path, count: int = 64) -> tuple[tuple[str, ...], tor
     """The most common captions trained on and their embeddings (P, X), which ship with the world."""
     if not (latents / "train" / "text.npy").is_file():
         return (), None
-    texts = json.loads((latents / "train" / "index.json").read_text())["texts"]
-    vectors = np.load(latents / "train" / "text.npy")
-    chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
-    return tuple(chosen), torch.from_numpy(vectors[[texts.index(text) for text in chosen]])
+    with reading(latents / "train", "a cache of latents"):
+        texts = read_json(latents / "train" / "index.json")["texts"]
+        vectors = np.load(latents / "train" / "text.npy", allow_pickle=False)
+        chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
+        return tuple(chosen), torch.from_numpy(vectors[[texts.index(text) for text in chosen]])

@@ -19,6 +19,8 @@ from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.shield import shielded
+from worldsim.spec.damage import reading
 
 Progress = Callable[[str, int, int], None]
 # Keys with an effect that a picture can show at once.
@@ -52,6 +54,7 @@ class InverseDynamics(nn.Module):
         out = self.head(self.body(stacked).flatten(1))
         return out[:, :-2], out[:, -2:] * CAMERA_SCALE
 
+    @shielded
     @torch.inference_mode()
     def read(self, pictures: NDArray[np.uint8], rows: int = 64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """uint8 (B, 3, H, W, 3) to the probability of each key (B, k) and degrees (B, 2)."""
@@ -76,6 +79,7 @@ def triples(frames: NDArray[np.uint8], chunk: int) -> NDArray[np.uint8]:
     return np.stack([ends[:, :-2], ends[:, 1:-1], ends[:, 2:]], 2)
 
 
+@shielded
 def train_inverse(
     store: EpisodeStore, *, chunk: int = 2, steps: int = 1500, batch: int = 64, seed: int = 0, rate: float = 1e-3,
     only: EpisodeFilter = ALL, progress: Progress = lambda *_: None,
@@ -123,6 +127,7 @@ def save_inverse(path: Path, model: InverseDynamics, about: dict[str, Any]) -> N
     save_tensors(path, model.state_dict(), {"inverse": size, **about})
 
 
+@shielded
 def load_inverse(path: Path, chunk: int) -> InverseDynamics:
     """Read what ``save_inverse`` wrote, to read chunks of ``chunk`` frames with.
 
@@ -134,12 +139,13 @@ def load_inverse(path: Path, chunk: int) -> InverseDynamics:
     tensors, about = load_tensors(path)
     if "inverse" not in about:
         raise ValueError(f"{path} is not an inverse-dynamics model: train one with worldsim train inverse")
-    if about["chunk"] != chunk:
+    if about.get("chunk") != chunk:
         raise UserError(
-            f"{path} reads chunks of {about['chunk']} frames, the world's have {chunk}: "
+            f"{path} reads chunks of {about.get('chunk')} frames, the world's have {chunk}: "
             f"train one with worldsim train inverse chunk={chunk}"
         )
-    model = InverseDynamics(about["inverse"]["keys"], about["inverse"]["width"])
-    model.head[0] = nn.Linear(tensors["head.0.weight"].shape[1], 128)
+    with reading(path, "an inverse-dynamics model"), torch.random.fork_rng(devices=()):
+        model = InverseDynamics(about["inverse"]["keys"], about["inverse"]["width"])
+        model.head[0] = nn.Linear(tensors["head.0.weight"].shape[1], 128)
     load_module(model, tensors, str(path))
     return model.eval()

@@ -4,13 +4,13 @@ A run is a folder: ``config.json``, ``state.safetensors`` (to resume), weights, 
 ``samples/``.
 """
 
+import contextlib
 import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ class RunLog:
     """Appends metrics to ``metrics.jsonl`` and, where tensorboard is installed, to ``tensorboard/``."""
 
     def __init__(self, folder: Path) -> None:
+        folder = folder.absolute()
         folder.mkdir(parents=True, exist_ok=True)
         self.file = (folder / "metrics.jsonl").open("a")
         self.board = None
@@ -48,7 +49,7 @@ class RunLog:
             self.board.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def interruptions() -> Iterator[list[int]]:
     """Signals to stop (SIGINT, SIGTERM) that arrived, kept for when it is a good moment; a second one acts at once."""
     came: list[int] = []
@@ -85,7 +86,8 @@ def follow(
     """
     log = RunLog(folder)
     try:
-        with interruptions() as stop, display() as show:
+        # Closed here, a run that is left by an error saves what it has while somebody still hears of it.
+        with interruptions() as stop, display() as show, contextlib.closing(run):
             for step, metrics in run:
                 validated = {
                     k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")

@@ -25,12 +25,14 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors
 from worldsim.models.dit import DiTConfig
 from worldsim.models.precision import fast_precision
+from worldsim.models.shield import shielded
 from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
+from worldsim.spec.damage import reading
 from worldsim.spec.endings import ends_taught
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
@@ -42,6 +44,7 @@ from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_toke
 APART = 1_000_000_000
 
 
+@shielded
 def run_tokenizer(
     *,
     data: str | Path,
@@ -63,7 +66,7 @@ def run_tokenizer(
     Raises:
         ValueError: the store has no training or validation episodes.
     """
-    store, r = EpisodeStore(data), tokenizer.chunk
+    folder, store, r = folder.absolute(), EpisodeStore(data), tokenizer.chunk
     check_splits(store, only)
     index = store.index()
     longest = int(index.frames[only.rows(index, "train", store.url)].max(initial=0))
@@ -111,6 +114,7 @@ def original_and_reconstruction(model: VideoTokenizer, chunks: torch.Tensor) -> 
     return (both * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
+@shielded
 def cache_latents(
     data: str | Path,
     tokenizer: Path,
@@ -122,7 +126,7 @@ def cache_latents(
 
     Under the precision that a world plays with: a prefix is then encoded as the latents trained on were.
     """
-    store, model = EpisodeStore(data), load_tokenizer(tokenizer)
+    folder, store, model = folder.absolute(), EpisodeStore(data), load_tokenizer(tokenizer)
     digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
     embed = TextEncoder() if encoder_installed() else None
 
@@ -149,6 +153,7 @@ def cache_latents(
             )
 
 
+@shielded
 def run_dynamics(
     *,
     data: str | Path | None,
@@ -174,7 +179,7 @@ def run_dynamics(
     ``only``: the episodes that may be used, for validation too.
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     """
-    coder = load_tokenizer(tokenizer)
+    folder, latents, coder = folder.absolute(), latents.absolute(), load_tokenizer(tokenizer)
     recordings = _prepare_latents(data, latents, tokenizer, only, also)
     config = DiTConfig(
         channels=coder.config.channels,
@@ -241,7 +246,8 @@ def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:
         raise UserError(f"the latents in {latents} were made by another tokenizer than {tokenizer}")
     if "recordings" not in index:
         raise UserError(f"the latents in {latents} do not say what they are of: make them anew from their store")
-    return RecordingFormat.from_json(index["recordings"])
+    with reading(latents, "a cache of latents"):
+        return RecordingFormat.from_json(index["recordings"])
 
 
 def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, dict[str, Any]]:
@@ -254,6 +260,7 @@ def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Te
     return weights or None, metadata
 
 
+@shielded
 def dream(world: WorldModel, batch: LatentBatch, rows: int = 4, prefix: int = 8) -> NDArray[np.uint8]:
     """Recorded left, dreamt from a prefix with the recorded actions right; rows below each other: (F, H, 2 W, 3).
 

@@ -18,6 +18,7 @@ from worldsim.diffusion.flow import interpolate, time_steps
 from worldsim.diffusion.noise import noise
 from worldsim.models.dit import previous_of
 from worldsim.models.heads import HeadOutputs
+from worldsim.models.shield import shielded
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.facts import LEARNED
 
@@ -47,6 +48,7 @@ class TaskExamples:
         return len(self.features)
 
 
+@shielded
 @torch.inference_mode()
 def recorded_heads(world: WorldModel, frames: Tensor, actions: Tensor, seeds: Sequence[int]) -> HeadOutputs:
     """What a world's heads put out over recorded play, at the signal level at which they are read when playing.
@@ -74,6 +76,7 @@ def recorded_heads(world: WorldModel, frames: Tensor, actions: Tensor, seeds: Se
         return world.dit(noisy, previous, tau, torch.full_like(tau, size), given, present).heads
 
 
+@shielded
 def make_examples(
     world: WorldModel,
     stores: Sequence[EpisodeStore],

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldsim.models.fact_heads import FactHeads, FactHeadsConfig
+from worldsim.models.shield import shielded
 from worldsim.spec.facts import LEARNED
 from worldsim.training.calibration import auroc, fit_platt, report
 from worldsim.training.task_examples import TaskExamples
@@ -42,6 +43,7 @@ class TaskTraining:
     temperature: float = 0.07
 
 
+@shielded
 def train_heads(
     train: TaskExamples, validation: TaskExamples, training: TaskTraining, vectors: Mapping[str, Tensor], seed: int = 0
 ) -> FactHeads:
@@ -147,6 +149,7 @@ def _fit_text(heads: FactHeads, train: TaskExamples, training: TaskTraining, vec
         heads.usual.copy_(heads.embed(train.features).mean(0))
 
 
+@shielded
 @torch.inference_mode()
 def evaluate_heads(heads: FactHeads, test: TaskExamples, vectors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Each fact on maps never trained on, the motion head beside the truth, and text goals."""

@@ -148,6 +148,7 @@ def train_tokenizer(
         about: further metadata of ``tokenizer.safetensors``: what it is trained on.
     """
     torch.manual_seed(seed)
+    folder = folder.absolute()
     tokenizer = VideoTokenizer(tokenizer_config)
     r = tokenizer_config.chunk
     held_out = to_chunks(validation, r)

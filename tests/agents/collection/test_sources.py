@@ -333,3 +333,26 @@ def test_the_command_records_and_tells(tmp_path: Path, monkeypatch: pytest.Monke
             monkeypatch.delenv(name, raising=False)
         assert cli.main([*wrong, *small]) == 2
         assert capsys.readouterr().err.startswith("worldsim: ") and len(EpisodeStore("store")) == before
+
+
+def test_a_collection_that_gave_something_up_says_so_in_its_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    gymnasium.register("Tests/fails-v0", "tests.fake_gym:FailsLater")
+    settings = [
+        "source=gym",
+        "env=Tests/fails-v0",
+        "episodes=2",
+        "episodes_per_world=1",
+        "episode_frames=10",
+        "workers=0",
+    ]
+    settings += ["policy=random", "licence=CC0-1.0", f"out={tmp_path / 'store'}", f"folder={tmp_path / 'run'}"]
+    # One reset to look at it, one episode, and no other.
+    assert cli.main(["collect", *settings]) == 1
+    assert len(EpisodeStore(tmp_path / "store")) == 1
+    captured = capsys.readouterr()
+    assert "1 worlds abandoned" in captured.out and "1 episodes are missing" in captured.err
+    monkeypatch.setattr("tests.fake_gym.FailsLater.begun", -10)
+    assert cli.main(["collect", *settings]) == 0
+    assert len(EpisodeStore(tmp_path / "store")) == 2

@@ -42,3 +42,34 @@ def test_a_game_with_a_camera_is_refused():
         make_actions(MINECRAFT, "discrete")
     with pytest.raises(UserError, match="discrete"):
         make_actions(PONG, "continuous")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros(9, int), 3, None, "forward", [], {"forward": None}, {"forward": "1"}, {"forward": [1, 1]},
+        {"forward": 2},
+        {"camera": [1e30, 0]}, {"camera": [1e300, 0]}, {"camera": [180.1, 0]}, {"camera": [0, -181]}, {"camera": None},
+        {"camera": [np.nan, 0]}, {"camera": 3}, {"camera": ["a", "b"]}, {"camera": [[1], [2, 3]]}, {"fly": 1},
+        {None: 1},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_minerls_form_refuses_what_its_space_does_not_hold(wrong):
+    with pytest.raises(UserError) as caught:
+        make_actions(MINECRAFT, "minerl").vectors(single(wrong))
+    assert str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_minerls_form_takes_all_that_its_space_holds():
+    actions = make_actions(MINECRAFT, "minerl")
+    for turn in ([180.0, -180.0], [0, 0], np.array([1.5, -2], np.float64)):
+        action = actions.space.sample() | {"camera": np.asarray(turn, np.float32)}
+        assert actions.space.contains(action)
+        np.testing.assert_array_equal(actions.vectors(single(action))[0, -2:], np.float32(turn))
+
+
+@pytest.mark.parametrize("kind", ["timedelta64[s]", "datetime64[s]", bool, float, object])
+def test_whole_numbers_are_whole_numbers(kind):
+    with pytest.raises(UserError, match="whole number"):
+        make_actions(MINECRAFT).vectors(single(np.zeros(9, kind)))

@@ -22,6 +22,7 @@ from tests.tiny_world import HEIGHT, PROMPTS, WIDTH, save_tiny_world, tiny_start
 from worldsim.datasets.store.video import write_video
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
+from worldsim.envs.learned.vector_env import WorldSimVectorEnv
 from worldsim.errors import UserError
 from worldsim.models.heads import MOTION
 from worldsim.spec.actions import MINECRAFT
@@ -284,6 +285,18 @@ def test_no_step_before_reset_or_after_the_end():
     with pytest.raises(ResetNeeded, match="over"):
         env.step(NOOP)
     env.reset()
+    env.step(NOOP)
+
+
+@pytest.mark.parametrize(
+    "options", [1, "prefix", [("prompt", "x")], {"actions": {}}, {None: 1, "a": 2}, {1: 2}], ids=repr
+)
+def test_reset_options_of_another_kind_are_named(options: Any):
+    env, envs = make(), WorldSimVectorEnv(2, tiny_world(), starts=tiny_starts())
+    for one in (env, envs):
+        with pytest.raises(UserError):
+            one.reset(options=options)
+    env.reset(seed=0, options={})
     env.step(NOOP)
 
 

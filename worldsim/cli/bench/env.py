@@ -21,6 +21,7 @@ from worldsim.cli.bench.world import step_flops
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import folder_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
+from worldsim.processes import interrupts_stay_here
 from worldsim.progress import Display, display
 
 WARM_UP = 3
@@ -116,17 +117,22 @@ def _process_rates(world: str, processes: int, steps: int) -> list[float]:
     context = multiprocessing.get_context("spawn")
     barrier, rates = context.Barrier(processes), context.Queue()
     workers = [context.Process(target=_step_alone, args=(world, steps, barrier, rates)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
     found: list[float] = []
-    while len(found) < processes:
-        try:
-            found.append(rates.get(timeout=5))
-        except Empty as error:
-            if any(worker.exitcode for worker in workers):
-                raise UserError("a process of the measurement died; is there enough memory?") from error
-    for worker in workers:
-        worker.join()
+    try:
+        with interrupts_stay_here():
+            for worker in workers:
+                worker.start()
+        while len(found) < processes:
+            try:
+                found.append(rates.get(timeout=5))
+            except Empty as error:
+                if any(worker.exitcode for worker in workers):
+                    raise UserError("a process of the measurement died; is there enough memory?") from error
+    finally:
+        for worker in workers:
+            if worker.pid is not None:
+                worker.terminate()
+                worker.join()
     return found
 
 

@@ -115,8 +115,8 @@ def print_report(report: Report, failed: bool) -> None:
     )
 
 
-def repair(config: Repair) -> None:
-    """``worldsim data repair``."""
+def repair(config: Repair) -> int:
+    """``worldsim data repair``: exit code 1 when of some episode nothing could be kept."""
     from worldsim.datasets.checks.repair import repair as repair_store
 
     store = open_store(config.data)
@@ -138,6 +138,7 @@ def repair(config: Repair) -> None:
                 print(f"  {loss.what}: {loss.why}")
     where = f"moved to {store.path / 'damaged'}" if out is None else f"left in {store.path}"
     print(f"{report.whole} episodes are whole, {len(report.parts)} were damaged and {where}; {folder / 'report.json'}")
+    return 0 if all(report.parts.values()) else 1
 
 
 def card(config: Card) -> None:

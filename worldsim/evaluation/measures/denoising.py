@@ -58,7 +58,7 @@ def x0_errors(
                 tau[:, judged] = level
                 noisy = interpolate(latents, eps, tau)
                 given = None if text is None else text[at : at + b]
-                out = world.predict(noisy, previous, tau, torch.from_numpy(actions), present, given)
+                out = world.sampler.predict(noisy, previous, tau, torch.from_numpy(actions), present, given)
                 total += (out - latents)[:, judged].float().square().flatten(1).mean(1) / len(levels)
             losses[name].append(total.numpy())
     return {name: np.concatenate(values) for name, values in losses.items()}

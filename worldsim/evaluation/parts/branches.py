@@ -5,7 +5,6 @@ S starts, K branches, F frames of a branch, r frames per chunk, H W pixels, A ac
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from worldsim.evaluation.measures.statistics import estimate
 from worldsim.evaluation.measures.types import Films, Progress, Results
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import ActionSpec
+from worldsim.spec.damage import reading
 
 Frames = NDArray[np.uint8]
 # The engine repeats a past well for about 200 frames: pasts end before that, and after the first second's settling.
@@ -232,9 +232,9 @@ def _read(path: Path) -> Branches | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with reading(path, "branches of an engine"), np.load(path, allow_pickle=False) as kept:
             return Branches(map=int(kept["map"]), **{name: kept[name] for name in _ARRAYS})
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, ValueError):
         # Written by a run that was cut off, or damaged: played again.
         return None
 

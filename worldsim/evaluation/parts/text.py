@@ -63,7 +63,7 @@ def first_pictures(world: WorldModel, text_BX: Tensor, size: tuple[int, int], se
 
     def velocity(x: Tensor, level: Tensor) -> Tensor:
         tau = level.expand(b, 1)
-        return velocity_from_data(x, world.predict(x, torch.zeros_like(x), tau, actions, present, text_BX), tau)
+        return velocity_from_data(x, world.sampler.predict(x, torch.zeros_like(x), tau, actions, present, text_BX), tau)
 
     latents = sample_euler(velocity, noise(seeds, [0] * b, shape), time_steps(STEPS))
     return world.decode(latents)[0][:, 0, -1]

@@ -1,6 +1,5 @@
 """Evaluation reports that were written before: read, checked, named."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from worldsim.errors import UserError
 from worldsim.evaluation.measures.starts import KEY, Starts
 from worldsim.simulation.config import renamed
 from worldsim.spec.compute import Compute
+from worldsim.spec.text_files import parse_json
 
 TFLOP = 1e12
 # A measure is the same in how many steps a world samples; that stands among the settings.
@@ -129,7 +129,7 @@ def _file(path: str) -> Path:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        whole = json.loads(file.read_text())
+        whole = parse_json(file.read_bytes())
     except ValueError as error:
         raise UserError(f"{file} is broken: {error}") from error
     if not isinstance(whole, dict) or not isinstance(whole.get("about"), dict):

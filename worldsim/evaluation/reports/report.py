@@ -22,6 +22,8 @@ from worldsim.evaluation.runner import about, films_of
 from worldsim.plotting.charts import lines
 from worldsim.plotting.pages import render_page
 from worldsim.plotting.pictures import picture_uri, sheet
+from worldsim.spec.damage import reading
+from worldsim.spec.text_files import parse_json
 
 # Strips of more frames than this are shown in two rows.
 LONG_STRIP = 11
@@ -39,8 +41,9 @@ def write_report(e: Evaluation, results: Mapping[str, Results], world: str, seco
 
 def write_page(folder: Path) -> Path:
     """Write ``report.html`` from the ``eval.json`` and the pictures of a run's folder; returns the page."""
-    whole = json.loads((folder / "eval.json").read_text())
-    said = whole["about"]
+    with reading(folder / "eval.json", "a report of worldsim eval"):
+        whole = parse_json((folder / "eval.json").read_bytes())
+        said = dict(whole["about"])
     results = {name: found for name, found in whole.items() if name not in ("about", "summary")}
     rows = summary(results, EvalGoals(**said["thresholds"]["goals"]))
     page = render_page(

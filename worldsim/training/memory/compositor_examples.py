@@ -103,7 +103,7 @@ def _generated(world: WorldModel, walk: Walk, first: int, seed: int) -> list[tup
     present = torch.ones(1, window, dtype=torch.bool)
     present[:, 0] = False
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed + first))
-    made = world.predict(noise, previous_of(latents), torch.zeros(present.shape), led, present)
+    made = world.sampler.predict(noise, previous_of(latents), torch.zeros(present.shape), led, present)
     # The pictures of the lead are the recorded ones; the decoder's stream has them as its past.
     made[:, :LEAD] = latents[:, :LEAD]
     shown = torch.from_numpy(world.decode(made)[0])[0]
