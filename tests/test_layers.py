@@ -16,7 +16,7 @@ LINKED = ("datasets", "envs", "agents")
 # Subpackages of one line do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.errors", "worldsim.configs", "worldsim.old_names", "worldsim.envs.registration"),
-    ("worldsim", "worldsim.imports", "worldsim.progress"),
+    ("worldsim", "worldsim.imports", "worldsim.progress", "worldsim.extras", "worldsim.asides"),
     ("worldsim.spec", "worldsim.plotting"),
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),

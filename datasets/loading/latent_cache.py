@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.asides import aside_of
+
 STILL_EVERY = 4
 ROWS = ("latents", "actions", "motion", "terminated")
 ARRAYS = (*ROWS, "stills")
@@ -64,8 +66,7 @@ def write_cache(
     Raises:
         ValueError: episodes differ in the shape of an array.
     """
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = aside_of(folder)
     aside.mkdir(parents=True)
     try:
         lengths = []

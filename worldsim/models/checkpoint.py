@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from worldsim.asides import aside_of
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
     """Write tensors and JSON metadata to one safetensors file by an atomic rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = aside_of(path)
     contiguous = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     try:
         save_file(contiguous, aside, {"json": json.dumps(dict(metadata or {}))})
