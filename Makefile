@@ -19,7 +19,9 @@ demo: $(VENV)/.installed
 	$(BIN)/worldsim play
 
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@# Tests of the real game and of clusters want the machine for themselves: they come one by one after the others.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not alone'; side_by_side=$$?; \
+	    OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone; alone=$$?; exit $$((side_by_side || alone))
 
 # The lowest versions that pyproject.toml claims, in an environment of their own.
 test-minimums:

@@ -6,8 +6,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env as gymnasium_checker
 from stable_baselines3.common.env_checker import check_env as sb3_checker
 
-from tests.envs.luanti.test_env import needs_game
 from tests.fake_engine import FakeEngine
+from tests.real_game import needs_game
 from worldsim.envs.learned.tasks import StepInformation
 from worldsim.envs.luanti.engine_env import EngineEnv, relative_pose
 from worldsim.errors import UserError
