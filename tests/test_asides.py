@@ -11,7 +11,9 @@ import torch
 
 from worldsim.asides import SCRATCH, abandoned, aside_of, scratch_folder, writer
 from worldsim.datasets.loading.latent_cache import ARRAYS, write_cache
+from worldsim.datasets.recording.recorder import Recorder
 from worldsim.datasets.store.folder import LocalFolder
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import VideoWriter
 from worldsim.models.checkpoint import save_tensors
 
@@ -100,3 +102,16 @@ def test_who_is_gone(dead: int):
     host = writer().rpartition("-")[0]
     assert abandoned(str(dead)) and abandoned(f"{host}-{dead}")
     assert not any(map(abandoned, (writer(), str(os.getpid()), f"elsewhere-{dead}", "somebody", "", f"{host}-")))
+
+
+def test_whoever_writes_into_a_store_removes_what_killed_writers_left(tmp_path: Path, dead: int):
+    host = writer().rpartition("-")[0]
+    mine, others = tmp_path / "unfinished" / f"a.{host}-{dead}.0123abcd", f"b.elsewhere-{dead}.0123abcd"
+    mine.mkdir(parents=True)
+    (mine / "half").write_bytes(b"half")
+    (tmp_path / "unfinished" / others).mkdir()
+    with Recorder(tmp_path, ("left",), fps=10, source="test") as recorder:
+        for number in range(3):
+            recorder.add(np.full((16, 16, 3), number, np.uint8), [0])
+    assert [path.name for path in (tmp_path / "unfinished").iterdir()] == [others]
+    assert len(EpisodeStore(tmp_path)) == 1

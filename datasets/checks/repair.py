@@ -91,6 +91,7 @@ def copy_episode(folder: Path, out: EpisodeStore) -> None:
     aside = out.path / "unfinished" / f"{folder.name}.{writer()}.{uuid.uuid4().hex[:8]}"
     (out.path / "episodes").mkdir(parents=True, exist_ok=True)
     aside.parent.mkdir(exist_ok=True)
+    out.discard_unfinished()
     try:
         shutil.copytree(folder, aside)
         manifest = json.loads((aside / "manifest.json").read_text())

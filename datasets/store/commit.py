@@ -19,7 +19,7 @@ UNFINISHED = "unfinished"
 
 
 def commit_episode(store: Path, episode: Episode, name: str) -> None:
-    """Write an episode into a store on this machine; a rename makes it visible.
+    """Write an episode into a store on this machine; a rename makes it visible. Leftovers of killed writers go.
 
     Raises:
         FileExistsError: another writer committed that name meanwhile.
@@ -28,6 +28,7 @@ def commit_episode(store: Path, episode: Episode, name: str) -> None:
     episodes = store / EPISODES
     episodes.mkdir(parents=True, exist_ok=True)
     aside = store / UNFINISHED / f"{name}.{writer()}.{uuid.uuid4().hex[:8]}"
+    discard_unfinished(store)
     aside.mkdir(parents=True)
     try:
         write_arrays(episode, aside / "arrays")
