@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.datasets.importers.test_lerobot import write_v2
+from tests.datasets.importers.test_minari import write as write_minari
 from worldsim import cli
 from worldsim.errors import UserError
 from worldsim.extras import EXTRAS, MissingPackage, missing_line, missing_packages, require
@@ -77,7 +79,9 @@ def test_a_command_says_in_one_line_what_it_lacks(
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    write_data_sets(tmp_path)
+    if extra == "import":
+        # Written by the very package that is missing when it is read.
+        write_v2(tmp_path / "lerobot") if package == "pyarrow" else write_minari(monkeypatch, tmp_path / "minari")
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
@@ -88,17 +92,6 @@ def test_a_command_says_in_one_line_what_it_lacks(
     error = capsys.readouterr().err
     [line] = [line for line in error.splitlines() if "needs the package" in line]
     assert f"pip install 'worldsim[{extra}]'" in line and "Traceback" not in error
-
-
-def write_data_sets(folder: Path) -> None:
-    meta = folder / "lerobot" / "meta"
-    (meta / "episodes").mkdir(parents=True)
-    (meta / "episodes" / "file-000.parquet").write_bytes(b"PAR1")
-    (meta / "tasks.parquet").write_bytes(b"PAR1")
-    (meta / "info.json").write_text('{"codebase_version": "v3.0", "fps": 10, "features": {}, "total_episodes": 1}')
-    (folder / "minari" / "data").mkdir(parents=True)
-    (folder / "minari" / "data" / "main_data.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    (folder / "minari" / "data" / "metadata.json").write_text('{"data_format": "hdf5"}')
 
 
 def test_help_of_a_command_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

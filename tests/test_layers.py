@@ -229,7 +229,7 @@ PLANTS = {
         imports_upwards,
         {"worldsim.scripting.grammar": "from worldsim.optim import muon\n", "worldsim.optim.muon": ""},
     ),
-    "a folder that the table does not know": (imports_upwards, {"worldsim.extras.thing": ""}),
+    "a folder that the table does not know": (imports_upwards, {"worldsim.odds.thing": ""}),
     "a circle inside a folder": (
         circles,
         {
