@@ -24,7 +24,8 @@ def aside_of(path: Path, suffix: str = ".tmp") -> Path:
         suffix: of what is not yet.
     """
     left = re.compile(rf"\.{re.escape(path.name)}\.(?P<writer>(?:\w+-)?\d+)(?:\.[0-9a-f]{{8}})?(?:\.\w+)?")
-    with contextlib.suppress(FileNotFoundError), os.scandir(path.parent) as entries:
+    # What cannot be listed or removed is no reason not to write.
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
             found = left.fullmatch(entry.name)
             if found and abandoned(found["writer"]):
