@@ -2,20 +2,37 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+# Extras whose lowest versions `make test-minimums` installs.
+MINIMUM_EXTRAS := rl train atari remote ray import
 # For a build of PyTorch other than the package index's own (say, the CPU one): the index to take it from.
 TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-TORCH := $(shell grep '^torch==' constraints.txt)
+# Versions to install. Tools that check the code and are no claim of ours (test runner, linters) stay as they are.
+PINS ?= constraints.txt
+TORCH = $(shell grep '^torch==' $(PINS))
 
-.PHONY: demo test lint format types clean
+.PHONY: demo test test-minimums test-minerl extras lint format types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/worldsim play
 
 test: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@# Tests of the real game and of clusters want the machine for themselves: they come one by one after the others.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not alone'; side_by_side=$$?; \
+	    OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone; alone=$$?; exit $$((side_by_side || alone))
+
+# The lowest versions that pyproject.toml claims, in an environment of their own.
+test-minimums:
+	$(MAKE) VENV=$(VENV)-minimums PINS=build/minimums.txt test
+
+# The MineRL source with the real package's classes; MINERL=FOLDER takes a checkout of MineRL 1.0.
+test-minerl: $(VENV)/.installed-test
+	.ci/minerl $(BIN)/python build/minerl
+
+extras: $(VENV)/.installed-test
+	$(BIN)/python .ci/extras.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -29,9 +46,13 @@ types: $(VENV)/.installed-test
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-minimums build dist *.egg-info
 
-$(VENV)/.torch: constraints.txt
+build/minimums.txt: pyproject.toml .ci/minimums.py
+	mkdir -p build
+	$(PYTHON) .ci/minimums.py $(MINIMUM_EXTRAS) > $@
+
+$(VENV)/.torch: $(PINS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	    { echo 'worldsim needs Python 3.11, 3.12 or 3.13; choose one: make PYTHON=python3.12 ...' >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,10 +61,10 @@ $(VENV)/.torch: constraints.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(PIP) install -q -c constraints.txt -e .
+	$(PIP) install -q -c $(PINS) -e .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
-	$(PIP) install -q -c constraints.txt -e '.[test]'
+	$(PIP) install -q -c $(PINS) -e '.[test]'
 	touch $@
 	touch $(VENV)/.installed

@@ -83,6 +83,14 @@ def make_crashing(world: MapJob, fps: float) -> FakeEngine:
     return FakeEngine(world.map_seed, crash_at=90)
 
 
+def make_hanging(world: MapJob, fps: float) -> FakeEngine:
+    """Never answers."""
+    import threading
+
+    threading.Event().wait()
+    raise AssertionError
+
+
 def make_dying(world: MapJob, fps: float) -> FakeEngine:
     """Takes its whole process with it, as a segmentation fault would."""
     import os

@@ -1,5 +1,6 @@
 """Small environments of every kind, whose pictures tell what was done; and a stand-in for MineRL's old interface."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -74,10 +75,17 @@ class FailsLater(Counting):
 
 
 class OldMineRL:
-    """MineRL's interface: ``seed``, ``reset`` gives the observation alone, ``step`` gives four values."""
+    """MineRL 1.0's interface: ``seed``, ``reset`` gives the observation alone, ``step`` gives four values.
 
-    def __init__(self, name: str):
+    Done in step ``end``, which is MineRL's own time limit if ``limit`` says so.
+    """
+
+    end = 9
+
+    def __init__(self, name: str, limit: int = 2400):
         self.name, self.action_space, self.closed = name, _OldSpace(), False
+        self.observation_space = spaces.Dict({"pov": spaces.Box(0, 255, (36, 64, 3), np.uint8)})
+        self.unwrapped, self.task = self, SimpleNamespace(max_episode_steps=limit)
 
     def seed(self, seed: int) -> None:
         self.seeded = seed
@@ -92,12 +100,25 @@ class OldMineRL:
         picture = np.full((36, 64, 3), self.steps, np.uint8)
         picture[..., 1] = 100 * action["forward"]
         picture[..., 2] = np.clip(128 + 10 * np.asarray(action["camera"])[1], 0, 255)
-        return {"pov": picture}, 0.5, self.steps == 9, {}
+        return {"pov": picture}, 0.5, self.steps == self.end, {}
 
     def close(self) -> None:
         self.closed = True
 
 
+class OldGym:
+    """Classic Gym as a module: it makes ``OldMineRL``."""
+
+    def __init__(self, limit: int = 2400):
+        self.error, self.made, self.limit = SimpleNamespace(Error=LookupError), list[OldMineRL](), limit
+
+    def make(self, name: str) -> OldMineRL:
+        self.made.append(OldMineRL(name, self.limit))
+        return self.made[-1]
+
+
 class _OldSpace:
+    spaces = dict.fromkeys((*MINECRAFT.keys, "ESC", "swapHands", "pickItem", "camera"))
+
     def no_op(self) -> dict[str, Any]:
         return dict.fromkeys((*MINECRAFT.keys, "ESC", "swapHands", "pickItem"), 0) | {"camera": np.zeros(2)}

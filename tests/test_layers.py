@@ -16,7 +16,14 @@ LINKED = ("datasets", "envs", "agents")
 # Subpackages of one line do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.errors", "worldsim.configs", "worldsim.old_names", "worldsim.envs.registration"),
-    ("worldsim", "worldsim.imports", "worldsim.processes", "worldsim.progress"),
+    (
+        "worldsim",
+        "worldsim.imports",
+        "worldsim.processes",
+        "worldsim.progress",
+        "worldsim.extras",
+        "worldsim.asides",
+    ),  # fmt: skip
     ("worldsim.spec", "worldsim.plotting"),
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),
@@ -229,7 +236,7 @@ PLANTS = {
         imports_upwards,
         {"worldsim.scripting.grammar": "from worldsim.optim import muon\n", "worldsim.optim.muon": ""},
     ),
-    "a folder that the table does not know": (imports_upwards, {"worldsim.extras.thing": ""}),
+    "a folder that the table does not know": (imports_upwards, {"worldsim.odds.thing": ""}),
     "a circle inside a folder": (
         circles,
         {

@@ -1,5 +1,6 @@
 """The wheel has everything: packages, the engine's files, configurations, assets; and nothing that runs by itself."""
 
+import email
 import subprocess
 import sys
 import zipfile
@@ -65,6 +66,21 @@ def test_the_wheel_holds_nothing_else(names: set[str]):
     """No ``.pth`` file or module beside the package: nothing of it runs before ``import worldsim``."""
     assert {name.split("/")[0] for name in names} == {"worldsim", "worldsim-0.1.0.dist-info"}
     assert not [name for name in names if name.endswith((".pth", ".pyc"))]
+
+
+def test_licences_are_told_for_all_that_the_wheel_holds(wheel: Path, names: set[str]):
+    with zipfile.ZipFile(wheel) as archive:
+        about = email.message_from_bytes(archive.read("worldsim-0.1.0.dist-info/METADATA"))
+        beside = archive.read("worldsim/assets/NOTICE").decode()
+    terms = set(about["License-Expression"].split(" AND "))
+    assert terms == {"Apache-2.0", "CC-BY-SA-3.0", "LicenseRef-Atari-pictures"}
+    files = about.get_all("License-File") or []
+    assert {"LICENSE", "NOTICE", "worldsim/assets/NOTICE"} == set(files)
+    assert {f"worldsim-0.1.0.dist-info/licenses/{file}" for file in files} <= names
+    assert all(term in beside for term in terms)
+    # Every folder of assets is spoken of.
+    worlds = {name.split("/")[2] for name in names if name.startswith("worldsim/assets/") and name.count("/") > 2}
+    assert worlds and all(f"{world}/starts/*.mp4" in beside for world in worlds)
 
 
 @pytest.mark.parametrize("fault", ["raise RuntimeError", "def x(:", "import not_there"])

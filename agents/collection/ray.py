@@ -16,6 +16,7 @@ from worldsim.agents.collection.report import Display, Message
 from worldsim.agents.collection.types import MakeEnv, MapJob
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
+from worldsim.extras import require
 
 LOCAL = "local"
 POLL_SECONDS = 0.5
@@ -203,10 +204,7 @@ def connected(address: str, workers: int) -> Iterator[Any]:
     Raises:
         UserError: Ray is not installed, or there is no such cluster.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError("collecting on many machines needs Ray: pip install 'worldsim[ray]'") from error
+    ray: Any = require("ray", "collecting on many machines")
     if ray.is_initialized():
         yield ray
         return

@@ -22,9 +22,10 @@ from worldsim.datasets.recording.recorder import UNSTATED
 from worldsim.datasets.store.picture import scale_picture
 from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
 from worldsim.errors import UserError
+from worldsim.extras import require
 
 # Namespaces whose package registers them only when it is imported.
-PACKAGES = {"ALE": ("ale_py", "atari")}
+PACKAGES = {"ALE": "ale_py"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +175,7 @@ def make_env(name: str, kwargs: Mapping[str, Any], frames: str = "auto") -> gymn
         raise UserError(f"frames must be auto, observation or render, got {frames!r}")
     namespace = name.rpartition(":")[2].rpartition("/")[0]
     if namespace in PACKAGES:
-        package, extra = PACKAGES[namespace]
-        try:
-            gymnasium.register_envs(importlib.import_module(package))
-        except ModuleNotFoundError as error:
-            raise UserError(f"{name} needs the package {package}: pip install 'worldsim[{extra}]'") from error
+        gymnasium.register_envs(require(PACKAGES[namespace], name))
     try:
         if frames != "render":
             env = gymnasium.make(name, **kwargs)

@@ -1,11 +1,12 @@
-"""Real Minecraft through MineRL 1.0: the optional extra ``minerl``, imported only when it is used (it needs Java).
+"""Real Minecraft through MineRL 0.4.4 (the optional extra ``minerl``) or 1.0, imported only when it is used.
 
+Both have classic Gym's interface: ``seed``, a ``reset`` that gives the observation alone, four values from ``step``.
 A action vector of MINECRAFT.
 """
 
-import importlib
 import importlib.metadata
-import importlib.util
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,15 @@ from worldsim.agents.policies.factory import policy_for
 from worldsim.agents.policies.random import sample_minecraft
 from worldsim.datasets.store.store import SPLIT_PERIOD, split_of
 from worldsim.errors import UserError
+from worldsim.extras import require
 from worldsim.spec.actions import MINECRAFT
+
+NEEDED_BY = "source=minerl"
+# Names that MineRL and classic Gym use and NumPy no longer has.
+NUMPY_1 = {
+    "bool8": np.bool_, "float": float, "float_": np.float64, "int": int, "object": object, "string_": np.bytes_,
+    "unicode": str, "unicode_": np.str_,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,26 +43,57 @@ class MineRLSource:
         return f"minerl:{self.env}"
 
     def __call__(self, world: MapJob, fps: float) -> RecordingEnv:
-        """Start Minecraft."""
-        try:
-            gym = importlib.import_module("gym")
-            importlib.import_module("minerl")
-        except ImportError as error:
-            raise UserError(f"source=minerl needs MineRL ({error}): pip install 'worldsim[minerl]'") from error
-        return MineRLStage(gym.make(self.env), self.env, split_residue=world.map_seed % SPLIT_PERIOD)
+        """Make the environment; Minecraft starts with the first episode."""
+        return MineRLStage(self.make(), self.env, split_residue=world.map_seed % SPLIT_PERIOD)
 
     def check(self, policy: str, script: str) -> float:
-        """The packages must be there and the policy must fit; Minecraft itself takes minutes to start."""
-        for package in ("minerl", "gym"):
-            if importlib.util.find_spec(package) is None:
-                raise UserError(f"source=minerl needs the package {package} and Java 8: pip install 'worldsim[minerl]'")
-        stage = MineRLStage(None, self.env)
-        policy_for(policy, stage, script)
+        """Packages, Java, environment and policy; Minecraft itself takes minutes to start."""
+        stage = MineRLStage(self.make(), self.env)
+        try:
+            if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+                raise UserError(f"{NEEDED_BY} needs Java 8: there is no program java, and JAVA_HOME is not set")
+            policy_for(policy, stage, script)
+        finally:
+            stage.close()
         return stage.fps
+
+    def make(self) -> Any:
+        """The environment, in classic Gym's form.
+
+        Raises:
+            UserError: a package is missing, there is no such environment, or it is not played by keys and camera.
+        """
+        gym: Any = classic_gym()
+        try:
+            env = gym.make(self.env)
+        except gym.error.Error as error:
+            raise UserError(f"{self.env} cannot be made: {error}") from error
+        if "camera" not in env.action_space.spaces or "pov" not in env.observation_space.spaces:
+            raise UserError(
+                f"{self.env} has actions {', '.join(env.action_space.spaces)}: {NEEDED_BY} plays environments with "
+                "keys, a camera and pictures, for example MineRLTreechop-v0"
+            )
+        return env
+
+
+def classic_gym() -> Any:
+    """Classic Gym, in which MineRL's environments are registered.
+
+    Raises:
+        MissingPackage: one of them is not installed.
+    """
+    for name, kind in NUMPY_1.items():
+        if name not in vars(np):
+            setattr(np, name, kind)
+    gym = require("gym", NEEDED_BY)
+    require("minerl", NEEDED_BY)
+    return gym
 
 
 class MineRLStage:
-    """Minecraft, 20 frames a second, 640x360. It follows the old Gym interface: four values from ``step``.
+    """Minecraft, 20 frames a second, in the environment's own size (64x64, or 640x360 in MineRL 1.0).
+
+    Keys that an environment does not have (``hotbar.1`` in MineRL 0.4.4) are not pressed, and recorded as not pressed.
 
     Args:
         env: made by the old Gym.
@@ -64,22 +104,30 @@ class MineRLStage:
     spec, fps, chunk, poses, rejects_frozen = MINECRAFT, 20.0, 1, False, False
 
     def __init__(self, env: Any, name: str, split_residue: int = 0):
-        self.env, self.name, self._residue, self._seed = env, name, split_residue, 0
+        self.env, self.name, self._residue, self._seed, self._steps = env, name, split_residue, 0, 0
+        self._limit = getattr(getattr(env.unwrapped, "task", None), "max_episode_steps", None)
 
     def reset(self, rng: np.random.Generator) -> Transition:
         """Make a new map."""
         self._seed = int(rng.integers(2**31 // SPLIT_PERIOD - 1)) * SPLIT_PERIOD + self._residue
+        self._steps = 0
         self.env.seed(self._seed)
         return Transition(frame=_picture(self.env.reset()), info={}, action=MINECRAFT.noop())
 
     def advance(self, actions: NDArray[np.float32]) -> list[Transition]:
         """Play one frame. Keys that MINECRAFT does not name stay up: ESC would end the episode."""
-        action = dict(self.env.action_space.no_op()) | MINECRAFT.mapping(actions[0])
-        obs, reward, done, info = self.env.step(action)
-        executed = actions[0].copy()
-        executed[:-2] = executed[:-2] > 0.5
-        # The old interface does not tell an end from a time limit, but Gym's wrapper does.
-        limit = bool(info.get("TimeLimit.truncated", False))
+        wanted = MINECRAFT.mapping(actions[0])
+        given = {name: value for name, value in wanted.items() if name in self.env.action_space.spaces}
+        obs, reward, done, info = self.env.step({**self.env.action_space.no_op(), **given})
+        executed = MINECRAFT.vector(given)
+        self._steps += 1
+        # Classic Gym does not tell an end from a time limit. Its own wrapper marks limits, MineRL's wrappers only count
+        # steps; and where Minecraft stopped answering, MineRL ends the episode with an error.
+        limit = bool(done) and (
+            bool(info.get("TimeLimit.truncated", False))
+            or (self._limit is not None and self._steps >= self._limit)
+            or "error" in info
+        )
         ended = bool(done) and not limit
         return [
             Transition(

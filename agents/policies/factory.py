@@ -52,7 +52,9 @@ def policy_for(name: str, stage: PolicyContext, script: str = "") -> Policy:
         return load_policy(name)(stage.spec, stage.fps)
     if name == "script":
         if not script:
-            raise UserError("policy=script needs a script: script=walk.script, or --script 'forward 20; yaw +90 x 10'")
+            raise UserError(
+                "policy=script needs a script: script=walk.script, or --script 'forward 20; yaw +90 x 10' (turns right)"
+            )
         return ScriptPolicy(parse_script(script), stage.spec, fps=stage.fps)
     if name == "random":
         return StickyRandom(stage.sample, camera=stage.spec.camera, fps=stage.fps)

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from torch import Tensor, nn
 
+from worldsim.agents.policies.net_config import NetConfig
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.models.shield import shielded
@@ -29,23 +30,6 @@ FILE = "policy.safetensors"
 FORMAT = "worldsim-policy-3"
 # Where stable-baselines3 names the same network twice.
 ALIAS = "pi_features_extractor."
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetConfig:
-    """Sizes of a policy's network.
-
-    Attributes:
-        shrink: pixels of a side that are averaged into one before the first layer.
-        stack: pictures that a policy sees, the present one and those before it: one alone shows no motion.
-        channels: of the first layer.
-        features: that the policy and the value are computed from.
-    """
-
-    shrink: int = 2
-    stack: int = 4
-    channels: int = 24
-    features: int = 256
 
 
 class PictureNet(BaseFeaturesExtractor):

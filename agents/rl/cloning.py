@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 
+from worldsim.agents.rl.settings import CloneTraining
 from worldsim.datasets.store.recording_format import recording_format
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.envs.learned.action_spaces import DiscreteActions, MultiDiscreteActions
@@ -20,23 +21,6 @@ from worldsim.models.shield import shielded
 Progress = Callable[[int, int, float], None]
 # Keys that do all they do in one frame: the mean over a step's frames would hide them.
 TAPPED = "hotbar."
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloneTraining:
-    """How a policy is cloned.
-
-    Attributes:
-        steps: gradient steps.
-        batch: examples of a step.
-        rate: learning rate.
-        entropy: weight of the entropy bonus, which keeps it from being sure of what players did by chance.
-    """
-
-    steps: int = 1000
-    batch: int = 128
-    rate: float = 5e-4
-    entropy: float = 0.01
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ A run is a folder: ``policy.safetensors`` (the last weights), ``best/policy.safe
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, VecTransposeImage, is_vecenv_wrapped
 
-from worldsim.agents.policies.policy_net import FILE, NetConfig, load_policy, policy_settings
+from worldsim.agents.policies.net_config import NetConfig
+from worldsim.agents.policies.policy_net import FILE, load_policy, policy_settings
 from worldsim.agents.rl.ppo_callbacks import (
     BestPolicyCallback,
     ProgressCallback,
@@ -30,57 +30,8 @@ from worldsim.agents.rl.ppo_checkpoint import (
     steps_done,
 )
 from worldsim.agents.rl.ppo_metrics import make_logger, resume_evaluations
+from worldsim.agents.rl.settings import PpoTraining, Schedule
 from worldsim.models.shield import shielded
-
-
-@dataclass(frozen=True, kw_only=True)
-class PpoTraining:
-    """PPO's settings (Schulman et al. 2017).
-
-    Attributes:
-        rollout: steps of each row between updates.
-        batch: examples of a gradient step.
-        epochs: passes over what was collected at each update.
-        rate: learning rate.
-        gamma: discount of later rewards, by step.
-        gae_lambda: of the generalised advantage estimate: 1 has no bias, 0 the least variance.
-        clip: how far the ratio of new and old probabilities may be from 1.
-        entropy: weight of the entropy bonus.
-        value: weight of the value loss.
-        gradient: largest norm of a gradient.
-        target_kl: divergence from the old policy that ends an update early.
-    """
-
-    rollout: int = 64
-    batch: int = 128
-    epochs: int = 4
-    rate: float = 3e-4
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    entropy: float = 0.01
-    value: float = 0.5
-    gradient: float = 0.5
-    target_kl: float = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """What happens how often, in environment steps; 0 for never.
-
-    Attributes:
-        steps: environment steps of the whole run.
-        checkpoint_every: steps between checkpoints.
-        eval_every: steps between evaluations.
-        eval_episodes: episodes of an evaluation.
-        video_every: steps between videos.
-    """
-
-    steps: int = 100_000
-    checkpoint_every: int = 5000
-    eval_every: int = 10_000
-    eval_episodes: int = 5
-    video_every: int = 20_000
 
 
 @shielded

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.asides import aside_of
 from worldsim.datasets.captions.templates import time_phrase
 from worldsim.datasets.checks.actions import ActionCount, mouse_edges
 from worldsim.datasets.checks.run import Report
@@ -43,7 +44,8 @@ def write_card(store: EpisodeStore, report: Report, folder: Path) -> Path:
     if thumbs:
         chosen = np.unique(np.linspace(0, len(thumbs) - 1, min(PICTURES, len(thumbs))).astype(int))
         (folder / "frames.jpg").write_bytes(jpeg(sheet([thumbs[i][i % len(thumbs[i])][1] for i in chosen])))
-    card, aside = folder / "README.md", folder / ".README.md.tmp"
+    card = folder / "README.md"
+    aside = aside_of(card)
     aside.write_text("\n".join(_card(store, report, pictures=bool(thumbs))) + "\n")
     aside.replace(card)
     return card
@@ -77,7 +79,8 @@ def _front_matter(name: str, manifests: list[Mapping[str, Any]]) -> Iterator[str
     # Identifiers of the SPDX licence list are letters, digits, dots, pluses and hyphens.
     known = all(re.fullmatch(r"[A-Za-z0-9.+-]+", licence) and licence != "unknown" for licence in licences)
     yield "---"
-    yield f"pretty_name: {name if re.fullmatch(r'[A-Za-z][A-Za-z0-9 ._-]*', name) else json.dumps(name)}"
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9 ._-]*", name)
+    yield f"pretty_name: {name if plain else json.dumps(name, ensure_ascii=False)}"
     yield f"license: [{', '.join(licences).lower()}]" if known else f"license: {OTHER_LICENCE}"
     yield "tags: [video, world-model, actions, gameplay]"
     yield "---"
@@ -97,17 +100,26 @@ def _table(head: list[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
     for row in rows:
-        # What people wrote must not end a cell.
-        yield "| " + " | ".join(_quoted(cell).replace("|", "\\|") for cell in row) + " |"
+        yield "| " + " | ".join(cell if isinstance(cell, _Markdown) else _quoted(cell) for cell in row) + " |"
 
 
-def _quoted(text: object) -> str:
-    """What people wrote, so that no reader of the card takes it for HTML, a link or a picture."""
-    return html.escape(" ".join(str(text).split()), quote=False).replace("[", "&#91;")
+class _Markdown(str):
+    """Text of the card's own, in which what people wrote is escaped."""
 
 
-def _key(name: str) -> str:
-    return f"`{name.replace('`', chr(39))}`"
+# Characters of what people wrote to which Markdown would give a meaning; underscores within words have none.
+_ACTIVE = re.compile(r"[\\`*\[\]~$]|(?<!\w)_|_(?!\w)")
+
+
+def _quoted(text: object) -> _Markdown:
+    """What people wrote, shown as it is: no HTML, link, picture, emphasis or end of a table's cell comes of it."""
+    plain = html.escape(" ".join(str(text).split()), quote=False)
+    return _Markdown(_ACTIVE.sub(lambda found: f"&#{ord(found[0])};", plain).replace("|", "\\|"))
+
+
+def _key(name: str) -> _Markdown:
+    """A key's name as code; within backticks nothing could be escaped."""
+    return _Markdown(f"`{name}`" if re.fullmatch(r"[\w.+-]+", name) else f"<code>{_quoted(name)}</code>")
 
 
 def _hours(manifests: Iterable[Mapping[str, Any]]) -> float:
@@ -204,13 +216,13 @@ def _gaps(store: EpisodeStore, report: Report) -> Iterator[str]:
     for count in report.actions:
         rare = [k for k, n in zip(count.keys, count.pressed, strict=True) if 0 < n < RARE * count.rows]
         if rare:
-            yield f"- keys down in less than {RARE:.0%} of the frames: {', '.join(_quoted(_key(key)) for key in rare)}."
+            yield f"- keys down in less than {RARE:.0%} of the frames: {', '.join(map(_key, rare))}."
     unknown = sum(count.unknown for count in report.actions)
     if unknown:
         yield f"- {unknown:,} frames have no known action."
     out = withdrawals(store.path)
     if out:
-        yield f"- {len(out)} episodes were withdrawn: {', '.join(w.name for w in out)}."
+        yield f"- {len(out)} episodes were withdrawn: {', '.join(_quoted(w.name) for w in out)}."
 
 
 def _checked(report: Report) -> Iterator[str]:

@@ -6,7 +6,6 @@ in the old store or in ``STORE/damaged/NAME``.
 """
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldsim.asides import writer
 from worldsim.datasets.checks.episode import compare_files
 from worldsim.datasets.checks.salvage import Loss, recover
 from worldsim.datasets.store.episode_files import sync_path, sync_tree
@@ -89,9 +89,10 @@ def repair(
 
 def copy_episode(folder: Path, out: EpisodeStore) -> None:
     """Copy an episode byte by byte, so that its identity stays; it appears in ``out`` whole or not at all."""
-    aside = out.path / "unfinished" / f"{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    aside = out.path / "unfinished" / f"{folder.name}.{writer()}.{uuid.uuid4().hex[:8]}"
     (out.path / "episodes").mkdir(parents=True, exist_ok=True)
     aside.parent.mkdir(exist_ok=True)
+    out.discard_unfinished()
     try:
         shutil.copytree(folder, aside)
         manifest = parse_json((aside / "manifest.json").read_text())

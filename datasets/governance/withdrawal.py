@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from worldsim.asides import aside_of
 from worldsim.datasets.governance.provenance import (
     SHORT,
     TRAINED_ON,
@@ -79,7 +80,7 @@ def withdraw(store: EpisodeStore, name: str, reason: str, *, delete: bool = Fals
     note = target / REASON_FILE
     if not note.is_file():
         about = {"name": name, "reason": reason.strip(), "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        written = note.with_suffix(".tmp")
+        written = aside_of(note)
         written.write_text(json.dumps(about, indent=1))
         written.replace(note)
     if delete:

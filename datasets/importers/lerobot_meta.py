@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.errors import UserError
+from worldsim.extras import require
 from worldsim.spec.inside import inside
 from worldsim.spec.text_files import json_lines, read_json, read_text
 
@@ -163,8 +164,4 @@ def _episodes_v3(source: Path) -> list[dict[str, Any]]:
 
 
 def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError("reading parquet needs pyarrow: pip install 'worldsim[import]'") from error
-    return pyarrow.parquet
+    return require("pyarrow.parquet", "reading parquet")

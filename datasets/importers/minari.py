@@ -24,6 +24,7 @@ from worldsim.datasets.importers.recording import Footage, Frame, Recording, epi
 from worldsim.datasets.recording.action_codec import SpaceCodec
 from worldsim.datasets.store.picture import read_picture
 from worldsim.errors import UserError
+from worldsim.extras import require
 from worldsim.spec.inside import inside
 from worldsim.spec.text_files import parse_json, read_json
 
@@ -271,16 +272,8 @@ def _about(folder: Path) -> dict[str, Any]:
 
 
 def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError("reading HDF5 needs h5py: pip install 'worldsim[import]'") from error
-    return h5py
+    return require("h5py", "reading HDF5")
 
 
 def _storage(folder: Path) -> Any:
-    try:
-        from minari.dataset.minari_storage import MinariStorage
-    except ImportError as error:
-        raise UserError("reading this data set needs minari: pip install 'worldsim[import]'") from error
-    return MinariStorage.read(folder)
+    return require("minari.dataset.minari_storage", "reading this data set").MinariStorage.read(folder)

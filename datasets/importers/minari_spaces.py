@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from worldsim.datasets.recording.env_pictures import SMALLEST_SIDE
 from worldsim.errors import UserError
+from worldsim.extras import require
 
 
 def space_of(text: str) -> spaces.Space[Any]:
@@ -16,12 +17,9 @@ def space_of(text: str) -> spaces.Space[Any]:
     Raises:
         UserError: it cannot be read.
     """
+    serialization = require("minari.serialization", "reading Minari data sets")
     try:
-        from minari.serialization import deserialize_space
-    except ImportError as error:
-        raise UserError("reading Minari data sets needs minari: pip install 'worldsim[import]'") from error
-    try:
-        return deserialize_space(text)
+        return serialization.deserialize_space(text)
     except Exception as error:
         # Minari asserts, and its readers raise whatever a wrong field causes.
         raise UserError(f"the data set's space cannot be read ({type(error).__name__}: {error})") from error

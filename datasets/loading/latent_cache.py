@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.asides import aside_of
 from worldsim.spec.damage import reading
 from worldsim.spec.text_files import read_json
 
@@ -72,8 +73,7 @@ def write_cache(
     Raises:
         ValueError: episodes differ in the shape of an array.
     """
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = aside_of(folder)
     aside.mkdir(parents=True)
     try:
         lengths = []

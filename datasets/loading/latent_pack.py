@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.asides import aside_of
 from worldsim.datasets.loading.latent_cache import ARRAYS, LatentCache, write_cache
 from worldsim.errors import UserError
 from worldsim.spec.damage import reading
@@ -123,7 +124,7 @@ def _write(path: Path, cache: LatentCache, rows: list[int], parts: list[bytes], 
         lists["text"] = [[round(float(x), 5) for x in cache.text[row]] for row in rows]
     common = {n: v for n, v in cache.index.items() if not isinstance(v, list)}
     index = {"format": FORMAT, "step": step, "common": common, "lists": lists}
-    aside = path.with_suffix(".tmp")
+    aside = aside_of(path)
     try:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as pack:
             pack.writestr("index.json", json.dumps(index), zipfile.ZIP_DEFLATED)

@@ -4,13 +4,11 @@ STORE/unfinished/NAME.HOST-PID.RANDOM/    an episode that a process of this mach
 """
 
 import os
-import re
 import shutil
-import socket
-import tempfile
 import uuid
 from pathlib import Path
 
+from worldsim.asides import abandoned, scratch_folder, writer
 from worldsim.datasets.store.catalogue import EPISODES
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.episode_files import manifest_of, sync_path, sync_tree, write_arrays
@@ -21,7 +19,7 @@ UNFINISHED = "unfinished"
 
 
 def commit_episode(store: Path, episode: Episode, name: str) -> None:
-    """Write an episode into a store on this machine; a rename makes it visible.
+    """Write an episode into a store on this machine; a rename makes it visible. Leftovers of killed writers go.
 
     Raises:
         FileExistsError: another writer committed that name meanwhile.
@@ -29,7 +27,8 @@ def commit_episode(store: Path, episode: Episode, name: str) -> None:
     """
     episodes = store / EPISODES
     episodes.mkdir(parents=True, exist_ok=True)
-    aside = store / UNFINISHED / f"{name}.{_host()}-{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    aside = store / UNFINISHED / f"{name}.{writer()}.{uuid.uuid4().hex[:8]}"
+    discard_unfinished(store)
     aside.mkdir(parents=True)
     try:
         write_arrays(episode, aside / "arrays")
@@ -58,12 +57,12 @@ def upload_episode(store: Folder, episode: Episode, name: str) -> None:
     assert isinstance(store, RemoteFolder)
     # A folder of its own for every writer: of two writers of one name, none touches the other's files.
     arrays, there = f"arrays.{uuid.uuid4().hex[:8]}", f"{EPISODES}/{name}"
-    with tempfile.TemporaryDirectory(prefix="worldsim-") as scratch:
-        write_arrays(episode, Path(scratch, arrays))
-        manifest = manifest_of(episode, name, Path(scratch), arrays)
+    with scratch_folder() as scratch:
+        write_arrays(episode, scratch / arrays)
+        manifest = manifest_of(episode, name, scratch, arrays)
         try:
             for file in parse_manifest(manifest, name)["files"]:
-                store.upload(Path(scratch, file), f"{there}/{file}")
+                store.upload(scratch / file, f"{there}/{file}")
             store.create(f"{there}/manifest.json", manifest)
         except BaseException:
             store.remove(f"{there}/{arrays}")
@@ -74,12 +73,8 @@ def discard_unfinished(store: Path) -> int:
     """Delete what writers that are no longer alive on this machine left unfinished; returns how many."""
     removed = 0
     for folder in (store / UNFINISHED).glob("*"):
-        host, _, writer = folder.name.rsplit(".", 2)[-2].rpartition("-")
-        if host in ("", _host()) and not Path("/proc", writer).exists():
+        parts = folder.name.rsplit(".", 2)
+        if len(parts) == 3 and abandoned(parts[1]):
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())

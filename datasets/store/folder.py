@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from worldsim.asides import aside_of
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 
 
@@ -146,7 +148,7 @@ class LocalFolder:
     def replace(self, path: str, content: bytes) -> None:
         """Write aside, flush, rename."""
         target = self._path / path
-        aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        aside = aside_of(target)
         try:
             with aside.open("wb") as file:
                 file.write(content)

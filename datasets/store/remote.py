@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from worldsim.errors import UserError
+from worldsim.extras import require
 from worldsim.spec.damage import reading
 
 
@@ -41,10 +42,7 @@ class RemoteFolder:
     """
 
     def __init__(self, url: str):
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as error:
-            raise UserError(f"{url} needs fsspec: pip install 'worldsim[remote]'") from error
+        url_to_fs = require("fsspec.core", url).url_to_fs
         self.url = url.rstrip("/")
         self.local: Path | None = None
         try:

@@ -6,7 +6,6 @@ cannot name other files.
 """
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from worldsim.asides import aside_of
 from worldsim.datasets.store.picture import (
     PICTURE_SUFFIXES,
     Frames,
@@ -237,7 +237,7 @@ class VideoWriter:
         if fps <= 0:
             raise ValueError(f"fps must be positive, got {fps}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._aside = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex}.mp4")
+        self._aside = aside_of(self.path, ".mp4")
         self._container = av.open(str(self._aside), "w")
         rate = Fraction(fps).limit_denominator(1001)
         self._stream = cast(VideoStream, self._container.add_stream("libx264rgb" if exact else "libx264", rate=rate))

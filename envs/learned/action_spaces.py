@@ -18,6 +18,10 @@ CAMERA_LIMIT = 180.0
 
 ActionSpaceName = Literal["multidiscrete", "minerl", "discrete"]
 Vectors = NDArray[np.float32]
+# Of "multidiscrete" the names of the options of each number of an action, of "discrete" one name for each number, of
+# "minerl" the names of the values of each member.
+Meanings = tuple[tuple[str, ...], ...] | tuple[str, ...] | dict[str, tuple[str, ...]]
+TURNS = {"pitch": "positive looks down", "yaw": "positive turns right"}
 
 # Keys that exclude each other share one choice: none, first, second, ... Keys named nowhere here (drop, inventory) open
 # menus or lose items: an agent gets them through "minerl" only.
@@ -80,6 +84,19 @@ class MultiDiscreteActions:
         _check_range(array, sizes)
         return np.stack([table[array[:, i]] for i, table in enumerate(self._tables)]).sum(0)
 
+    @property
+    def meanings(self) -> tuple[tuple[str, ...], ...]:
+        """What each option of each choice presses, or by how much it turns the camera in a video frame."""
+        keys = tuple(("none", *choice) for choice in self.choices)
+        if not self.spec.camera:
+            return keys
+        turns = tuple(tuple(_turn(axis, degrees) for degrees in self.bins) for axis in TURNS)
+        return keys + turns
+
+    def noop(self) -> NDArray[np.int64]:
+        """The action that does nothing: 0 for keys, the middle bin for the camera."""
+        return self.nearest(self.spec.idle())
+
     def nearest(self, vector: ArrayLike) -> NDArray[np.int64]:
         """The action whose vector comes closest to ``vector`` (A,): for scripted players and recorded play."""
         vector = np.asarray(vector, np.float32)
@@ -123,6 +140,16 @@ class DictActions:
             )
         return vectors
 
+    @property
+    def meanings(self) -> dict[str, tuple[str, ...]]:
+        """What the values of each member stand for."""
+        camera = {"camera": tuple(f"{axis}: degrees a video frame, {sign}" for axis, sign in TURNS.items())}
+        return dict.fromkeys(self.spec.keys, ("released", "pressed")) | (camera if self.spec.camera else {})
+
+    def noop(self) -> dict[str, Any]:
+        """The action that does nothing."""
+        return self.spec.mapping(self.spec.idle())
+
     def nearest(self, vector: ArrayLike) -> dict[str, Any]:
         """The action for a vector (A,)."""
         return self.spec.mapping(vector)
@@ -148,6 +175,22 @@ class DiscreteActions:
             raise UserError(f"an action must be one whole number, got {array.dtype} of shape {array.shape[1:]}")
         _check_range(array, np.asarray(self.space.n))
         return np.eye(int(self.space.n), dtype=np.float32)[array]
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """The key that each number presses."""
+        return self.spec.keys
+
+    def noop(self) -> np.int64:
+        """The action that does nothing, in games that have one.
+
+        Raises:
+            UserError: one of the game's keys is always pressed.
+        """
+        idle = self.spec.idle()
+        if not idle.any():
+            raise UserError(f"no action of this game does nothing: {', '.join(self.spec.keys)}")
+        return self.nearest(idle)
 
     def nearest(self, vector: ArrayLike) -> np.int64:
         """The action whose key is pressed most in a vector (A,)."""
@@ -187,6 +230,11 @@ def _array(value: Any) -> NDArray[Any]:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{type(value).__name__} is no action: {error}") from error
+
+
+def _turn(axis: str, degrees: float) -> str:
+    """A turn as an action script writes it."""
+    return f"{axis} {degrees:+.3g}/frame" if degrees else f"{axis} 0 (rest)"
 
 
 def _check_range(array: NDArray[Any], sizes: NDArray[np.integer]) -> None:

@@ -31,6 +31,8 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
     (r, H, W, 3). ``info["pose"]``: x, y, z (metres), yaw, pitch (degrees) relative to the start, as the world's own
     motion head estimates them, float32 (5,). ``info["trust"]``: how likely the dream is still near what the real game
     would show, 0 to 1 (see ``worldsim.simulation.confidence``); missing in a world that was not calibrated.
+    ``action_meanings`` names every action, ``noop_action`` is the one that does nothing (not all zeros: a camera's
+    middle bin is rest).
     Reward, without a task: metres by which the furthest horizontal distance from the start grew, from the same
     estimate. An action is held for all r frames of the chunk; the camera turns by its degrees in each of them.
 
@@ -75,7 +77,8 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
 
         Args:
             seed: decides the start clip and the noise; None goes on with the generator seeded before.
-            options: ``prefix``, ``actions``, ``prompt``: see ``worldsim.envs.learned.initial_context.choose``.
+            options: ``start`` (a start clip's number), ``prefix``, ``actions``, ``prompt``: see
+                ``worldsim.envs.learned.initial_context.choose``.
         """
         super().reset(seed=seed)
         self._begin(np.zeros(1, np.int64), [self.np_random], [options])

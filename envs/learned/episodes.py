@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
-from worldsim.envs.learned.action_spaces import make_actions
+from worldsim.envs.learned.action_spaces import Meanings, make_actions
 from worldsim.envs.learned.initial_context import choose, last_frames, prefill, resolve
 from worldsim.envs.learned.snapshot import Snapshot, check_fits, fingerprint, plain
 from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
@@ -66,6 +66,16 @@ class WorldEpisodes:
         self._elapsed = np.zeros(rows, np.int64)
         self._ended = np.zeros(rows, np.bool_)
         self._starts = np.full(rows, -1)
+
+    @property
+    def action_meanings(self) -> Meanings:
+        """What each number of an action stands for, in the form of the (single) action space."""
+        return self.actions.meanings
+
+    @property
+    def noop_action(self) -> Any:
+        """The action that does nothing: no key is pressed and the camera rests."""
+        return self.actions.noop()
 
     def current(self) -> WorldState:
         """The state of the running episodes, to look at: stepping it is this environment's business.

@@ -20,7 +20,7 @@ from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
-OPTIONS = ("prefix", "actions", "prompt")
+OPTIONS = ("start", "prefix", "actions", "prompt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,8 @@ def choose(
         world: gives picture size, chunk and actions.
         starts: clips to draw from.
         rng: draws the start clip and the noise seed (always both, so that options do not shift later draws).
-        options: ``prefix``: number of a start clip, path of a video, or uint8 frames (F, H, W, 3) or (H, W, 3);
+        options: ``start``: number of a start clip;
+            ``prefix``: instead of it, path of a video, uint8 frames (F, H, W, 3) or (H, W, 3), or a clip's number too;
             ``actions``: float32 (F - 1, A) that go with it (default: those recorded, else none pressed);
             ``prompt``: text.
 
@@ -102,9 +103,9 @@ def choose(
     if unknown := sorted(map(str, options.keys() - set(OPTIONS))):
         raise UserError(f"unknown reset option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
     drawn, seed = int(rng.integers(len(starts))), int(rng.integers(2**31))
-    prefix = options.get("prefix")
+    prefix = _clip_or_prefix(options.get("start"), options.get("prefix"))
     start = drawn if prefix is None else -1
-    if isinstance(prefix, int | np.integer) and not isinstance(prefix, bool):
+    if _is_number(prefix):
         if not 0 <= prefix < len(starts):
             raise UserError(f"there is no start clip {prefix}: choose 0 to {len(starts) - 1}")
         start = int(prefix)
@@ -132,6 +133,21 @@ def checked_options(options: Any) -> dict[str, Any]:
     if options is not None and not isinstance(options, Mapping):
         raise UserError(f"reset options are a mapping of {', '.join(OPTIONS)}, got {type(options).__name__}")
     return dict(options or {})
+
+
+def _clip_or_prefix(start: Any, prefix: Any) -> Any:
+    """The one of the two options that was given; both count clips."""
+    if start is None:
+        return prefix
+    if not _is_number(start):
+        raise UserError(f"start must be a start clip's number, got {start!r}; frames and videos are given as prefix")
+    if prefix is not None:
+        raise UserError("start and prefix both say where the episode begins: give one of them")
+    return start
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from worldsim.datasets.loading.task_facts import FactsFollower
-from worldsim.envs.learned.action_spaces import make_actions, single
+from worldsim.envs.learned.action_spaces import Meanings, make_actions, single
 from worldsim.envs.learned.tasks import FactRewardFunction, TaskLike
 from worldsim.envs.luanti.env import LuantiEnv, map_changed
 from worldsim.errors import UserError
@@ -76,6 +76,16 @@ class EngineEnv(gymnasium.Env[NDArray[np.uint8], Any]):
         self._start: Mapping[str, Any] = {}
         self._frame = np.zeros((80, 144, 3), np.uint8)
         self._elapsed, self._ended, self._changed = 0, False, False
+
+    @property
+    def action_meanings(self) -> Meanings:
+        """What each number of an action stands for, in the form of the action space."""
+        return self.actions.meanings
+
+    @property
+    def noop_action(self) -> Any:
+        """The action that does nothing: no key is pressed and the camera rests."""
+        return self.actions.noop()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

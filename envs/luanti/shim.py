@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.asides import scratch_folder
 from worldsim.envs.luanti.depth import inverse_depth
 
 HEADER_BYTES = 64  # lockstep.c
@@ -39,8 +40,8 @@ def shim_path() -> Path:
     for folder in _cache_folders():
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(dir=folder) as aside:
-                code, library = Path(aside, "lockstep.c"), Path(aside, "lockstep.so")
+            with scratch_folder(folder) as aside:
+                code, library = aside / "lockstep.c", aside / "lockstep.so"
                 code.write_text(source)
                 command = [compiler, *flags, "-o", str(library), str(code), "-ldl", "-lpthread"]
                 result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -4,7 +4,6 @@ The court without the score, 80x80 pixels, 15 pictures a second (every fourth fr
 Needs the package ``ale-py``, whose wheel carries the ROM.
 """
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.loading.task_facts import points_facts
 from worldsim.envs.learned.tasks import FactRewardFunction, TaskLike
 from worldsim.errors import UserError
+from worldsim.extras import require
 
 SIZE, FRAMESKIP = 80, 4
 FPS = 60 // FRAMESKIP
@@ -82,10 +82,7 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
             raise UserError(f"the emulator of Pong knows one task by name, 'points', not {task!r}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
-        try:
-            gymnasium.register_envs(importlib.import_module("ale_py"))
-        except ModuleNotFoundError as error:
-            raise UserError("Pong needs the package ale_py: pip install 'worldsim[atari]'") from error
+        gymnasium.register_envs(require("ale_py", "Pong's emulator"))
         self.render_mode, self.fact_rewards = render_mode, FactRewardFunction(task, 1 / FPS)
         console = gymnasium.make("ALE/Pong-v5", frameskip=FRAMESKIP, repeat_action_probability=0.0)
         self._console: Any = console.unwrapped
@@ -96,6 +93,16 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
         self._frame: NDArray[np.uint8] | None = None
         self._ended = False
 
+    @property
+    def action_meanings(self) -> tuple[str, ...]:
+        """What each action stands for, as the learned world of Pong tells it."""
+        return ACTIONS
+
+    @property
+    def noop_action(self) -> np.int64:
+        """The action that does nothing."""
+        return np.int64(ACTIONS.index("NOOP"))
+
     def get_action_meanings(self) -> list[str]:
         """Names of the actions."""
         return list(ACTIONS)
@@ -103,7 +110,13 @@ class PongEngine(gymnasium.Env[NDArray[np.uint8], np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """A new game, some seconds after its beginning: ``seed`` decides how it was played until then."""
+        """A new game, some seconds after its beginning: ``seed`` decides how it was played until then.
+
+        Raises:
+            UserError: there are options; the emulator has none.
+        """
+        if options:
+            raise UserError(f"unknown reset option {min(options)!r}: the emulator of Pong has none")
         super().reset(seed=seed)
         picture, _ = self._console.reset(seed=int(self.np_random.integers(2**31)))
         action = 0

@@ -3,7 +3,7 @@
 As text, a line is a stretch of play, and deeper lines below it are what may follow; ``#`` begins a comment:
 
     straight: forward 20
-      left: yaw -90 x 10
+      left: yaw -90 x 10     # negative yaw turns left
         forward 20
         back 20
       policy explore 40

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.timing import PATIENCE, wait_until
 from tests.tiny_world import save_tiny_world, tiny_starts
 from worldsim import cli
 from worldsim.datasets.store.video import read_video, write_video
@@ -184,11 +184,10 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(world: str, folder: Path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        while not list(folder.glob("runs/*/.play.*")):
-            assert running.poll() is None, "the command ended by itself"
-            time.sleep(0.1)
+        wait_until(lambda: list(folder.glob("runs/*/.play.*")) or running.poll() is not None, "a video is written")
+        assert running.poll() is None, "the command ended by itself"
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=PATIENCE)
     finally:
         running.kill()
     assert running.returncode == 130 and "Traceback" not in errors

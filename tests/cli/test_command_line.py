@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_train import record
+from tests.timing import PATIENCE
 from worldsim import cli
 from worldsim.cli.table import COMMANDS, FAMILIES, SECTIONS
 from worldsim.datasets.store.store import EpisodeStore
@@ -216,7 +217,7 @@ def test_signals_end_a_command_with_130(number: int, tmp_path: Path):
     assert run.stdout is not None and run.stdout.readline() == "here\n"
     time.sleep(0.1)
     os.kill(run.pid, number)
-    _, errors = run.communicate(timeout=30)
+    _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 130 and errors.strip() == "interrupted"
 
 

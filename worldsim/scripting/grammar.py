@@ -1,13 +1,13 @@
 """Action scripts: a small text language for scripted play, the same for engines and learned worlds.
 
-    # Walk, turn right by 90 degrees in 6 frames, dig until a block comes out, all of it three times.
+    # Walk, turn right (positive yaw) by 90 degrees in 6 frames, dig until a block comes out, all of it three times.
     forward 20; yaw +15/frame x 6; attack until event dig within 100; repeat 3
 
 Grammar (``[ ]`` optional, ``{ }`` any number of times, quoted words stand for themselves; ``#`` begins a comment):
 
     script    = [ statement ] { ( ";" | newline ) [ statement ] }
     statement = action | "repeat" COUNT [ "{" script "}" ]
-    action    = ( "wait" | term { [ "+" ] term } ) [ length ]
+    action    = ( "wait" | "noop" | term { [ "+" ] term } ) [ length ]
     term      = KEY [ "=" NUMBER ] | ( "yaw" | "pitch" ) NUMBER [ "/frame" | "/s" ]
     length    = [ "x" ] DURATION | "until" condition [ "within" DURATION ]
     condition = "event" NAME | NAME ( "<" | ">" ) NUMBER
@@ -16,17 +16,16 @@ Grammar (``[ ]`` optional, ``{ }`` any number of times, quoted words stand for t
 A term is a key that is held or a turn of the camera in degrees (positive yaw turns right, positive pitch looks down):
 in each frame (``/frame``), a second (``/s``), or, without a unit, in all, spread evenly over the action's frames.
 Terms of one action happen together. A length is a number of video frames or of seconds; without one, an action lasts
-one frame. ``wait`` presses nothing (in games that have a key for it, that one). ``until`` goes on until an event of
-that kind happens during the action, or until a number that the game tells (``x``, ``y``, ``z``: position in metres;
-``yaw``, ``pitch``; any other in ``info``) is below or above a value; after ``within`` (default: 1000 frames) the
-script goes on anyway. ``repeat`` with braces plays its block that many times; without braces it means everything
-before it in its own block. A key whose name is a word of the language, or no plain name, stands in double quotes.
-``KEY=NUMBER`` is for axes: keys whose names begin with ``axis.``
-take -1 to 1.
+one frame. ``wait``, or ``noop``, presses nothing (in games that have a key for it, that one). ``until`` goes on until
+an event of that kind happens during the action, or until a number that the game tells (``x``, ``y``, ``z``: position
+in metres; ``yaw``, ``pitch``; any other in ``info``) is below or above a value; after ``within`` (default: 1000
+frames) the script goes on anyway. ``repeat`` with braces plays its block that many times; without braces it means
+everything before it in its own block. A key whose name is a word of the language, or no plain name, stands in double
+quotes. ``KEY=NUMBER`` is for axes: keys whose names begin with ``axis.`` take -1 to 1.
 """
 
 from worldsim.scripting.syntax_tree import PATIENCE, Act, Duration, Key, Repeat, Script, Turn, Until
-from worldsim.scripting.tokens import ScriptError, Token, Where, plain_name, reserved, tokens_of
+from worldsim.scripting.tokens import NOTHING, ScriptError, Token, Where, plain_name, reserved, tokens_of
 
 MOST_REPEATS, DEEPEST = 100_000, 50
 
@@ -153,7 +152,7 @@ class _Parser:
 
     def action(self) -> Act:
         where, terms = self.next.where, []
-        if self.sees("wait"):
+        if self.sees(*NOTHING):
             self.take()
         else:
             terms.append(self.term())
@@ -186,7 +185,7 @@ class _Parser:
                 per = self.take().text
             return Turn(axis=axis, degrees=degrees, per=per, where=where)
         if self.next.kind != "quoted" and not self._key_follows():
-            raise self.expected("the name of a key, yaw, pitch, wait or repeat")
+            raise self.expected("the name of a key, yaw, pitch, wait (or noop) or repeat")
         name, value = self.take().text, 1.0
         if self.sees("="):
             self.take()

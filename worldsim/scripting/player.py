@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.scripting.syntax_tree import Act, Duration, Key, Repeat, Script, Turn, Until
-from worldsim.scripting.tokens import ScriptError
+from worldsim.scripting.tokens import NOTHING, ScriptError
 from worldsim.spec.actions import ActionSpec
 
 Action = NDArray[np.float32]
 # Keys that begin so take any value from -1 to 1; all others are 0 or 1.
 AXIS = "axis."
+TURNS = ("yaw", "pitch")
 LONGEST = 100_000
 
 
@@ -171,7 +172,8 @@ def _vector(act: Act, spec: ActionSpec, fps: float) -> Action:
 
 def _index(term: Key, spec: ActionSpec) -> int:
     if term.name not in spec.keys:
-        raise ScriptError(term.where, f"unknown key {term.name!r}; known: {', '.join(spec.keys)}")
+        known = [*spec.keys, *(TURNS if spec.camera else ()), *NOTHING]
+        raise ScriptError(term.where, f"unknown key {term.name!r}; known: {', '.join(known)}")
     if term.name.startswith(AXIS):
         if abs(term.value) > 1:
             raise ScriptError(term.where, f"{term.name} takes -1 to 1, got {term.value:g}")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from worldsim.errors import UserError
 
-WORDS = ("wait", "repeat", "until", "within", "event", "yaw", "pitch", "x")
+# Actions that press nothing.
+NOTHING = ("wait", "noop")
+WORDS = (*NOTHING, "repeat", "until", "within", "event", "yaw", "pitch", "x")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 H W pixels, A action vector. As nested lists, each entry is an action script (or an array of actions), or a pair of one
 and the list of what follows it:
 
-    ["forward 20", ("yaw +90 x 10", ["forward 20", "back 20"])]
+    ["forward 20", ("yaw +90 x 10", ["forward 20", "back 20"])]    # positive yaw turns right
 """
 
 from collections.abc import Callable, Sequence

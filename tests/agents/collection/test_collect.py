@@ -4,13 +4,18 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen
+from tests.fake_engine import FakeEngine, make_crashing, make_dying, make_fake, make_frozen, make_hanging
+from tests.real_game import needs_game
+from tests.timing import PATIENCE, wait_until
+from worldsim.agents.collection import collect as collect_module
 from worldsim.agents.collection.collect import collect
 from worldsim.agents.collection.job import plan_worlds
 from worldsim.agents.collection.types import MapJob
@@ -18,7 +23,6 @@ from worldsim.datasets.governance.withdrawal import withdraw
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.spec.actions import MINECRAFT
 
-ENGINE_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/games"))
 SMALL: dict[str, Any] = {"episode_frames": 60, "episodes_per_world": 2, "progress": False, "make_env": make_fake}
 
 
@@ -133,18 +137,15 @@ def test_stopping_the_collector_loses_no_committed_episode_and_leaves_no_worker(
         # Where the tests are a background job, Ctrl-C would be ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    store, deadline = EpisodeStore(tmp_path / "out"), time.monotonic() + 60
-    while len(store) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    store = EpisodeStore(tmp_path / "out")
+    wait_until(lambda: len(store) >= 3, "three episodes")
     seen = store.names()
     if stop == signal.SIGKILL:
         os.kill(collector.pid, stop)
     else:
         os.killpg(collector.pid, stop)  # as a terminal does
-    assert collector.wait(timeout=30) == (-stop if stop == signal.SIGKILL else 0)
-    while _session_members(collector.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not _session_members(collector.pid)
+    assert collector.wait(timeout=PATIENCE) == (-stop if stop == signal.SIGKILL else 0)
+    wait_until(lambda: not _session_members(collector.pid), "workers are gone")
     survivor = EpisodeStore(tmp_path / "out")
     assert len(seen) >= 3 and set(seen) <= set(survivor.names())
     for name in survivor:
@@ -153,24 +154,67 @@ def test_stopping_the_collector_loses_no_committed_episode_and_leaves_no_worker(
     assert not any((tmp_path / "out" / "unfinished").iterdir())
 
 
-def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path):
+class Clock:
+    """The collector's clock: a second goes by at each look in vain, and in some looks a day, while it was stopped."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, days: tuple[int, ...] = ()):
+        self.now, self.looks, self.days = 0.0, 0, days
+        monkeypatch.setattr(collect_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(collect_module, "wait", self.look)
+
+    def look(self, pipes: Any, timeout: float) -> Any:
+        assert timeout == 1.0
+        self.looks += 1
+        found = wait(pipes, 0.05)
+        self.now += 86_400.0 if self.looks in self.days else 0.0 if found else timeout
+        return found
+
+
+def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(collect_module, "SILENCE_SECONDS", 3600.0)
+    clock = Clock(monkeypatch, days=(1, 3, 5))
+    report = collect(out=tmp_path, episodes=2, workers=1, **SMALL | {"episode_frames": 12_000, "frozen_limit": 0.9})
+    assert clock.looks > 5 and clock.now > 3 * 86_400
+    assert report.episodes == 2 and not report.failures
+
+
+def test_a_worker_that_hangs_is_stopped_when_it_was_silent_for_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(collect_module, "SILENCE_SECONDS", 60.0)
+    clock = Clock(monkeypatch)
+    report = collect(out=tmp_path, episodes=1, workers=1, attempts=1, **SMALL | {"make_env": make_hanging})
+    assert report.episodes == 0 and len(report.abandoned) == 1 and "silent for 60 s" in report.failures[0]
+    assert 60 < clock.now < 70
+
+
+@pytest.mark.alone
+def test_a_collector_that_was_really_stopped_does_not_blame_its_workers(tmp_path: Path):
+    """With signals and the machine's clock, once a worker is at work: how long it takes to start is not looked at."""
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n"
         "from tests.fake_engine import make_fake\nimport worldsim.agents.collection.collect as module\n"
+        "def listening(one, display):\n"
+        "    before = one.last_message\n"
+        "    listen(one, display)\n"
+        "    if one.last_message > before and module.SILENCE_SECONDS > 8:\n"
+        "        module.SILENCE_SECONDS = 8.0\n"
+        "        print('recording', flush=True)\n"
         "if __name__ == '__main__':\n"
-        "    module.SILENCE_SECONDS = 8.0\n"
+        "    listen, module._listen = module._listen, listening\n"
         f"    report = module.collect(out={str(tmp_path / 'out')!r}, episodes=4, workers=1, episode_frames=12_000,"
         " frozen_limit=0.9, progress=False, make_env=make_fake)\n"
         "    sys.exit(len(report.failures))\n"
     )
     script = tmp_path / "collector.py"
     script.write_text(code)
-    collector = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-    time.sleep(1.5)
-    os.killpg(collector.pid, signal.SIGSTOP)
-    time.sleep(11)
-    os.killpg(collector.pid, signal.SIGCONT)
-    assert collector.wait(timeout=60) == 0
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as collector:
+        assert collector.stdout is not None and collector.stdout.readline() == "recording\n"
+        os.killpg(collector.pid, signal.SIGSTOP)
+        time.sleep(11)
+        os.killpg(collector.pid, signal.SIGCONT)
+        assert collector.wait(timeout=PATIENCE) == 0
 
 
 def _session_members(session: int) -> list[int]:
@@ -209,7 +253,7 @@ def test_senseless_options_are_refused(tmp_path: Path, wrong: dict[str, Any]):
         collect(out=tmp_path, **wrong)
 
 
-@pytest.mark.skipif(shutil.which("minetest", path=ENGINE_PATH) is None, reason="the engine is not installed")
+@needs_game
 def test_the_real_engine_records_aligned_episodes(tmp_path: Path):
     report = collect(
         out=tmp_path, episodes=1, workers=1, episode_frames=80, policy="gaze", frozen_limit=0.9, progress=False

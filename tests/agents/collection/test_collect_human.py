@@ -1,6 +1,5 @@
 """Recording a person: posted events play in the window; what is stored is what was played, aligned."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from tests.fake_engine import FakeEngine
+from tests.person import sit_down
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.agents.collection.human import RecordedGame, record_person
@@ -31,42 +31,25 @@ def dummy_display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pygame.display.quit()
 
 
-def person(*events: tuple[int, dict[str, Any]]) -> threading.Thread:
-    """Waits for the window, posts events one after the other, and closes it."""
-
-    def wait_until(open_: bool) -> None:
-        while pygame.display.get_init() != open_ or (open_ and pygame.display.get_surface() is None):
-            threading.Event().wait(0.05)
-
-    def act() -> None:
-        wait_until(True)
-        for kind, members in (*events, (pygame.QUIT, {})):
-            threading.Event().wait(0.5)
-            pygame.event.post(pygame.event.Event(kind, members))
-        wait_until(False)
-
-    thread = threading.Thread(target=act, daemon=True)
-    thread.start()
-    return thread
-
-
 def key(kind: int, code: int) -> tuple[int, dict[str, Any]]:
     return kind, {"key": code}
 
 
-def test_a_person_plays_an_atari_like_game(tmp_path: Path):
+def test_a_person_plays_an_atari_like_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     kwargs = {"meanings": ["NOOP", "FIRE", "LEFT", "RIGHT"]}
     gymnasium.register("Tests/Joystick-v0", "tests.fake_gym:Counting", kwargs=kwargs)
-    hands = person(
+    left = sit_down(
+        monkeypatch,
         key(pygame.KEYDOWN, pygame.K_d),
         key(pygame.KEYUP, pygame.K_d),
         key(pygame.KEYDOWN, pygame.K_SPACE),
         key(pygame.KEYUP, pygame.K_SPACE),
         key(pygame.KEYDOWN, pygame.K_r),
         key(pygame.KEYDOWN, pygame.K_a),
+        (pygame.QUIT, {}),
     )
     report = record_person(GymSource(env="Tests/Joystick-v0"), tmp_path, seed=3, consent="agreed in writing")
-    hands.join()
+    assert not left
     store = EpisodeStore(tmp_path)
     assert report.episodes == len(store) >= 2 and "episodes" in report.line()
     for name in store:
@@ -83,17 +66,21 @@ def test_a_person_plays_an_atari_like_game(tmp_path: Path):
     assert [int(action) for action in order[:4]] == [0, 3, 0, 1] and 2 in order[4:], order
 
 
-def test_a_person_plays_a_learned_world_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_person_plays_a_learned_world_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     folder = save_tiny_world(tmp_path / "tiny")
-    hands = person(
+    left = sit_down(
+        monkeypatch,
         (pygame.MOUSEBUTTONDOWN, {"button": 1}),
         key(pygame.KEYDOWN, pygame.K_w),
         (pygame.MOUSEMOTION, {"rel": (20, 0), "pos": (5, 5), "buttons": (0, 0, 0)}),
         (pygame.MOUSEMOTION, {"rel": (20, 0), "pos": (5, 5), "buttons": (0, 0, 0)}),
+        (pygame.QUIT, {}),
     )
     words = ["collect", "--human", "source=worldsim", f"world={folder}", "--out", str(tmp_path / "store")]
     assert cli.main(words) == 0
-    hands.join()
+    assert not left
     assert "1 episodes" in capsys.readouterr().out
     store = EpisodeStore(tmp_path / "store")
     episode = store.read(store.names()[0])

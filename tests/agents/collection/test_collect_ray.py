@@ -18,6 +18,8 @@ from worldsim.agents.collection.types import MapJob
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
+# Ray starts a dozen processes and gives them seconds to answer.
+pytestmark = pytest.mark.alone
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 SMALL: dict[str, Any] = {"episode_frames": 40, "episodes_per_world": 2, "progress": False}
 

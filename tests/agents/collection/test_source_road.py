@@ -11,7 +11,7 @@ import pygame
 import pytest
 from gymnasium import spaces
 
-from tests.fake_gym import OldMineRL
+from tests.fake_gym import OldGym
 from tests.import_film import film, random_actions
 from tests.tiny_training import walk
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
@@ -128,7 +128,7 @@ def record_dream(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def record_minerl(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gym", SimpleNamespace(make=OldMineRL))  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(sys.modules, "gym", OldGym())  # pyright: ignore[reportArgumentType]
     monkeypatch.setitem(sys.modules, "minerl", SimpleNamespace())  # pyright: ignore[reportArgumentType]
     play(folder / "large", MineRLSource())
     # Its pictures have a side that no model takes: scaling is a step of its own.

@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from tests.fake_engine import make_fake
-from tests.fake_gym import OldMineRL
+from tests.fake_gym import OldGym, OldMineRL
 from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world, tiny_starts
 from worldsim import cli
 from worldsim.agents.collection.collect import collect
@@ -190,14 +190,7 @@ def test_dreams_belong_to_the_split_of_the_map_that_they_begin_on(tmp_path: Path
 
 
 def test_minerl_is_played_through_its_old_interface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    engines: list[OldMineRL] = []
-
-    def make(name: str) -> OldMineRL:
-        engines.append(OldMineRL(name))
-        return engines[-1]
-
-    monkeypatch.setitem(sys.modules, "gym", SimpleNamespace(make=make))  # pyright: ignore[reportArgumentType]
-    monkeypatch.setitem(sys.modules, "minerl", SimpleNamespace())  # pyright: ignore[reportArgumentType]
+    gym = with_old_gym(monkeypatch)
     episodes = record(tmp_path, MineRLSource(), episodes=1, episode_frames=30)
     [episode] = episodes
     assert len(episode) == 10 and episode.terminated.tolist() == [False] * 9 + [True]
@@ -206,13 +199,38 @@ def test_minerl_is_played_through_its_old_interface(tmp_path: Path, monkeypatch:
         episode.frames[1:, 0, 0, 2], np.clip(128 + 10 * episode.actions[:-1, -1], 0, 255), atol=1
     )
     about = episode.provenance
-    assert about["source"] == "minerl:MineRLBasaltFindCave-v0" and about["seed"] == engines[0].seeded
-    assert engines[0].closed and about["split"] == split_of(about["seed"])
+    played = gym.made[-1]
+    assert about["source"] == "minerl:MineRLBasaltFindCave-v0" and about["seed"] == played.seeded
+    assert all(engine.closed for engine in gym.made) and about["split"] == split_of(about["seed"])
 
 
-@pytest.mark.skipif("minerl" in sys.modules, reason="MineRL is installed")
-def test_without_the_extra_minerl_is_a_clear_error():
-    with pytest.raises(UserError, match=r"pip install 'worldsim\[minerl\]'"):
+def test_minerls_own_time_limit_is_no_end_of_the_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with_old_gym(monkeypatch, limit=OldMineRL.end)
+    [episode] = record(tmp_path, MineRLSource(), episodes=1, episode_frames=30)
+    assert len(episode) == 10 and not episode.terminated.any()
+
+
+def with_old_gym(monkeypatch: pytest.MonkeyPatch, limit: int = 2400) -> OldGym:
+    gym = OldGym(limit)
+    monkeypatch.setitem(sys.modules, "gym", gym)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(sys.modules, "minerl", SimpleNamespace())  # pyright: ignore[reportArgumentType]
+    monkeypatch.setenv("JAVA_HOME", "/opt/java")
+    return gym
+
+
+@pytest.mark.parametrize("absent", ["minerl", "gym"])
+def test_without_the_extra_minerl_is_a_clear_error(absent: str, monkeypatch: pytest.MonkeyPatch):
+    with_old_gym(monkeypatch)
+    monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(UserError, match=rf"source=minerl needs the package {absent}: pip install 'worldsim\[minerl\]'"):
+        MineRLSource().check("random", "")
+
+
+def test_without_java_minerl_is_a_clear_error(monkeypatch: pytest.MonkeyPatch):
+    with_old_gym(monkeypatch)
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="source=minerl needs Java 8"):
         MineRLSource().check("random", "")
 
 

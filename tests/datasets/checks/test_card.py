@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.datasets.checks.test_check import check
-from worldsim.datasets.checks.card import write_card
+from worldsim.datasets.checks.card import _key, _quoted, write_card
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
 
@@ -26,3 +27,28 @@ def test_a_card_quotes_what_people_wrote(tmp_path: Path):
     card = write_card(store, check(store), tmp_path / "card").read_text()
     assert "<script" not in card and "<img" not in card and "[x](" not in card
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in card and "license: other" in card
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("look_round", "look_round"),
+        ("_hidden_", "&#95;hidden&#95;"),
+        ("a|b", "a\\|b"),
+        # A backslash before a bar would end the cell.
+        ("a\\|b", "a&#92;\\|b"),
+        ("**loud**", "&#42;&#42;loud&#42;&#42;"),
+        ("`code`", "&#96;code&#96;"),
+        ("![x](http://x/y.png)", "!&#91;x&#93;(http://x/y.png)"),
+        ("two\nlines\n# heading", "two lines # heading"),
+        ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+        ("~~x~~ $y$", "&#126;&#126;x&#126;&#126; &#36;y&#36;"),
+    ],
+)
+def test_what_people_wrote_is_shown_as_it_is(written: str, shown: str):
+    assert _quoted(written) == shown
+
+
+def test_a_key_is_code_whatever_it_is_called():
+    assert _key("hotbar.1") == "`hotbar.1`"
+    assert _key("a`|<i>") == "<code>a&#96;\\|&lt;i&gt;</code>"

@@ -17,6 +17,7 @@ import pytest
 from tests.datasets.checks.test_check import turning_episode
 from tests.datasets.store.test_store import assert_equal, data_files, make_episode
 from tests.fake_engine import make_fake
+from tests.timing import wait_until
 from worldsim import cli
 from worldsim.agents.collection.collect import collect
 from worldsim.datasets.checks.repair import repair
@@ -175,9 +176,7 @@ def test_kill_minus_nine_twenty_times(tmp_path: Path):
     for _ in range(20):
         before = len(EpisodeStore(tmp_path))
         (writer,) = writers((write_on_and_on, str(tmp_path), before))
-        deadline = time.monotonic() + 60
-        while len(EpisodeStore(tmp_path)) == before and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda before=before: len(EpisodeStore(tmp_path)) > before, "a first episode")
         time.sleep(rng.uniform(0, 0.08))
         os.kill(writer.pid or 0, signal.SIGKILL)
         writer.join()

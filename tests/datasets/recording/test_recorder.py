@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.timing import wait_until
 from worldsim.datasets.recording import recorder as module
 from worldsim.datasets.recording.recorder import Recorder, action_vector, split_of_recording
 from worldsim.datasets.recording.recorder_gym import RecordEpisodes
@@ -163,9 +163,8 @@ def test_a_killed_program_loses_the_unfinished_episode_only(tmp_path: Path):
         "        recorder.add(np.full((8, 8, 3), t % 256, np.uint8), [t % 2]); t += 1; time.sleep(0.001)\n"
     )
     running = subprocess.Popen([sys.executable, "-c", code])
-    store, deadline = EpisodeStore(tmp_path), time.monotonic() + 60
-    while len(store) < 4 and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(0.02)
+    store = EpisodeStore(tmp_path)
+    wait_until(lambda: len(store) >= 4 or running.poll() is not None, "four episodes")
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     survivor = EpisodeStore(tmp_path)

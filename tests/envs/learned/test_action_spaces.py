@@ -5,6 +5,8 @@ import pytest
 
 from worldsim.envs.learned.action_spaces import DiscreteActions, make_actions, single
 from worldsim.errors import UserError
+from worldsim.scripting.grammar import parse_script
+from worldsim.scripting.player import script_actions
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
@@ -73,3 +75,32 @@ def test_minerls_form_takes_all_that_its_space_holds():
 def test_whole_numbers_are_whole_numbers(kind):
     with pytest.raises(UserError, match="whole number"):
         make_actions(MINECRAFT).vectors(single(np.zeros(9, kind)))
+
+
+@pytest.mark.parametrize("name", ["multidiscrete", "minerl"])
+def test_names_have_the_form_of_the_space_and_say_what_is_done(name: str):
+    actions = make_actions(MINECRAFT, name)
+    if name == "multidiscrete":
+        assert [len(names) for names in actions.meanings] == actions.space.nvec.tolist()  # pyright: ignore
+        for place, names in enumerate(actions.meanings):
+            for option, meaning in enumerate(names):
+                action = actions.noop()
+                action[place] = option
+                [vector] = actions.vectors(single(action))
+                words = "wait" if meaning in ("none", "pitch 0 (rest)", "yaw 0 (rest)") else meaning
+                [wanted] = script_actions(parse_script(words), MINECRAFT, fps=20)
+                np.testing.assert_allclose(vector, wanted, atol=0.005, err_msg=meaning)
+    else:
+        assert set(actions.meanings) == set(actions.space)  # pyright: ignore
+        assert actions.meanings["jump"] == ("released", "pressed")  # pyright: ignore
+        assert [text.split(", ")[1] for text in actions.meanings["camera"]] == [  # pyright: ignore
+            "positive looks down", "positive turns right"
+        ]  # fmt: skip
+    np.testing.assert_array_equal(actions.vectors(single(actions.noop())), MINECRAFT.noop()[None])
+
+
+def test_names_of_keys_alone():
+    actions = make_actions(PONG, "discrete")
+    assert actions.meanings == ("noop", "up", "down") and actions.noop() == 0
+    with pytest.raises(UserError, match="no action of this game does nothing: up, down"):
+        make_actions(ActionSpec(keys=("up", "down"), camera=False), "discrete").noop()

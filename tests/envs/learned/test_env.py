@@ -20,6 +20,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from tests.tiny_world import HEIGHT, PROMPTS, WIDTH, save_tiny_world, tiny_starts, tiny_world, trusting_world
 from worldsim.datasets.store.video import write_video
+from worldsim.envs.learned.action_spaces import single
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
@@ -317,6 +318,37 @@ def test_prefix_from_frames_and_from_a_video(tmp_path: Path):
     np.testing.assert_array_equal(plain, given)
 
 
+def test_a_start_clip_is_chosen_by_its_number():
+    env, starts = make(), tiny_starts()
+    for number in (0, 1, np.int64(1)):
+        obs, info = env.reset(seed=3, options={"start": number})
+        assert info["start"] == number and isinstance(info["start"], int)
+        np.testing.assert_array_equal(obs, starts.frames[int(number)][-1])
+        env.step(NOOP)
+    # The number under its other name, and the draws that come after, are the same.
+    same = [
+        (env.reset(seed=3, options={name: 1})[0], env.step(NOOP)[0], env.reset()[0]) for name in ("start", "prefix")
+    ]
+    for one, other in zip(*same, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_action_that_does_nothing_is_named():
+    env = make()
+    assert env.noop_action.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5]
+    np.testing.assert_array_equal(env.actions.vectors(single(env.noop_action)), MINECRAFT.noop()[None])
+    assert [names[number] for names, number in zip(env.action_meanings, env.noop_action, strict=True)] == (
+        ["none"] * 7 + ["pitch 0 (rest)", "yaw 0 (rest)"]
+    )
+    assert env.action_meanings == make_vector().action_meanings
+    named = make(action_space="minerl")
+    assert named.action_space.contains(named.noop_action) and set(named.action_meanings) == set(named.action_space)
+
+
+def make_vector() -> WorldSimVectorEnv:
+    return WorldSimVectorEnv(2, tiny_world(), starts=tiny_starts())
+
+
 def test_prompts_matter():
     def first(**options: Any) -> np.ndarray:
         env = make()
@@ -337,6 +369,12 @@ def test_prompts_matter():
         {"prefix": 0, "actions": np.zeros((1, 22), np.float32)},
         {"prefix": 0, "actions": np.full((4, 22), np.nan, np.float32)},
         {"prefix": 1.5},
+        {"start": 99},
+        {"start": -1},
+        {"start": True},
+        {"start": 1.0},
+        {"start": "0"},
+        {"start": 0, "prefix": 0},
         {"beginning": 0},
         {"prompt": 3},
     ],

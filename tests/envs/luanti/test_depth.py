@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.envs.luanti.test_env import needs_game
+from tests.real_game import needs_game
 from worldsim.envs.luanti.depth import inverse_depth, shrink_depth
 from worldsim.envs.luanti.env import LuantiEnv
 from worldsim.spec.camera import INVERSE_DEPTH_STEPS, MINECRAFT_CAMERA

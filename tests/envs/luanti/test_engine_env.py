@@ -6,8 +6,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env as gymnasium_checker
 from stable_baselines3.common.env_checker import check_env as sb3_checker
 
-from tests.envs.luanti.test_env import needs_game
 from tests.fake_engine import FakeEngine
+from tests.real_game import needs_game
 from worldsim.envs.learned.tasks import StepInformation
 from worldsim.envs.luanti.engine_env import EngineEnv, relative_pose
 from worldsim.errors import UserError
@@ -158,3 +158,9 @@ def test_in_the_game_itself_a_jump_is_paid_in_the_step_that_rises():
         assert sum(rises) == pytest.approx(0, abs=0.05)
     finally:
         env.close()
+
+
+def test_actions_are_named_as_in_the_learned_world():
+    env = engine()
+    assert env.action_meanings[7][0] == "pitch -10/frame" and env.action_meanings[8][5] == "yaw 0 (rest)"
+    assert env.noop_action.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5] and env.action_space.contains(env.noop_action)

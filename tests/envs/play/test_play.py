@@ -1,6 +1,5 @@
 """Playing: keys and mouse become actions, the scripted player writes a video, the window runs and ends."""
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pygame
 import pytest
 
+from tests.person import sit_down
 from tests.tiny_world import HEIGHT, WIDTH, shaken, tiny_dit, tiny_starts, tiny_tokenizer, tiny_world
 from worldsim.datasets.store.video import read_video
 from worldsim.envs.play.controls import Controls
@@ -84,25 +84,19 @@ def test_the_window_plays_restarts_and_ends(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     window = PlayWindow(make_game(), seed=0, sensitivity=0.1)
 
-    def person() -> None:
-        for kind, members in [
-            (pygame.KEYDOWN, {"key": pygame.K_h}),
-            (pygame.MOUSEBUTTONDOWN, {"button": 1}),
-            (pygame.KEYDOWN, {"key": pygame.K_w}),
-            (pygame.KEYDOWN, {"key": pygame.K_r}),
-            (pygame.KEYDOWN, {"key": pygame.K_f}),
-            (pygame.KEYDOWN, {"key": pygame.K_f}),
-            (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
-            (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
-        ]:
-            threading.Event().wait(0.4)
-            pygame.event.post(event(kind, **members))
-
-    hands = threading.Thread(target=person)
-    hands.start()
+    left = sit_down(
+        monkeypatch,
+        (pygame.KEYDOWN, {"key": pygame.K_h}),
+        (pygame.MOUSEBUTTONDOWN, {"button": 1}),
+        (pygame.KEYDOWN, {"key": pygame.K_w}),
+        (pygame.KEYDOWN, {"key": pygame.K_r}),
+        (pygame.KEYDOWN, {"key": pygame.K_f}),
+        (pygame.KEYDOWN, {"key": pygame.K_f}),
+        (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
+        (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
+    )
     times = window.run()
-    hands.join()
-    assert window.seed == 1 and times.seconds and window.window.closed
+    assert not left and window.seed == 1 and times.seconds and window.window.closed
 
 
 def test_text_is_drawn_also_after_somebody_quit_pygame():

@@ -147,7 +147,7 @@ def test_a_game_that_is_over_wants_a_reset():
 def test_errors():
     with pytest.raises(UserError, match="task"):
         PongEngine(task="explore")
-    with pytest.raises(UserError, match=r"pong\.tasks:nothing' is not to be had"):
+    with pytest.raises(UserError, match=r"pong\.tasks:nothing' is not available"):
         PongEngine(task="worldsim.envs.pong.tasks:nothing")
     with pytest.raises(UserError, match="0, 1 or 2"):
         env = PongEngine()
@@ -155,3 +155,11 @@ def test_errors():
         env.step(3)
     with pytest.raises(UserError, match="noop, up, down"):
         PongPlayer(ActionSpec(keys=("a", "b"), camera=False), 15)
+
+
+def test_actions_are_named_and_there_are_no_options(played):
+    env, *_ = played
+    assert env.action_meanings == ("NOOP", "UP", "DOWN") and env.action_meanings[env.noop_action] == "NOOP"
+    assert env.action_space.contains(env.noop_action)
+    with pytest.raises(UserError, match="unknown reset option 'start': the emulator of Pong has none"):
+        PongEngine().reset(seed=1, options={"start": 3})

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.fake_engine import FakeEngine, make_fake
+from tests.real_game import needs_game
 from worldsim.agents.collection.collect import collect
 from worldsim.agents.collection.source_engine import LuantiSource
 from worldsim.agents.collection.source_gym import GymSource
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.envs.luanti.process import find_programs
 from worldsim.errors import UserError
 from worldsim.evaluation.counterfactuals.engine_branches import Check, Truth, replay_branches
 from worldsim.evaluation.counterfactuals.engine_replays import GymReplay, LuantiReplay, engine_of, pose_of
@@ -22,12 +22,6 @@ from worldsim.spec.actions import MINECRAFT
 
 # Sticky actions and all; and the court alone, as the world of Pong shows it.
 PONGS = ("ALE/Pong-v5", "WorldSim-PongEngine-v0")
-try:
-    find_programs()
-    MISSING = ""
-except FileNotFoundError as error:
-    MISSING = str(error)
-needs_game = pytest.mark.skipif(bool(MISSING), reason=f"needs the real game: {MISSING}")
 
 
 def record(out: Path, source: Any, policy: str, frames: int, script: str = "") -> Episode:

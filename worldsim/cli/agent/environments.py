@@ -86,11 +86,18 @@ def environment_of(config: Played, place: str) -> tuple[str, dict[str, Any]]:
 
 
 def take_task(config: Played, policy: str) -> None:
-    """Without a task, a trained policy's own one."""
+    """Without a task, a trained policy's own one.
+
+    Raises:
+        UserError: that is a function, which would be imported and run because a file says so.
+    """
     if config.task is None and Path(policy).exists():
         from worldsim.agents.policies.policy_net import load_policy
 
-        config.task = load_policy(policy).about.get("task")
+        task = load_policy(policy).about.get("task")
+        if isinstance(task, str) and ":" in task and not task.startswith("goal:"):
+            raise UserError(f"{policy} was trained for task={task}, a function: give it yourself if you trust it")
+        config.task = task
 
 
 def frame_rate(env: Any) -> float:

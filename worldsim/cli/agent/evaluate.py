@@ -24,6 +24,7 @@ from worldsim.cli.agent.environments import (
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting
 from worldsim.errors import UserError
+from worldsim.extras import require
 from worldsim.progress import display
 
 
@@ -56,6 +57,7 @@ class EvaluateAgent:
 
 def evaluate(config: EvaluateAgent) -> None:
     """``worldsim agent eval``."""
+    require("stable_baselines3", "worldsim agent eval")
     from worldsim.agents.policies.player import make_player
     from worldsim.agents.rl.envs import make_one
     from worldsim.agents.rl.evaluation import advantage, exploitation_gap, play_episodes, summary

@@ -6,14 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.errors import UserError
-
-try:
-    from worldsim.agents.policies.policy_net import NetConfig
-    from worldsim.agents.rl.cloning import CloneTraining
-    from worldsim.agents.rl.ppo import PpoTraining, Schedule
-except ImportError as error:
-    raise UserError("agents learn with stable-baselines3: pip install 'worldsim[rl]'") from error
+from worldsim.agents.policies.net_config import NetConfig
+from worldsim.agents.rl.settings import CloneTraining, PpoTraining, Schedule
 from worldsim.cli.agent.environments import (
     checkpoint_setting,
     env_setting,
@@ -27,6 +21,8 @@ from worldsim.cli.agent.environments import (
 from worldsim.cli.runs import existing_path, plain, run_folder, use_threads, wanted
 from worldsim.cli.settings import folder_setting, group, seed_setting, setting, threads_setting
 from worldsim.cli.stores import open_store
+from worldsim.errors import UserError
+from worldsim.extras import require
 from worldsim.progress import display
 
 
@@ -72,6 +68,7 @@ class TrainAgent:
 
 def train(config: TrainAgent) -> None:
     """``worldsim agent train``."""
+    require("stable_baselines3", "worldsim agent train")
     if config.initial is not None:
         existing_path(config.initial)
     use_threads(config.threads)

@@ -18,6 +18,7 @@ from worldsim.cli.agent.environments import (
 )
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting
+from worldsim.extras import require
 
 
 @dataclass(kw_only=True)
@@ -44,6 +45,7 @@ class Watch:
 
 def watch(config: Watch) -> None:
     """``worldsim agent watch``."""
+    require("stable_baselines3", "worldsim agent watch")
     from worldsim.agents.policies.player import make_player
     from worldsim.agents.rl.envs import make_one
     from worldsim.agents.rl.evaluation import episode

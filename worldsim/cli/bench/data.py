@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import worldsim
+from worldsim.asides import scratch_folder
 from worldsim.cli.bench.machine import machine, resident_mb
 from worldsim.cli.runs import run_folder
 from worldsim.cli.settings import folder_setting, seed_setting, setting
@@ -63,8 +63,8 @@ def bench_data(config: BenchData) -> None:
     if config.episode_frames < config.frames:
         raise UserError(f"episode_frames must be at least frames, {config.frames}, got {config.episode_frames}")
     pictures = _pictures(config)
-    with tempfile.TemporaryDirectory(prefix="worldsim-bench-", dir=_scratch(config)) as scratch:
-        results = _measured(Path(scratch), pictures, config)
+    with scratch_folder(_scratch(config)) as scratch:
+        results = _measured(scratch, pictures, config)
     folder = run_folder("bench-data", config)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
     print("\n".join(_lines(results)))

@@ -4,18 +4,17 @@ import json
 import multiprocessing
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import numpy as np
 import torch
 
+from worldsim.asides import scratch_folder
 from worldsim.cli.bench.machine import machine
 from worldsim.cli.bench.world import step_flops
 from worldsim.cli.runs import run_folder, use_threads
@@ -158,8 +157,8 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
 
     moment = env.snapshot()
     ring = moment.state.cache
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "moment.safetensors"
+    with scratch_folder() as folder:
+        path = folder / "moment.safetensors"
         costs = {
             "snapshot_ms": _medians(env.snapshot, 30),
             "restore_ms": _medians(lambda: env.restore(moment), 30),
