@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldsim.cli.runs import run_folder
+from worldsim.cli.runs import existing_path, run_folder, wanted
 from worldsim.cli.settings import folder_setting, seed_setting, setting, world_setting
 from worldsim.errors import UserError
 from worldsim.progress import display
@@ -13,6 +13,7 @@ from worldsim.progress import display
 if TYPE_CHECKING:
     from worldsim.envs.learned.initial_context import InitialContext
     from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.play.tree.playthrough import Playthrough
     from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.simulation.branch_tree import Node
     from worldsim.simulation.branching import Tree
@@ -27,7 +28,13 @@ class Rollout:
 
     world: str = world_setting()
     seed: int = seed_setting("of the noise, which all branches share, and of players")
-    prefix: str = setting(help="video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip", example="--prefix 0")
+    prefix: str | None = setting(
+        None,
+        help="video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip; default: where the playthrough began",
+    )
+    playthrough: str | None = setting(
+        None, help="branches that were played in the window, a file that worldsim play saved; default: none"
+    )
     prefix_frames: int = setting(33, help="how much of the past to take in", unit="frames", minimum=1)
     actions: list[str] = setting(
         [],
@@ -40,7 +47,9 @@ class Rollout:
         help="branches by players, comma-separated: explore, walk, ..., mixture, random, noop, planner; default: none",
     )
     human: bool = setting(False, help="play branches in a window; R begins another one")
-    sensitivity: float = setting(0.15, help="human: of the mouse", unit="degrees per pixel", above=0)
+    sensitivity: float | None = setting(
+        None, help="human: of the mouse; default: what the window's menu was set to", unit="degrees per pixel", above=0
+    )
     task: str | None = setting(
         None,
         help="what the rewards are for; default: points, in a world that tells them, else metres explored, as it "
@@ -71,19 +80,29 @@ def rollout(config: Rollout) -> None:
     from worldsim.envs.rollouts.prefix import find_prefix
     from worldsim.envs.rollouts.rollout import write_rollout
 
+    saved = _saved(config)
     world, starts = resolve(config.world, None)
+    begun = None
+    if saved is not None:
+        world, begun = saved.origin.beginning(world, starts, saved.seed)
     if config.task is None and _counts_points(world):
         config.task = "points"
     judge = WorldRewardFunction(world, config.task)
     nodes = _nodes(config, world, judge)
-    past = find_prefix(config.prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+    if saved is not None:
+        nodes += saved.nodes()
+    if config.prefix is not None or begun is None:
+        prefix = wanted(config.prefix, "prefix", "--prefix 0")
+        past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+    else:
+        past = begun
     if config.human:
         from worldsim.envs.rollouts.human_branches import played_by_a_person
 
         nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
     if not nodes:
         raise UserError(
-            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy or --human"
+            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy, --playthrough or --human"
         )
     scores, truth = None, None
     if config.against == "engine":
@@ -100,6 +119,17 @@ def rollout(config: Rollout) -> None:
         truth=films,
     )  # fmt: skip
     _tell(summary, folder)
+
+
+def _saved(config: Rollout) -> "Playthrough | None":
+    """The playthrough whose branches were asked for; the world and the seed are then its own."""
+    from worldsim.envs.play.tree.playthrough import Playthrough
+
+    if config.playthrough is None:
+        return None
+    saved = Playthrough.load(existing_path(config.playthrough))
+    config.world, config.seed = saved.origin.world, saved.seed
+    return saved
 
 
 def _counts_points(world: "WorldModel") -> bool:
@@ -157,7 +187,7 @@ def _against_engine(
     from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
     from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
 
-    recorded = find_recorded(config.prefix, config.prefix_frames)
+    recorded = find_recorded(wanted(config.prefix, "prefix", "--prefix STORE:EPISODE"), config.prefix_frames)
     last = len(recorded) - 1
     check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
     dreamed: list[tuple[InitialContext, Tree]] = []
