@@ -40,7 +40,7 @@ def play_headless(
     ask = choose or (lambda frame: np.stack([hands(one) for one in player.chunk(game.chunk)]))
     times = StepTimes(game.chunk)
     chunks = max(1, round(seconds * game.fps / game.chunk))
-    with VideoWriter(out, game.fps) as video, display() as show, _interruptible() as interrupted:
+    with _interruptible() as interrupted, VideoWriter(out, game.fps) as video, display() as show:
         shown = game.reset(seed)
         for frame in shown:
             video.append(enlarge(frame, scale))

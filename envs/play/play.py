@@ -81,7 +81,8 @@ class PlayWindow:
         self.captured = self.help = self.quit = False
         self.message, self._until = "", 0.0
         self._frame: NDArray[np.uint8] | None = None
-        self._going_on = False
+        # Whether help or menu lies over the picture, and whether play goes on when it is gone.
+        self._under = self._going_on = False
         self._drawn = 0.0
 
     def run(self) -> StepTimes:
@@ -185,17 +186,17 @@ class PlayWindow:
 
     def _overlay(self, *, menu: bool = False, help: bool = False) -> None:
         """Open or close help and menu: the world stands still behind them, and goes on after."""
-        before = self._covered()
-        self.help = help
+        before, self.help = self._under, help
         if self.menu is not None and menu:
             self.menu.show()
         elif self.menu is not None:
             self.menu.open = False
-        if self._covered() and not before:
+        self._under = self._covered()
+        if self._under and not before:
             self._going_on = self.session.phase is Phase.PLAYING
             self.session.pause()
             self._capture(False)
-        elif before and not self._covered() and self._going_on:
+        elif before and not self._under and self._going_on:
             self.session.resume()
 
     def _capture(self, captured: bool) -> None:
