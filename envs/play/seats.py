@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Game
     from worldsim.envs.play.tree.timeline import Timeline

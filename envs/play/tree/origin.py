@@ -58,9 +58,7 @@ class Origin:
         if self.past != other.past:
             raise UserError("this playthrough began from other frames: the start clips or the prefix have changed")
 
-    def beginning(
-        self, world: "WorldModel", starts: "StartClips", seed: int
-    ) -> "tuple[WorldModel, InitialContext]":
+    def beginning(self, world: "WorldModel", starts: "StartClips", seed: int) -> "tuple[WorldModel, InitialContext]":
         """The world sampled as it was then, and the past that play began from.
 
         Raises:

@@ -107,7 +107,9 @@ def test_a_learned_world_comes_back_to_the_bit():
     frames = [timeline.begin(2)]
     rng = np.random.default_rng(0)
     for _ in range(8):
-        frames.append(timeline.advance(MINECRAFT.vector({"forward": 1, "camera": rng.normal(0, 3, 2)})[None].repeat(2, 0)))
+        frames.append(
+            timeline.advance(MINECRAFT.vector({"forward": 1, "camera": rng.normal(0, 3, 2)})[None].repeat(2, 0))
+        )
     for number in (8, 4, 3, 7, 0):
         np.testing.assert_array_equal(timeline.go(number), frames[number])
     # Batched or alone, with other neighbours: the state that replays left is the state that play left.

@@ -163,9 +163,7 @@ def test_a_click_on_the_timeline_goes_there():
     def click(w: PlayWindow) -> bool:
         if not w.strip._lanes:
             return False
-        event = pygame.event.Event(
-            pygame.MOUSEBUTTONDOWN, {"button": 1, "pos": (w.strip._x(4), w.strip._y(0))}
-        )
+        event = pygame.event.Event(pygame.MOUSEBUTTONDOWN, {"button": 1, "pos": (w.strip._x(4), w.strip._y(0))})
         w._event(event)
         seen["now"] = w.session.shown
         return True
@@ -271,7 +269,12 @@ def test_keys_are_bound_anew_and_kept():
 def test_damaged_settings_are_one_line(tmp_path: Path):
     path = default_path()
     path.parent.mkdir(parents=True)
-    for keys, sensitivity in ((DEFAULTS | {"w": "fly"}, 0.1), (DEFAULTS, 99), (DEFAULTS | {"nokey": "jump"}, 0.1), (3, 1)):
+    for keys, sensitivity in (
+        (DEFAULTS | {"w": "fly"}, 0.1),
+        (DEFAULTS, 99),
+        (DEFAULTS | {"nokey": "jump"}, 0.1),
+        (3, 1),
+    ):
         path.write_text(json.dumps({"keys": keys, "sensitivity": sensitivity, "smooth": False}))
         with pytest.raises(UserError, match="is damaged"):
             Preferences.load(path)

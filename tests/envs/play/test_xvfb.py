@@ -165,7 +165,9 @@ def test_a_person_at_a_real_screen(screen: Screen):
     assert game.seen[0][:, 0].all() and len(session.timeline.stretches) == 2  # pyright: ignore
     # The screen shows the frame itself in its middle, and the timeline over its lower edge.
     np.testing.assert_array_equal(pictures["paused"][300, 400], seen["frame"][20, 36])
-    assert (pictures["paused"] == (120, 200, 255)).all(-1).any() and not (pictures["ready"] == (120, 200, 255)).all(-1).any()
+    assert (pictures["paused"] == (120, 200, 255)).all(-1).any() and not (pictures["ready"] == (120, 200, 255)).all(
+        -1
+    ).any()
     # A third of the help's ground shows through, so that text stands out.
     assert (pictures["help"] == 255).all(-1).sum() > 500 < (pictures["menu"] == 255).all(-1).sum()
     full = pictures["full screen"]

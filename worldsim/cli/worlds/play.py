@@ -10,7 +10,7 @@ from worldsim.cli.settings import folder_setting, seed_setting, setting, threads
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
-    from worldsim.envs.play.games import Game, WorldGame
+    from worldsim.envs.play.games import Game
     from worldsim.envs.play.headless import Choose
     from worldsim.envs.play.seats import Seat
     from worldsim.envs.play.session import Tell

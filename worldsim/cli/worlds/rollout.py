@@ -1,12 +1,12 @@
 """``worldsim rollout``: counterfactual futures, and the same in the real engine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldsim.cli.runs import existing_path, run_folder, wanted
-from worldsim.cli.settings import folder_setting, seed_setting, setting, world_setting
+from worldsim.cli.runs import existing_path, run_folder, use_threads, wanted
+from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
 from worldsim.progress import display
 
@@ -46,6 +46,7 @@ class Rollout:
         None,
         help="branches by players, comma-separated: explore, walk, ..., mixture, random, noop, planner; default: none",
     )
+    prompt: str | None = setting(None, help="text, where the world takes one; default: none")
     human: bool = setting(False, help="play branches in a window; R begins another one")
     sensitivity: float | None = setting(
         None, help="human: of the mouse; default: what the window's menu was set to", unit="degrees per pixel", above=0
@@ -69,6 +70,7 @@ class Rollout:
         minimum=0,
     )
     scale: int = setting(2, help="the videos' pixels per world pixel", minimum=1)
+    threads: int | None = threads_setting()
     out: str | None = setting(None, help="folder for the results; default: the run folder")
     folder: str | None = folder_setting("rollout")
 
@@ -80,6 +82,7 @@ def rollout(config: Rollout) -> None:
     from worldsim.envs.rollouts.prefix import find_prefix
     from worldsim.envs.rollouts.rollout import write_rollout
 
+    use_threads(config.threads)
     saved = _saved(config)
     world, starts = resolve(config.world, None)
     begun = None
@@ -94,6 +97,7 @@ def rollout(config: Rollout) -> None:
     if config.prefix is not None or begun is None:
         prefix = wanted(config.prefix, "prefix", "--prefix 0")
         past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+        past = replace(past, prompt=config.prompt or None)
     else:
         past = begun
     if config.human:
@@ -102,7 +106,8 @@ def rollout(config: Rollout) -> None:
         nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
     if not nodes:
         raise UserError(
-            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy, --playthrough or --human"
+            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy, --playthrough or "
+            "--human"
         )
     scores, truth = None, None
     if config.against == "engine":
@@ -181,8 +186,6 @@ def _against_engine(
     judge: "WorldRewardFunction",
 ) -> tuple["InitialContext", "Tree", "Truth"]:
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
-    from dataclasses import replace
-
     from worldsim.envs.rollouts.prefix import find_recorded
     from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
     from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
@@ -208,13 +211,20 @@ def _against_engine(
     return (*dreamed[0], truth)
 
 
+def _apart(number: int, branch: Mapping[str, Any]) -> str:
+    """How far a branch is from the first."""
+    if number == 0:
+        x, y, z, yaw, pitch = branch["pose"]
+        return f"ends at {x:.1f} {y:.1f} {z:.1f} m, {yaw:.0f} {pitch:.0f} degrees; the others are compared with it"
+    first = branch["first_different_frame"]
+    where = "equal to the first branch" if first is None else f"differs from frame {first} on"
+    return f"mean absolute difference {branch['mean_abs_difference']:.3f} of 255, {where}"
+
+
 def _tell(summary: Mapping[str, Any], folder: Path) -> None:
     scores = summary.get("engine")
     for number, branch in enumerate(summary["branches"]):
-        first = branch["first_different_frame"]
-        where = "equal to the first branch" if first is None else f"differs from frame {first} on"
-        line = f"{branch['name']}: reward {branch['reward']:+.3f}, mean absolute difference "
-        line += f"{branch['mean_abs_difference']:.3f} of 255, {where}"
+        line = f"{branch['name']}: reward {branch['reward']:+.3f}, {_apart(number, branch)}"
         if scores is not None:
             one = scores["branches"][number]
             line += f"; in the engine: {one['psnr']:.1f} dB (last picture held: {one['repeat']:.1f})"

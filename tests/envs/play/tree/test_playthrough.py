@@ -13,7 +13,9 @@ from worldsim.envs.play.tree.timeline import Inexact, Timeline
 from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT
 
-ORIGIN = Origin(world="w", weights="abc", sampling={"steps": 1}, keys=MINECRAFT.keys, camera=True, chunk=CHUNK, past="p")
+ORIGIN = Origin(
+    world="w", weights="abc", sampling={"steps": 1}, keys=MINECRAFT.keys, camera=True, chunk=CHUNK, past="p"
+)
 
 
 def branching() -> tuple[Timeline, dict[int, np.ndarray]]:

@@ -56,7 +56,7 @@ def test_what_follows_a_return_is_a_branch_and_both_stay():
 
 
 def test_memory_is_bounded_and_old_moments_still_come_back():
-    game, timeline, frames = played(1500, every=4, snapshot_bytes=8 * 20, picture_bytes=30 * 2 * 40 * 72 * 3)
+    _, timeline, frames = played(1500, every=4, snapshot_bytes=8 * 20, picture_bytes=30 * 2 * 40 * 72 * 3)
     snapshots, pictures = timeline.kept()
     assert snapshots <= 20 and pictures <= 30
     np.testing.assert_array_equal(timeline.go(700), frames[700])
@@ -65,7 +65,7 @@ def test_memory_is_bounded_and_old_moments_still_come_back():
 
 
 def test_a_replay_can_be_stopped_and_the_game_stands_where_it_stopped():
-    game, timeline, frames = played(30, every=1000)
+    _, timeline, frames = played(30, every=1000)
     asked = iter([False] * 10 + [True])
     shown = timeline.go(25, stop=lambda: next(asked))
     assert timeline.here == 10
