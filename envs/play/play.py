@@ -80,6 +80,8 @@ class PlayWindow:
         self.menu: Menu | None = None
         self.captured = self.help = self.quit = False
         self.message, self._until = "", 0.0
+        pygame.joystick.init()
+        self._pads: list[Any] = []
         self._frame: NDArray[np.uint8] | None = None
         # Whether help or menu lies over the picture, and whether play goes on when it is gone.
         self._under = self._going_on = False
@@ -115,7 +117,7 @@ class PlayWindow:
         game = self.session.game
         if game is None or self.menu is not None:
             return
-        self.window.fit(game.width, game.height, f"{game.title} - H: help")
+        self.window.fit(game.width, game.height, game.title)
         self.controls = Controls(game.hands.spec, self.preferences)
         entries = self.commands.entries(game.rewinds, self._leave)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
@@ -132,6 +134,9 @@ class PlayWindow:
             self.quit = True
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
+        elif event.type == pygame.JOYDEVICEADDED:
+            # A gamepad is heard as long as somebody holds it.
+            self._pads.append(pygame.joystick.Joystick(event.device_index))
         elif self.menu is not None and self.menu.open:
             self.menu.feed(event)
             if not self.menu.open:
@@ -147,6 +152,9 @@ class PlayWindow:
         elif down and self._looks() and event.type == pygame.MOUSEBUTTONDOWN and not self.captured:
             self._capture(True)
             self.session.resume()
+        elif self.controls.feed_pad(event):
+            if self.session.phase is Phase.READY:
+                self.session.resume()
         elif self.controls.feed(event, self.captured or not self._looks()) and down:
             self._pressed(event)
 
@@ -238,13 +246,17 @@ class PlayWindow:
         elif session.phase is Phase.LOADING or session.moving:
             draw_loading(window, session)
         elif session.phase is Phase.FAILED:
-            window.text([session.error, "Backspace: two seconds back   R: anew"], size=20, colour=RED, middle=True)
+            ways = f"{self._key('back')}: two seconds back   {self._key('restart')}: begin anew"
+            window.text([session.error, ways], size=20, colour=RED, middle=True)
         elif session.phase is Phase.READY:
-            window.text(["Press a key of the game to go on.  H: keys"], size=22, colour=WHITE, middle=True)
+            words = f"Press a key of the game to go on.  {self._key('help')}: keys"
+            window.text([words], size=22, colour=WHITE, middle=True)
         elif session.phase is Phase.PAUSED:
-            window.text(
-                [f"Paused.  {spoken((keys.keys_of('pause') or ['p'])[0])}: go on"], size=20, colour=GREY, line=2
-            )
+            window.text([f"Paused.  {self._key('pause')}: go on"], size=20, colour=GREY, line=2)
+
+    def _key(self, what: str) -> str:
+        """The key for a command, as people write it."""
+        return spoken((self.preferences.keys_of(what) or ["?"])[0])
 
 
 def _nowhere() -> Any:

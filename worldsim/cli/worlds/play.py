@@ -1,7 +1,7 @@
 """``worldsim play``: a world in a window, or played into a video."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,9 @@ class Play:
     world: str = world_setting()
     seed: int = seed_setting("decides the start clip and the noise")
     prefix: str | None = setting(
-        None, help="begin from this: the number of a start clip, a video or a picture; default: drawn by the seed"
+        None,
+        help="begin from this: the number of a start clip, a video or a picture; default: drawn by the seed, "
+        "or what the playthrough began from",
     )
     prompt: str | None = setting(None, help="text, where the world takes one; default: none")
     load: str | None = setting(None, help="go on with a playthrough that the window saved; default: begin anew")
@@ -156,8 +158,9 @@ def _open(config: Play, tell: "Tell", saved: "Playthrough | None") -> "Game":
     world, starts = resolve(config.world, None)
     learned = _learned_keys(config.world)
     if saved is not None:
-        world, past = saved.origin.beginning(world, starts, saved.seed)
-        return WorldGame(world, starts, dict(saved.origin.options), past, learned=learned)
+        origin = replace(saved.origin, options={**saved.origin.options, **_options(config)})
+        world, past = origin.beginning(world, starts, saved.seed)
+        return WorldGame(world, starts, dict(origin.options), past, learned=learned)
     tell("measuring how fast this machine is", 0.7)
     return WorldGame(_sampled(world, starts, config.sampling_steps), starts, _options(config), learned=learned)
 
@@ -165,7 +168,7 @@ def _open(config: Play, tell: "Tell", saved: "Playthrough | None") -> "Game":
 def _options(config: Play) -> dict[str, Any]:
     prefix: Any = config.prefix
     if prefix is not None:
-        prefix = int(prefix) if prefix.isdecimal() else str(existing_path(prefix))
+        prefix = int(prefix) if prefix.isdecimal() else str(existing_path(prefix).resolve())
     given = {"prefix": prefix, "prompt": config.prompt}
     return {name: value for name, value in given.items() if value is not None}
 
