@@ -17,7 +17,7 @@ from worldsim.simulation.memory.depth_losses import (
     smoothness_loss,
 )
 
-SMALL = DepthCompletionConfig(channels=(16, 16, 24), blocks=(1, 1, 1))
+SMALL = DepthCompletionConfig(channels=(16, 16, 64), blocks=(1, 1, 1))
 HERE = pose(yaw=10)
 NEAR = [pose(x=0.2, yaw=14), pose(z=0.3, x=-0.2, yaw=6)]
 

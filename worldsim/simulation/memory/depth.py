@@ -6,14 +6,11 @@ B pictures, H W pixels, C channels.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from worldsim.models.rowwise import RowConv2d
 from worldsim.simulation.memory.render import FAR
+from worldsim.simulation.memory.unet import UNet, check_levels
 
-# Pixels to one side of what the network sees as one cell, and how often it halves its grid after that.
-CELL, HALVINGS = 4, 2
 # Code of a depth that nothing is known about: 8 metres.
 UNKNOWN = -2.1
 
@@ -33,38 +30,23 @@ class DepthCompletionConfig:
     """Channels and residual blocks at 1/4, 1/8 and 1/16 of the picture's resolution; blocks on the way down.
 
     Raises:
-        ValueError: not three levels, or channels that are no multiple of 8.
+        ValueError: sizes that the U-net does not take.
     """
 
     channels: tuple[int, ...] = (96, 128, 192)
     blocks: tuple[int, ...] = (2, 3, 5)
 
     def __post_init__(self) -> None:
-        levels = HALVINGS + 1
-        if len(self.channels) != levels or len(self.blocks) != levels:
-            raise ValueError(f"expected {levels} levels, got channels {self.channels} and blocks {self.blocks}")
-        if any(c % 8 or c <= 0 for c in self.channels):
-            raise ValueError(f"channels must be multiples of 8, got {self.channels}")
+        check_levels(self.channels, self.blocks)
 
 
-class DepthCompletion(nn.Module):
+class DepthCompletion(UNet):
     """A small U-net. Before any training it answers with the drawn depth where there is one, and is half sure."""
 
     def __init__(self, config: DepthCompletionConfig) -> None:
-        super().__init__()
+        # Picture, drawn code, coverage to code and logit.
+        super().__init__((5, 2), config.channels, config.blocks)
         self.config = config
-        wide, blocks = config.channels, config.blocks
-        # Picture, drawn code, coverage; and where in the picture the cell lies: below is ground, above is sky.
-        self.enter = RowConv2d(CELL**2 * 5 + 2, wide[0], 3, padding=1)
-        self.down = nn.ModuleList(
-            nn.Sequential(*(_Residual(c) for _ in range(n))) for c, n in zip(wide, blocks, strict=True)
-        )
-        self.halve = nn.ModuleList(RowConv2d(a, b, 3, 2, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
-        self.widen = nn.ModuleList(RowConv2d(b, a, 1) for a, b in zip(wide[:-1], wide[1:], strict=True))
-        self.up = nn.ModuleList(nn.Sequential(_Residual(c), _Residual(c)) for c in wide[:-1])
-        self.leave = RowConv2d(wide[0], CELL**2 * 2, 3, padding=1)
-        for weight in self.leave.parameters():
-            nn.init.zeros_(weight)
 
     def forward(self, pictures: Tensor, drawn_depth: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of inverse depth (``decode_depth``) and logits of confidence, (B, H, W) each.
@@ -77,42 +59,7 @@ class DepthCompletion(nn.Module):
         Raises:
             ValueError: sizes that are no multiple of 16.
         """
-        _, height, width, _ = pictures.shape
-        if height % (step := CELL * 2**HALVINGS) or width % step:
-            raise ValueError(f"pictures must be a multiple of {step} pixels high and wide, got {height}x{width}")
         prior = torch.where(covered, encode_depth(drawn_depth), UNKNOWN)
         planes = [pictures.movedim(-1, 1) / 255 - 0.5, prior[:, None] / 4, covered[:, None].float()]
-        cells = F.pixel_unshuffle(torch.cat(planes, 1), CELL)
-        x = self.enter(torch.cat([cells, _places(cells)], 1))
-        skips = []
-        for level, blocks in enumerate(self.down):
-            x = blocks(x)
-            if level < HALVINGS:
-                skips.append(x)
-                x = self.halve[level](x)
-        for level in reversed(range(HALVINGS)):
-            x = self.up[level](skips[level] + F.interpolate(self.widen[level](x), scale_factor=2.0))
-        code, sure = F.pixel_shuffle(self.leave(x).float(), CELL).unbind(1)
+        code, sure = self.run(torch.cat(planes, 1)).unbind(1)
         return prior + code, sure
-
-
-class _Residual(nn.Module):
-    """(B, C, h, w) plus what two convolutions make of it; nothing at first."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(8, channels)
-        self.one = RowConv2d(channels, channels, 3, padding=1)
-        self.two = RowConv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.two.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.two(F.silu(self.one(F.silu(self.norm(x)))))
-
-
-def _places(cells: Tensor) -> Tensor:
-    """Row and column of each cell from -1 to 1: (B, 2, h, w)."""
-    b, _, h, w = cells.shape
-    y = torch.linspace(-1, 1, h, device=cells.device)[:, None].expand(h, w)
-    x = torch.linspace(-1, 1, w, device=cells.device).expand(h, w)
-    return torch.stack([y, x]).expand(b, -1, -1, -1)

@@ -1,0 +1,90 @@
+"""What is shown: pixel by pixel, what memory draws, what was on the screen before, or what the network generates.
+
+Memory knows the world that stands still, the last picture knows what is fixed to the screen (hand, hotbar), and the
+network knows what changes. B pictures, H W pixels, A action vector.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from worldsim.simulation.memory.depth import encode_depth
+from worldsim.simulation.memory.render import Drawing
+from worldsim.simulation.memory.unet import UNet, check_levels
+
+# Logit by which a covered pixel is memory's before any training.
+TRUST_MEMORY = 2.0
+# Shares below this are nothing and above one minus this are all: what stands still must not mix a little every step.
+SHARPNESS = 0.15
+PLANES = 3 + 1 + 1 + 1 + 1 + 3 + 3
+SOURCES = ("memory", "screen", "generated")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositorConfig:
+    """Sizes: length A of an action vector; channels and blocks of the U-net (``worldsim.simulation.memory.unet``).
+
+    Raises:
+        ValueError: sizes that the U-net does not take.
+    """
+
+    actions: int
+    channels: tuple[int, ...] = (64, 96, 128)
+    blocks: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        check_levels(self.channels, self.blocks)
+
+
+class Composite(NamedTuple):
+    """A picture in 0..1 (B, 3, H, W) and the shares of memory, screen and network in each pixel (B, 3, H, W)."""
+
+    picture: Tensor
+    shares: Tensor
+
+
+class Compositor(UNet):
+    """A gate between three pictures, and a correction of the generated one by what the others show around it."""
+
+    def __init__(self, config: CompositorConfig) -> None:
+        super().__init__((PLANES, len(SOURCES) + 3), config.channels, config.blocks, config.actions)
+        self.config = config
+
+    def forward(
+        self, drawn: Drawing, screen: Tensor, generated: Tensor, actions_BA: Tensor, *, sharp: bool = True
+    ) -> Composite:
+        """Compose.
+
+        Args:
+            drawn: what memory draws (B, ...).
+            screen: uint8 (B, H, W, 3), the picture shown last.
+            generated: uint8 (B, H, W, 3), the network's picture.
+            actions_BA: the action that leads to this picture.
+            sharp: take shares near 0 and 1 as 0 and 1, as at play; False in training.
+        """
+        pictures = [p.movedim(-1, 1) / 255 for p in (drawn.picture, screen, generated)]
+        known = drawn.covered
+        depth = torch.where(known, encode_depth(drawn.inverse_depth), 0.0)
+        age = torch.log1p(drawn.age.float())
+        planes = [known.float(), drawn.confidence, age / 4, depth / 4]
+        made = self.run(
+            torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
+        )
+        logits, correction = made[:, : len(SOURCES)], made[:, len(SOURCES) :]
+        of_memory = torch.where(known, logits[:, 0] + TRUST_MEMORY, -torch.inf)
+        shares = torch.cat([of_memory[:, None], logits[:, 1:]], 1).softmax(1)
+        if sharp:
+            shares = ((shares - SHARPNESS) / (1 - 2 * SHARPNESS)).clamp(0, 1)
+            shares = shares / (shares[:, 0] + shares[:, 1] + shares[:, 2])[:, None]
+        candidates = [pictures[0], pictures[1], (pictures[2] + correction).clamp(0, 1)]
+        terms = [share[:, None] * each for share, each in zip(shares.unbind(1), candidates, strict=True)]
+        return Composite(terms[0] + terms[1] + terms[2], shares)
+
+
+def _scale(actions_BA: Tensor) -> Tensor:
+    """Keys are 0 or 1; degrees of the mouse, the last two values, are divided by 10."""
+    scale = torch.ones(actions_BA.shape[-1], device=actions_BA.device)
+    scale[-2:] = 10.0
+    return scale
