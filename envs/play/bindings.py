@@ -17,13 +17,13 @@ from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT
 from worldsim.spec.text_files import read_json
 
-# What the window itself does, in the order of its help.
+# What the window itself does, in the order of its help. No control of a game has one of these names.
 COMMANDS: dict[str, str] = {
     "pause": "pause, go on",
     "step": "one frame further",
     "earlier": "paused: back (Shift: a second)",
     "later": "paused: forward (Shift: a second)",
-    "back": "two seconds back",
+    "rewind": "two seconds back",
     "quick save": "mark this moment",
     "quick load": "return to the mark",
     "restart": "begin anew elsewhere",
@@ -40,13 +40,13 @@ COMMANDS: dict[str, str] = {
     "menu": "menu; lets the mouse go",
 }
 # Only games that rewind have these.
-REWINDING = ("earlier", "later", "back", "quick save", "quick load", "save", "keep")
+REWINDING = ("earlier", "later", "rewind", "quick save", "quick load", "save", "keep")
 DEFAULTS: dict[str, str] = {
     "w": "forward", "up": "forward", "s": "back", "down": "back", "a": "left", "left": "left", "d": "right",
     "right": "right", "space": "jump", "left shift": "sneak", "left ctrl": "sprint", "q": "drop", "e": "inventory",
     "mouse 1": "attack", "mouse 3": "use", **{str(i): f"hotbar.{i}" for i in range(1, 10)},
     "p": "pause", "n": "step", ",": "earlier", ".": "later", "page up": "earlier", "page down": "later",
-    "backspace": "back", "f5": "quick save", "f9": "quick load", "r": "restart", "tab": "player", "f6": "save",
+    "backspace": "rewind", "f5": "quick save", "f9": "quick load", "r": "restart", "tab": "player", "f6": "save",
     "f2": "screenshot", "f7": "video", "f8": "gif", "f10": "keep", "f3": "inside", "f4": "smooth",
     "f": "full screen", "f11": "full screen", "h": "help", "f1": "help", "escape": "menu",
 }  # fmt: skip

@@ -10,9 +10,9 @@ from worldsim.envs.play.seats import YOU
 from worldsim.envs.play.session import Phase, Session
 from worldsim.plotting.window import Window
 
-# Seconds that "back" goes back.
+# Seconds that "rewind" goes back.
 BACK = 2.0
-IN_MENU = ("back", "quick load", "restart", "player", "save", "keep", "video", "gif", "screenshot")
+IN_MENU = ("rewind", "quick load", "restart", "player", "save", "keep", "video", "gif", "screenshot")
 
 
 class Overlay(Protocol):
@@ -47,7 +47,7 @@ class Commands:
         self._all: dict[str, Callable[[], Any]] = {
             "pause": self._pause,
             "step": session.single_step,
-            "back": lambda: session.back(BACK),
+            "rewind": lambda: session.back(BACK),
             "quick save": self._mark,
             "quick load": self._to_mark,
             "restart": session.restart,
@@ -100,7 +100,7 @@ class Commands:
 
         def choose() -> None:
             self.do(what)
-            if what in ("back", "quick load", "restart"):
+            if what in ("rewind", "quick load", "restart"):
                 self.overlay()
 
         return Entry(text, choose)

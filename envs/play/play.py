@@ -246,7 +246,7 @@ class PlayWindow:
         elif session.phase is Phase.LOADING or session.moving:
             draw_loading(window, session)
         elif session.phase is Phase.FAILED:
-            ways = f"{self._key('back')}: two seconds back   {self._key('restart')}: begin anew"
+            ways = f"{self._key('rewind')}: two seconds back   {self._key('restart')}: begin anew"
             window.text([session.error, ways], size=20, colour=RED, middle=True)
         elif session.phase is Phase.READY:
             words = f"Press a key of the game to go on.  {self._key('help')}: keys"

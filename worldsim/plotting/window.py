@@ -132,6 +132,9 @@ class Window:
         self.full_screen = full_screen
         size, flags = ((0, 0), pygame.FULLSCREEN) if full_screen else (self.size, pygame.RESIZABLE)
         self.screen = pygame.display.set_mode(size, flags)
+        if not full_screen and self.screen.get_size() != self.size:
+            # Some drivers leave full screen first and take the size only then.
+            self.screen = pygame.display.set_mode(size, flags)
 
     def picture(self) -> NDArray[np.uint8]:
         """What the window shows, uint8 (H, W, 3)."""

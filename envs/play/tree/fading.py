@@ -1,6 +1,6 @@
 """A memory of bounded size that is dense for what was last and ever sparser with age."""
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -13,14 +13,13 @@ class FadingMemory(Generic[T]):
     distance between neighbours grows in proportion to their age, and a long past costs no more than a short one.
 
     Args:
-        most: how many values are kept, the first and the pinned ones among them.
+        most: how many values are kept, the first among them.
     """
 
     def __init__(self, most: int):
         if most < 2:
             raise ValueError(f"a memory keeps at least 2 values, got {most}")
         self.most = most
-        self.pinned: set[int] = set()
         self._values: dict[int, T] = {}
         self._numbers: list[int] = []
 
@@ -43,16 +42,7 @@ class FadingMemory(Generic[T]):
         """The value of a number, if it is still there."""
         return self._values.get(number)
 
-    def at_or_before(self, number: int) -> int | None:
-        """The last kept number that is not after ``number``."""
-        place = bisect_right(self._numbers, number)
-        return self._numbers[place - 1] if place else None
-
     def _least_missed(self) -> int | None:
         kept, newest = self._numbers, self._numbers[-1]
-        inner = (
-            ((kept[i + 1] - kept[i - 1]) / (1 + newest - kept[i]), kept[i])
-            for i in range(1, len(kept) - 1)
-            if kept[i] not in self.pinned
-        )
+        inner = (((kept[i + 1] - kept[i - 1]) / (1 + newest - kept[i]), kept[i]) for i in range(1, len(kept) - 1))
         return min(inner, default=(0.0, None))[1]

@@ -9,6 +9,7 @@ r video frames per chunk, H W pixels, A action vector.
 import threading
 import zlib
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # Moments between two snapshots while they are dense, and what all snapshots and pictures may take.
 EVERY = 8
 SNAPSHOT_BYTES, PICTURE_BYTES = 256 * 2**20, 64 * 2**20
+# Snapshots of the moments visited last, however old these are: who looks around in the past stays there for a while.
+NEAR = 8
 
 
 @dataclass(slots=True)
@@ -86,6 +89,8 @@ class Timeline:
         self.stretches: list[Stretch] = []
         self._snapshots: FadingMemory[tuple[Any, Frames]] = FadingMemory(2)
         self._pictures: FadingMemory[Frames] = FadingMemory(2)
+        self._near: deque[tuple[int, tuple[Any, Frames]]] = deque(maxlen=NEAR)
+        self._present: tuple[int, Frames] | None = None
 
     def begin(self, seed: int) -> "Frames":
         """Begin anew: what was played before is forgotten."""
@@ -96,6 +101,8 @@ class Timeline:
             self.stretches, self.here = [Stretch(-1, [0])], 0
             self._pictures = FadingMemory(self._most_pictures)
             self._pictures.put(0, frames)
+            self._present = (0, frames)
+            self._near.clear()
         if self.game.rewinds:
             snapshot = self.game.snapshot()
             self._snapshots = FadingMemory(max(8, self._snapshot_bytes // max(1, _bytes(snapshot))))
@@ -122,7 +129,10 @@ class Timeline:
                 stretch = len(self.stretches)
                 self.stretches.append(Stretch(parent))
             self.stretches[stretch].numbers.append(number)
-            self.moments.append(Moment(parent, stretch, before.depth + 1, np.array(actions, np.float32)))
+            # What is held for long is kept once.
+            same = np.array_equal(actions, before.actions)
+            kept = before.actions if same else np.array(actions, np.float32)
+            self.moments.append(Moment(parent, stretch, before.depth + 1, kept))
         return number
 
     def go(
@@ -142,14 +152,15 @@ class Timeline:
         Raises:
             Inexact: a moment did not come out as it was.
         """
-        path = [number]
-        while path[-1] not in self._snapshots:
+        path, near = [number], dict(self._near)
+        while path[-1] not in self._snapshots and path[-1] not in near:
             path.append(self.moments[path[-1]].parent)
-        found = self._snapshots.get(path.pop())
-        assert found is not None
+        begin = path.pop()
+        found = self._snapshots.get(begin) or near[begin]
         snapshot, frames = found
         self.game.restore(snapshot)
-        self.here = number if not path else self.moments[path[-1]].parent
+        with self._lock:
+            self.here, self._present = begin, (begin, frames)
         total = len(path)
         while path and not stop():
             tell(total - len(path), total)
@@ -158,16 +169,8 @@ class Timeline:
             self._reached(reached, frames)
             # Halfway stops make the next steps of scrubbing short.
             if reached % self.every == 0 and reached not in self._snapshots:
-                self._snapshots.put(reached, (self.game.snapshot(), frames))
+                self._near.append((reached, (self.game.snapshot(), frames)))
         return frames
-
-    def pin(self, number: int) -> None:
-        """Keep the snapshot of the moment where the game stands, and let an earlier pinned one fade."""
-        assert number == self.here
-        frames = self._pictures.get(number)
-        assert frames is not None
-        self._snapshots.pinned = {number}
-        self._snapshots.put(number, (self.game.snapshot(), frames))
 
     def path(self, number: int) -> list[int]:
         """Moments from the beginning to one."""
@@ -194,6 +197,8 @@ class Timeline:
     def picture(self, number: int) -> "Frames":
         """The frames of a moment, or of the nearest one before it whose frames are kept."""
         with self._lock:
+            if self._present is not None and self._present[0] == number:
+                return self._present[1]
             while (frames := self._pictures.get(number)) is None:
                 number = self.moments[number].parent
             return frames
@@ -205,7 +210,7 @@ class Timeline:
     def _reached(self, number: int, frames: "Frames") -> None:
         moment, digest = self.moments[number], _digest(frames)
         with self._lock:
-            self.here = number
+            self.here, self._present = number, (number, frames)
             self._pictures.put(number, frames)
         if moment.digest is not None and moment.digest != digest:
             raise Inexact(f"moment {number} did not come out as it was played")

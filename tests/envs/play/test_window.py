@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.envs.play.fake_game import FakeGame, forward
 from worldsim.datasets.store.video import read_video
-from worldsim.envs.play.bindings import DEFAULTS, Preferences, default_path
+from worldsim.envs.play.bindings import COMMANDS, DEFAULTS, Preferences, default_path
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.keeping import Outlets
 from worldsim.envs.play.play import PlayWindow
@@ -264,6 +264,10 @@ def test_keys_are_bound_anew_and_kept():
     )
     loaded = Preferences.load(default_path())
     assert loaded.keys_of("jump") == ["j"] and loaded.keys["w"] == "forward" and "space" not in loaded.keys
+
+
+def test_no_command_is_called_like_a_control():
+    assert not set(COMMANDS) & set(MINECRAFT.keys) and set(DEFAULTS.values()) == {*COMMANDS, *MINECRAFT.keys}
 
 
 def test_damaged_settings_are_one_line(tmp_path: Path):
