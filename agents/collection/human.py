@@ -60,6 +60,7 @@ class RecordedGame:
     """
 
     rewinds = False
+    pictures = None
 
     def __init__(
         self,
@@ -113,6 +114,9 @@ class RecordedGame:
         """What is recorded is not played again."""
 
     def restore(self, snapshot: Any) -> None:
+        """Never asked for."""
+
+    def begin_at(self, number: int) -> None:
         """Never asked for."""
 
     def status(self) -> str:

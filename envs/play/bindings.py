@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "quick save": "mark this moment",
     "quick load": "return to the mark",
     "restart": "begin anew elsewhere",
+    "starts": "choose where to begin",
     "player": "who plays: you, a script, ...",
     "save": "save the playthrough",
     "screenshot": "screenshot",
@@ -46,8 +47,8 @@ DEFAULTS: dict[str, str] = {
     "right": "right", "space": "jump", "left shift": "sneak", "left ctrl": "sprint", "q": "drop", "e": "inventory",
     "mouse 1": "attack", "mouse 3": "use", **{str(i): f"hotbar.{i}" for i in range(1, 10)},
     "p": "pause", "n": "step", ",": "earlier", ".": "later", "page up": "earlier", "page down": "later",
-    "backspace": "rewind", "f5": "quick save", "f9": "quick load", "r": "restart", "tab": "player", "f6": "save",
-    "f2": "screenshot", "f7": "video", "f8": "gif", "f10": "keep", "f3": "inside", "f4": "smooth",
+    "backspace": "rewind", "f5": "quick save", "f9": "quick load", "r": "restart", "b": "starts", "tab": "player",
+    "f6": "save", "f2": "screenshot", "f7": "video", "f8": "gif", "f10": "keep", "f3": "inside", "f4": "smooth",
     "f": "full screen", "f11": "full screen", "h": "help", "f1": "help", "escape": "menu",
 }  # fmt: skip
 _NAMES = {getattr(pygame, name): pygame.key.name(getattr(pygame, name)) for name in dir(pygame) if name[:2] == "K_"}

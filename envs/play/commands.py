@@ -5,20 +5,20 @@ from typing import Any, Protocol
 
 from worldsim.envs.play.bindings import COMMANDS, REWINDING, Preferences, spoken
 from worldsim.envs.play.keeping import Keeper
-from worldsim.envs.play.menu import Entry
+from worldsim.envs.play.overlays.menu import Entry
 from worldsim.envs.play.seats import YOU
 from worldsim.envs.play.session import Phase, Session
 from worldsim.plotting.window import Window
 
 # Seconds that "rewind" goes back.
 BACK = 2.0
-IN_MENU = ("rewind", "quick load", "restart", "player", "save", "keep", "video", "gif", "screenshot")
+IN_MENU = ("rewind", "quick load", "restart", "starts", "player", "save", "keep", "video", "gif", "screenshot")
 
 
 class Overlay(Protocol):
-    """Opens help or menu, or closes both."""
+    """Opens help, menu or starts, or closes all."""
 
-    def __call__(self, *, menu: bool = False, help: bool = False) -> None: ...  # noqa: D102
+    def __call__(self, *, menu: bool = False, help: bool = False, starts: bool = False) -> None: ...  # noqa: D102
 
 
 class Commands:
@@ -51,6 +51,7 @@ class Commands:
             "quick save": self._mark,
             "quick load": self._to_mark,
             "restart": session.restart,
+            "starts": lambda: overlay(starts=True),
             "player": self._hand_over,
             "save": keeper.save,
             "screenshot": lambda: keeper.screenshot(window.picture()),

@@ -37,6 +37,8 @@ class Game(Protocol):
     chunk: int
     title: str
     rewinds: bool
+    # Pictures uint8 (N, H, W, 3) of starts to choose from, or None.
+    pictures: Frames | None
 
     def reset(self, seed: int) -> Frames:
         """Begin anew; returns the frames (r, H, W, 3) to show first."""
@@ -52,6 +54,10 @@ class Game(Protocol):
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a moment; the snapshot stays good."""
+        ...
+
+    def begin_at(self, number: int) -> None:
+        """Let ``reset`` begin at one of the starts."""
         ...
 
     def status(self) -> str:
@@ -87,11 +93,12 @@ class WorldGame:
         beginning: InitialContext | None = None,
         learned: Collection[str] | None = None,
     ):
-        self.world, self.starts, self.options, self.beginning = world, starts, options, beginning
+        self.world, self.starts, self.options, self.beginning = world, starts, dict(options or {}), beginning
         self.hands = HumanInputMapper(world.spec, learned=learned)
         self.chunk, self.fps = world.chunk, float(world.config.fps)
         self.width, self.height = world.config.width, world.config.height
         self.title = "WorldSim"
+        self.pictures = None if beginning is not None else starts.frames[:, -1]
         self._state: WorldState | None = None
         self._begun: InitialContext | None = None
         self._trust = float("nan")
@@ -123,6 +130,10 @@ class WorldGame:
     def snapshot(self) -> WorldState:
         """A copy: the next step is taken in place."""
         return self.state.select([0])
+
+    def begin_at(self, number: int) -> None:
+        """Begin at a start clip from now on."""
+        self.options["prefix"] = number
 
     def restore(self, snapshot: WorldState) -> None:
         """Go on from a copy of the snapshot."""
@@ -167,7 +178,7 @@ class LuantiGame:
 
         self.hands, self.chunk, self.fps = HumanInputMapper(MINECRAFT), 1, 20.0
         self.width, self.height = width, height
-        self.title = "Luanti"
+        self.title, self.pictures = "Luanti", None
         self._env = LuantiEnv(width, height, observation=None, realtime=realtime)
         self._info: dict[str, Any] = {}
 
@@ -185,6 +196,9 @@ class LuantiGame:
         """The engine has none."""
 
     def restore(self, snapshot: Any) -> None:
+        """Never asked for."""
+
+    def begin_at(self, number: int) -> None:
         """Never asked for."""
 
     def status(self) -> str:

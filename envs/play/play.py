@@ -15,8 +15,8 @@ from worldsim.envs.play.bindings import COMMANDS, Preferences, key_name, spoken
 from worldsim.envs.play.commands import Commands
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.keeping import Keeper, Outlets
-from worldsim.envs.play.menu import Menu
-from worldsim.envs.play.screens import (
+from worldsim.envs.play.overlays.menu import Menu
+from worldsim.envs.play.overlays.screens import (
     GREY,
     RED,
     WHITE,
@@ -25,6 +25,7 @@ from worldsim.envs.play.screens import (
     draw_menu,
     status_lines,
 )
+from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.seats import Seat
 from worldsim.envs.play.session import Phase, Session, Tell
 from worldsim.envs.play.tree.timeline import Timeline
@@ -78,7 +79,8 @@ class PlayWindow:
         self.commands = Commands(self.session, self.window, self.keeper, self.preferences, self._say, self._overlay)
         self.strip = Strip()
         self.menu: Menu | None = None
-        self.captured = self.help = self.quit = False
+        self.starts: StartPage | None = None
+        self.captured = self.help = self.quit = self._recapture = False
         self.message, self._until = "", 0.0
         pygame.joystick.init()
         self._pads: list[Any] = []
@@ -94,6 +96,9 @@ class PlayWindow:
                 for event in self.window.events():
                     self._event(event)
                 self._opened()
+                if self._recapture and self.session.phase is Phase.PLAYING:
+                    self._recapture = False
+                    self._capture(True)
                 frame = self.session.tick(self.controls.take)
                 if frame is not None:
                     self._frame = frame
@@ -119,6 +124,8 @@ class PlayWindow:
             return
         self.window.fit(game.width, game.height, game.title)
         self.controls = Controls(game.hands.spec, self.preferences)
+        if game.pictures is not None:
+            self.starts = StartPage(game.pictures, self.session.restart)
         entries = self.commands.entries(game.rewinds, self._leave)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
 
@@ -134,13 +141,18 @@ class PlayWindow:
             self.quit = True
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
+            self._recapture = False
         elif event.type == pygame.JOYDEVICEADDED:
             # A gamepad is heard as long as somebody holds it.
             self._pads.append(pygame.joystick.Joystick(event.device_index))
         elif self.menu is not None and self.menu.open:
             self.menu.feed(event)
             if not self.menu.open:
-                self._overlay(menu=False, help=self.help)
+                self._overlay(help=self.help, starts=self.starts is not None and self.starts.open)
+        elif self.starts is not None and self.starts.open:
+            self.starts.feed(event)
+            if not self.starts.open:
+                self._overlay()
         elif self.help and down:
             self._overlay(help=False)
         elif event.type == pygame.MOUSEWHEEL and self.session.phase is not Phase.PLAYING:
@@ -149,7 +161,9 @@ class PlayWindow:
             pass
         elif event.type == pygame.KEYDOWN and self.preferences.keys.get(key_name(event)) in COMMANDS:
             self.commands.do(self.preferences.keys[key_name(event)], bool(getattr(event, "mod", 0) & pygame.KMOD_SHIFT))
-        elif down and self._looks() and event.type == pygame.MOUSEBUTTONDOWN and not self.captured:
+            if self.session.phase is Phase.PAUSED:
+                self._free()
+        elif self._looks() and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not self.captured:
             self._capture(True)
             self.session.resume()
         elif self.controls.feed_pad(event):
@@ -190,10 +204,14 @@ class PlayWindow:
         return standing and self.session.rewinds and len(getattr(self.session.timeline, "moments", ())) > 1
 
     def _covered(self) -> bool:
-        return self.help or (self.menu is not None and self.menu.open)
+        return self.help or any(one is not None and one.open for one in (self.menu, self.starts))
 
-    def _overlay(self, *, menu: bool = False, help: bool = False) -> None:
-        """Open or close help and menu: the world stands still behind them, and goes on after."""
+    def _overlay(self, *, menu: bool = False, help: bool = False, starts: bool = False) -> None:
+        """Open or close help, menu and starts: the world stands still behind them, and goes on after."""
+        if starts and self.starts is None:
+            self._say("this game has one beginning")
+        if self.starts is not None:
+            self.starts.open = starts
         before, self.help = self._under, help
         if self.menu is not None and menu:
             self.menu.show()
@@ -203,9 +221,14 @@ class PlayWindow:
         if self._under and not before:
             self._going_on = self.session.phase is Phase.PLAYING
             self.session.pause()
-            self._capture(False)
+            self._free()
         elif before and not self._under and self._going_on:
             self.session.resume()
+
+    def _free(self) -> None:
+        """Let the mouse go until play goes on."""
+        self._recapture = self._recapture or self.captured
+        self._capture(False)
 
     def _capture(self, captured: bool) -> None:
         self.captured = captured
@@ -238,7 +261,9 @@ class PlayWindow:
     def _draw_middle(self) -> None:
         session, window, keys = self.session, self.window, self.preferences
         game = session.game
-        if self.menu is not None and self.menu.open:
+        if self.starts is not None and self.starts.open:
+            self.starts.draw(window)
+        elif self.menu is not None and self.menu.open:
             draw_menu(window, self.menu)
         elif self.help and game is not None:
             lines = keys.help(game.hands.meanings, camera=self._looks(), rewinds=game.rewinds)

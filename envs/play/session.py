@@ -90,8 +90,7 @@ class Session:
         self._worker = Worker()
         self._job: Future[Any] | None = None
         # Whether the game is on its way to what is shown; whether what is shown was gone to, not played.
-        self._stepping = self.moving = False
-        self.moved = True
+        self.moving = self.moved = True
         self._then: Callable[[Any], None] = lambda result: None
         self._tasks: deque[_Task] = deque()
         # Counts moves: what a step or a replay from before the last one brings is not shown.
@@ -103,11 +102,6 @@ class Session:
         """Whether this game can go back."""
         return self.game is not None and self.game.rewinds
 
-    @property
-    def busy(self) -> bool:
-        """Whether something other than a step is being done."""
-        return bool(self._tasks) or (self._job is not None and not self._stepping)
-
     def tick(self, take: Callable[[int], Actions]) -> Frame | None:
         """Take in what the worker has done, give it more, and return the frame that is due, if one is.
 
@@ -117,14 +111,14 @@ class Session:
         self._collect()
         if self._job is None and self._tasks:
             task = self._tasks.popleft()
-            self._then, self._stepping, self._job = task.then, False, self._worker.submit(task.job)
+            self._then, self._job = task.then, self._worker.submit(task.job)
         if self.game is None or self.phase not in (Phase.PLAYING, Phase.PAUSED):
             return None
         now, stepping = self.clock(), self.phase is Phase.PLAYING or self._frames_wanted > 0
         soon = now >= self._due + len(self._waiting) / self.game.fps - self._lead()
         if stepping and self._job is None and soon:
             controls, moves = take(self.game.chunk), self._moves
-            self._then, self._stepping = lambda result: self._stepped(result, moves), True
+            self._then = lambda result: self._stepped(result, moves)
             self._job = self._worker.submit(lambda: self._step(controls))
         if not stepping or not self._waiting or (now < self._due and self.phase is Phase.PLAYING):
             return None
@@ -139,7 +133,7 @@ class Session:
     def resume(self) -> None:
         """Go on from the moment that is shown."""
         if self.phase in (Phase.READY, Phase.PAUSED):
-            self._resuming = any(task.moves for task in self._tasks) or self.moving
+            self._resuming = self.moving
             if self._resuming:
                 return
             self.phase, self._frames_wanted = Phase.PLAYING, 0
@@ -156,14 +150,20 @@ class Session:
         if self.phase in (Phase.PLAYING, Phase.READY, Phase.PAUSED):
             self.phase, self._frames_wanted = Phase.PAUSED, self._frames_wanted + 1
 
-    def restart(self) -> None:
-        """Begin anew elsewhere; where there is one beginning, return to it."""
+    def restart(self, at: int | None = None) -> None:
+        """Begin anew: elsewhere, at one of the game's starts, or where there is but one beginning."""
         if self.same_start:
             self.go(0, Phase.READY)
-        elif self.timeline is not None:
-            self.seed += 1
-            seed, timeline = self.seed, self.timeline
-            self._begin(lambda: timeline.begin(seed))
+        elif (timeline := self.timeline) is not None:
+            self.seed += at is None
+            seed = self.seed
+
+            def begin() -> None:
+                if at is not None:
+                    timeline.game.begin_at(at)
+                timeline.begin(seed)
+
+            self._begin(begin)
 
     def back(self, seconds: float) -> None:
         """Return to what was shown so long ago, and stand there until a key is pressed."""

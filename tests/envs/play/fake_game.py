@@ -26,6 +26,7 @@ class FakeGame:
         self.hands = HumanInputMapper(spec)
         self.chunk, self.fps, self.width, self.height = CHUNK, 20.0, WIDTH, HEIGHT
         self.title, self.rewinds = "fake", rewinds
+        self.pictures, self.start = np.full((5, HEIGHT, WIDTH, 3), 90, np.uint8), 0
         self.seconds, self.steps, self.broken = seconds, 0, False
         self.open = threading.Event()
         self.open.set()
@@ -33,7 +34,7 @@ class FakeGame:
         self.seen: list[NDArray[np.float32]] = []
 
     def reset(self, seed: int) -> NDArray[np.uint8]:
-        self._state = np.array([seed * 7919 + 1], np.uint64)
+        self._state = np.array([seed * 7919 + 1 + 100 * self.start], np.uint64)
         return self._frames()
 
     def advance(self, actions: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -52,6 +53,9 @@ class FakeGame:
 
     def restore(self, snapshot: NDArray[np.uint64]) -> None:
         self._state = snapshot.copy()
+
+    def begin_at(self, number: int) -> None:
+        self.start = number
 
     def status(self) -> str:
         return "status"

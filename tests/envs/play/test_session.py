@@ -10,7 +10,7 @@ from worldsim.envs.play.session import Phase, Session
 
 
 def settled(session: Session) -> bool:
-    return not session.busy and not session.moving
+    return not session.moving and not session._tasks
 
 
 def test_the_first_frame_stands_until_somebody_begins():

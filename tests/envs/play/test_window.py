@@ -181,6 +181,35 @@ def test_a_click_on_the_timeline_goes_there():
     assert seen["now"] == 4 == window.session.shown == window.session.timeline.here  # pyright: ignore
 
 
+@pytest.mark.parametrize("by_mouse", [False, True])
+def test_a_start_is_chosen_by_its_picture(by_mouse: bool):
+    game = FakeGame()
+    window = opened(game)
+
+    def chosen(w: PlayWindow) -> bool:
+        if w.starts is None or not w.starts.places:
+            return False
+        if by_mouse:
+            place = w.starts.places[3].center
+            w._event(pygame.event.Event(pygame.MOUSEBUTTONDOWN, {"button": 1, "pos": place}))
+        else:
+            for code in (pygame.K_RIGHT, pygame.K_RIGHT, pygame.K_RIGHT, pygame.K_RETURN):
+                w._event(pygame.event.Event(pygame.KEYDOWN, {"key": code}))
+        return True
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(3), press(pygame.K_b)),
+            (chosen, []),
+            (lambda w: game.start == 3, []),
+            (phase(Phase.READY), []),
+        ],
+    )
+    assert window.session.shown == 0 and window.session.seed == 3 and not window._covered()
+
+
 def test_a_playthrough_is_gone_on_with(tmp_path: Path):
     first = opened(FakeGame(), outlets=outlets(tmp_path))
     run(first, [(phase(Phase.READY), hold(pygame.K_w)), (shown(7), [])])

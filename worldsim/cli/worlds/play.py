@@ -159,8 +159,8 @@ def _open(config: Play, tell: "Tell", saved: "Playthrough | None") -> "Game":
     learned = _learned_keys(config.world)
     if saved is not None:
         origin = replace(saved.origin, options={**saved.origin.options, **_options(config)})
-        world, past = origin.beginning(world, starts, saved.seed)
-        return WorldGame(world, starts, dict(origin.options), past, learned=learned)
+        world, _ = origin.beginning(world, starts, saved.seed)
+        return WorldGame(world, starts, dict(origin.options), learned=learned)
     tell("measuring how fast this machine is", 0.7)
     return WorldGame(_sampled(world, starts, config.sampling_steps), starts, _options(config), learned=learned)
 
@@ -187,7 +187,7 @@ def _origin(config: Play, game: "Game") -> "Origin":
     from worldsim.envs.play.tree.origin import origin_of
 
     assert isinstance(game, WorldGame)
-    return origin_of(config.world, game.world, game.options or {}, game.begun)
+    return origin_of(config.world, game.world, game.options, game.begun)
 
 
 def _again(saved: "Playthrough") -> "Choose":

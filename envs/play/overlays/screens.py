@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pygame
 
-from worldsim.envs.play.menu import Menu
+from worldsim.envs.play.overlays.menu import Menu
 from worldsim.envs.play.session import Phase, Session
 from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.plotting.window import Window
