@@ -105,7 +105,8 @@ class PlayWindow:
                     self.keeper.show(frame)
                 if frame is not None or time.perf_counter() > self._drawn + REDRAW:
                     self._draw()
-                time.sleep(TICK)
+                # Loading has more use for the machine than a picture that stands.
+                time.sleep(TICK if self.session.phase is Phase.PLAYING else 4 * TICK)
                 if self.session.phase is Phase.FAILED and self.session.game is None:
                     break
         finally:

@@ -18,8 +18,21 @@ from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 
 Display = pytest.importorskip("Xlib.display").Display
+DisplayConnectionError = pytest.importorskip("Xlib.error").DisplayConnectionError
 pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
 SCREEN = (800, 600)
+
+
+def connected(number: int, seconds: float = 20.0) -> Any:
+    """A connection to an X server; one that took the place of another may refuse at first."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return Display(f":{number}")
+        except DisplayConnectionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 class Screen:
@@ -29,7 +42,7 @@ class Screen:
         from Xlib import XK, X
         from Xlib.ext import xtest
 
-        self.display, self._x, self._xk, self._xtest = Display(f":{number}"), X, XK, xtest
+        self.display, self._x, self._xk, self._xtest = connected(number), X, XK, xtest
 
     def key(self, name: str, press: bool = True, release: bool = True) -> None:
         code = self.display.keysym_to_keycode(self._xk.string_to_keysym(name))
