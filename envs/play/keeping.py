@@ -49,6 +49,12 @@ class Keeper:
         self.session, self.outlets, self.say = session, outlets, say
         self.recording: Recording | None = None
         self.kept: list[Path] = []
+        self._known = (session.seed, 1)
+
+    def know(self) -> None:
+        """What was played so far is kept already."""
+        if self.session.timeline is not None:
+            self._known = (self.session.seed, len(self.session.timeline.moments))
 
     def show(self, frame: NDArray[np.uint8]) -> None:
         """A frame was shown: it goes into the recording, if there is one."""
@@ -90,11 +96,13 @@ class Keeper:
             self.session.ask(lambda: _outcome(lambda: episode(game, self._playthrough(here))), self.say)
 
     def close(self) -> None:
-        """End the recording; keep the playthrough, if something was played."""
+        """End the recording; keep the playthrough, if something was played since it was kept."""
         if self.recording is not None:
             self._end()
-        timeline = self.session.timeline
-        if timeline is not None and len(timeline.moments) > 1 and self.outlets.origin is not None:
+        timeline, known = self.session.timeline, self._known
+        self.know()
+        played = timeline is not None and len(timeline.moments) > 1 and self._known != known
+        if played and self.outlets.origin is not None:
             self._written(self._write(min(self.session.shown, len(timeline.moments) - 1)))
 
     def _end(self) -> None:
@@ -121,6 +129,7 @@ class Keeper:
         def write() -> Path:
             path = free_path(self.outlets.folder(), "play", SUFFIX)
             self._playthrough(here).save(path)
+            self.know()
             return path
 
         return _outcome(write)

@@ -125,6 +125,7 @@ class PlayWindow:
             return
         self.window.fit(game.width, game.height, game.title)
         self.controls = Controls(game.hands.spec, self.preferences)
+        self.keeper.know()
         if game.pictures is not None:
             self.starts = StartPage(game.pictures, self.session.restart)
         entries = self.commands.entries(game.rewinds, self._leave)

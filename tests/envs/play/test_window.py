@@ -216,10 +216,12 @@ def test_a_playthrough_is_gone_on_with(tmp_path: Path):
     saved = Playthrough.load(first.keeper.kept[0])
     assert first.session.timeline is not None
     last = first.session.timeline.picture(first.session.shown)
-    again = opened(FakeGame(), restore=lambda game, timeline: saved.fill(timeline))
+    again = opened(FakeGame(), outlets=outlets(tmp_path), restore=lambda game, timeline: saved.fill(timeline))
     run(again, [(phase(Phase.READY), []), (lambda w: w.session.shown > 0 and not w.session.moving, [])])
     assert again.session.timeline is not None and again.session.shown == first.session.shown
     np.testing.assert_array_equal(again.session.timeline.picture(again.session.shown), last)
+    # What was only looked at is not written again.
+    assert again.keeper.kept == []
 
 
 def test_films_and_screenshots_are_kept(tmp_path: Path):
