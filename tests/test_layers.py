@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "worldsim.progress",
         "worldsim.extras",
         "worldsim.asides",
-    ),  # fmt: skip
+    ),
     ("worldsim.spec", "worldsim.plotting"),
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),

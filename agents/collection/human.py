@@ -23,6 +23,7 @@ from worldsim.agents.collection.tape import EpisodeBuffer
 from worldsim.agents.collection.types import EnvFactory, MapJob, RecordingEnv, Transition
 from worldsim.datasets.recording.recorder import STARTED_BY_PLAYER
 from worldsim.datasets.store.store import EpisodeStore
+from worldsim.envs.play.bindings import Preferences, default_path
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.play import PlayWindow
 
@@ -44,7 +45,7 @@ class HumanReport:
 
 
 class RecordedGame:
-    """A stage as a game for the play window (see ``envs.games.Game``); what is played goes into the store.
+    """A stage as a game for the play window (see ``envs.play.games.Game``); what is played goes into the store.
 
     An episode ends when the game does, when the player begins anew, when it has ``world.episode_frames`` frames (play
     goes on in the next one), and on close. A crash loses the unfinished one only.
@@ -57,6 +58,9 @@ class RecordedGame:
         about: provenance that differs from the stage's own (consent, licence, text is not among it).
         shrink: how many times smaller pictures are recorded than they are shown.
     """
+
+    rewinds = False
+    pictures = None
 
     def __init__(
         self,
@@ -71,7 +75,7 @@ class RecordedGame:
         self.stage, self.store, self.world, self.title = stage, store, world, title
         exclusive = isinstance(stage, GymStage) and isinstance(stage.codec.space, spaces.Discrete)
         self.hands = HumanInputMapper(stage.spec, exclusive=exclusive)
-        self.spec, self.help, self.chunk, self.fps = self.hands.spec, self.hands.help, stage.chunk, stage.fps
+        self.chunk, self.fps = stage.chunk, stage.fps
         self.report = HumanReport()
         self._about, self._shrink = dict(about), shrink
         self._session = f"human-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:4]}"
@@ -92,11 +96,11 @@ class RecordedGame:
         return first.frame[None]
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
-        """Play controls (r, A of Minecraft); a game that is over begins anew."""
+        """Play actions (r, A); a game that is over begins anew."""
         assert self._tape is not None, "reset comes first"
         if self._over:
             return self.reset(self._seed + 1)
-        moments = self.stage.advance(np.stack([self.hands(action) for action in actions]))
+        moments = self.stage.advance(actions)
         for moment in moments:
             small = self._small(moment)
             self._tape.add(small, "human")
@@ -105,6 +109,15 @@ class RecordedGame:
                 self._tape = EpisodeBuffer(replace(small, terminated=False))
         self._over = moments[-1].terminated or moments[-1].truncated
         return np.stack([moment.frame for moment in moments])
+
+    def snapshot(self) -> None:
+        """What is recorded is not played again."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Never asked for."""
+
+    def begin_at(self, number: int) -> None:
+        """Never asked for."""
 
     def status(self) -> str:
         """How much is recorded."""
@@ -150,7 +163,7 @@ def record_person(
     seed: int = 0,
     episode_frames: int = 1000,
     consent: str | None = None,
-    sensitivity: float = 0.15,
+    sensitivity: float | None = None,
 ) -> HumanReport:
     """Let a person play a source in a window, and record it.
 
@@ -160,7 +173,7 @@ def record_person(
         seed: of the map and the first episode; each restart takes the next one.
         episode_frames: the longest episode.
         consent: what was agreed with the player.
-        sensitivity: degrees per pixel of mouse movement.
+        sensitivity: degrees per pixel of mouse movement; None: what the window's menu was set to.
 
     Raises:
         UserError: there is no display, or a keyboard cannot play it.
@@ -168,6 +181,8 @@ def record_person(
     [world] = plan_worlds(
         seed=seed, episodes=1, episodes_per_world=1, episode_frames=episode_frames, policy="human", frozen_limit=1.0
     )
+    preferences = Preferences.load(default_path())
+    preferences.sensitivity = sensitivity or preferences.sensitivity
     store = EpisodeStore(out)
     store.discard_unfinished()
     about = {"source": "human", "played": source.name, "policy_version": "", "consent": consent or STARTED_BY_PLAYER}
@@ -179,7 +194,7 @@ def record_person(
         stage.close()
         raise
     try:
-        PlayWindow(game, seed=seed, sensitivity=sensitivity).run()
+        PlayWindow(lambda tell: game, seed=seed, preferences=preferences, title=source.name).run()
     finally:
         game.close()
     return game.report

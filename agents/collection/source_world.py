@@ -114,7 +114,19 @@ class DreamStage:
 
     def reset(self, rng: np.random.Generator) -> Transition:
         """Begin from a past that ``rng`` draws."""
-        beginning = self._from_store(rng) if self._pasts is not None else self._from_clip(rng)
+        if self._pasts is not None:
+            return self._begin(self._from_store(rng))
+        options = {"prompt": self.source.prompt} if self.source.prompt else None
+        return self.begin(choose(self.world, self._starts, rng, options))
+
+    def begin(self, beginning: InitialContext, **told: Any) -> Transition:
+        """Begin from a start clip, or from a past from elsewhere, of which ``told`` goes into provenance."""
+        known = beginning.start >= 0
+        self._about = self._starts.provenance[beginning.start] if known else {}
+        self._begun = ({"clip": beginning.start} if known else {}) | told | {"noise_seed": beginning.seed}
+        return self._begin(beginning)
+
+    def _begin(self, beginning: InitialContext) -> Transition:
         self._state = prefill(self.world, [beginning])
         self._pose = np.zeros(5)
         return Transition(frame=beginning.frames[-1], info=_info(self._pose, np.zeros(3)), action=self.spec.noop())
@@ -174,13 +186,6 @@ class DreamStage:
     def close(self) -> None:
         """Give the process its threads back."""
         torch.set_num_threads(self._threads)
-
-    def _from_clip(self, rng: np.random.Generator) -> InitialContext:
-        options = {"prompt": self.source.prompt} if self.source.prompt else None
-        beginning = choose(self.world, self._starts, rng, options)
-        self._about = self._starts.provenance[beginning.start]
-        self._begun = {"clip": beginning.start, "noise_seed": beginning.seed}
-        return beginning
 
     def _from_store(self, rng: np.random.Generator) -> InitialContext:
         assert self._pasts is not None

@@ -3,8 +3,7 @@
 r video frames per chunk, H W pixels, A action vector.
 """
 
-import time
-from collections import deque
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,11 +11,11 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill
-from worldsim.envs.play.controls import HELP
 from worldsim.envs.play.hands import HumanInputMapper
+from worldsim.envs.play.worker import StepTimes
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
-from worldsim.spec.actions import MINECRAFT, ActionSpec, hold
+from worldsim.spec.actions import MINECRAFT, hold
 
 Frames = NDArray[np.uint8]
 # What a step may take of a chunk's duration: the rest is for drawing, and for when the machine is busy.
@@ -25,14 +24,21 @@ WARM_UP, TIMED_STEPS = 3, 8
 
 
 class Game(Protocol):
-    """A game that gives ``chunk`` frames for as many actions."""
+    """A game that gives ``chunk`` frames for as many actions.
 
-    spec: ActionSpec
+    ``hands`` turns a person's controls into the game's actions. Where ``rewinds``, a snapshot holds all that the
+    future depends on: restored, the same actions give the same frames.
+    """
+
+    hands: HumanInputMapper
     width: int
     height: int
     fps: float
     chunk: int
     title: str
+    rewinds: bool
+    # Pictures uint8 (N, H, W, 3) of starts to choose from, or None.
+    pictures: Frames | None
 
     def reset(self, seed: int) -> Frames:
         """Begin anew; returns the frames (r, H, W, 3) to show first."""
@@ -40,6 +46,18 @@ class Game(Protocol):
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
         """Play actions (r, A); returns frames (r, H, W, 3)."""
+        ...
+
+    def snapshot(self) -> Any:
+        """This moment; None where the game does not rewind."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a moment; the snapshot stays good."""
+        ...
+
+    def begin_at(self, number: int) -> None:
+        """Let ``reset`` begin at one of the starts."""
         ...
 
     def status(self) -> str:
@@ -59,10 +77,13 @@ class WorldGame:
         starts: clips to begin from.
         options: as for ``WorldSimEnv.reset``.
         beginning: begin here every time instead.
+        learned: the keys that the world knows; None: all.
 
     Raises:
         UserError: a keyboard cannot play it.
     """
+
+    rewinds = True
 
     def __init__(
         self,
@@ -70,17 +91,17 @@ class WorldGame:
         starts: StartClips,
         options: dict[str, Any] | None = None,
         beginning: InitialContext | None = None,
+        learned: Collection[str] | None = None,
     ):
-        self.world, self.starts, self.options, self.beginning = world, starts, options, beginning
-        self._hands = None if world.spec == MINECRAFT else HumanInputMapper(world.spec)
-        self.spec = world.spec if self._hands is None else self._hands.spec
-        self.help = HELP if self._hands is None else self._hands.help
+        self.world, self.starts, self.options, self.beginning = world, starts, dict(options or {}), beginning
+        self.hands = HumanInputMapper(world.spec, learned=learned)
         self.chunk, self.fps = world.chunk, float(world.config.fps)
         self.width, self.height = world.config.width, world.config.height
         self.title = "WorldSim"
+        self.pictures = None if beginning is not None else starts.frames[:, -1]
         self._state: WorldState | None = None
-        # The world's own actions since the last reset, one (r, A) a step.
-        self.played: list[NDArray[np.float32]] = []
+        self._begun: InitialContext | None = None
+        self._trust = float("nan")
 
     @property
     def state(self) -> WorldState:
@@ -88,27 +109,45 @@ class WorldGame:
         assert self._state is not None, "reset comes first"
         return self._state
 
+    @property
+    def begun(self) -> InitialContext:
+        """The past that the last reset began from."""
+        assert self._begun is not None, "reset comes first"
+        return self._begun
+
     def reset(self, seed: int) -> Frames:
         """Begin from a start clip that the seed decides, or where it was said."""
-        beginning = self.beginning or choose(self.world, self.starts, np.random.default_rng(seed), self.options)
-        self._state, self.played = prefill(self.world, [beginning]), []
-        return last_frames(beginning, self.chunk)
+        self._begun = self.beginning or choose(self.world, self.starts, np.random.default_rng(seed), self.options)
+        self._state, self._trust = prefill(self.world, [self._begun]), float("nan")
+        return last_frames(self._begun, self.chunk)
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
         """Generate the next chunk."""
-        assert self._state is not None, "reset comes first"
-        if self._hands is not None:
-            actions = np.stack([self._hands(action) for action in actions])
-        self.played.append(actions)
-        self._state, out = self.world.step(self._state, actions[None], inplace=True)
+        self._state, out = self.world.step(self.state, actions[None], inplace=True)
+        self._trust = float(out.trust[0])
         return out.frames[0]
 
+    def snapshot(self) -> WorldState:
+        """A copy: the next step is taken in place."""
+        return self.state.select([0])
+
+    def begin_at(self, number: int) -> None:
+        """Begin at a start clip from now on."""
+        self.options["prefix"] = number
+
+    def restore(self, snapshot: WorldState) -> None:
+        """Go on from a copy of the snapshot."""
+        self._state, self._trust = snapshot.select([0]), float("nan")
+
     def status(self) -> str:
-        """Distance from the start, as the world itself estimates it."""
-        if self._state is None:
-            return ""
-        x, _, z = self._state.pose[0, :3].tolist()
-        return f"{np.hypot(x, z):.0f} m from the start"
+        """Distance from the start, as the world itself estimates it, and how far it trusts its picture."""
+        words = []
+        if self._state is not None and self.world.spec == MINECRAFT:
+            x, _, z = self._state.pose[0, :3].tolist()
+            words.append(f"{np.hypot(x, z):.0f} m from the start")
+        if np.isfinite(self._trust):
+            words.append(f"trust {100 * self._trust:.0f} %")
+        return "   ".join(words)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -123,21 +162,23 @@ def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> Wo
         return world
     game = WorldGame(world, starts)
     game.reset(seed=0)
-    actions, times = hold(game.spec.idle(), game.chunk), StepTimes(game.chunk, keep=TIMED_STEPS)
+    actions, times = hold(world.spec.idle(), game.chunk), StepTimes(game.chunk, keep=TIMED_STEPS)
     for _ in range(WARM_UP + TIMED_STEPS):
-        times.measure(game, actions)
+        times.measure(lambda: game.advance(actions))
     return world.with_sampling(steps=1) if times.percentile(50) > 1000 * share * game.chunk / game.fps else world
 
 
 class LuantiGame:
     """The real game: at its own pace for people, as fast as it goes for scripts."""
 
+    rewinds = False
+
     def __init__(self, width: int = 576, height: int = 320, *, realtime: bool = True):
         from worldsim.envs.luanti.env import LuantiEnv
 
-        self.spec, self.chunk, self.fps = MINECRAFT, 1, 20.0
+        self.hands, self.chunk, self.fps = HumanInputMapper(MINECRAFT), 1, 20.0
         self.width, self.height = width, height
-        self.title = "Luanti"
+        self.title, self.pictures = "Luanti", None
         self._env = LuantiEnv(width, height, observation=None, realtime=realtime)
         self._info: dict[str, Any] = {}
 
@@ -151,6 +192,15 @@ class LuantiGame:
         frame, _, _, _, self._info = self._env.step(actions[0])
         return frame[None]
 
+    def snapshot(self) -> None:
+        """The engine has none."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Never asked for."""
+
+    def begin_at(self, number: int) -> None:
+        """Never asked for."""
+
     def status(self) -> str:
         """Position in the world, metres."""
         position = self._info.get("position")
@@ -159,34 +209,3 @@ class LuantiGame:
     def close(self) -> None:
         """Stop the game."""
         self._env.close()
-
-
-class StepTimes:
-    """Wall time of the latest steps."""
-
-    def __init__(self, chunk: int, keep: int = 100_000):
-        self.chunk = chunk
-        self.seconds: deque[float] = deque(maxlen=keep)
-
-    def measure(self, game: Game, actions: NDArray[np.float32]) -> Frames:
-        """Advance the game and note how long it took."""
-        begun = time.perf_counter()
-        frames = game.advance(actions)
-        self.seconds.append(time.perf_counter() - begun)
-        return frames
-
-    def percentile(self, percent: float) -> float:
-        """Milliseconds."""
-        return 1000 * float(np.percentile(self.seconds, percent)) if self.seconds else 0.0
-
-    @property
-    def frames_per_second(self) -> float:
-        """Frames a second, if steps followed each other without a pause."""
-        return self.chunk * len(self.seconds) / max(1e-9, sum(self.seconds))
-
-    def line(self) -> str:
-        """One line for people."""
-        return (
-            f"{self.frames_per_second:.1f} frames/s, step latency p50 {self.percentile(50):.1f} ms, "
-            f"p95 {self.percentile(95):.1f} ms"
-        )

@@ -4,26 +4,35 @@ A action vector of the game.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.play.controls import HELP
 from worldsim.errors import UserError
 from worldsim.scripting.player import AXIS
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 Vector = NDArray[np.float32]
-# How held controls become a vector, and the lines of help that say which they are.
-Layout = tuple[Callable[[set[str]], Vector], tuple[str, ...]]
-# What a joystick's words are on the keyboard (W, S, A, D, space).
+# Controls that belong together, and what they do in this game: a line of help.
+Meaning = tuple[tuple[str, ...], str]
+# How held controls become a vector, and what they mean.
+Layout = tuple[Callable[[set[str]], Vector], tuple[Meaning, ...]]
+# What a joystick's words are among a person's controls.
 JOYSTICK = {"up": "forward", "down": "back", "left": "left", "right": "right", "fire": "jump"}
 DIGITS = tuple(f"hotbar.{i}" for i in range(1, 10))
 KEYPADS = (("right", "left"), ("forward", "back"), ("jump", "sneak"))
-# Lines of help beside the game's own keys.
-ALWAYS = ("R                begin anew", "H                this help", "Esc              quit")
-CAPS = {"forward": "W", "back": "S", "left": "A", "right": "D", "jump": "Space", "sneak": "Shift"}
+MINECRAFT_MEANINGS: tuple[Meaning, ...] = (
+    (("forward", "left", "back", "right"), "walk"),
+    (("jump",), "jump"),
+    (("sneak",), "sneak"),
+    (("sprint",), "sprint"),
+    (("attack",), "attack, dig"),
+    (("use",), "use, place"),
+    (DIGITS, "choose an item"),
+    (("drop",), "drop"),
+    (("inventory",), "inventory"),
+)
 
 
 class HumanInputMapper:
@@ -32,36 +41,39 @@ class HumanInputMapper:
     Args:
         spec: the game's actions.
         exclusive: the game takes exactly one of its keys at a time; None: guessed, by whether one of them is ``noop``.
+        learned: the keys that mean something there; the others are neither offered nor sent. None: all.
 
     Raises:
         UserError: a person's keyboard cannot play it.
     """
 
-    def __init__(self, spec: ActionSpec, *, exclusive: bool | None = None):
+    def __init__(self, spec: ActionSpec, *, exclusive: bool | None = None, learned: Collection[str] | None = None):
         if exclusive is None:
             exclusive = not spec.camera and bool({"noop", "nop"} & set(spec.keys))
         self.target = spec
         self.spec = ActionSpec(keys=MINECRAFT.keys, camera=spec.camera)
+        self._unknown = [i for i, key in enumerate(spec.keys) if learned is not None and key not in learned]
         words = [_joystick(key) for key in spec.keys]
         self._options = [frozenset(word or ()) for word in words]
-        self._play, lines = self._one_at_a_time(None not in words) if exclusive else self._together()
-        self.help = lines if lines is HELP else (*lines, *ALWAYS)
+        self._play, self.meanings = self._one_at_a_time(None not in words) if exclusive else self._together()
 
     def _one_at_a_time(self, joystick: bool) -> Layout:
         """Keys that exclude each other: directions and fire where all names are made of these words, else digits."""
         if not joystick:
             return self._by_digits()
         held = {control for option in self._options for control in option}
-        return self._joystick, tuple(f"{CAPS[c]:16} {n}" for n, c in JOYSTICK.items() if c in held)
+        return self._joystick, tuple(((control,), name) for name, control in JOYSTICK.items() if control in held)
 
     def _together(self) -> Layout:
         """Keys that may be held together: Minecraft's own, axes on pairs of keys, else digits."""
         keys, axes = self.target.keys, [key.startswith(AXIS) for key in self.target.keys]
         if self.target.camera or set(keys) & set(MINECRAFT.keys):
-            return self._same, HELP
+            known = {key for i, key in enumerate(keys) if i not in self._unknown}
+            parts = ((tuple(c for c in controls if c in known), text) for controls, text in MINECRAFT_MEANINGS)
+            return self._same, tuple((controls, text) for controls, text in parts if controls)
         if all(axes) and len(keys) <= len(KEYPADS):
             pads = zip(keys, KEYPADS, strict=False)
-            return self._axes, tuple(f"{CAPS[up]} / {CAPS[down]:12} {name} + / -" for name, (up, down) in pads)
+            return self._axes, tuple((pad, f"{name} + / -") for name, pad in pads)
         if any(axes):
             raise self._unplayable()
         return self._by_digits()
@@ -69,7 +81,7 @@ class HumanInputMapper:
     def _by_digits(self) -> Layout:
         if len(self.target.keys) > len(DIGITS):
             raise self._unplayable()
-        return self._digits, tuple(f"{i + 1:<16} {name}" for i, name in enumerate(self.target.keys))
+        return self._digits, tuple(((DIGITS[i],), name) for i, name in enumerate(self.target.keys))
 
     def _unplayable(self) -> UserError:
         keys = self.target.keys
@@ -79,6 +91,7 @@ class HumanInputMapper:
         """The game's vector (A,) for a vector of Minecraft's controls."""
         held = {key for key, value in zip(self.spec.keys, controls, strict=False) if value > 0.5}
         vector = self._play(held)
+        vector[self._unknown] = 0
         if self.target.camera:
             vector[-2:] = controls[-2:]
         return vector

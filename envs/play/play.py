@@ -1,159 +1,236 @@
-"""Play a game: in a window by a person, or into a video by a script.
+"""The play window: a person at the desk, the world in a thread of its own.
 
-While the window shows one chunk, a worker thread already makes the next.
+The loop below never waits for the world: it looks at keyboard and mouse, draws, and shows frames when they are due.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from worldsim.datasets.store.video import VideoWriter
-from worldsim.envs.play.controls import HELP, Controls
-from worldsim.envs.play.games import Frames, Game, StepTimes
-from worldsim.envs.play.scripted_player import ScriptedPlayer
-from worldsim.plotting.pictures import enlarge
+from worldsim.envs.play.bindings import COMMANDS, Preferences, key_name, spoken
+from worldsim.envs.play.commands import Commands
+from worldsim.envs.play.controls import Controls
+from worldsim.envs.play.keeping import Keeper, Outlets
+from worldsim.envs.play.overlays.menu import Menu
+from worldsim.envs.play.overlays.screens import (
+    GREY,
+    RED,
+    WHITE,
+    Strip,
+    draw_loading,
+    draw_menu,
+    status_lines,
+)
+from worldsim.envs.play.overlays.starts import StartPage
+from worldsim.envs.play.seats import Seat
+from worldsim.envs.play.session import Phase, Session, Tell
+from worldsim.envs.play.tree.timeline import Timeline
+from worldsim.envs.play.worker import StepTimes
 from worldsim.plotting.window import Window
-from worldsim.progress import display
+from worldsim.spec.actions import MINECRAFT
 
-# Tells the next actions (r, A), given the last frame.
-Choose = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-# Seconds between two looks at keyboard, mouse and clock.
-TICK = 0.004
-WHITE, GREY = (255, 255, 255), (190, 190, 190)
+if TYPE_CHECKING:
+    from worldsim.envs.play.games import Game
 
-
-def play_headless(
-    game: Game, out: Path, *, seconds: float, seed: int, scale: int = 4, choose: Choose | None = None
-) -> StepTimes:
-    """A scripted player, or whoever ``choose`` asks, plays; writes an mp4 that begins with the start's real frames.
-
-    Args:
-        game: what is played.
-        out: the video.
-        seconds: its length.
-        seed: of the start and the scripted player.
-        scale: pixels per pixel of the game.
-        choose: told the last frame shown, gives the next actions (r, A).
-    """
-    player = ScriptedPlayer(game.spec, game.fps, seed)
-    ask = choose or (lambda frame: player.chunk(game.chunk))
-    times = StepTimes(game.chunk)
-    chunks = max(1, round(seconds * game.fps / game.chunk))
-    with VideoWriter(out, game.fps) as video, display() as show:
-        shown = game.reset(seed)
-        for frame in shown:
-            video.append(enlarge(frame, scale))
-        for number in range(chunks):
-            shown = times.measure(game, ask(shown[-1]))
-            for frame in shown:
-                video.append(enlarge(frame, scale))
-            show("playing", number + 1, chunks, "chunks")
-    return times
+# Seconds between two looks at keyboard, mouse and clock; between two drawings while nothing moves; of a message.
+TICK, REDRAW, SAID = 0.004, 0.05, 4.0
+# The window before anybody knows the size of the game's pictures.
+WIDTH, HEIGHT = 144, 80
 
 
 class PlayWindow:
     """The window, and the loop that keeps it at the game's pace.
 
     Args:
-        game: what is played.
+        open_game: loads the game, in the world's thread; told a function that says how far it is.
         seed: of the first episode; each restart takes the next one.
-        sensitivity: degrees per pixel of mouse movement.
+        preferences: keys, mouse, picture.
+        outlets: where what is kept goes.
+        seats: for a game, who else can play.
+        restore: puts an earlier playthrough into the timeline; returns the moment to begin at.
+        same_start: beginning anew returns to the one beginning, and keeps what was played.
+        title: of the window while it loads.
+
+    Raises:
+        UserError: there is no display.
     """
 
-    def __init__(self, game: Game, *, seed: int, sensitivity: float):
-        self.game, self.seed = game, seed
-        self.window = Window(game.width, game.height, f"{game.title} - H: help")
-        self.controls = Controls(game.spec, sensitivity)
-        self.times = StepTimes(game.chunk, keep=200)
-        self.shown: deque[float] = deque(maxlen=int(4 * game.fps))
-        self.captured = self.help = self.restart = self.quit = False
-        self.full_screen = False
-        # The worker's, read for display only.
-        self.status = ""
+    def __init__(
+        self,
+        open_game: "Callable[[Tell], Game]",
+        *,
+        seed: int,
+        preferences: Preferences | None = None,
+        outlets: Outlets | None = None,
+        seats: "Callable[[Game], Mapping[str, Callable[[], Seat]]]" = lambda game: {},
+        restore: "Callable[[Game, Timeline], int]" = lambda game, timeline: 0,
+        same_start: bool = False,
+        title: str = "WorldSim",
+    ):
+        self.preferences = preferences or Preferences()
+        self.window = Window(WIDTH, HEIGHT, title, smooth=self.preferences.smooth)
+        self.session = Session(open_game, seed=seed, seats=seats, restore=restore, same_start=same_start)
+        self.keeper = Keeper(self.session, outlets or Outlets(folder=_nowhere), self._say)
+        self.controls = Controls(MINECRAFT, self.preferences)
+        self.commands = Commands(self.session, self.window, self.keeper, self.preferences, self._say, self._overlay)
+        self.strip = Strip()
+        self.menu: Menu | None = None
+        self.starts: StartPage | None = None
+        self.captured = self.help = self.quit = self._recapture = False
+        self.message, self._until = "", 0.0
+        pygame.joystick.init()
+        self._pads: list[Any] = []
+        self._frame: NDArray[np.uint8] | None = None
+        # Whether help or menu lies over the picture, and whether play goes on when it is gone.
+        self._under = self._going_on = False
+        self._drawn = 0.0
 
     def run(self) -> StepTimes:
         """Play until the window is closed."""
         try:
-            with ThreadPoolExecutor(1, thread_name_prefix="world") as worker:
-                self._loop(worker)
+            while not self.quit:
+                for event in self.window.events():
+                    self._event(event)
+                self._opened()
+                if self._recapture and self.session.phase is Phase.PLAYING:
+                    self._recapture = False
+                    self._capture(True)
+                frame = self.session.tick(self.controls.take)
+                if frame is not None:
+                    self._frame = frame
+                    self.keeper.show(frame)
+                if frame is not None or time.perf_counter() > self._drawn + REDRAW:
+                    self._draw()
+                # Loading has more use for the machine than a picture that stands.
+                time.sleep(TICK if self.session.phase is Phase.PLAYING else 4 * TICK)
+                if self.session.phase is Phase.FAILED and self.session.game is None:
+                    break
         finally:
             self._capture(False)
             self.window.close()
-        return self.times
+            self.session.close()
+            self.keeper.close()
+        if self.session.game is None and self.session.failure is not None:
+            raise self.session.failure
+        return self.session.times
 
-    def _loop(self, worker: ThreadPoolExecutor) -> None:
-        waiting = self._begin(worker)
-        coming: Future[Frames] | None = None
-        due = time.perf_counter()
-        frame = waiting[0]
-        self.help = True
-        while not self.quit:
-            self._events()
-            if self.restart:
-                if coming is not None:
-                    coming.result()
-                self.restart, self.seed, coming = False, self.seed + 1, None
-                waiting = self._begin(worker)
-            now = time.perf_counter()
-            if coming is None and now >= due + len(waiting) / self.game.fps - self._lead():
-                coming = worker.submit(self.times.measure, self.game, self.controls.take(self.game.chunk))
-            if not waiting and coming is not None and coming.done():
-                waiting.extend(coming.result())
-                coming, self.status = None, self.game.status()
-            if waiting and now >= due:
-                frame = waiting.popleft()
-                self.shown.append(now)
-                # After a stall, go on from now instead of rushing after it.
-                due = max(due + 1 / self.game.fps, now - 1 / self.game.fps)
-                self._draw(frame)
-            time.sleep(TICK)
-        if coming is not None:
-            coming.result()
+    def _opened(self) -> None:
+        """The game is there: the window takes its shape and its keys."""
+        game = self.session.game
+        if game is None or self.menu is not None:
+            return
+        self.window.fit(game.width, game.height, game.title)
+        self.controls = Controls(game.hands.spec, self.preferences)
+        self.keeper.know()
+        if game.pictures is not None:
+            self.starts = StartPage(game.pictures, self.session.restart)
+        entries = self.commands.entries(game.rewinds, self._leave)
+        self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
 
-    def _begin(self, worker: ThreadPoolExecutor) -> deque[Any]:
-        """Start an episode; the real game may take a while to load its land."""
-        beginning = worker.submit(self.game.reset, self.seed)
-        self.window.text(["loading ..."], size=24, colour=WHITE, middle=True)
-        pygame.display.flip()
-        while not beginning.done() and not self.quit:
-            self._events()
-            time.sleep(TICK)
-        self.restart = False
-        self.shown.clear()
-        return deque(beginning.result())
+    def _leave(self) -> None:
+        self.quit = True
 
-    def _lead(self) -> float:
-        """Seconds before it is shown that a chunk must be begun: as late as is safe, so that input counts soon."""
-        return max(0.02, 1.5 * self.times.percentile(90) / 1000 + 0.01) if len(self.times.seconds) > 5 else 1.0
+    def _say(self, words: str) -> None:
+        self.message, self._until = words, time.perf_counter() + SAID
 
-    def _events(self) -> None:
-        for event in self.window.events():
-            if event.type == pygame.QUIT:
-                self.quit = True
-            elif event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE:
-                self.quit = not self.captured
-                self._capture(False)
-            elif event.type == pygame.WINDOWFOCUSLOST:
-                self._capture(False)
-            elif event.type == pygame.MOUSEBUTTONDOWN and not self.captured:
-                self._capture(True)
-                self.help = False
-            elif event.type == pygame.KEYDOWN and event.key == pygame.K_r:
-                self.restart = True
-            elif event.type == pygame.KEYDOWN and event.key == pygame.K_h:
-                self.help = not self.help
-            elif event.type == pygame.KEYDOWN and event.key == pygame.K_f:
-                self.full_screen = not self.full_screen
-                self.window.resize(self.full_screen)
-            else:
-                self.controls.feed(event, self.captured)
+    def _event(self, event: Any) -> None:
+        down = event.type in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN)
+        if event.type == pygame.QUIT:
+            self.quit = True
+        elif event.type == pygame.WINDOWFOCUSLOST:
+            self._capture(False)
+            self._recapture = False
+        elif event.type == pygame.JOYDEVICEADDED:
+            # A gamepad is heard as long as somebody holds it.
+            self._pads.append(pygame.joystick.Joystick(event.device_index))
+        elif self.menu is not None and self.menu.open:
+            self.menu.feed(event)
+            if not self.menu.open:
+                self._overlay(help=self.help, starts=self.starts is not None and self.starts.open)
+        elif self.starts is not None and self.starts.open:
+            self.starts.feed(event)
+            if not self.starts.open:
+                self._overlay()
+        elif self.help and down:
+            self._overlay(help=False)
+        elif event.type == pygame.MOUSEWHEEL and self.session.phase is not Phase.PLAYING:
+            self.session.scrub(int(event.y))
+        elif self._on_strip(event):
+            pass
+        elif event.type == pygame.KEYDOWN and self.preferences.keys.get(key_name(event)) in COMMANDS:
+            self.commands.do(self.preferences.keys[key_name(event)], bool(getattr(event, "mod", 0) & pygame.KMOD_SHIFT))
+            if self.session.phase is Phase.PAUSED:
+                self._free()
+        elif self._looks() and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not self.captured:
+            self._capture(True)
+            self.session.resume()
+        elif self.controls.feed_pad(event):
+            if self.session.phase is Phase.READY:
+                self.session.resume()
+        elif self.controls.feed(event, self.captured or not self._looks()) and down:
+            self._pressed(event)
+
+    def _looks(self) -> bool:
+        """Whether the mouse means something in this game."""
+        return self.controls.spec.camera
+
+    def _pressed(self, event: Any) -> None:
+        """A key of the game: the moment that stood goes on, if the game knows the key."""
+        control, game = self.preferences.keys[key_name(event)], self.session.game
+        if game is None:
+            return
+        if not any(control in controls for controls, _ in game.hands.meanings):
+            self._say(f"this world never learned {control!r} ({spoken(key_name(event))})")
+        elif self.session.phase is Phase.READY:
+            self.session.resume()
+
+    def _on_strip(self, event: Any) -> bool:
+        """Clicks on the timeline, and the mouse dragged along it, go to a moment."""
+        held = event.type == pygame.MOUSEMOTION and bool(event.buttons[0])
+        clicked = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
+        timeline = self.session.timeline
+        if self.captured or timeline is None or not self._strip_shown() or not (held or clicked):
+            return False
+        if (number := self.strip.at(event.pos, timeline)) is None:
+            return False
+        if number != self.session.shown:
+            self.session.go(number)
+        return True
+
+    def _strip_shown(self) -> bool:
+        standing = self.session.phase in (Phase.PAUSED, Phase.READY, Phase.FAILED)
+        return standing and self.session.rewinds and len(getattr(self.session.timeline, "moments", ())) > 1
+
+    def _covered(self) -> bool:
+        return self.help or any(one is not None and one.open for one in (self.menu, self.starts))
+
+    def _overlay(self, *, menu: bool = False, help: bool = False, starts: bool = False) -> None:
+        """Open or close help, menu and starts: the world stands still behind them, and goes on after."""
+        if starts and self.starts is None:
+            self._say("this game has one beginning")
+        if self.starts is not None:
+            self.starts.open = starts
+        before, self.help = self._under, help
+        if self.menu is not None and menu:
+            self.menu.show()
+        elif self.menu is not None:
+            self.menu.open = False
+        self._under = self._covered()
+        if self._under and not before:
+            self._going_on = self.session.phase is Phase.PLAYING
+            self.session.pause()
+            self._free()
+        elif before and not self._under and self._going_on:
+            self.session.resume()
+
+    def _free(self) -> None:
+        """Let the mouse go until play goes on."""
+        self._recapture = self._recapture or self.captured
+        self._capture(False)
 
     def _capture(self, captured: bool) -> None:
         self.captured = captured
@@ -162,13 +239,52 @@ class PlayWindow:
             pygame.event.set_grab(captured)
             pygame.mouse.set_visible(not captured)
 
-    def _draw(self, frame: Any) -> None:
-        self.window.draw(frame)
-        rate = (len(self.shown) - 1) / (self.shown[-1] - self.shown[0]) if len(self.shown) > 1 else 0.0
-        latency = f"step p50 {self.times.percentile(50):.0f} ms, p95 {self.times.percentile(95):.0f} ms"
-        self.window.text([f"{rate:.0f} frames/s   {latency}   {self.status}"], size=20, colour=WHITE)
-        if self.help:
-            self.window.text(getattr(self.game, "help", HELP), size=24, colour=WHITE, middle=True)
-        elif not self.captured:
-            self.window.text(["Click to look around with the mouse. H: help"], size=22, colour=GREY, line=1)
+    def _draw(self) -> None:
+        session, window = self.session, self.window
+        self._drawn = time.perf_counter()
+        if session.phase in (Phase.READY, Phase.PAUSED) and session.moved:
+            self._frame = session.picture()
+        if self._frame is None:
+            window.screen.fill((0, 0, 0))
+        else:
+            window.draw(self._frame)
+        lines = status_lines(session, inside=self.commands.inside, recording=self.keeper.recording is not None)
+        if self._strip_shown() and session.game is not None and session.timeline is not None:
+            self.strip.draw(
+                window, session.timeline, session.shown, session.mark, session.game.chunk / session.game.fps
+            )
+            lines.append(self.strip.label)
+        lines += [self.message] if time.perf_counter() < self._until else []
+        if lines:
+            window.text(lines, size=20, colour=WHITE)
+        self._draw_middle()
         pygame.display.flip()
+
+    def _draw_middle(self) -> None:
+        session, window, keys = self.session, self.window, self.preferences
+        game = session.game
+        if self.starts is not None and self.starts.open:
+            self.starts.draw(window)
+        elif self.menu is not None and self.menu.open:
+            draw_menu(window, self.menu)
+        elif self.help and game is not None:
+            lines = keys.help(game.hands.meanings, camera=self._looks(), rewinds=game.rewinds)
+            window.text(lines, size=24, colour=WHITE, middle=True)
+        elif session.phase is Phase.LOADING or session.moving:
+            draw_loading(window, session)
+        elif session.phase is Phase.FAILED:
+            ways = f"{self._key('rewind')}: two seconds back   {self._key('restart')}: begin anew"
+            window.text([session.error, ways], size=20, colour=RED, middle=True)
+        elif session.phase is Phase.READY:
+            words = f"Press a key of the game to go on.  {self._key('help')}: keys"
+            window.text([words], size=22, colour=WHITE, middle=True)
+        elif session.phase is Phase.PAUSED:
+            window.text([f"Paused.  {self._key('pause')}: go on"], size=20, colour=GREY, line=2)
+
+    def _key(self, what: str) -> str:
+        """The key for a command, as people write it."""
+        return spoken((self.preferences.keys_of(what) or ["?"])[0])
+
+
+def _nowhere() -> Any:
+    raise ValueError("there is no folder for it")

@@ -172,7 +172,7 @@ def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixtur
     assert "torch" in capsys.readouterr().out
 
 
-def test_ctrl_c_ends_with_130_and_without_a_traceback(world: str, folder: Path):
+def test_ctrl_c_ends_with_130_and_keeps_what_was_played(world: str, folder: Path):
     command = [sys.executable, "-m", "worldsim", "play", "--headless", "--world", world, "seconds=3000"]
     running = subprocess.Popen(
         command,
@@ -191,7 +191,10 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(world: str, folder: Path):
     finally:
         running.kill()
     assert running.returncode == 130 and "Traceback" not in errors
-    assert [p.name for p in folder.glob("runs/*/*")] == ["config.yaml"]
+    assert sorted(p.name for p in folder.glob("runs/*/*")) == ["config.yaml", "play.mp4"]
+    [video] = folder.glob("runs/*/play.mp4")
+    # The start's two frames, and those of every chunk since.
+    assert len(read_video(video)) % 2 == 0 and len(read_video(video)) >= 2
 
 
 def test_bench_env_measures_and_compares(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):

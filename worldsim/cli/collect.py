@@ -71,7 +71,9 @@ class Collect:
     prompt: str | None = setting(None, help="worldsim: text condition; default: none")
     human: bool = setting(False, help="a person plays in a window and is recorded")
     consent: str | None = setting(None, help="human: what was agreed with the player; default: nothing")
-    sensitivity: float = setting(0.15, help="human: of the mouse", unit="degrees per pixel", above=0)
+    sensitivity: float | None = setting(
+        None, help="human: of the mouse; default: what the window's menu was set to", unit="degrees per pixel", above=0
+    )
     ray: str | None = setting(
         None,
         help="record on many machines: local, auto or the address of a Ray cluster; out is then a shared place; "

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from worldsim.asides import aside_of
 from worldsim.models.shield import shielded
 from worldsim.spec.damage import reading
 from worldsim.spec.text_files import parse_json
@@ -27,8 +28,6 @@ M = TypeVar("M", bound=nn.Module)
 
 CHECKSUM = "sha256"
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
-
-from worldsim.asides import aside_of
 
 
 @shielded

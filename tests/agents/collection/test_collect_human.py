@@ -62,8 +62,8 @@ def test_a_person_plays_an_atari_like_game(tmp_path: Path, monkeypatch: pytest.M
         assert about["played"] == "gym:Tests/Joystick-v0" and about["keys"] == ["noop", "fire", "left", "right"]
     played = np.concatenate([store.read(name).actions[:-1].argmax(1) for name in store])
     order = [action for i, action in enumerate(played) if i == 0 or action != played[i - 1]]
-    # Right, nothing, fire; then, in a new episode, left.
-    assert [int(action) for action in order[:4]] == [0, 3, 0, 1] and 2 in order[4:], order
+    # Nothing happens before the first key. Right, nothing, fire; then, in a new episode, left.
+    assert [int(action) for action in order[:3]] == [3, 0, 1] and 2 in order[3:], order
 
 
 def test_a_person_plays_a_learned_world_by_the_command(
@@ -157,7 +157,7 @@ JOYSTICK = ("noop", "fire", "up", "right", "upright", "uprightfire")
 )
 def test_what_hands_do(keys: tuple[str, ...], exclusive: bool, held: tuple[str, ...], wanted: str):
     hands = HumanInputMapper(ActionSpec(keys=keys, camera=False), exclusive=exclusive)
-    assert hands.help and hands.spec.camera is False
+    assert hands.meanings and hands.spec.camera is False
     vector = hands(controls(*held))
     assert [keys[i] for i in np.flatnonzero(vector)] == [wanted]
 

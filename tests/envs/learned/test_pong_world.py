@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 import worldsim
 from worldsim.agents.policies.pong import PONG
 from worldsim.envs.learned.env import WorldSimEnv
+from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.games import WorldGame
 from worldsim.envs.pong.pixels import read
 
@@ -55,8 +56,12 @@ def test_rows_of_the_vector_environment_are_the_single_one(env: WorldSimEnv):
 def test_w_and_s_play_it(env: WorldSimEnv):
     game = WorldGame(env.world, env.starts)
     game.reset(0)
-    assert any(line.startswith("W ") for line in game.help)
-    assert game.advance(np.zeros((1, game.spec.size), np.float32)).shape == (1, 80, 80, 3)
+    lines = Preferences().help(game.hands.meanings, camera=game.hands.spec.camera, rewinds=True)
+    assert any(line.startswith("W, Up ") and line.endswith(" up") for line in lines)
+    assert not any("mouse" in line.lower() and "look" in line for line in lines)
+    held = game.hands(game.hands.spec.vector({"forward": 1}))
+    np.testing.assert_array_equal(held, game.world.spec.vector({"up": 1}))
+    assert game.advance(held[None]).shape == (1, 80, 80, 3) and " m " not in game.status()
 
 
 def test_engine_and_world_agree_on_the_contract(env: WorldSimEnv):

@@ -1,36 +1,55 @@
-"""A person's tries: each from the same moment, kept as it was played, and dreamed again bit for bit."""
+"""A person's tries: all from the same moment, kept as they were played, a tree of branches."""
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.envs.play.fake_game import drive
 from tests.tiny_world import tiny_starts, tiny_world
-from worldsim.envs.learned.initial_context import prefill
-from worldsim.envs.rollouts.human_branches import TriedGame, played_by_a_person
+from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.worker import StepTimes
+from worldsim.envs.rollouts import human_branches
+from worldsim.envs.rollouts.human_branches import played_by_a_person
 from worldsim.envs.rollouts.prefix import find_prefix
 from worldsim.errors import UserError
-from worldsim.simulation.branch_tree import Node
-from worldsim.simulation.branching import expand_tree
 from worldsim.spec.actions import MINECRAFT
 
 PAST = find_prefix("2", tiny_world(), tiny_starts(), frames=5, seed=9)
+
+
+class Played:
+    """Instead of a window: two tries, the second parted from itself."""
+
+    def __init__(self, open_game: Any, *, seed: int, preferences: Any, same_start: bool):
+        self.session = Session(open_game, seed=seed, same_start=same_start)
+
+    def run(self) -> StepTimes:
+        session = self.session
+        drive(session, lambda: session.phase is Phase.READY)
+        timeline = session.timeline
+        assert timeline is not None
+        for yaw in (1, 2):
+            timeline.advance(turned(yaw))
+        session.restart()
+        drive(session, lambda: not session.moving)
+        timeline.advance(turned(3))
+        return session.times
 
 
 def turned(yaw: float) -> np.ndarray:
     return np.tile(MINECRAFT.vector({"camera": (0, yaw)}), (2, 1))
 
 
-def test_every_try_is_a_branch_that_shows_what_the_person_saw():
-    game = TriedGame(tiny_world(), tiny_starts(), PAST)
-    seen = []
-    for seed, yaws in enumerate([(1, 2), (), (3,)]):
-        np.testing.assert_array_equal(game.reset(seed)[-1], PAST.frames[-1])
-        seen.append([game.advance(turned(yaw)) for yaw in yaws])
-    tries = game.tries()
-    assert [actions[::2, -1].tolist() for actions in tries] == [[1, 2], [3]] and game.tries()[1] is tries[1]
-    nodes = [Node(name="try", actions=actions) for actions in tries]
-    tree = expand_tree(tiny_world(), prefill(tiny_world(), [PAST]), nodes)
-    for branch, shown in zip(tree.branches, [seen[0], seen[2]], strict=True):
-        np.testing.assert_array_equal(branch.frames[: 2 * len(shown)], np.concatenate(shown))
+def test_tries_become_branches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(human_branches, "PlayWindow", Played)
+    first, second = played_by_a_person(tiny_world(), tiny_starts(), PAST, sensitivity=0.15)
+    assert first.actions is not None and second.actions is not None
+    assert first.actions[::2, -1].tolist() == [1, 2] and second.actions[::2, -1].tolist() == [3]
+    assert not first.branches and not second.branches
 
 
 def test_without_a_display_nobody_plays(monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Playing: keys and mouse become actions, the scripted player writes a video, the window runs and ends."""
+"""Playing a learned world: keys and mouse become actions, going back is exact, the scripted player writes a video."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +7,20 @@ import numpy as np
 import pygame
 import pytest
 
-from tests.person import sit_down
 from tests.tiny_world import HEIGHT, WIDTH, shaken, tiny_dit, tiny_starts, tiny_tokenizer, tiny_world
 from worldsim.datasets.store.video import read_video
+from worldsim.envs.learned.initial_context import prefill
+from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.games import WorldGame
-from worldsim.envs.play.play import PlayWindow, play_headless
+from worldsim.envs.play.headless import play_headless
 from worldsim.envs.play.scripted_player import ScriptedPlayer
+from worldsim.envs.play.tree.origin import origin_of
+from worldsim.envs.play.tree.playthrough import Playthrough
+from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.models.dit import WorldDiT
 from worldsim.plotting.drawing import Canvas
+from worldsim.simulation.branching import expand_tree
 from worldsim.simulation.config import WorldConfig
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT, ActionSpec
@@ -45,8 +50,8 @@ def event(kind: int, **members: object) -> pygame.event.Event:
 
 
 def test_keys_and_mouse_become_actions():
-    controls = Controls(MINECRAFT, sensitivity=0.1)
-    controls.feed(event(pygame.KEYDOWN, key=pygame.K_w), captured=True)
+    controls = Controls(MINECRAFT, Preferences(sensitivity=0.1))
+    assert controls.feed(event(pygame.KEYDOWN, key=pygame.K_w), captured=True)
     controls.feed(event(pygame.KEYDOWN, key=pygame.K_3), captured=True)
     controls.feed(event(pygame.KEYUP, key=pygame.K_3), captured=True)
     controls.feed(event(pygame.MOUSEBUTTONDOWN, button=1), captured=True)
@@ -58,45 +63,91 @@ def test_keys_and_mouse_become_actions():
     # The tap and the mouse are used up; what is held stays.
     np.testing.assert_array_equal(controls.take(1)[0], MINECRAFT.vector({"forward": 1, "attack": 1}))
     controls.feed(event(pygame.MOUSEMOTION, rel=(9999, 0)), captured=False)
+    assert not controls.feed(event(pygame.KEYDOWN, key=pygame.K_F12), captured=True)
     controls.release()
     assert not controls.take(1).any()
 
 
-def test_a_world_of_a_joystick_game_is_played_by_its_own_keys():
+@pytest.mark.parametrize(
+    ("key", "control"), [(pygame.K_UP, "forward"), (pygame.K_LEFT, "left"), (pygame.K_d, "right"), (pygame.K_s, "back")]
+)
+def test_arrows_and_letters_walk(key: int, control: str):
+    controls = Controls(MINECRAFT, Preferences())
+    controls.feed(event(pygame.KEYDOWN, key=key), captured=False)
+    np.testing.assert_array_equal(controls.take(1)[0], MINECRAFT.vector({control: 1}))
+
+
+def test_a_gamepad_walks_and_turns():
+    controls = Controls(MINECRAFT, Preferences())
+    assert controls.feed_pad(event(pygame.JOYAXISMOTION, axis=1, value=-0.9))
+    assert controls.feed_pad(event(pygame.JOYBUTTONDOWN, button=0))
+    controls.feed_pad(event(pygame.JOYAXISMOTION, axis=2, value=0.5))
+    assert not controls.feed_pad(event(pygame.JOYAXISMOTION, axis=0, value=0.1))
+    expected = MINECRAFT.vector({"forward": 1, "jump": 1, "camera": (0, 3)})
+    np.testing.assert_allclose(controls.take(2), [expected] * 2)
+    controls.feed_pad(event(pygame.JOYBUTTONUP, button=0))
+    controls.feed_pad(event(pygame.JOYAXISMOTION, axis=1, value=0.8))
+    # A stick that is held goes on turning; the mouse's way is used up.
+    np.testing.assert_allclose(controls.take(1)[0], MINECRAFT.vector({"back": 1, "camera": (0, 3)}))
+
+
+def joystick_game() -> tuple[WorldGame, WorldGame]:
     spec = ActionSpec(keys=("noop", "fire", "right", "left"), camera=False)
     dit = WorldDiT(replace(tiny_dit().config, keys=4, camera=False)).eval()
     shaken(dit, 0)
     world = WorldModel(WorldConfig(height=HEIGHT, width=WIDTH, spec=spec), tiny_tokenizer(), dit, bf16=False)
     starts = replace(tiny_starts(), actions=np.zeros((4, 4, 4), np.float32), keys=spec.keys)
-    game, again = WorldGame(world, starts), WorldGame(world, starts)
-    controls = Controls(game.spec, sensitivity=0.1)
+    return WorldGame(world, starts), WorldGame(world, starts)
+
+
+def test_a_world_of_a_joystick_game_is_played_by_its_own_keys():
+    game, again = joystick_game()
+    controls = Controls(game.hands.spec, Preferences())
     controls.feed(event(pygame.KEYDOWN, key=pygame.K_d), captured=True)
     game.reset(seed=0)
-    shown = game.advance(controls.take(2))
+    shown = game.advance(np.stack([game.hands(one) for one in controls.take(2)]))
     again.reset(seed=0)
-    assert again._state is not None
-    _, expected = world.step(again._state, np.tile(spec.vector({"right": 1}), (1, 2, 1)))
+    _, expected = game.world.step(again.state, np.tile(game.world.spec.vector({"right": 1}), (1, 2, 1)))
     np.testing.assert_array_equal(shown, expected.frames[0])
-    assert any("right" in line for line in game.help)
+    lines = Preferences().help(game.hands.meanings, camera=False, rewinds=True)
+    assert "D, Right            right" in lines and not any("look around" in line for line in lines)
+    # Metres belong to walking.
+    assert game.status() == ""
 
 
-def test_the_window_plays_restarts_and_ends(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    window = PlayWindow(make_game(), seed=0, sensitivity=0.1)
+def test_a_learned_world_comes_back_to_the_bit():
+    game = make_game()
+    timeline = Timeline(game, every=3)
+    frames = [timeline.begin(2)]
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        frames.append(
+            timeline.advance(MINECRAFT.vector({"forward": 1, "camera": rng.normal(0, 3, 2)})[None].repeat(2, 0))
+        )
+    for number in (8, 4, 3, 7, 0):
+        np.testing.assert_array_equal(timeline.go(number), frames[number])
+    # Batched or alone, with other neighbours: the state that replays left is the state that play left.
+    again = Timeline(make_game(), every=100)
+    again.begin(2)
+    saved = Playthrough.of(timeline, origin_of("tiny", game.world, {}, game.begun), 2, 8)
+    np.testing.assert_array_equal(again.go(saved.fill(again)), frames[8])
 
-    left = sit_down(
-        monkeypatch,
-        (pygame.KEYDOWN, {"key": pygame.K_h}),
-        (pygame.MOUSEBUTTONDOWN, {"button": 1}),
-        (pygame.KEYDOWN, {"key": pygame.K_w}),
-        (pygame.KEYDOWN, {"key": pygame.K_r}),
-        (pygame.KEYDOWN, {"key": pygame.K_f}),
-        (pygame.KEYDOWN, {"key": pygame.K_f}),
-        (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
-        (pygame.KEYDOWN, {"key": pygame.K_ESCAPE}),
-    )
-    times = window.run()
-    assert not left and window.seed == 1 and times.seconds and window.window.closed
+
+def test_a_playthrough_is_a_rollout_that_shows_what_was_played():
+    game = make_game()
+    timeline = Timeline(game)
+    timeline.begin(2)
+    frames = {0: game.begun.frames[-2:]}
+    for start, yaws in ((0, (1, 2, 3)), (1, (9, 8))):
+        timeline.go(start)
+        for yaw in yaws:
+            shown = timeline.advance(np.tile(MINECRAFT.vector({"camera": (0, yaw)}), (2, 1)))
+            frames[timeline.here] = shown
+    saved = Playthrough.of(timeline, origin_of("tiny", game.world, {}, game.begun), 2, 5)
+    world, past = saved.origin.beginning(tiny_world(), tiny_starts(), saved.seed)
+    tree = expand_tree(world, prefill(world, [past]), saved.nodes())
+    np.testing.assert_array_equal(tree.branches[0].frames, np.concatenate([frames[i] for i in (1, 2, 3)]))
+    np.testing.assert_array_equal(tree.branches[1].frames, np.concatenate([frames[i] for i in (1, 4, 5)]))
 
 
 def test_text_is_drawn_also_after_somebody_quit_pygame():

@@ -1,18 +1,19 @@
 """``worldsim rollout``: counterfactual futures, and the same in the real engine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldsim.cli.runs import run_folder
-from worldsim.cli.settings import folder_setting, seed_setting, setting, world_setting
+from worldsim.cli.runs import existing_path, run_folder, use_threads, wanted
+from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
 from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.envs.learned.initial_context import InitialContext
     from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.play.tree.playthrough import Playthrough
     from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.simulation.branch_tree import Node
     from worldsim.simulation.branching import Tree
@@ -27,7 +28,13 @@ class Rollout:
 
     world: str = world_setting()
     seed: int = seed_setting("of the noise, which all branches share, and of players")
-    prefix: str = setting(help="video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip", example="--prefix 0")
+    prefix: str | None = setting(
+        None,
+        help="video.mp4, STORE:EPISODE[@FRAME], or the number of a start clip; default: where the playthrough began",
+    )
+    playthrough: str | None = setting(
+        None, help="branches that were played in the window, a file that worldsim play saved; default: none"
+    )
     prefix_frames: int = setting(33, help="how much of the past to take in", unit="frames", minimum=1)
     actions: list[str] = setting(
         [],
@@ -39,8 +46,11 @@ class Rollout:
         None,
         help="branches by players, comma-separated: explore, walk, ..., mixture, random, noop, planner; default: none",
     )
+    prompt: str | None = setting(None, help="text, where the world takes one; default: none")
     human: bool = setting(False, help="play branches in a window; R begins another one")
-    sensitivity: float = setting(0.15, help="human: of the mouse", unit="degrees per pixel", above=0)
+    sensitivity: float | None = setting(
+        None, help="human: of the mouse; default: what the window's menu was set to", unit="degrees per pixel", above=0
+    )
     task: str | None = setting(
         None,
         help="what the rewards are for; default: points, in a world that tells them, else metres explored, as it "
@@ -60,6 +70,7 @@ class Rollout:
         minimum=0,
     )
     scale: int = setting(2, help="the videos' pixels per world pixel", minimum=1)
+    threads: int | None = threads_setting()
     out: str | None = setting(None, help="folder for the results; default: the run folder")
     folder: str | None = folder_setting("rollout")
 
@@ -71,19 +82,32 @@ def rollout(config: Rollout) -> None:
     from worldsim.envs.rollouts.prefix import find_prefix
     from worldsim.envs.rollouts.rollout import write_rollout
 
+    use_threads(config.threads)
+    saved = _saved(config)
     world, starts = resolve(config.world, None)
+    begun = None
+    if saved is not None:
+        world, begun = saved.origin.beginning(world, starts, saved.seed)
     if config.task is None and _counts_points(world):
         config.task = "points"
     judge = WorldRewardFunction(world, config.task)
     nodes = _nodes(config, world, judge)
-    past = find_prefix(config.prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+    if saved is not None:
+        nodes += saved.nodes()
+    if config.prefix is not None or begun is None:
+        prefix = wanted(config.prefix, "prefix", "--prefix 0")
+        past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
+        past = replace(past, prompt=config.prompt or None)
+    else:
+        past = begun
     if config.human:
         from worldsim.envs.rollouts.human_branches import played_by_a_person
 
         nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
     if not nodes:
         raise UserError(
-            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy or --human"
+            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy, --playthrough or "
+            "--human"
         )
     scores, truth = None, None
     if config.against == "engine":
@@ -100,6 +124,17 @@ def rollout(config: Rollout) -> None:
         truth=films,
     )  # fmt: skip
     _tell(summary, folder)
+
+
+def _saved(config: Rollout) -> "Playthrough | None":
+    """The playthrough whose branches were asked for; the world and the seed are then its own."""
+    from worldsim.envs.play.tree.playthrough import Playthrough
+
+    if config.playthrough is None:
+        return None
+    saved = Playthrough.load(existing_path(config.playthrough))
+    config.world, config.seed = saved.origin.world, saved.seed
+    return saved
 
 
 def _counts_points(world: "WorldModel") -> bool:
@@ -151,13 +186,11 @@ def _against_engine(
     judge: "WorldRewardFunction",
 ) -> tuple["InitialContext", "Tree", "Truth"]:
     """Play the past in its engine, dream from there, and play the dream's actions in the engine."""
-    from dataclasses import replace
-
     from worldsim.envs.rollouts.prefix import find_recorded
     from worldsim.evaluation.counterfactuals.engine_branches import Check, replay_branches
     from worldsim.evaluation.counterfactuals.engine_replays import engine_of, pose_of
 
-    recorded = find_recorded(config.prefix, config.prefix_frames)
+    recorded = find_recorded(wanted(config.prefix, "prefix", "--prefix STORE:EPISODE"), config.prefix_frames)
     last = len(recorded) - 1
     check = Check(frame=recorded.frames[last], pose=pose_of({k: v[last] for k, v in recorded.state.items()}))
     dreamed: list[tuple[InitialContext, Tree]] = []
@@ -178,13 +211,20 @@ def _against_engine(
     return (*dreamed[0], truth)
 
 
+def _apart(number: int, branch: Mapping[str, Any]) -> str:
+    """How far a branch is from the first."""
+    if number == 0:
+        x, y, z, yaw, pitch = branch["pose"]
+        return f"ends at {x:.1f} {y:.1f} {z:.1f} m, {yaw:.0f} {pitch:.0f} degrees; the others are compared with it"
+    first = branch["first_different_frame"]
+    where = "equal to the first branch" if first is None else f"differs from frame {first} on"
+    return f"mean absolute difference {branch['mean_abs_difference']:.3f} of 255, {where}"
+
+
 def _tell(summary: Mapping[str, Any], folder: Path) -> None:
     scores = summary.get("engine")
     for number, branch in enumerate(summary["branches"]):
-        first = branch["first_different_frame"]
-        where = "equal to the first branch" if first is None else f"differs from frame {first} on"
-        line = f"{branch['name']}: reward {branch['reward']:+.3f}, mean absolute difference "
-        line += f"{branch['mean_abs_difference']:.3f} of 255, {where}"
+        line = f"{branch['name']}: reward {branch['reward']:+.3f}, {_apart(number, branch)}"
         if scores is not None:
             one = scores["branches"][number]
             line += f"; in the engine: {one['psnr']:.1f} dB (last picture held: {one['repeat']:.1f})"

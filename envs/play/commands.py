@@ -1,0 +1,140 @@
+"""What the window's keys and the lines of its menu do."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from worldsim.envs.play.bindings import COMMANDS, REWINDING, Preferences, spoken
+from worldsim.envs.play.keeping import Keeper
+from worldsim.envs.play.overlays.menu import Entry
+from worldsim.envs.play.seats import YOU
+from worldsim.envs.play.session import Phase, Session
+from worldsim.plotting.window import Window
+
+# Seconds that "rewind" goes back.
+BACK = 2.0
+IN_MENU = ("rewind", "quick load", "restart", "starts", "player", "save", "keep", "video", "gif", "screenshot")
+
+
+class Overlay(Protocol):
+    """Opens help, menu or starts, or closes all."""
+
+    def __call__(self, *, menu: bool = False, help: bool = False, starts: bool = False) -> None: ...  # noqa: D102
+
+
+class Commands:
+    """Commands by name; see ``COMMANDS``.
+
+    Args:
+        session: what is played.
+        window: where it is shown.
+        keeper: keeps what is asked for.
+        preferences: of the person.
+        say: shows a line to the player.
+        overlay: opens and closes help and menu.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        window: Window,
+        keeper: Keeper,
+        preferences: Preferences,
+        say: Callable[[str], None],
+        overlay: Overlay,
+    ):
+        self.session, self.window, self.keeper, self.preferences = session, window, keeper, preferences
+        self.say, self.overlay, self.inside = say, overlay, False
+        self._all: dict[str, Callable[[], Any]] = {
+            "pause": self._pause,
+            "step": session.single_step,
+            "rewind": lambda: session.back(BACK),
+            "quick save": self._mark,
+            "quick load": self._to_mark,
+            "restart": session.restart,
+            "starts": lambda: overlay(starts=True),
+            "player": self._hand_over,
+            "save": keeper.save,
+            "screenshot": lambda: keeper.screenshot(window.picture()),
+            "video": lambda: keeper.toggle(".mp4"),
+            "gif": lambda: keeper.toggle(".gif"),
+            "keep": keeper.keep_episode,
+            "inside": self._inside,
+            "smooth": self._smooth,
+            "full screen": lambda: window.resize(not window.full_screen),
+            "help": lambda: overlay(help=True),
+            "menu": lambda: overlay(menu=True),
+        }
+
+    def do(self, what: str, shift: bool = False) -> None:
+        """A command; ``shift``: further."""
+        game = self.session.game
+        if what in REWINDING and game is not None and not game.rewinds:
+            self.say("this game cannot go back")
+        elif what in ("earlier", "later"):
+            second = 1 if game is None else max(1, round(game.fps / game.chunk))
+            self.session.pause()
+            self.session.scrub((second if shift else 1) * (-1 if what == "earlier" else 1))
+        else:
+            self._all[what]()
+
+    def entries(self, rewinds: bool, leave: Callable[[], None]) -> list[Entry]:
+        """Lines of the menu."""
+        return [
+            Entry(lambda: "Go on", self.overlay),
+            Entry(lambda: "Keys", lambda: self.overlay(help=True)),
+            *(self._entry(name) for name in IN_MENU if rewinds or name not in REWINDING),
+            self._entry("smooth"),
+            self._entry("full screen"),
+            Entry(lambda: "Quit", leave),
+        ]
+
+    def _entry(self, what: str) -> Entry:
+        def text() -> str:
+            words = COMMANDS[what]
+            if what == "player":
+                words = f"who plays: {self.session.seats.playing}"
+            elif what == "smooth":
+                words = f"pixels: {'smooth' if self.window.smooth else 'crisp'}"
+            elif what in ("video", "gif") and self.keeper.recording is not None:
+                words = f"stop recording {self.keeper.recording.path.name}"
+            return words[:1].upper() + words[1:]
+
+        def choose() -> None:
+            self.do(what)
+            if what in ("rewind", "quick load", "restart"):
+                self.overlay()
+
+        return Entry(text, choose)
+
+    def _pause(self) -> None:
+        if self.session.phase is Phase.PLAYING:
+            self.session.pause()
+        else:
+            self.session.resume()
+
+    def _mark(self) -> None:
+        self.session.set_mark()
+        keys = [spoken(key) for key in self.preferences.keys_of("quick load")]
+        self.say("marked" + (f": {' or '.join(keys)} returns here" if keys else ""))
+
+    def _to_mark(self) -> None:
+        if not self.session.to_mark():
+            self.say("no moment is marked")
+
+    def _hand_over(self) -> None:
+        if len(self.session.seats.names) < 2:
+            self.say("nobody else can play this game")
+            return
+        self.say(f"{self.session.seats.next()} plays")
+        if self.session.seats.playing != YOU and self.session.phase is Phase.READY:
+            self.session.resume()
+
+    def _inside(self) -> None:
+        self.inside = not self.inside
+
+    def _smooth(self) -> None:
+        self.preferences.smooth = self.window.smooth = not self.window.smooth
+        try:
+            self.preferences.save()
+        except OSError as error:
+            self.say(f"this lasts until the window closes: {error}")

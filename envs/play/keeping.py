@@ -1,0 +1,149 @@
+"""What the window keeps on request: videos, GIFs, screenshots, the playthrough, the episode in a store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.play.recordings import Recording, free_path
+from worldsim.envs.play.session import Session
+from worldsim.envs.play.tree.origin import Origin
+from worldsim.envs.play.tree.playthrough import SUFFIX, Playthrough
+from worldsim.plotting.pictures import write_picture
+
+if TYPE_CHECKING:
+    from worldsim.envs.play.games import Game
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlets:
+    """Where things go that are kept.
+
+    Attributes:
+        folder: makes and gives the folder, when something is kept first.
+        origin: says what a game is, for playthroughs; None: there are none.
+        episode: writes what was played from the beginning to where the player stands into a store, and says where;
+            None: there is no store.
+        scale: a video's pixels per pixel of the game.
+    """
+
+    folder: Callable[[], Path]
+    origin: Callable[["Game"], Origin] | None = None
+    episode: Callable[["Game", Playthrough], str] | None = None
+    scale: int = 4
+
+
+class Keeper:
+    """Keeps what is asked for, and says in a line what became of it.
+
+    Args:
+        session: what is played.
+        outlets: where things go.
+        say: shows a line to the player.
+    """
+
+    def __init__(self, session: Session, outlets: Outlets, say: Callable[[str], None]):
+        self.session, self.outlets, self.say = session, outlets, say
+        self.recording: Recording | None = None
+        self.kept: list[Path] = []
+        self._known = (session.seed, 1)
+
+    def know(self) -> None:
+        """What was played so far is kept already."""
+        if self.session.timeline is not None:
+            self._known = (self.session.seed, len(self.session.timeline.moments))
+
+    def show(self, frame: NDArray[np.uint8]) -> None:
+        """A frame was shown: it goes into the recording, if there is one."""
+        if self.recording is not None:
+            self.recording.append(frame)
+
+    def toggle(self, suffix: str) -> None:
+        """Begin a recording, or end the one that runs."""
+        game = self.session.game
+        if self.recording is not None:
+            self._end()
+        elif game is not None:
+            scale = self.outlets.scale if suffix == ".mp4" else 2
+            self.recording = Recording(free_path(self.outlets.folder(), "recording", suffix), game.fps, scale)
+            self.say(f"recording {self.recording.path.name}")
+
+    def screenshot(self, picture: NDArray[np.uint8]) -> None:
+        """Keep a picture."""
+        self._try(lambda: write_picture(free_path(self.outlets.folder(), "screenshot", ".png"), picture))
+
+    def save(self) -> None:
+        """Keep the playthrough, when the step that is being made is done."""
+        if self.outlets.origin is None:
+            self.say("this game's play cannot be saved")
+        elif self.session.game is not None:
+            here = self.session.shown
+            self.session.ask(lambda: self._write(here), self._written)
+
+    def keep_episode(self) -> None:
+        """Write the episode into a store, which takes as long as dreaming it did."""
+        episode = self.outlets.episode
+        if episode is None or self.outlets.origin is None:
+            self.say("there is no store to keep it in: give --keep STORE")
+        elif self.session.shown == 0:
+            self.say("nothing was played yet")
+        elif (game := self.session.game) is not None:
+            here = self.session.shown
+            self.say("writing the episode ...")
+            self.session.ask(lambda: _outcome(lambda: episode(game, self._playthrough(here))), self.say)
+
+    def close(self) -> None:
+        """End the recording; keep the playthrough, if something was played since it was kept."""
+        if self.recording is not None:
+            self._end()
+        timeline, known = self.session.timeline, self._known
+        self.know()
+        played = timeline is not None and len(timeline.moments) > 1 and self._known != known
+        if played and self.outlets.origin is not None:
+            self._written(self._write(min(self.session.shown, len(timeline.moments) - 1)))
+
+    def _end(self) -> None:
+        recording, self.recording = self.recording, None
+        if recording is not None and recording.frames:
+            self._try(recording.close)
+            if recording.lost:
+                self.say(f"{recording.path.name}: {recording.lost} frames were left out, encoding was too slow")
+
+    def _try(self, keep: Callable[[], Path]) -> None:
+        try:
+            self._written(keep())
+        except (OSError, ValueError) as error:
+            self.say(f"not kept: {error}")
+
+    def _written(self, outcome: Path | str) -> None:
+        if isinstance(outcome, Path):
+            self.kept.append(outcome)
+            self.say(f"kept {outcome}")
+        else:
+            self.say(outcome)
+
+    def _write(self, here: int) -> Path | str:
+        def write() -> Path:
+            path = free_path(self.outlets.folder(), "play", SUFFIX)
+            self._playthrough(here).save(path)
+            self.know()
+            return path
+
+        return _outcome(write)
+
+    def _playthrough(self, here: int) -> Playthrough:
+        game, timeline = self.session.game, self.session.timeline
+        assert game is not None and timeline is not None and self.outlets.origin is not None
+        origin = self.outlets.origin(game)
+        return Playthrough.of(timeline, origin, self.session.seed, here)
+
+
+def _outcome(work: Callable[[], Any]) -> Any:
+    """What work returns, or a line that says why it failed: play goes on."""
+    try:
+        return work()
+    except (OSError, ValueError) as error:
+        return f"not kept: {error}"

@@ -1,0 +1,149 @@
+"""The menu of the play window, and the one that changes keys."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pygame
+
+from worldsim.envs.play.bindings import (
+    COMMANDS,
+    DEFAULTS,
+    KNOWN,
+    LEAST,
+    MOST,
+    SENSITIVITY,
+    Preferences,
+    key_name,
+    spoken,
+)
+from worldsim.envs.play.hands import Meaning
+
+PRESS = "press a key (Esc: leave it)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the menu; ``change`` is called with 1 or -1 where it has a value."""
+
+    text: Callable[[], str]
+    choose: Callable[[], None] = lambda: None
+    change: Callable[[int], None] | None = None
+
+
+class Menu:
+    """Lines to choose from by arrows and Enter, or by the mouse.
+
+    Args:
+        entries: of the first page.
+        preferences: changed by the pages of keys and mouse.
+        meanings: the controls of the game.
+        say: shows a line to the player.
+    """
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        preferences: Preferences,
+        meanings: tuple[Meaning, ...],
+        camera: bool,
+        say: Callable[[str], None],
+    ):
+        self.preferences, self.say = preferences, say
+        keys = Entry(lambda: "Change keys ...", self._open_keys)
+        mouse = Entry(lambda: f"Mouse  < {preferences.sensitivity:.2f} degrees/pixel >", change=self._mouse)
+        *first, last = entries
+        self._main = [*first, keys, *([mouse] if camera else []), last]
+        self._controls = [control for controls, _ in meanings for control in controls]
+        self.open = False
+        self.entries, self.chosen, self._catching = self._main, 0, ""
+        self._top, self.rows = 0, 1
+        # Where the lines were drawn last.
+        self.ground = pygame.Rect(0, 0, 0, 0)
+
+    def show(self) -> None:
+        """Open the first page."""
+        self.open, self.entries, self.chosen, self._top, self._catching = True, self._main, 0, 0, ""
+
+    def lines(self, most: int) -> tuple[list[str], int]:
+        """At most ``most`` lines around the chosen one, and which of them that is."""
+        self._top = max(0, min(self._top, self.chosen), self.chosen - most + 1)
+        texts = [entry.text() for entry in self.entries]
+        return texts[self._top : self._top + most], self.chosen - self._top
+
+    def feed(self, event: Any) -> None:
+        """Take in an event."""
+        if self._catching:
+            self._catch(event)
+        elif event.type == pygame.KEYDOWN:
+            self._key(event.key)
+        elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN) and self.ground.collidepoint(event.pos):
+            line = (event.pos[1] - self.ground.top - 4) * self._shown() // max(1, self.ground.height - 8)
+            self.chosen = max(0, min(len(self.entries) - 1, self._top + line))
+            if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+                self._choose()
+
+    def _shown(self) -> int:
+        return max(1, min(len(self.entries) - self._top, self.rows))
+
+    def _key(self, key: int) -> None:
+        if key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
+            if self.entries is self._main:
+                self.open = False
+            else:
+                self.show()
+        elif key in (pygame.K_UP, pygame.K_DOWN):
+            self.chosen = (self.chosen + (1 if key == pygame.K_DOWN else -1)) % len(self.entries)
+        elif key in (pygame.K_LEFT, pygame.K_RIGHT) and (change := self.entries[self.chosen].change):
+            change(1 if key == pygame.K_RIGHT else -1)
+        elif key in (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE):
+            self._choose()
+
+    def _choose(self) -> None:
+        entry = self.entries[self.chosen]
+        entry.choose()
+        if entry.change is not None:
+            entry.change(1)
+
+    def _mouse(self, direction: int) -> None:
+        # In steps of a fifth, so that slow and fast mice are both reached soon.
+        value = round(self.preferences.sensitivity * 1.2**direction, 3)
+        self.preferences.sensitivity = min(MOST, max(LEAST, value))
+        self.keep()
+
+    def _open_keys(self) -> None:
+        back = Entry(lambda: "Back", self.show)
+        usual = Entry(lambda: "All keys as at first", self._reset)
+        self.entries = [back, usual, *(self._entry(what) for what in (*self._controls, *COMMANDS))]
+        self.chosen = self._top = 0
+
+    def _entry(self, what: str) -> Entry:
+        def text() -> str:
+            keys = PRESS if self._catching == what else ", ".join(spoken(k) for k in self.preferences.keys_of(what))
+            return f"{COMMANDS.get(what, what)[:32]:<34}{keys or 'none'}"
+
+        def choose() -> None:
+            self._catching = what
+
+        return Entry(text, choose)
+
+    def _catch(self, event: Any) -> None:
+        key = key_name(event)
+        if event.type not in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN) or not key:
+            return
+        what, self._catching = self._catching, ""
+        # Without a key for the menu there would be no way back to it.
+        if key != "escape" and key in KNOWN and (self.preferences.keys.get(key) != "menu" or what == "menu"):
+            self.preferences.bind(key, what)
+            self.keep()
+
+    def _reset(self) -> None:
+        self.preferences.keys, self.preferences.sensitivity = dict(DEFAULTS), SENSITIVITY
+        self.keep()
+
+    def keep(self) -> None:
+        """Write the preferences."""
+        try:
+            self.preferences.save()
+        except OSError as error:
+            self.say(f"these settings last until the window closes: {error}")

@@ -1,0 +1,148 @@
+"""What the play window draws over the picture: status, help, menu, loading, the timeline as a tree."""
+
+from dataclasses import dataclass
+
+import pygame
+
+from worldsim.envs.play.overlays.menu import Menu
+from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.tree.timeline import Timeline
+from worldsim.plotting.window import Window
+
+WHITE, GREY, DARK, RED = (255, 255, 255), (190, 190, 190), (60, 60, 66), (255, 120, 110)
+MINE, OTHER, HERE, MARK = (120, 200, 255), (130, 130, 140), (255, 220, 120), (150, 255, 150)
+ROWS, ROW_HEIGHT, MARGIN = 6, 12, 14
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A stretch on the timeline: its row, and the depths of its parent moment and its last."""
+
+    stretch: int
+    row: int
+    first: int
+    last: int
+
+
+def lanes(timeline: Timeline, shown: int, rows: int = ROWS) -> list[Lane]:
+    """Rows for stretches, so that none covers another; the newest go first, after those that lead to what is shown."""
+    moments, stretches = timeline.moments, timeline.stretches
+    path, number = set(), shown
+    while number >= 0:
+        path.add(moments[number].stretch)
+        number = stretches[moments[number].stretch].parent
+    order = sorted(range(len(stretches)), key=lambda i: (i not in path, i in path and i, -i))
+    taken: list[list[tuple[int, int]]] = [[] for _ in range(rows)]
+    out = []
+    for i in order:
+        first = moments[stretches[i].parent].depth if stretches[i].parent >= 0 else 0
+        last = moments[stretches[i].numbers[-1]].depth
+        free = (r for r in range(rows) if all(last < a or first > b for a, b in taken[r]))
+        if (row := next(free, None)) is not None:
+            taken[row].append((first, last))
+            out.append(Lane(i, row, first, last))
+    return out
+
+
+class Strip:
+    """The timeline at the lower edge of the window."""
+
+    def __init__(self) -> None:
+        self.ground = pygame.Rect(0, 0, 0, 0)
+        self._lanes: list[Lane] = []
+        self._deepest, self.label = 1, ""
+
+    def draw(self, window: Window, timeline: Timeline, shown: int, mark: int | None, seconds: float) -> None:
+        """Draw it; ``seconds`` are those of a step."""
+        self._lanes = lanes(timeline, shown)
+        self._deepest = max(1, *(lane.last for lane in self._lanes))
+        rows = 1 + max(lane.row for lane in self._lanes)
+        across, down = window.screen.get_size()
+        height = rows * ROW_HEIGHT + 2 * MARGIN
+        self.ground = pygame.Rect(0, down - height, across, height)
+        ground = pygame.Surface(self.ground.size, pygame.SRCALPHA)
+        ground.fill((0, 0, 0, 170))
+        window.screen.blit(ground, self.ground)
+        at = {lane.stretch: lane for lane in self._lanes}
+        mine = set(timeline.path(shown))
+        for lane in self._lanes:
+            stretch = timeline.stretches[lane.stretch]
+            colour = MINE if stretch.numbers[0] in mine else OTHER
+            y, left = self._y(lane.row), self._x(lane.first)
+            parent = at.get(timeline.moments[stretch.parent].stretch) if stretch.parent >= 0 else None
+            if parent is not None:
+                pygame.draw.line(window.screen, colour, (left, self._y(parent.row)), (left, y), 2)
+            pygame.draw.line(window.screen, colour, (left, y), (self._x(lane.last), y), 4)
+        for number, colour in ((mark, MARK), (shown, HERE)):
+            lane = at.get(timeline.moments[number].stretch) if number is not None else None
+            if number is not None and lane is not None:
+                pygame.draw.circle(
+                    window.screen, colour, (self._x(timeline.moments[number].depth), self._y(lane.row)), 6
+                )
+        self.label = f"{timeline.moments[shown].depth * seconds:.1f} s of {self._deepest * seconds:.1f} s"
+
+    def at(self, position: tuple[int, int], timeline: Timeline) -> int | None:
+        """The moment nearest to a place on the strip; None: beside it."""
+        if not self._lanes or not self.ground.collidepoint(position):
+            return None
+        x, y = position
+        depth = round((x - MARGIN) / max(1, self.ground.width - 2 * MARGIN) * self._deepest)
+
+        def far(lane: Lane) -> tuple[float, float]:
+            return abs(self._y(lane.row) - y), abs(min(max(depth, lane.first), lane.last) - depth)
+
+        lane = min(self._lanes, key=far)
+        numbers = timeline.stretches[lane.stretch].numbers
+        first = timeline.moments[numbers[0]].depth
+        return numbers[min(max(depth - first, 0), len(numbers) - 1)]
+
+    def _x(self, depth: int) -> int:
+        return MARGIN + round(depth / self._deepest * (self.ground.width - 2 * MARGIN))
+
+    def _y(self, row: int) -> int:
+        return self.ground.top + MARGIN + ROW_HEIGHT // 2 + row * ROW_HEIGHT
+
+
+def draw_loading(window: Window, session: Session) -> None:
+    """What is being loaded, and a bar: how far, or, where nobody knows, that it goes on."""
+    what, share = session.loading
+    ground = window.text([f"{what} ..."], size=22, colour=WHITE, middle=True)
+    across = window.screen.get_width()
+    bar = pygame.Rect(across // 4, ground.bottom + 6, across // 2, 6)
+    pygame.draw.rect(window.screen, DARK, bar)
+    begin, width = 0.0, share or 0.0
+    if share is None:
+        begin, width = (session.clock() * 0.5) % 1 * 0.8, 0.2
+    done = pygame.Rect(bar.left + int(begin * bar.width), bar.top, int(width * bar.width), bar.height)
+    pygame.draw.rect(window.screen, MINE, done)
+
+
+def draw_menu(window: Window, menu: Menu) -> None:
+    """The menu, as many lines as fit."""
+    menu.rows = max(3, window.screen.get_height() // 18)
+    lines, chosen = menu.lines(menu.rows)
+    marked = [f"{'>' if i == chosen else ' '} {line} " for i, line in enumerate(lines)]
+    menu.ground = window.text(marked, size=22, colour=WHITE, middle=True, chosen=chosen)
+
+
+def status_lines(session: Session, *, inside: bool, recording: bool) -> list[str]:
+    """What stands in the corner: frames a second, and all else on request."""
+    words = [f"{session.rate():.0f} frames/s"] if session.phase is Phase.PLAYING else []
+    if recording:
+        words.append("recording")
+    if session.seats.playing != "you":
+        words.append(f"{session.seats.playing} plays")
+    if session.status and (inside or not session.rewinds):
+        words.append(session.status)
+    lines = ["   ".join(words)] if words else []
+    if inside and session.game is not None and session.timeline is not None:
+        spec, played = session.game.hands.target, session.played
+        if played is not None and len(played):
+            pressed = [name for name, value in spec.mapping(played[0]).items() if name != "camera" and value]
+            mouse = f"  mouse {played[0][-2]:+.1f} {played[0][-1]:+.1f} degrees" if spec.camera else ""
+            lines.append(f"keys as played: {' '.join(pressed) or 'none'}{mouse}")
+        snapshots, pictures = session.timeline.kept()
+        times = session.times
+        lines.append(f"step p50 {times.percentile(50):.0f} ms, p95 {times.percentile(95):.0f} ms")
+        lines.append(f"{len(session.timeline.moments)} moments, {snapshots} snapshots, {pictures} pictures kept")
+    return lines

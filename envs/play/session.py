@@ -1,0 +1,300 @@
+"""Play as it stands: the game in its own thread, the frames that wait to be shown, pause, going back, who plays.
+
+Nothing here waits for the game: ``tick`` is called by an event loop, many times a second.
+
+r video frames per chunk, H W pixels, A action vector.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.play.seats import Seat, Seats
+from worldsim.envs.play.tree.timeline import Inexact, Timeline
+from worldsim.envs.play.worker import Rate, StepTimes, Worker
+
+if TYPE_CHECKING:
+    from worldsim.envs.play.games import Game
+
+Actions = NDArray[np.float32]
+Frame = NDArray[np.uint8]
+# Tells how far loading is: what is done, and which share of it, or None where nobody knows.
+Tell = Callable[[str, float | None], None]
+# Seconds that closing waits for a step.
+PATIENCE = 2.0
+
+
+class Phase(Enum):
+    """What the window shows."""
+
+    LOADING = "loading"
+    READY = "ready"  # stands at a moment until a key of the game is pressed
+    PLAYING = "playing"
+    PAUSED = "paused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job for the worker, what to do with its result, and whether it puts the game elsewhere."""
+
+    job: Callable[[], Any]
+    then: Callable[[Any], None]
+    moves: bool = False
+
+
+class Session:
+    """One sitting.
+
+    Args:
+        open_game: loads the game, in the worker's thread, and tells how far it is.
+        seed: of the first beginning; each new beginning takes the next one.
+        seats: for a game, who else can play it: a maker of each, by name.
+        restore: puts an earlier playthrough into the timeline, and returns the moment to begin at.
+        same_start: beginning anew returns to the one beginning, and keeps what was played.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        open_game: Callable[[Tell], "Game"],
+        *,
+        seed: int,
+        seats: Callable[["Game"], Mapping[str, Callable[[], Seat]]] = lambda game: {},
+        restore: Callable[["Game", Timeline], int] = lambda game, timeline: 0,
+        same_start: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        self.seed, self.same_start, self.clock = seed, same_start, clock
+        self.phase, self.loading, self.error = Phase.LOADING, ("loading", None), ""
+        self.game: Game | None = None
+        self.timeline: Timeline | None = None
+        self.times = StepTimes(1, keep=200)
+        self.seats, self.status = Seats(), ""
+        self.mark: int | None = None
+        self.failure: BaseException | None = None
+        # The last actions as the game got them.
+        self.played: Actions | None = None
+        self.shown = 0
+        self.rate = Rate()
+        self._open, self._seats_of, self._restore, self._first = open_game, seats, restore, 0
+        self._waiting: deque[tuple[int, Frame]] = deque()
+        self._due, self._frames_wanted = 0.0, 0
+        self._worker = Worker()
+        self._job: Future[Any] | None = None
+        # Whether the game is on its way to what is shown; whether what is shown was gone to, not played.
+        self.moving = self.moved = True
+        self._then: Callable[[Any], None] = lambda result: None
+        self._tasks: deque[_Task] = deque()
+        # Counts moves: what a step or a replay from before the last one brings is not shown.
+        self._moves, self._resuming = 0, False
+        self._begin(self._load)
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether this game can go back."""
+        return self.game is not None and self.game.rewinds
+
+    def tick(self, take: Callable[[int], Actions]) -> Frame | None:
+        """Take in what the worker has done, give it more, and return the frame that is due, if one is.
+
+        Args:
+            take: gives the person's controls (r, A) for the next chunk.
+        """
+        self._collect()
+        if self._job is None and self._tasks:
+            task = self._tasks.popleft()
+            self._then, self._job = task.then, self._worker.submit(task.job)
+        if self.game is None or self.phase not in (Phase.PLAYING, Phase.PAUSED):
+            return None
+        now, stepping = self.clock(), self.phase is Phase.PLAYING or self._frames_wanted > 0
+        soon = now >= self._due + len(self._waiting) / self.game.fps - self._lead()
+        if stepping and self._job is None and soon:
+            controls, moves = take(self.game.chunk), self._moves
+            self._then = lambda result: self._stepped(result, moves)
+            self._job = self._worker.submit(lambda: self._step(controls))
+        if not stepping or not self._waiting or (now < self._due and self.phase is Phase.PLAYING):
+            return None
+        self._frames_wanted = max(0, self._frames_wanted - 1)
+        self.shown, frame = self._waiting.popleft()
+        self.rate.count(now)
+        self.moved = False
+        # After a stall, go on from now instead of rushing after it.
+        self._due = max(self._due + 1 / self.game.fps, now)
+        return frame
+
+    def resume(self) -> None:
+        """Go on from the moment that is shown."""
+        if self.phase in (Phase.READY, Phase.PAUSED):
+            self._resuming = self.moving
+            if self._resuming:
+                return
+            self.phase, self._frames_wanted = Phase.PLAYING, 0
+            self.rate = Rate()
+            self._due = self.clock()
+
+    def pause(self) -> None:
+        """Let the world stand still."""
+        if self.phase is Phase.PLAYING:
+            self.phase = Phase.PAUSED
+
+    def single_step(self) -> None:
+        """Show one more frame, and stand still again."""
+        if self.phase in (Phase.PLAYING, Phase.READY, Phase.PAUSED):
+            self.phase, self._frames_wanted = Phase.PAUSED, self._frames_wanted + 1
+
+    def restart(self, at: int | None = None) -> None:
+        """Begin anew: elsewhere, at one of the game's starts, or where there is but one beginning."""
+        if self.same_start:
+            self.go(0, Phase.READY)
+        elif (timeline := self.timeline) is not None:
+            self.seed += at is None
+            seed = self.seed
+
+            def begin() -> None:
+                if at is not None:
+                    timeline.game.begin_at(at)
+                timeline.begin(seed)
+
+            self._begin(begin)
+
+    def back(self, seconds: float) -> None:
+        """Return to what was shown so long ago, and stand there until a key is pressed."""
+        if self.timeline is not None and self.rewinds and self.game is not None:
+            steps = max(1, round(seconds * self.game.fps / self.game.chunk))
+            self.go(self.timeline.ancestor(self.shown, steps), Phase.READY)
+
+    def scrub(self, steps: int) -> None:
+        """Paused, look at a moment so many steps before (negative) or after the one shown."""
+        if self.timeline is None or not self.rewinds or self.phase is Phase.PLAYING:
+            return
+        target = self.timeline.ancestor(self.shown, max(0, -steps))
+        for _ in range(steps):
+            target = self.timeline.after(target)
+        self.go(target, Phase.PAUSED)
+
+    def go(self, number: int, phase: Phase = Phase.PAUSED) -> None:
+        """Return to a moment: its picture is shown at once if there is one; the game follows."""
+        if self.timeline is None or not self.rewinds or self.phase is Phase.LOADING:
+            return
+        timeline = self.timeline
+        self.shown, self.phase, self._frames_wanted = number, phase, 0
+        moves = self._move()
+
+        def replay() -> Frame:
+            return timeline.go(number, tell=self._replaying, stop=lambda: self._moves != moves)
+
+        self._tasks.append(_Task(replay, lambda frames: self._arrived(moves), moves=True))
+
+    def set_mark(self) -> None:
+        """Remember this moment (quick save)."""
+        self.mark = self.shown if self.rewinds else None
+
+    def to_mark(self) -> bool:
+        """Return to the remembered moment (quick load); False: there is none."""
+        if self.mark is None:
+            return False
+        self.go(self.mark, Phase.READY)
+        return True
+
+    def ask(self, job: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Do a job in the game's thread between two steps."""
+        self._tasks.append(_Task(job, then))
+
+    def picture(self) -> Frame | None:
+        """The last frame of the moment shown, or the nearest kept before it."""
+        return None if self.timeline is None or not self.timeline.moments else self.timeline.picture(self.shown)[-1]
+
+    def close(self) -> None:
+        """End; a step that hangs is left behind. The game stays open."""
+        self._tasks.clear()
+        self._moves += 1
+        self._worker.close(PATIENCE)
+
+    # What follows runs in the event loop's thread.
+
+    def _begin(self, job: Callable[[], Any]) -> None:
+        self.phase, self.mark, self.loading = Phase.LOADING, None, ("loading", None)
+        moves = self._move()
+        self._tasks.append(_Task(job, lambda _: self._begun(moves), moves=True))
+
+    def _move(self) -> int:
+        """The game is about to be put elsewhere: frames that wait and earlier moves no longer count."""
+        self._waiting.clear()
+        self.seats.leave()
+        self._tasks = deque(task for task in self._tasks if not task.moves)
+        self._moves, self._resuming = self._moves + 1, False
+        self.moving = self.moved = True
+        return self._moves
+
+    def _arrived(self, moves: int) -> None:
+        if moves == self._moves:
+            self.moving = False
+            assert self.game is not None
+            self.status = self.game.status()
+            if self._resuming:
+                self.resume()
+
+    def _collect(self) -> None:
+        if self._job is None or not self._job.done():
+            return
+        job, self._job = self._job, None
+        error = job.exception()
+        if error is None:
+            self._then(job.result())
+        elif isinstance(error, Inexact):
+            self.error, self.moving = str(error), False
+        else:
+            self.failure, self.error, self.phase = error, f"{type(error).__name__}: {error}", Phase.FAILED
+            self.moving = False
+
+    def _begun(self, moves: int) -> None:
+        if moves == self._moves:
+            self.shown, self.phase, self.error = 0, Phase.READY, ""
+            self._arrived(moves)
+            first, self._first = self._first, 0
+            if first:
+                self.go(first, Phase.READY)
+
+    def _stepped(self, result: tuple[int, NDArray[np.uint8]], moves: int) -> None:
+        number, frames = result
+        if moves == self._moves:
+            self._waiting.extend((number, frame) for frame in frames)
+            assert self.game is not None
+            self.status = self.game.status()
+
+    def _lead(self) -> float:
+        """Seconds before it is shown that a chunk must be begun: as late as is safe, so that input counts soon."""
+        return max(0.02, 1.5 * self.times.percentile(90) / 1000 + 0.01) if len(self.times.seconds) > 5 else 0.1
+
+    # What follows runs in the worker's thread.
+
+    def _load(self) -> None:
+        game = self._open(self._tell)
+        timeline = Timeline(game)
+        timeline.begin(self.seed)
+        self.seats = Seats(self._seats_of(game))
+        self.times = StepTimes(game.chunk, keep=200)
+        self._first = self._restore(game, timeline)
+        self.timeline, self.game = timeline, game
+
+    def _step(self, controls: Actions) -> tuple[int, NDArray[np.uint8]]:
+        game, timeline = self.game, self.timeline
+        assert game is not None and timeline is not None
+        actions = self.seats.actions(game, timeline, controls)
+        self.played = actions
+        frames = self.times.measure(lambda: timeline.advance(actions))
+        return timeline.here, frames
+
+    def _tell(self, what: str, share: float | None) -> None:
+        self.loading = (what, share)
+
+    def _replaying(self, done: int, total: int) -> None:
+        self.loading = ("going back", done / max(1, total))

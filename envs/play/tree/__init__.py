@@ -1,0 +1,1 @@
+"""What was played, as a tree of moments, and as a file."""

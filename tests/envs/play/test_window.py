@@ -1,0 +1,430 @@
+"""The real window under SDL's dummy driver, driven by a script that looks before each key."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pygame
+import pytest
+from PIL import Image
+
+from tests.envs.play.fake_game import FakeGame, forward
+from worldsim.datasets.store.video import read_video
+from worldsim.envs.play.bindings import COMMANDS, DEFAULTS, Preferences, default_path
+from worldsim.envs.play.hands import HumanInputMapper
+from worldsim.envs.play.keeping import Outlets
+from worldsim.envs.play.play import PlayWindow
+from worldsim.envs.play.session import Phase
+from worldsim.envs.play.tree.origin import Origin
+from worldsim.envs.play.tree.playthrough import Playthrough
+from worldsim.errors import UserError
+from worldsim.plotting.window import Window
+from worldsim.spec.actions import MINECRAFT, ActionSpec
+
+# Waits for something; then these events are given to the window.
+Act = tuple[Callable[[PlayWindow], Any], list[tuple[int, dict[str, Any]]]]
+
+
+@pytest.fixture(autouse=True)
+def dummy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    yield
+    pygame.display.quit()
+
+
+def press(code: int, mod: int = 0) -> list[tuple[int, dict[str, Any]]]:
+    return [(pygame.KEYDOWN, {"key": code, "mod": mod}), (pygame.KEYUP, {"key": code, "mod": mod})]
+
+
+def hold(code: int) -> list[tuple[int, dict[str, Any]]]:
+    return [(pygame.KEYDOWN, {"key": code, "mod": 0})]
+
+
+def phase(wanted: Phase) -> Callable[[PlayWindow], bool]:
+    return lambda window: window.session.phase is wanted and not window.session.moving
+
+
+def shown(number: int) -> Callable[[PlayWindow], bool]:
+    return lambda window: window.session.shown >= number
+
+
+def always(window: PlayWindow) -> bool:
+    return True
+
+
+def run(window: PlayWindow, acts: list[Act], seconds: float = 30.0) -> None:
+    """Play a script; the window is closed at its end."""
+    left, end = list(acts), time.monotonic() + seconds
+
+    def events() -> list[Any]:
+        assert time.monotonic() < end, f"waited in vain for act {len(acts) - len(left)}; {window.session.phase}"
+        if not left:
+            return [pygame.event.Event(pygame.QUIT)]
+        if not left[0][0](window):
+            return []
+        return [pygame.event.Event(kind, members) for kind, members in left.pop(0)[1]]
+
+    window.window.events = events  # pyright: ignore[reportAttributeAccessIssue]
+    window.run()
+
+
+def opened(game: FakeGame, **options: Any) -> PlayWindow:
+    return PlayWindow(lambda tell: game, seed=3, **options)
+
+
+def outlets(folder: Path, **more: Any) -> Outlets:
+    origin = Origin(world="w", weights="x", sampling={}, keys=MINECRAFT.keys, camera=True, chunk=2)
+    return Outlets(folder=lambda: folder, origin=lambda game: origin, **more)
+
+
+def test_play_pause_and_go_on():
+    game = FakeGame()
+    window = opened(game)
+    stood: list[int] = []
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(4), press(pygame.K_p)),
+            (phase(Phase.PAUSED), []),
+            (lambda w: w.session._job is None and (stood.append(game.steps) or len(stood) > 40), press(pygame.K_p)),
+            (lambda w: w.session.shown >= 8, []),
+        ],
+    )
+    assert len(set(stood)) == 1
+    np.testing.assert_array_equal(game.seen[0], forward())
+    assert window.window.closed
+
+
+@pytest.mark.parametrize("open_it", [pygame.K_h, pygame.K_ESCAPE])
+def test_help_and_menu_pause_the_world(open_it: int):
+    game = FakeGame()
+    stood: list[int] = []
+    window = opened(game)
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(3), press(open_it)),
+            (phase(Phase.PAUSED), []),
+            (lambda w: w.session._job is None and (stood.append(game.steps) or len(stood) > 40), press(open_it)),
+            (phase(Phase.PLAYING), []),
+            (shown(6), []),
+        ],
+    )
+    assert len(set(stood)) == 1 and not window.help
+
+
+def test_back_branch_mark_and_timeline(tmp_path: Path):
+    window = opened(FakeGame(), outlets=outlets(tmp_path))
+    seen: dict[str, Any] = {}
+
+    def strip(w: PlayWindow) -> bool:
+        timeline = w.session.timeline
+        assert timeline is not None
+        if w.strip._lanes and len(w.strip._lanes) == 2 and w.session.phase is Phase.PAUSED:
+            lane = next(lane for lane in w.strip._lanes if lane.stretch == 0)
+            seen["place"] = (w.strip._x(5), w.strip._y(lane.row))
+            seen["number"] = w.strip.at(seen["place"], timeline)
+            return True
+        return False
+
+    acts: list[Act] = [
+        (phase(Phase.READY), hold(pygame.K_w)),
+        (shown(22), press(pygame.K_BACKSPACE)),
+        (phase(Phase.READY), []),
+        (lambda w: seen.setdefault("back", w.session.shown) < 9, hold(pygame.K_s)),
+        (lambda w: w.session.shown > 24, press(pygame.K_F5)),
+        (lambda w: seen.setdefault("mark", w.session.shown), []),
+        (shown(28), press(pygame.K_F9)),
+        (phase(Phase.READY), []),
+        (lambda w: w.session.shown == w.session.mark, press(pygame.K_COMMA)),
+        (phase(Phase.PAUSED), press(pygame.K_COMMA, pygame.KMOD_SHIFT)),
+        (phase(Phase.PAUSED), []),
+        (strip, []),
+    ]
+    run(window, acts)
+    assert seen["number"] == 5
+    assert len(window.session.timeline.stretches) == 2  # pyright: ignore[reportOptionalMemberAccess]
+    [saved] = window.keeper.kept
+    loaded = Playthrough.load(saved)
+    assert saved.stat().st_size < 5000 and len([s for s in loaded.stretches if len(s.actions)]) == 2
+    # Back played "s" from where it had gone back to.
+    assert loaded.stretches[1].at == seen["back"] and loaded.stretches[1].actions[-1, 1] == 1
+
+
+def test_a_click_on_the_timeline_goes_there():
+    window, seen = opened(FakeGame()), {}
+
+    def click(w: PlayWindow) -> bool:
+        if not w.strip._lanes:
+            return False
+        event = pygame.event.Event(pygame.MOUSEBUTTONDOWN, {"button": 1, "pos": (w.strip._x(4), w.strip._y(0))})
+        w._event(event)
+        seen["now"] = w.session.shown
+        return True
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(10), press(pygame.K_p)),
+            (phase(Phase.PAUSED), []),
+            (click, []),
+            (phase(Phase.PAUSED), []),
+        ],
+    )
+    assert seen["now"] == 4 == window.session.shown == window.session.timeline.here  # pyright: ignore
+
+
+@pytest.mark.parametrize("by_mouse", [False, True])
+def test_a_start_is_chosen_by_its_picture(by_mouse: bool):
+    game = FakeGame()
+    window = opened(game)
+
+    def chosen(w: PlayWindow) -> bool:
+        if w.starts is None or not w.starts.places:
+            return False
+        if by_mouse:
+            place = w.starts.places[3].center
+            w._event(pygame.event.Event(pygame.MOUSEBUTTONDOWN, {"button": 1, "pos": place}))
+        else:
+            for code in (pygame.K_RIGHT, pygame.K_RIGHT, pygame.K_RIGHT, pygame.K_RETURN):
+                w._event(pygame.event.Event(pygame.KEYDOWN, {"key": code}))
+        return True
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(3), press(pygame.K_b)),
+            (chosen, []),
+            (lambda w: game.start == 3, []),
+            (phase(Phase.READY), []),
+        ],
+    )
+    assert window.session.shown == 0 and window.session.seed == 3 and not window._covered()
+
+
+def test_a_playthrough_is_gone_on_with(tmp_path: Path):
+    first = opened(FakeGame(), outlets=outlets(tmp_path))
+    run(first, [(phase(Phase.READY), hold(pygame.K_w)), (shown(7), [])])
+    saved = Playthrough.load(first.keeper.kept[0])
+    assert first.session.timeline is not None
+    last = first.session.timeline.picture(first.session.shown)
+    again = opened(FakeGame(), outlets=outlets(tmp_path), restore=lambda game, timeline: saved.fill(timeline))
+    run(again, [(phase(Phase.READY), []), (lambda w: w.session.shown > 0 and not w.session.moving, [])])
+    assert again.session.timeline is not None and again.session.shown == first.session.shown
+    np.testing.assert_array_equal(again.session.timeline.picture(again.session.shown), last)
+    # What was only looked at is not written again.
+    assert again.keeper.kept == []
+
+
+def test_films_and_screenshots_are_kept(tmp_path: Path):
+    window = opened(FakeGame(), outlets=outlets(tmp_path, scale=2))
+    run(
+        window,
+        [
+            (phase(Phase.READY), press(pygame.K_F7)),
+            (always, hold(pygame.K_w)),
+            (shown(6), press(pygame.K_F7)),
+            (always, press(pygame.K_F8)),
+            (shown(12), press(pygame.K_F2)),
+        ],
+    )
+    names = [path.name for path in window.keeper.kept]
+    assert names == ["recording-1.mp4", "screenshot-1.png", "recording-1.gif", "play-1.playthrough.json"]
+    film = read_video(tmp_path / "recording-1.mp4")
+    assert film.shape[1:] == (80, 144, 3) and len(film) >= 2 * 5
+    with Image.open(tmp_path / "recording-1.gif") as gif:
+        assert gif.size == (144, 80) and getattr(gif, "n_frames", 1) >= 2
+    with Image.open(tmp_path / "screenshot-1.png") as picture:
+        assert picture.size == window.window.size
+
+
+def test_the_episode_goes_into_a_store_or_says_why_not(tmp_path: Path):
+    got: list[Any] = []
+
+    def episode(game: Any, played: Playthrough) -> str:
+        got.append(played.actions())
+        return "kept it"
+
+    window = opened(FakeGame(), outlets=outlets(tmp_path, episode=episode))
+    said: list[str] = []
+    window.keeper.say = said.append
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(3), press(pygame.K_F10)),
+            (lambda w: "kept it" in said, []),
+        ],
+    )
+    assert len(got[0]) >= 6 and got[0][:, 0].all()
+
+
+def test_keys_are_bound_anew_and_kept():
+    window = opened(FakeGame(), preferences=Preferences.load(default_path()))
+
+    def to_jump(w: PlayWindow) -> bool:
+        assert w.menu is not None
+        return w.menu.entries[w.menu.chosen].text().startswith("jump")
+
+    def down(w: PlayWindow) -> bool:
+        if not to_jump(w):
+            w._event(pygame.event.Event(pygame.KEYDOWN, {"key": pygame.K_DOWN}))
+        return to_jump(w)
+
+    def find_keys(w: PlayWindow) -> bool:
+        assert w.menu is not None
+        w._event(pygame.event.Event(pygame.KEYDOWN, {"key": pygame.K_DOWN}))
+        return w.menu.entries[w.menu.chosen].text().startswith("Change keys")
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), press(pygame.K_ESCAPE)),
+            (find_keys, press(pygame.K_RETURN)),
+            (down, press(pygame.K_RETURN)),
+            (always, press(pygame.K_j)),
+        ],
+    )
+    loaded = Preferences.load(default_path())
+    assert loaded.keys_of("jump") == ["j"] and loaded.keys["w"] == "forward" and "space" not in loaded.keys
+
+
+def test_no_command_is_called_like_a_control():
+    assert not set(COMMANDS) & set(MINECRAFT.keys) and set(DEFAULTS.values()) == {*COMMANDS, *MINECRAFT.keys}
+
+
+def test_damaged_settings_are_one_line(tmp_path: Path):
+    path = default_path()
+    path.parent.mkdir(parents=True)
+    for keys, sensitivity in (
+        (DEFAULTS | {"w": "fly"}, 0.1),
+        (DEFAULTS, 99),
+        (DEFAULTS | {"nokey": "jump"}, 0.1),
+        (3, 1),
+    ):
+        path.write_text(json.dumps({"keys": keys, "sensitivity": sensitivity, "smooth": False}))
+        with pytest.raises(UserError, match="is damaged"):
+            Preferences.load(path)
+
+
+def test_what_a_world_never_learned_is_not_offered():
+    game = FakeGame()
+    game.hands = HumanInputMapper(MINECRAFT, learned=("forward", "back", "hotbar.2"))
+    lines = Preferences().help(game.hands.meanings, camera=True, rewinds=True)
+    assert "2                   choose an item" in lines and not any("drop" in line or "jump" in line for line in lines)
+    assert not game.hands(MINECRAFT.vector({"jump": 1})).any()
+    window = opened(game)
+    run(window, [(phase(Phase.READY), hold(pygame.K_q)), (always, []), (always, [])])
+    assert "never learned 'drop'" in window.message and game.steps == 0
+
+
+def test_a_game_without_a_mouse_or_a_way_back_says_so():
+    game = FakeGame(ActionSpec(keys=("noop", "up", "down"), camera=False), rewinds=False)
+    window = opened(game)
+    run(
+        window,
+        [
+            (phase(Phase.READY), [(pygame.MOUSEBUTTONDOWN, {"button": 2, "pos": (1, 1)})]),
+            (always, hold(pygame.K_UP)),
+            (lambda w: game.steps > 3, press(pygame.K_BACKSPACE)),
+        ],
+    )
+    assert not window.captured and window.message == "this game cannot go back"
+    np.testing.assert_array_equal(game.seen[0], np.tile([0, 1, 0], (2, 1)))
+
+
+def test_a_world_slower_than_real_time_answers_at_once():
+    window = opened(FakeGame(seconds=0.5))
+    asked = {}
+
+    def help_asked(w: PlayWindow) -> bool:
+        asked.setdefault("since", time.monotonic())
+        return w.session._job is not None
+
+    def answered(w: PlayWindow) -> bool:
+        asked["answered"] = time.monotonic()
+        return w.help
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(2), []),
+            (help_asked, press(pygame.K_h)),
+            (answered, []),
+        ],
+    )
+    # The step that was being made takes half a second.
+    assert window.help and asked["answered"] - asked["since"] < 0.4
+
+
+def test_closing_works_while_the_world_hangs():
+    game = FakeGame()
+    window = opened(game)
+    began = []
+
+    def hang(w: PlayWindow) -> bool:
+        game.open.clear()
+        began.append(time.monotonic())
+        return w.session._job is not None
+
+    run(window, [(phase(Phase.READY), hold(pygame.K_w)), (hang, [])])
+    assert time.monotonic() - began[-1] < 5 and window.window.closed
+    game.open.set()
+
+
+def test_loading_is_shown_at_once_and_its_failure_is_the_commands():
+    gate = FakeGame().open
+    gate.clear()
+
+    def slow(tell: Any) -> FakeGame:
+        tell("opening the box", 0.5)
+        gate.wait()
+        raise FileNotFoundError("no world 'x'")
+
+    window = PlayWindow(slow, seed=0)
+    drawn: list[bool] = []
+
+    def bar(w: PlayWindow) -> bool:
+        drawn.append(bool(w.window.picture().any()))
+        if drawn[-1]:
+            gate.set()
+        return drawn[-1]
+
+    with pytest.raises(FileNotFoundError, match="no world"):
+        run(window, [(bar, []), (lambda w: False, [])])
+
+
+def test_the_window_fits_and_keeps_its_size():
+    pygame.display.init()
+    across, down = pygame.display.get_desktop_sizes()[0]
+    tall = Window(80, 600, "t")
+    assert tall.size[1] <= down and tall.size[0] <= across
+    window = Window(72, 40, "t")
+    pygame.display.set_mode((500, 333), pygame.RESIZABLE)
+    window.screen = pygame.display.get_surface()
+    window.resize(True)
+    assert window.full_screen
+    window.resize(False)
+    assert window.screen.get_size() == (500, 333)
+    # Crisp: whole pixels; smooth: as large as fits.
+    assert window.place(72, 40).size == (432, 240)
+    window.smooth = True
+    assert window.place(72, 40).size == (500, 277)
+
+
+def test_texts_fit_a_small_window():
+    window = PlayWindow(lambda tell: FakeGame(), seed=0)
+    window.window.screen = pygame.display.set_mode((400, 300), pygame.RESIZABLE)
+    lines = window.preferences.help(FakeGame().hands.meanings, camera=True, rewinds=True)
+    ground = window.window.text(lines, size=24, colour=(255, 255, 255), middle=True)
+    assert window.window.screen.get_rect().contains(ground) and ground.height < 300 and ground.width < 400
+    window.session.close()
