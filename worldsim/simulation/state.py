@@ -60,7 +60,7 @@ class WorldState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, batch first."""
-        named = {"keys": self.cache.keys, "values": self.cache.values, "count": self.cache.count}
+        named = {"ring_keys": self.cache.keys, "ring_values": self.cache.values, "count": self.cache.count}
         named |= {name: getattr(self, name) for name in _PLAIN}
         return named | {f"decoder{i}": t for i, t in enumerate(self.decoder)}
 
@@ -73,12 +73,16 @@ class WorldState:
         """
         named = {OLD_NAMES.get(name, name): tensor for name, tensor in named.items()}
         decoder = sorted((n for n in named if n.startswith("decoder")), key=lambda n: int(n.removeprefix("decoder")))
-        missing = sorted({"keys", "values", "count", *_PLAIN} - named.keys())
+        if "keys" in named and "values" in named and "count" in named:
+            # As up to 2026-11.
+            old = KVCache.from_unrotated(named.pop("keys"), named.pop("values"), named["count"])
+            named |= {"ring_keys": old.keys, "ring_values": old.values}
+        missing = sorted({"ring_keys", "ring_values", "count", *_PLAIN} - named.keys())
         if missing:
             raise ValueError(f"not a world state: {', '.join(missing)} missing")
         if len({len(t) for t in named.values()}) != 1:
             raise ValueError("not a world state: tensors differ in their number of rows")
-        cache = KVCache(named["keys"], named["values"], named["count"])
+        cache = KVCache(named["ring_keys"], named["ring_values"], named["count"])
         return WorldState(cache, decoder=tuple(named[n] for n in decoder), **{n: named[n] for n in _PLAIN})
 
     def select(self, rows: Sequence[int] | Tensor) -> "WorldState":
