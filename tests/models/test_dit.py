@@ -40,14 +40,14 @@ def test_ring_keeps_the_first_frame_and_the_last_ones():
     dit = tiny_dit(window=3)
     cache = dit.empty_cache(1, (4, 6))
     for t in range(9):
-        shape = (1, 1, cache.keys.shape[3], 2, 8)
+        shape = (1, cache.keys.shape[2], 2, 1, 8)
         cache.write([torch.full(shape, float(t))] * 2, [torch.full(shape, float(t))] * 2)
         held = cache.positions()[0]
         expected = {0} | set(range(max(1, t - 2), t + 1))
         assert set(held[held >= 0].tolist()) == expected
         for slot, index in enumerate(held.tolist()):
             if index >= 0:
-                assert float(cache.keys[0, 0, slot, 0, 0, 0]) == index
+                assert float(cache.keys[0, 0, 0, 0, slot, 0]) == index
 
 
 @torch.no_grad()

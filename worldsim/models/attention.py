@@ -3,34 +3,33 @@
 B batch, T latent frames, N tokens per frame, S sequence, H query heads, K key/value heads, E head width, D width.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from worldsim.models.rotary import Turn, normed_and_rotated, rotate
 from worldsim.models.rowwise import TokenLinear
 
-
-def rotary_angles(positions: Tensor, width: int, base: float) -> Tensor:
-    """Angles (..., width / 2) of rotary position embedding (Su et al. 2021) for real-valued positions."""
-    frequency = base ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
-    return positions.float()[..., None] * frequency
+# Keys and values.
+Pair = tuple[Tensor, Tensor]
 
 
-Turn = tuple[Tensor, Tensor]
+@dataclass(frozen=True)
+class TemporalView:
+    """What latent frames see of each other, or one frame of the ring of its past.
 
+    Attributes:
+        turn: by the index of each frame: (T, E / 2), or (B, 1, 1, 1, E / 2) for one frame before a ring.
+        mask: added to the scores: (1, T, T), or (B, 1, 1, S + 1) for slots 1 and on, slot 0 and the frame itself.
+        sink: turns (B, E / 2) of the keys in slot 0; None without a ring.
+    """
 
-def turns(positions: Tensor, width: int, base: float) -> Turn:
-    """Cosines and sines (..., width / 2) of the rotary angles."""
-    angles = rotary_angles(positions, width, base)
-    return angles.cos(), angles.sin()
-
-
-def rotate(x: Tensor, turn: Turn) -> Tensor:
-    """Rotate the halves of the last axis of x."""
-    first, second = x.float().chunk(2, -1)
-    cos, sin = turn
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+    turn: Turn
+    mask: Tensor
+    sink: Turn | None = None
 
 
 def attend(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -62,6 +61,26 @@ def attend_fused(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | 
     return F.scaled_dot_product_attention(q, k, v, mask).reshape(q_BHSE.shape)
 
 
+def attend_ring(q_BNHTE: Tensor, k_BNKTE: Tensor, v_BNKTE: Tensor, past: Pair, sink: Turn, mask_B11S: Tensor) -> Tensor:
+    """``attend`` of one frame (T = 1) to its past and to itself; the ring is read where it lies, row by row."""
+    ring_k, ring_v = past
+    cos, sin = (t[:, None, None] for t in sink)
+    # Slot 0 and the frame itself: whose keys are not in the ring as they are needed.
+    ends_k = torch.stack([rotate(ring_k[..., 0, :], (cos, sin)).to(k_BNKTE.dtype), k_BNKTE[..., 0, :]], -2)
+    ends_v = torch.stack([ring_v[..., 0, :].to(v_BNKTE.dtype), v_BNKTE[..., 0, :]], -2)
+    q = q_BNHTE.squeeze(-2).unflatten(2, (k_BNKTE.shape[2], -1))
+    scores = torch.cat([_by_rows(q, ring_k[..., 1:, :].mT), q @ ends_k.mT], -1).float() * q.shape[-1] ** -0.5
+    shares = (scores + mask_B11S.unsqueeze(2)).softmax(-1).to(v_BNKTE.dtype)
+    out = _by_rows(shares[..., :-2], ring_v[..., 1:, :]) + shares[..., -2:] @ ends_v
+    return out.flatten(2, 3).unsqueeze(-2)
+
+
+def _by_rows(left: Tensor, right: Tensor) -> Tensor:
+    """Product of the last two axes, row by row: of all rows at once, PyTorch would copy the ring first."""
+    pairs = zip(left, right.to(left.dtype), strict=True)
+    return torch.stack([torch.bmm(a.flatten(0, 1), b.flatten(0, 1)).unflatten(0, a.shape[:2]) for a, b in pairs])
+
+
 class SpatialAttention(nn.Module):
     """Full attention among the tokens of one latent frame; 2-D rotary positions, registers unrotated."""
 
@@ -76,7 +95,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x_BND: Tensor, turn: Turn) -> Tensor:
         """Turns are (N, E / 2)."""
         q, k, v = rearrange(self.qkv(x_BND), "b n (three h e) -> three b h n e", three=3, h=self.heads)
-        q, k = (rotate(norm(x.float()), turn).to(v.dtype) for norm, x in ((self.q_norm, q), (self.k_norm, k)))
+        q, k = (normed_and_rotated(x, norm, turn).to(v.dtype) for norm, x in ((self.q_norm, q), (self.k_norm, k)))
         return self.out(rearrange(attend(q, k, v), "b h n e -> b n (h e)"))
 
 
@@ -93,19 +112,19 @@ class TemporalAttention(nn.Module):
         self.q_norm = nn.RMSNorm(head)
         self.k_norm = nn.RMSNorm(head)
 
-    def project(self, x_BTND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, N, H, T, E) and unrotated keys and values (B, T, N, K, E)."""
-        q = self.q_norm(rearrange(self.q(x_BTND), "b t n (h e) -> b n h t e", h=self.heads).float())
-        k, v = rearrange(self.kv(x_BTND), "b t n (two k e) -> two b t n k e", two=2, k=self.kv_heads)
-        return q, self.k_norm(k.float()).to(v.dtype), v
+    def forward(self, x_BTND: Tensor, view: TemporalView, past: Pair | None = None) -> tuple[Tensor, Pair]:
+        """What each frame sees, and its own keys and values (B, N, K, T, E), as a ring keeps them.
 
-    def attend(
-        self, q_BNHTE: Tensor, k_BSNKE: Tensor, v_BSNKE: Tensor, q_turn: Turn, k_turn: Turn, mask: Tensor
-    ) -> Tensor:
-        """Queries over keys; turns (T, E/2) and (B or 1, 1, 1, S, E/2), mask (B or 1, 1, 1, T, S)."""
-        k, v = (rearrange(a, "b s n k e -> b n k s e") for a in (k_BSNKE, v_BSNKE))
-        q, k = rotate(q_BNHTE, q_turn).to(v.dtype), rotate(k, k_turn).to(v.dtype)
-        return self.out(rearrange(attend(q, k, v, mask), "b n h t e -> b t n (h e)"))
+        ``past``: the ring's keys and values (B, N, K, S, E) before the one frame given.
+        """
+        q = rearrange(self.q(x_BTND), "b t n (h e) -> b n h t e", h=self.heads)
+        k, v = rearrange(self.kv(x_BTND), "b t n (two k e) -> two b n k t e", two=2, k=self.kv_heads)
+        q, k = (normed_and_rotated(x, norm, view.turn).to(v.dtype) for norm, x in ((self.q_norm, q), (self.k_norm, k)))
+        if past is None or view.sink is None:
+            out = attend(q, k, v, view.mask)
+        else:
+            out = attend_ring(q, k, v, past, view.sink, view.mask)
+        return self.out(rearrange(out, "b n h t e -> b t n (h e)")), (k, v)
 
 
 class SwiGLU(nn.Module):

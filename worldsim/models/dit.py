@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from worldsim.models.attention import SpatialAttention, SwiGLU, TemporalAttention, Turn, turns
+from worldsim.models.attention import Pair, SpatialAttention, SwiGLU, TemporalAttention, TemporalView
 from worldsim.models.conditioning import ActionCodec, Conditioning
 from worldsim.models.heads import HeadOutputs, Heads
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.patchify import SpacetimePatchifier
+from worldsim.models.rotary import TEMPORAL_BASE, Turn, inverse_rms, spatial_turns, turns
 from worldsim.models.rowwise import RowLinear
 from worldsim.spec.from_json import MOST_LAYERS, check_range
 
@@ -88,7 +89,10 @@ def previous_of(latents_BTCHW: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DiTOutput:
-    """Predicted clean latents (B, T, C, H, W), head outputs, and this call's keys and values per temporal layer."""
+    """Predicted clean latents (B, T, C, H, W), head outputs, and per temporal layer this call's keys and values.
+
+    keys, values: (B, N + R, K, T, E), as ``KVCache.write`` takes them.
+    """
 
     latents: Tensor
     heads: HeadOutputs
@@ -116,29 +120,29 @@ class Block(nn.Module):
         x_BTND: Tensor,
         modulation_BTM: Tensor,
         spatial_turns: Turn,
-        temporal_view: tuple[Turn, Turn, Tensor] | None,
+        temporal_view: TemporalView | None,
         past: Pair | None,
     ) -> tuple[Tensor, Pair | None]:
-        """One layer; returns also this call's keys and values (B, T, N + R, K, E) where it looks across frames.
+        """One layer; returns also this call's keys and values (B, N + R, K, T, E) where it looks across frames.
 
-        ``past``: keys and values (B, S, N + R, K, E) that come before this call's.
+        ``past``: the ring's keys and values (B, N + R, K, S, E) before the one frame given.
         """
         x, fresh = x_BTND, None
         m = self.modulation(modulation_BTM)[:, :, None].chunk(self.parts, -1)
-        h = self.modulated(x, self.norms[0], m[0], m[1])
-        x = x + m[2] * self.spatial(h.flatten(0, 1), spatial_turns).unflatten(0, h.shape[:2])
+        h = modulated(x, self.norms[0], m[0], m[1])
+        x = torch.addcmul(x, m[2], self.spatial(h.flatten(0, 1), spatial_turns).unflatten(0, h.shape[:2]))
         if self.temporal is not None and temporal_view is not None:
-            h = self.modulated(x, self.norms[2], m[6], m[7])
-            q, k, v = self.temporal.project(h)
-            fresh = (k, v)
-            if past is not None:
-                k, v = (torch.cat([old.to(new.dtype), new], 1) for old, new in zip(past, fresh, strict=True))
-            x = x + m[8] * self.temporal.attend(q, k, v, *temporal_view)
-        return x + m[5] * self.feed_forward(self.modulated(x, self.norms[1], m[3], m[4])), fresh
+            seen, fresh = self.temporal(modulated(x, self.norms[2], m[6], m[7]), temporal_view, past)
+            x = torch.addcmul(x, m[8], seen)
+        return torch.addcmul(x, m[5], self.feed_forward(modulated(x, self.norms[1], m[3], m[4]))), fresh
 
-    def modulated(self, x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
-        """RMS-normalised x, scaled and shifted per frame."""
-        return norm(x_BTND) * (1 + scale) + shift
+
+def modulated(x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
+    """RMS-normalised x, scaled and shifted per frame."""
+    # Without gradients in fewer passes over memory; with them the compiler sees to that.
+    plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or not isinstance(norm, nn.RMSNorm)
+    normed = norm(x_BTND) if plain else x_BTND * inverse_rms(x_BTND, norm.eps)
+    return torch.addcmul(shift, normed, 1 + scale)
 
 
 class WorldDiT(nn.Module):
@@ -172,7 +176,7 @@ class WorldDiT(nn.Module):
         c = self.config
         rows, columns = self.patchifier.grid(*grid)
         shape = (
-            batch, len(c.temporal_blocks), c.window + 1, rows * columns + c.registers, c.kv_heads, c.width // c.heads,
+            batch, len(c.temporal_blocks), rows * columns + c.registers, c.kv_heads, c.window + 1, c.width // c.heads,
         )  # fmt: skip
         device = self.registers.device
         keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
@@ -223,8 +227,7 @@ class WorldDiT(nn.Module):
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)
         modulation = self.modulation_in(condition)
-        temporal_view = self.temporal_view(frames, count, cache) if temporal else None
-        x, keys, values = self._run_blocks(x, modulation, self.spatial_turns(grid), temporal_view, cache)
+        x, keys, values = self._run_blocks(x, modulation, grid, cache, temporal)
         shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
         features = self.final_norm(x)
         picture = (features * (1 + scale) + shift)[:, :, self.config.registers :]
@@ -233,22 +236,20 @@ class WorldDiT(nn.Module):
         return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
 
     def _run_blocks(
-        self,
-        x: Tensor,
-        modulation: Tensor,
-        spatial_turns: Turn,
-        temporal_view: tuple[Turn, Turn, Tensor] | None,
-        cache: KVCache | None,
+        self, x: Tensor, modulation: Tensor, grid: tuple[int, int], cache: KVCache | None, temporal: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """All layers; returns also this call's keys and values per temporal layer."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
+        head = self.config.width // self.config.heads
+        in_space = spatial_turns(grid, self.config.registers, head, x.device)
+        view = temporal_view(x.shape[1], head, x.device, cache) if temporal else None
         for block in self.blocks:
             assert isinstance(block, Block)
             past = None
             if cache is not None and block.temporal is not None:
                 past = (cache.keys[:, len(keys)], cache.values[:, len(keys)])
-            arguments = (x, modulation, spatial_turns, temporal_view, past)
+            arguments = (x, modulation, in_space, view, past)
             if self.recompute and torch.is_grad_enabled():
                 x, fresh = cast("tuple[Tensor, Pair | None]", checkpoint(block, *arguments, use_reentrant=False))
             else:
@@ -258,43 +259,22 @@ class WorldDiT(nn.Module):
                 values.append(fresh[1])
         return x, keys, values
 
-    def spatial_turns(self, grid: tuple[int, int]) -> Turn:
-        """Rotary turns (R + N, E / 2): half of each head turns with the row, half with the column; registers do not."""
-        rows, columns = grid
-        half = self.config.width // self.config.heads // 2
-        device = self.registers.device
-        cells = torch.arange(rows * columns, device=device)
-        y, x = cells // columns, cells % columns
-        (cos_y, sin_y), (cos_x, sin_x) = (turns(a, half, 100.0) for a in (y, x))
-        cos, sin = torch.cat([cos_y, cos_x], -1), torch.cat([sin_y, sin_x], -1)
-        still = (self.config.registers, cos.shape[-1])
-        return torch.cat([cos.new_ones(still), cos]), torch.cat([sin.new_zeros(still), sin])
 
-    def temporal_view(self, frames: int, count: Tensor, cache: KVCache | None) -> tuple[Turn, Turn, Tensor]:
-        """Turns of queries and keys and the additive mask of causal temporal attention.
+def temporal_view(frames: int, head: int, device: torch.device, cache: KVCache | None) -> TemporalView:
+    """Turns and additive mask of causal attention between ``frames`` frames, or of one frame to the past in a cache.
 
-        A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at
-        most ``window`` + 1 frames away, so no distance at play is larger than the window.
-        """
-        c = self.config
-        head = c.width // c.heads
-        q_position = torch.arange(frames, device=count.device)
-        current = q_position[None]
-        if cache is None:
-            k_position, valid = current, torch.ones_like(current, dtype=torch.bool)
-        else:
-            held = cache.positions()
-            k_position = torch.cat([held - count[:, None], current.expand(len(held), -1)], 1)
-            valid = torch.cat([held >= 0, torch.ones_like(current, dtype=torch.bool).expand(len(held), -1)], 1)
-        absolute_first = -count[:, None] if cache is not None else torch.zeros_like(current[:, :1])
-        distance = q_position[None, :, None] - k_position[:, None, :]
-        sink = (k_position == absolute_first)[:, None, :]
-        visible = (distance >= 0) & ((distance <= c.window) | sink) & valid[:, None, :]
-        mask = torch.zeros_like(visible, dtype=torch.float32).masked_fill_(~visible, float("-inf"))
-        k_cos, k_sin = turns(k_position.clamp_min(-c.window - 1), head, 1000.0)
-        # Room for tokens and heads, which share positions and mask.
-        return (
-            turns(q_position, head, 1000.0),
-            (k_cos[:, None, None], k_sin[:, None, None]),
-            mask[:, None, None],
-        )
+    A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at most
+    ``window`` + 1 frames away, so no distance at play is larger than the window.
+    """
+    if cache is None:
+        index = torch.arange(frames, device=device)
+        hidden = index > index[:, None]
+        turn, sink = turns(index, head, TEMPORAL_BASE), None
+    else:
+        cos, sin = turns(cache.count, head, TEMPORAL_BASE)
+        turn, sink = (cos[:, None, None, None], sin[:, None, None, None]), cache.sink_turns()
+        filled = cache.filled()
+        itself = torch.ones_like(filled[:, :1])
+        hidden = ~torch.cat([filled[:, 1:], filled[:, :1], itself], 1)[:, None, None]
+    mask = torch.zeros_like(hidden, dtype=torch.float32).masked_fill_(hidden, float("-inf"))
+    return TemporalView(turn, mask[None] if cache is None else mask, sink)

@@ -70,7 +70,7 @@ class WorldState:
 
     def _plain(self) -> dict[str, Tensor]:
         """Those of the network; key frames are shared between worlds rather than copied."""
-        named = {"keys": self.cache.keys, "values": self.cache.values, "count": self.cache.count}
+        named = {"ring_keys": self.cache.keys, "ring_values": self.cache.values, "count": self.cache.count}
         named |= {name: getattr(self, name) for name in _PLAIN}
         return named | {f"decoder{i}": t for i, t in enumerate(self.decoder)}
 
@@ -82,14 +82,18 @@ class WorldState:
             ValueError: a tensor is missing or has another number of rows.
         """
         named = {OLD_NAMES.get(name, name): tensor for name, tensor in named.items()}
+        if "keys" in named and "values" in named and "count" in named:
+            # As up to 2026-11.
+            old = KVCache.from_unrotated(named.pop("keys"), named.pop("values"), named["count"])
+            named |= {"ring_keys": old.keys, "ring_values": old.values}
         decoder = sorted((n for n in named if n.startswith("decoder")), key=lambda n: (len(n), n))
-        missing = sorted({"keys", "values", "count", *_PLAIN} - named.keys())
+        missing = sorted({"ring_keys", "ring_values", "count", *_PLAIN} - named.keys())
         missing += [f"decoder{i}" for i in range(len(decoder)) if f"decoder{i}" not in named]
         if missing:
             raise ValueError(f"not a world state: {', '.join(missing)} missing")
         if len({len(t) if t.ndim else 0 for t in named.values()}) != 1 or not len(named["seeds"]):
             raise ValueError("not a world state: tensors differ in their number of rows")
-        cache = KVCache(named["keys"], named["values"], named["count"])
+        cache = KVCache(named["ring_keys"], named["ring_values"], named["count"])
         return WorldState(
             cache,
             decoder=tuple(named[n] for n in decoder),

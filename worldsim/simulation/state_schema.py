@@ -22,8 +22,8 @@ def kinds_of(dit: WorldDiT, tokenizer: VideoTokenizer, grid: tuple[int, int]) ->
     cache = tuple(dit.empty_cache(0, grid).keys.shape[1:])
     real, whole = (torch.float32,), (torch.int64,)
     kinds: dict[str, Kind] = {
-        "keys": (cache, CACHE_TYPES),
-        "values": (cache, CACHE_TYPES),
+        "ring_keys": (cache, CACHE_TYPES),
+        "ring_values": (cache, CACHE_TYPES),
         "count": ((), whole),
         "latent": ((dit.config.channels, *grid), real),
         "pose": ((5,), real),
