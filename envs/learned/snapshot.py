@@ -110,7 +110,9 @@ def check_fits(moment: Snapshot, world: WorldModel, where: str = "the snapshot")
     grid = world.tokenizer.latent_grid(config.height, config.width)
     with reading(where, "one of this world", UserError):
         check_plain(moment)
-        check_tensors(moment.state.tensors(), kinds_of(world.dit, world.tokenizer, grid), where)
+        if (moment.state.memory is None) != (world.memory is None):
+            raise ValueError(f"{where}: its spatial memory is missing, or one too many")
+        check_tensors(moment.state.network_tensors(), kinds_of(world.dit, world.tokenizer, grid), where)
 
 
 @lru_cache(maxsize=8)

@@ -209,6 +209,7 @@ class ColourWorld:
 
     def __init__(self, heeds: bool):
         self.heeds = heeds
+        self.sampler = self
 
     def encode(self, frames):
         return torch.as_tensor(frames[:, ::2, ::8, ::8]).permute(0, 1, 4, 2, 3) / 255.0

@@ -20,8 +20,6 @@ from worldsim.models.rotary import TEMPORAL_BASE, Turn, inverse_rms, spatial_tur
 from worldsim.models.rowwise import RowLinear
 from worldsim.spec.from_json import MOST_LAYERS, check_range
 
-Pair = tuple[Tensor, Tensor]  # keys and values
-
 
 @dataclass(frozen=True, kw_only=True)
 class DiTConfig:

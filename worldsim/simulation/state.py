@@ -66,9 +66,9 @@ class WorldState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, batch first."""
-        return self._plain() | ({} if self.memory is None else self.memory.tensors())
+        return self.network_tensors() | ({} if self.memory is None else self.memory.tensors())
 
-    def _plain(self) -> dict[str, Tensor]:
+    def network_tensors(self) -> dict[str, Tensor]:
         """Those of the network; key frames are shared between worlds rather than copied."""
         named = {"ring_keys": self.cache.keys, "ring_values": self.cache.values, "count": self.cache.count}
         named |= {name: getattr(self, name) for name in _PLAIN}
@@ -115,7 +115,7 @@ class WorldState:
 
     def _of_rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "WorldState":
         """The given rows; ``of`` takes them from a tensor."""
-        state = self.from_tensors({name: of(t) for name, t in self._plain().items()})
+        state = self.from_tensors({name: of(t) for name, t in self.network_tensors().items()})
         return state if self.memory is None else replace(state, memory=self.memory.rows(rows, of))
 
     def share(self, rows: Sequence[int]) -> "WorldState":
@@ -137,13 +137,13 @@ class WorldState:
 
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
-        plain = sum(t.numel() * t.element_size() for t in self._plain().values())
+        plain = sum(t.numel() * t.element_size() for t in self.network_tensors().values())
         return plain + (0 if self.memory is None else self.memory.nbytes())
 
     @staticmethod
     def concatenate(states: Sequence["WorldState"]) -> "WorldState":
         """Worlds of several states as the rows of one."""
-        named = [s._plain() for s in states]
+        named = [s.network_tensors() for s in states]
         state = WorldState.from_tensors({name: torch.cat([n[name] for n in named]) for name in named[0]})
         memories = [s.memory for s in states if s.memory is not None]
         return replace(state, memory=MemoryState.concatenate(memories)) if memories else state

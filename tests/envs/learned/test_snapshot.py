@@ -39,7 +39,7 @@ Change = Callable[[dict[str, torch.Tensor], dict[str, Any]], Any]
 # What somebody may write who knows the format, checksum and all.
 CHANGES: dict[str, Change] = {
     "a latent of nan": lambda t, m: t["state/latent"].fill_(float("nan")),
-    "an infinite key": lambda t, m: t["state/keys"][0, 0, 0].fill_(float("inf")),
+    "an infinite key": lambda t, m: t["state/ring_keys"][0, 0, 0].fill_(float("inf")),
     "no latent": lambda t, m: t.pop("state/latent"),
     "no pose": lambda t, m: t.pop("state/pose"),
     "a latent of another grid": lambda t, m: t.update({"state/latent": t["state/latent"][:, :, 1:]}),
@@ -137,7 +137,7 @@ def test_a_saved_state_that_lacks_a_part_is_named(tmp_path: Path):
     state.save(tmp_path / "state.safetensors")
     tensors, metadata = load_tensors(tmp_path / "state.safetensors")
     assert torch.equal(WorldState.load(tmp_path / "state.safetensors").pose, state.pose)
-    for name in ("pose", "decoder0", "keys"):
+    for name in ("pose", "decoder0", "ring_keys"):
         left = {n: t for n, t in tensors.items() if n != name}
         save_tensors(tmp_path / "wrong.safetensors", left, metadata)
         with pytest.raises(ValueError, match=rf"wrong\.safetensors.*{name}"):

@@ -73,6 +73,12 @@ class MemoryState:
             return None
         if missing := [name for name in _PLAIN if PREFIX + name not in named]:
             raise ValueError(f"not a spatial memory: {', '.join(missing)} missing")
+        batch, size = len(named[PREFIX + "screen"]), tuple(named[PREFIX + "screen"].shape[1:3])
+        for name, (shape, kind) in _KINDS.items():
+            tensor = named[PREFIX + name]
+            fits = shape is None or tuple(tensor.shape) == (batch, *(size if shape[0] == "HW" else ()), *shape[1:])
+            if tensor.dtype != kind or not fits:
+                raise ValueError(f"not a spatial memory: {name} is {tensor.dtype} of {tuple(tensor.shape)}")
         return MemoryState(KeyFrames.from_tensors(named), *(named[PREFIX + name] for name in _PLAIN))
 
     def rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "MemoryState":
@@ -92,7 +98,15 @@ class MemoryState:
 
 
 PREFIX = "camera."
-_PLAIN = ("pose", "motion", "screen", "inverse_depth", "confidence")
+# Type of all but the key frames, and shape behind the rows: "HW" is the picture's size; None where it is any.
+_KINDS: dict[str, tuple[tuple[int | str, ...] | None, torch.dtype]] = {
+    "pose": (("", 5), torch.float32),
+    "motion": (None, torch.float32),
+    "screen": (("HW", 3), torch.uint8),
+    "inverse_depth": (("HW",), torch.float16),
+    "confidence": (("HW",), torch.uint8),
+}
+_PLAIN = tuple(_KINDS)
 
 
 @dataclass(frozen=True)
