@@ -39,10 +39,17 @@ class CompositorConfig:
 
 
 class Composite(NamedTuple):
-    """A picture in 0..1 (B, 3, H, W) and the shares of memory, screen and network in each pixel (B, 3, H, W)."""
+    """What is shown.
+
+    Attributes:
+        picture: in 0..1 (B, 3, H, W).
+        shares: of memory, screen and network in each pixel (B, 3, H, W).
+        corrected: the generated picture as corrected (B, 3, H, W).
+    """
 
     picture: Tensor
     shares: Tensor
+    corrected: Tensor
 
 
 class Compositor(UNet):
@@ -80,7 +87,7 @@ class Compositor(UNet):
             shares = shares / (shares[:, 0] + shares[:, 1] + shares[:, 2])[:, None]
         candidates = [pictures[0], pictures[1], (pictures[2] + correction).clamp(0, 1)]
         terms = [share[:, None] * each for share, each in zip(shares.unbind(1), candidates, strict=True)]
-        return Composite(terms[0] + terms[1] + terms[2], shares)
+        return Composite(terms[0] + terms[1] + terms[2], shares, candidates[2])
 
 
 def _scale(actions_BA: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class CompositorTraining:
         drift: largest error of a key frame's position, for the distance to it.
         holes: largest share of a drawing that is punched out.
         edges: weight of the differences between neighbouring pixels.
+        corrected: weight of the corrected picture's own loss. Without it the gate turns away from the network before
+            the correction has learned anything, and never comes back (measured).
         ema: decay of the exponential moving average of the weights.
         save_minutes: minutes between saves.
         validate_every: steps between validations.
@@ -43,6 +45,7 @@ class CompositorTraining:
     drift: float = 0.06
     holes: float = 0.3
     edges: float = 1.0
+    corrected: float = 0.5
     ema: float = 0.99
     save_minutes: float = 3.0
     validate_every: int = 250
@@ -89,6 +92,7 @@ def train_compositor(
         set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
         made = compose(network, examples, sharp=False)
         loss = picture_loss(made.picture, examples.truth, training.edges)
+        loss = loss + training.corrected * picture_loss(made.corrected, examples.truth, training.edges)
         loss.backward()
         trained.step(step)
         return {"loss": finite(loss, step)}
@@ -136,6 +140,8 @@ def judge_compositor(
         made = compose(network, e)
         shown = (made.picture.clamp(0, 1) * 255).movedim(1, -1)
         drawn = torch.where(e.drawn.covered[..., None], e.drawn.picture, e.screen)
+        corrected = (made.corrected * 255).movedim(1, -1)
+        found.setdefault("corrected", []).append(_psnr(corrected, e.truth, scenes.rows))
         for name, picture in (("shown", shown), ("generated", e.generated), ("screen", e.screen), ("memory", drawn)):
             found.setdefault(name, []).append(_psnr(picture, e.truth, scenes.rows))
         found.setdefault("hud", []).append(_psnr(shown[:, scenes.rows :], e.truth[:, scenes.rows :], None))
