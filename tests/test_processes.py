@@ -18,9 +18,9 @@ def work():
     time.sleep(60)
 if __name__ == "__main__":
     worker = multiprocessing.get_context("spawn").Process(target=work)
-    with interrupts_stay_here():
-        worker.start()
     try:
+        with interrupts_stay_here():
+            worker.start()
         time.sleep(60)
     except KeyboardInterrupt:
         worker.terminate()
@@ -84,8 +84,10 @@ def test_sigterm_ends_a_collection_in_a_game_that_draws_with_pygame(tmp_path: Pa
         env=os.environ | {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"},
     )  # fmt: skip
     assert run.stderr is not None
-    while "playing" not in (line := run.stderr.readline()):
-        assert line, "the collection ended by itself"
+    # Once to look at it, then to play.
+    for _ in range(2):
+        while "playing" not in (line := run.stderr.readline()):
+            assert line, "the collection ended by itself"
     time.sleep(0.5)
     run.terminate()
     out, errors = run.communicate(timeout=60)
