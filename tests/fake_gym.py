@@ -63,15 +63,15 @@ class Counting(gymnasium.Env[Any, Any]):
 
 
 class FailsLater(Counting):
-    """Plays two episodes, and fails at every further one."""
+    """Fails once so many steps were taken in this process."""
 
-    begun = 0
+    left = 12
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        FailsLater.begun += 1
-        if FailsLater.begun > 2:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        FailsLater.left -= 1
+        if FailsLater.left < 0:
             raise RuntimeError("no more")
-        return super().reset(seed=seed, options=options)
+        return super().step(action)
 
 
 class OldMineRL:

@@ -80,12 +80,8 @@ class EpisodeStore:
         snapshot: bool = False,
         memory: int = 512 << 20,
     ):
-        self._options: dict[str, Any] = {
-            "path": absolute(path),
-            "verify": verify,
-            "snapshot": snapshot,
-            "memory": memory,
-        }
+        self._options: dict[str, Any] = {"path": absolute(path), "verify": verify}
+        self._options |= {"snapshot": snapshot, "memory": memory}
         self._folder = open_folder(path)
         self._whole = verify == "whole" or (verify is None and self._folder.local is not None)
         self._memory = memory
@@ -228,7 +224,8 @@ class EpisodeStore:
         Raises:
             CorruptEpisodeError: a file is missing, torn, altered, or was added.
         """
-        verify_files(self._folder, f"{EPISODES}/{name}", self.manifest(name))
+        with reading(f"episode {name!r}", "an episode", CorruptEpisodeError):
+            verify_files(self._folder, f"{EPISODES}/{name}", self.manifest(name))
 
     def index(self, progress: Progress = lambda done, total: None) -> EpisodeIndex:
         """Name, length, split, source and licence of every episode.

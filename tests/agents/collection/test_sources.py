@@ -366,11 +366,11 @@ def test_a_collection_that_gave_something_up_says_so_in_its_exit_code(
         "workers=0",
     ]
     settings += ["policy=random", "licence=CC0-1.0", f"out={tmp_path / 'store'}", f"folder={tmp_path / 'run'}"]
-    # One reset to look at it, one episode, and no other.
+    # Enough steps for one episode of ten frames.
     assert cli.main(["collect", *settings]) == 1
     assert len(EpisodeStore(tmp_path / "store")) == 1
     captured = capsys.readouterr()
     assert "1 worlds abandoned" in captured.out and "1 episodes are missing" in captured.err
-    monkeypatch.setattr("tests.fake_gym.FailsLater.begun", -10)
+    monkeypatch.setattr("tests.fake_gym.FailsLater.left", 100)
     assert cli.main(["collect", *settings]) == 0
     assert len(EpisodeStore(tmp_path / "store")) == 2
