@@ -54,6 +54,7 @@ DEFAULTS: dict[str, str] = {
 _NAMES = {getattr(pygame, name): pygame.key.name(getattr(pygame, name)) for name in dir(pygame) if name[:2] == "K_"}
 KNOWN = {*(name for name in _NAMES.values() if name), *(f"mouse {i}" for i in range(1, 6))}
 WORDS = {
+    ",": "comma", ".": "period",
     "left shift": "Shift", "left ctrl": "Ctrl", "escape": "Esc", "mouse 1": "left button", "mouse 3": "right button",
 }  # fmt: skip
 SENSITIVITY, LEAST, MOST = 0.15, 0.01, 2.0

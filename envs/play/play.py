@@ -249,7 +249,8 @@ class PlayWindow:
         else:
             window.draw(self._frame)
         lines = status_lines(session, inside=self.commands.inside, recording=self.keeper.recording is not None)
-        if self._strip_shown() and session.game is not None and session.timeline is not None:
+        shown = self._strip_shown() and not self._covered()
+        if shown and session.game is not None and session.timeline is not None:
             self.strip.draw(
                 window, session.timeline, session.shown, session.mark, session.game.chunk / session.game.fps
             )

@@ -64,15 +64,18 @@ class Strip:
         ground.fill((0, 0, 0, 170))
         window.screen.blit(ground, self.ground)
         at = {lane.stretch: lane for lane in self._lanes}
-        mine = set(timeline.path(shown))
+        # How deep the way to what is shown goes in each stretch.
+        mine = {timeline.moments[number].stretch: timeline.moments[number].depth for number in timeline.path(shown)}
         for lane in self._lanes:
             stretch = timeline.stretches[lane.stretch]
-            colour = MINE if stretch.numbers[0] in mine else OTHER
+            colour = MINE if lane.stretch in mine else OTHER
             y, left = self._y(lane.row), self._x(lane.first)
             parent = at.get(timeline.moments[stretch.parent].stretch) if stretch.parent >= 0 else None
             if parent is not None:
                 pygame.draw.line(window.screen, colour, (left, self._y(parent.row)), (left, y), 2)
-            pygame.draw.line(window.screen, colour, (left, y), (self._x(lane.last), y), 4)
+            pygame.draw.line(window.screen, OTHER, (left, y), (self._x(lane.last), y), 4)
+            if lane.stretch in mine:
+                pygame.draw.line(window.screen, MINE, (left, y), (self._x(mine[lane.stretch]), y), 4)
         for number, colour in ((mark, MARK), (shown, HERE)):
             lane = at.get(timeline.moments[number].stretch) if number is not None else None
             if number is not None and lane is not None:

@@ -122,17 +122,18 @@ class Timeline:
 
     def add(self, parent: int, actions: NDArray[np.float32]) -> int:
         """Note that actions followed a moment, without playing them; returns the number of the new moment."""
-        with self._lock:
-            before, number = self.moments[parent], len(self.moments)
-            stretch = before.stretch
-            if self.stretches[stretch].numbers[-1] != parent:
-                stretch = len(self.stretches)
-                self.stretches.append(Stretch(parent))
+        before, number = self.moments[parent], len(self.moments)
+        # What is held for long is kept once.
+        same = np.array_equal(actions, before.actions)
+        kept = before.actions if same else np.array(actions, np.float32)
+        goes_on = self.stretches[before.stretch].numbers[-1] == parent
+        stretch = before.stretch if goes_on else len(self.stretches)
+        # In this order, so that whoever looks meanwhile finds every moment that a stretch names.
+        self.moments.append(Moment(parent, stretch, before.depth + 1, kept))
+        if goes_on:
             self.stretches[stretch].numbers.append(number)
-            # What is held for long is kept once.
-            same = np.array_equal(actions, before.actions)
-            kept = before.actions if same else np.array(actions, np.float32)
-            self.moments.append(Moment(parent, stretch, before.depth + 1, kept))
+        else:
+            self.stretches.append(Stretch(parent, [number]))
         return number
 
     def go(

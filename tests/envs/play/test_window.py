@@ -20,6 +20,7 @@ from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 from worldsim.envs.play.tree.origin import Origin
 from worldsim.envs.play.tree.playthrough import Playthrough
+from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.plotting.window import Window
 from worldsim.spec.actions import MINECRAFT, ActionSpec
@@ -56,7 +57,7 @@ def always(window: PlayWindow) -> bool:
     return True
 
 
-def run(window: PlayWindow, acts: list[Act], seconds: float = 30.0) -> None:
+def run(window: PlayWindow, acts: list[Act], seconds: float = 30.0) -> StepTimes:
     """Play a script; the window is closed at its end."""
     left, end = list(acts), time.monotonic() + seconds
 
@@ -69,7 +70,7 @@ def run(window: PlayWindow, acts: list[Act], seconds: float = 30.0) -> None:
         return [pygame.event.Event(kind, members) for kind, members in left.pop(0)[1]]
 
     window.window.events = events  # pyright: ignore[reportAttributeAccessIssue]
-    window.run()
+    return window.run()
 
 
 def opened(game: FakeGame, **options: Any) -> PlayWindow:

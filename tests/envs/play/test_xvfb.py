@@ -83,8 +83,9 @@ def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
         pass_fds=[write], stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(write)
-    number = int(os.read(read, 16))
-    os.close(read)
+    # The server dies of a pipe that is closed before the whole line is written.
+    with os.fdopen(read) as line:
+        number = int(line.readline())
     pygame.display.quit()
     monkeypatch.setenv("DISPLAY", f":{number}")
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
