@@ -82,14 +82,15 @@ class Puzzles:
         generator = torch.Generator().manual_seed(seed * 1000 + step)
         pictures = torch.randint(0, 256, (3, 2 * size, 12, 20, 3), generator=generator, dtype=torch.uint8)
         drawn, screen, generated = pictures.repeat_interleave(4, 2).repeat_interleave(4, 3)
-        covered = torch.rand(2 * size, 1, 1, generator=generator).expand(-1, 48, 80) < 0.5
         row = torch.arange(48)[:, None].expand(48, 80)
+        covered = (torch.rand(2 * size, 1, 1, generator=generator).expand(-1, 48, 80) < 0.5) & (row < 24)
         truth = torch.where(covered[..., None], drawn, generated)
         truth = torch.where((row >= 24)[..., None], screen, truth)
         zeros = torch.zeros(2 * size, 48, 80)
         drawing = Drawing(torch.where(covered[..., None], drawn, 0), covered, zeros, covered.float(), zeros.long())
         actions = torch.zeros(2 * size, 22)
-        return ChunkBatch(drawing, screen, generated, truth, actions, torch.zeros(2 * size, dtype=torch.long))
+        may_stay = (row[:, :1] >= 24).expand(2 * size, -1, -1)
+        return ChunkBatch(drawing, screen, generated, truth, actions, may_stay, torch.zeros(2 * size, dtype=torch.long))
 
 
 def run(folder: Path, steps: int, stop: int | None = None) -> dict[str, float]:

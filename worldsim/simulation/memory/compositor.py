@@ -18,6 +18,8 @@ from worldsim.simulation.memory.unet import UNet, check_levels
 TRUST_MEMORY = 2.0
 # Shares below this are nothing and above one minus this are all: what stands still must not mix a little every step.
 SHARPNESS = 0.15
+# A camera that moved and turned by less (metres, degrees) stands.
+STANDING = (0.01, 0.05)
 PLANES = 3 + 1 + 1 + 1 + 1 + 3 + 3
 SOURCES = ("memory", "screen", "generated")
 
@@ -60,7 +62,14 @@ class Compositor(UNet):
         self.config = config
 
     def forward(
-        self, drawn: Drawing, screen: Tensor, generated: Tensor, actions_BA: Tensor, *, sharp: bool = True
+        self,
+        drawn: Drawing,
+        screen: Tensor,
+        generated: Tensor,
+        actions_BA: Tensor,
+        may_stay: Tensor,
+        *,
+        sharp: bool = True,
     ) -> Composite:
         """Compose.
 
@@ -69,6 +78,7 @@ class Compositor(UNet):
             screen: uint8 (B, H, W, 3), the picture shown last.
             generated: uint8 (B, H, W, 3), the network's picture.
             actions_BA: the action that leads to this picture.
+            may_stay: bool (B, H, W), where the last picture may be kept if memory draws nothing (``staying``).
             sharp: take shares near 0 and 1 as 0 and 1, as at play; False in training.
         """
         pictures = [p.movedim(-1, 1) / 255 for p in (drawn.picture, screen, generated)]
@@ -81,13 +91,26 @@ class Compositor(UNet):
         )
         logits, correction = made[:, : len(SOURCES)], made[:, len(SOURCES) :]
         of_memory = torch.where(known, logits[:, 0] + TRUST_MEMORY, -torch.inf)
-        shares = torch.cat([of_memory[:, None], logits[:, 1:]], 1).softmax(1)
+        of_screen = torch.where(may_stay & ~known, logits[:, 1], -torch.inf)
+        shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)
         if sharp:
             shares = ((shares - SHARPNESS) / (1 - 2 * SHARPNESS)).clamp(0, 1)
             shares = shares / (shares[:, 0] + shares[:, 1] + shares[:, 2])[:, None]
         candidates = [pictures[0], pictures[1], (pictures[2] + correction).clamp(0, 1)]
         terms = [share[:, None] * each for share, each in zip(shares.unbind(1), candidates, strict=True)]
         return Composite(terms[0] + terms[1] + terms[2], shares, candidates[2])
+
+
+def staying(before_B5: Tensor, poses_B5: Tensor, height: int, rows: int) -> Tensor:
+    """Where the picture from one pose may be kept at another, bool (B, H, 1).
+
+    Below the ``rows`` of the world always, above them where the camera stands: what does not move with the camera is
+    not of the world, and what is kept while it moves is smeared over it.
+    """
+    change = (poses_B5 - before_B5).abs()
+    turn = torch.minimum(change[:, 3:], 360 - change[:, 3:]).amax(1)
+    stands = (change[:, :3].amax(1) < STANDING[0]) & (turn < STANDING[1])
+    return stands[:, None, None] | (torch.arange(height, device=stands.device) >= rows)[None, :, None]
 
 
 def _scale(actions_BA: Tensor) -> Tensor:

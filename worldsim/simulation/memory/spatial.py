@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.simulation.memory.camera import Intrinsics, advance_camera
-from worldsim.simulation.memory.compositor import Compositor
+from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
 from worldsim.simulation.memory.keyframes import PREFIX as FRAMES_PREFIX
@@ -21,8 +21,8 @@ from worldsim.spec.camera import Camera
 
 # Every how many chunks of a past become an observation, beside the last one.
 PAST_STRIDE = 4
-# A pixel shown by so much from memory is not a new observation.
-REMEMBERED = 0.5
+# Levels of 255 by which a generated pixel must differ from what memory draws there to be news of the world.
+NEWS = 24
 # Depth that a network predicts differs between views by more than a game's own: the newest view is believed, but for
 # what is several times as near (measured: 1.6 dB two frames ahead).
 KEY_FRAMES = MemoryConfig(tolerance=0.35, occlusion=3.0, drawn=8, capacity=96)
@@ -183,8 +183,8 @@ class SpatialMemory:
         ``generated_BRHWC``: what the network made of it, uint8.
         """
         outlook = self.look_ahead(state, actions_BRA, steps_B)
-        pictures, remembered = self.compose(outlook, state, generated_BRHWC, actions_BRA)
-        return pictures, self.remember(outlook, state, pictures, remembered, steps_B)
+        pictures, sources = self.compose(outlook, state, generated_BRHWC, actions_BRA)
+        return pictures, self.remember(outlook, state, pictures, sources[:, -1], steps_B)
 
     def look_ahead(self, state: MemoryState, actions_BRA: Tensor, steps_B: Tensor) -> Outlook:
         """Where r actions lead, and what memory shows from there."""
@@ -199,31 +199,35 @@ class SpatialMemory:
     def compose(
         self, outlook: Outlook, state: MemoryState, generated_BRHWC: Tensor, actions_BRA: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What is shown, uint8 (B, r, H, W, 3), and which of its pixels are memory's, bool (B, r, H, W)."""
-        batch, r = generated_BRHWC.shape[:2]
+        """What is shown, uint8 (B, r, H, W, 3), and whose each pixel is most of all, (B, r, H, W), of ``SOURCES``."""
+        batch, r, height = generated_BRHWC.shape[:3]
         made = self.compositor(
             outlook.drawn,
             state.screen.repeat_interleave(r, 0),
             generated_BRHWC.flatten(0, 1),
             actions_BRA.flatten(0, 1),
+            staying(state.pose.repeat_interleave(r, 0), outlook.poses.flatten(0, 1), height, self._world_rows(height)),
         )
         pictures = (made.picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
-        remembered = made.shares[:, 0] > REMEMBERED
-        return pictures.unflatten(0, (batch, r)), remembered.unflatten(0, (batch, r))
+        return pictures.unflatten(0, (batch, r)), made.shares.argmax(1).unflatten(0, (batch, r))
 
     def remember(
-        self, outlook: Outlook, state: MemoryState, pictures_BRHWC: Tensor, remembered_BRHW: Tensor, steps_B: Tensor
+        self, outlook: Outlook, state: MemoryState, pictures_BRHWC: Tensor, sources_BHW: Tensor, steps_B: Tensor
     ) -> MemoryState:
-        """The memory after the last of r pictures, seen at ``steps_B``.
+        """The memory after the last of r pictures, seen at ``steps_B``; ``sources``: whose its pixels are.
 
-        What a key frame showed is not observed again: the key frame stays its source, and nothing blurs or creeps.
+        What memory knew is observed anew only where the network shows something else there. Else the key frame stays
+        its source, and nothing blurs or creeps. What is kept from the screen (hand, crosshair) is not of the world.
         """
         r, now = pictures_BRHWC.shape[1], steps_B + BEGINNING
         drawn = Drawing(*(getattr(outlook.drawn, of.name)[r - 1 :: r] for of in fields(Drawing)))
-        pictures, remembered = pictures_BRHWC[:, -1], remembered_BRHW[:, -1] & drawn.covered
-        depth, confidence = self._look(pictures, drawn, unless=remembered)
+        pictures, generated = pictures_BRHWC[:, -1], sources_BHW == SOURCES.index("generated")
+        differs = (pictures.int() - drawn.picture).abs().amax(-1) > NEWS
+        remembered = drawn.covered & ~(generated & differs)
+        old = remembered | (sources_BHW == SOURCES.index("screen"))
+        depth, confidence = self._look(pictures, drawn, unless=old)
         depth = torch.where(remembered, drawn.inverse_depth, depth)
-        confidence = torch.where(remembered, drawn.confidence, confidence)
+        confidence = torch.where(remembered, drawn.confidence, torch.where(old, 0.0, confidence))
         # The last observation goes now: what it alone showed must be observed again.
         going = torch.tensor([_fleeting(row) for row in state.frames.rows])[:, None, None]
         kept = remembered & (now[:, None, None] - drawn.age != going)

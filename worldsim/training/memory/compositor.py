@@ -114,7 +114,9 @@ def train_compositor(
 
 def compose(network: Compositor, examples: ChunkBatch, *, sharp: bool = True) -> Composite:
     """What the network shows of a batch."""
-    return network(examples.drawn, examples.screen, examples.generated, examples.actions, sharp=sharp)
+    return network(
+        examples.drawn, examples.screen, examples.generated, examples.actions, examples.may_stay, sharp=sharp
+    )
 
 
 def picture_loss(picture_B3HW: Tensor, truth_BHWC: Tensor, edges: float) -> Tensor:

@@ -14,6 +14,7 @@ from worldsim.datasets.loading.walks import Walk
 from worldsim.errors import UserError
 from worldsim.models.dit import previous_of
 from worldsim.simulation.memory.camera import Intrinsics
+from worldsim.simulation.memory.compositor import staying
 from worldsim.simulation.memory.depth import DepthCompletion
 from worldsim.simulation.memory.render import Drawing, Sources
 from worldsim.simulation.world_model import WorldModel
@@ -25,6 +26,8 @@ LEAD, PICTURES = 8, 32
 STRETCHES, STRIDE = 3, 4
 # Frames between the last picture and what memory draws from, at most.
 LONGEST_GAP = 400
+# Share of chunks of which memory holds the last picture too, as it mostly does at play.
+LATELY = 0.85
 SOURCES = 5
 
 
@@ -57,6 +60,7 @@ class ChunkBatch:
         generated: what the network makes, uint8.
         truth: what was recorded, uint8.
         actions: that led to each frame (B r, A).
+        may_stay: bool (B r, H, 1), where the last picture may be kept.
         ages: frames between the last picture and the newest that memory has of it.
     """
 
@@ -65,6 +69,7 @@ class ChunkBatch:
     generated: Tensor
     truth: Tensor
     actions: Tensor
+    may_stay: Tensor
     ages: Tensor
 
 
@@ -138,6 +143,7 @@ class Scenes:
         gaps = [_gaps(random, at) for at in last]
         sources = self._sources(scenes, last, gaps)
         now = torch.stack([s.walk.poses[t + 1 : t + 1 + self.chunk] for s, t in zip(scenes, last, strict=True)])
+        before = torch.stack([s.walk.poses[t] for s, t in zip(scenes, last, strict=True)])
         far = sources.poses[..., :3] - now[:, :1, :3]
         wrong = torch.rand(size, 1, 1, generator=generator) * drift * far.norm(dim=-1, keepdim=True)
         error = torch.randn(far.shape, generator=generator) * wrong
@@ -153,6 +159,7 @@ class Scenes:
             generated=torch.cat([s.generated[pick] for s, pick in zip(scenes, picks, strict=True)]),
             truth=torch.cat([s.walk.frames[t + 1 : t + 1 + self.chunk] for s, t in zip(scenes, last, strict=True)]),
             actions=torch.cat([s.walk.actions[t : t + self.chunk] for s, t in zip(scenes, last, strict=True)]),
+            may_stay=staying(before[each], now.flatten(0, 1), self.lens.height, self.rows),
             ages=torch.tensor([min(g) for g in gaps])[each],
         )
 
@@ -173,13 +180,13 @@ class Scenes:
 
 
 def _gaps(random: np.random.Generator, last: int) -> list[int]:
-    """How long before frame ``last`` each source was seen, in rising order; half of the time one of them just now.
+    """How long before frame ``last`` each source was seen, in rising order; mostly one of them just now.
 
     Long ago as often as lately, by order of magnitude.
     """
     count = int(random.integers(1, SOURCES + 1))
     longest = min(LONGEST_GAP, last) // STRIDE
     found = {int(g) for g in np.exp(random.uniform(0, np.log(longest + 1), size=count))}
-    if random.random() < 0.5:
+    if random.random() < LATELY:
         found = {0, *sorted(found)[1:]}
     return [gap * STRIDE for gap in sorted(found) if gap <= longest]
