@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.datasets.importers.test_lerobot import write_v2
-from tests.datasets.importers.test_minari import write as write_minari
 from worldsim import cli
 from worldsim.errors import UserError
 from worldsim.extras import EXTRAS, MissingPackage, missing_line, missing_packages, require
@@ -67,7 +66,6 @@ GYM = ["collect", "source=gym", "episodes=1", "workers=0", "--out", "store"]
         (["collect", "source=minerl", "--out", "store"], "minerl", "minerl"),
         (["data", "list", "data=memory://nothing"], "fsspec", "remote"),
         (["data", "import", "lerobot", "--out", "store"], "pyarrow", "import"),
-        (["data", "import", "minari", "--out", "store"], "h5py", "import"),
     ],
 )
 def test_a_command_says_in_one_line_what_it_lacks(
@@ -81,7 +79,7 @@ def test_a_command_says_in_one_line_what_it_lacks(
     monkeypatch.chdir(tmp_path)
     if extra == "import":
         # Written by the very package that is missing when it is read.
-        write_v2(tmp_path / "lerobot") if package == "pyarrow" else write_minari(monkeypatch, tmp_path / "minari")
+        write_v2(tmp_path / "lerobot")
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)

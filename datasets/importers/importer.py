@@ -17,6 +17,7 @@ from worldsim.datasets.importers.recording import Footage, Frame, Recording, che
 from worldsim.datasets.importers.resample import resample
 from worldsim.datasets.store.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
+from worldsim.extras import MissingPackage
 
 # The frames of one episode are held in memory while it is written.
 EPISODE_BYTES = 2**30
@@ -100,6 +101,7 @@ def import_recordings(
 
     Raises:
         OSError: the store cannot be written.
+        MissingPackage: a package that reads such recordings is not installed.
     """
     options, report = options or ImportOptions(), ImportReport()
     taken = _Taken(store)
@@ -117,6 +119,9 @@ def import_recordings(
             done = _import_one(store, recording, options, taken, report, tell)
         except _NotItsFaultError as error:
             raise error.reason from error
+        except MissingPackage:
+            # Nor this: every other recording of the kind would be left out for the same reason.
+            raise
         except Exception as error:
             # Besides what importers say themselves: whatever a damaged file or a field of another type causes.
             report.broken.append((_printable(recording.origin), _printable(_first_line(error))))
