@@ -60,7 +60,7 @@ class RecordedGame:
     """
 
     rewinds = False
-    pictures = None
+    pictures: Frames | None = None
 
     def __init__(
         self,

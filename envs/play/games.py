@@ -98,7 +98,7 @@ class WorldGame:
         self.chunk, self.fps = world.chunk, float(world.config.fps)
         self.width, self.height = world.config.width, world.config.height
         self.title = "WorldSim"
-        self.pictures = None if beginning is not None else starts.frames[:, -1]
+        self.pictures: Frames | None = None if beginning is not None else starts.frames[:, -1]
         self._state: WorldState | None = None
         self._begun: InitialContext | None = None
         self._trust = float("nan")
@@ -178,7 +178,8 @@ class LuantiGame:
 
         self.hands, self.chunk, self.fps = HumanInputMapper(MINECRAFT), 1, 20.0
         self.width, self.height = width, height
-        self.title, self.pictures = "Luanti", None
+        self.title = "Luanti"
+        self.pictures: Frames | None = None
         self._env = LuantiEnv(width, height, observation=None, realtime=realtime)
         self._info: dict[str, Any] = {}
 

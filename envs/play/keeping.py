@@ -101,8 +101,9 @@ class Keeper:
             self._end()
         timeline, known = self.session.timeline, self._known
         self.know()
-        played = timeline is not None and len(timeline.moments) > 1 and self._known != known
-        if played and self.outlets.origin is not None:
+        if timeline is None or self.outlets.origin is None:
+            return
+        if len(timeline.moments) > 1 and self._known != known:
             self._written(self._write(min(self.session.shown, len(timeline.moments) - 1)))
 
     def _end(self) -> None:

@@ -228,5 +228,6 @@ def _digest(frames: "Frames") -> int:
 
 
 def _bytes(snapshot: Any) -> int:
-    size = getattr(snapshot, "nbytes", 0)
-    return int(size() if callable(size) else size)
+    size: Any = getattr(snapshot, "nbytes", 0)
+    # A state computes it, an array has it.
+    return int(size) if isinstance(size, int) else int(size())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
 CHUNK, HEIGHT, WIDTH = 2, 40, 72
@@ -26,7 +27,8 @@ class FakeGame:
         self.hands = HumanInputMapper(spec)
         self.chunk, self.fps, self.width, self.height = CHUNK, 20.0, WIDTH, HEIGHT
         self.title, self.rewinds = "fake", rewinds
-        self.pictures, self.start = np.full((5, HEIGHT, WIDTH, 3), 90, np.uint8), 0
+        self.pictures: NDArray[np.uint8] | None = np.full((5, HEIGHT, WIDTH, 3), 90, np.uint8)
+        self.start = 0
         self.seconds, self.steps, self.broken = seconds, 0, False
         self.open = threading.Event()
         self.open.set()
@@ -84,6 +86,12 @@ def drive(session: Session, until, seconds: float = 20.0) -> list[NDArray[np.uin
             shown.append(frame)
         time.sleep(0.001)
     return shown
+
+
+def timeline_of(session: Session) -> Timeline:
+    """The timeline of a session that is loaded."""
+    assert session.timeline is not None
+    return session.timeline
 
 
 def ready(game: FakeGame, **options) -> Session:

@@ -2,10 +2,11 @@
 
 import threading
 import time
+from typing import Any
 
 import numpy as np
 
-from tests.envs.play.fake_game import CHUNK, FakeGame, drive, forward, ready
+from tests.envs.play.fake_game import CHUNK, FakeGame, drive, forward, ready, timeline_of
 from worldsim.envs.play.session import Phase, Session
 
 
@@ -62,7 +63,7 @@ def test_two_seconds_back_returns_the_very_frame_and_play_branches_there():
     session.resume()
 
     def note() -> bool:
-        frames[session.shown] = session.timeline.picture(session.shown)
+        frames[session.shown] = timeline_of(session).picture(session.shown)
         return session.shown >= 25
 
     drive(session, note)
@@ -70,11 +71,11 @@ def test_two_seconds_back_returns_the_very_frame_and_play_branches_there():
     assert session.phase is Phase.READY
     drive(session, lambda: settled(session))
     there = session.shown
-    assert there <= 6 and session.timeline.here == there
+    assert there <= 6 and timeline_of(session).here == there
     np.testing.assert_array_equal(session.picture(), frames[there][-1])
     session.resume()
     drive(session, lambda: session.shown > 25 + 2)
-    assert session.timeline.stretches[1].parent == there
+    assert timeline_of(session).stretches[1].parent == there
     session.close()
 
 
@@ -82,7 +83,7 @@ def test_scrubbing_over_a_slow_replay_ends_at_the_last_place_asked_for():
     game = FakeGame()
     session = ready(game)
     for i in range(60):
-        session.timeline.advance(forward(yaw=i))
+        timeline_of(session).advance(forward(yaw=i))
     session.shown = 60
     session.phase = Phase.PAUSED
     game.seconds = 0.02
@@ -91,10 +92,10 @@ def test_scrubbing_over_a_slow_replay_ends_at_the_last_place_asked_for():
         session.tick(lambda n: forward())
     assert session.shown == 30
     drive(session, lambda: settled(session))
-    assert session.timeline.here == 30
+    assert timeline_of(session).here == 30
     session.scrub(5)
     drive(session, lambda: settled(session))
-    assert session.timeline.here == session.shown == 35
+    assert timeline_of(session).here == session.shown == 35
     session.close()
 
 
@@ -102,13 +103,13 @@ def test_a_key_pressed_on_the_way_back_counts_on_arrival():
     game = FakeGame()
     session = ready(game)
     for i in range(20):
-        session.timeline.advance(forward(yaw=i))
+        timeline_of(session).advance(forward(yaw=i))
     session.shown, game.seconds = 20, 0.02
     session.go(7, Phase.READY)
     session.resume()
     assert session.phase is Phase.READY
     drive(session, lambda: session.phase is Phase.PLAYING)
-    assert session.timeline.here == 7
+    assert timeline_of(session).here == 7
     session.close()
 
 
@@ -122,7 +123,7 @@ def test_the_marked_moment_is_returned_to():
     drive(session, lambda: session.shown >= 8)
     assert session.to_mark()
     drive(session, lambda: settled(session))
-    assert session.timeline.here == marked == session.shown
+    assert timeline_of(session).here == marked == session.shown
     session.close()
 
 
@@ -130,13 +131,13 @@ def test_begin_anew_takes_the_next_seed_and_forgets():
     session = ready(FakeGame())
     session.resume()
     drive(session, lambda: session.shown >= 2)
-    first = session.timeline.picture(0)
+    first = timeline_of(session).picture(0)
     session.restart()
     session.restart()
     drive(session, lambda: session.phase is Phase.READY)
     drive(session, lambda: settled(session))
-    assert session.seed == 5 and session.shown == 0 and len(session.timeline.moments) == 1
-    assert (session.timeline.picture(0) != first).any()
+    assert session.seed == 5 and session.shown == 0 and len(timeline_of(session).moments) == 1
+    assert (timeline_of(session).picture(0) != first).any()
     session.close()
 
 
@@ -144,11 +145,11 @@ def test_where_there_is_one_beginning_a_new_try_keeps_the_old():
     session = ready(FakeGame(), same_start=True)
     for _ in range(2):
         session.resume()
-        goal = len(session.timeline.moments) + 2
-        drive(session, lambda goal=goal: len(session.timeline.moments) > goal)
+        goal = len(timeline_of(session).moments) + 2
+        drive(session, lambda goal=goal: len(timeline_of(session).moments) > goal)
         session.restart()
         drive(session, lambda: settled(session))
-    assert session.seed == 3 and len(session.timeline.stretches) == 2
+    assert session.seed == 3 and len(timeline_of(session).stretches) == 2
     session.close()
 
 
@@ -183,12 +184,12 @@ def test_a_world_that_fails_says_so_and_can_be_taken_back():
     game.broken = False
     session.back(0.5)
     drive(session, lambda: settled(session))
-    assert session.phase is Phase.READY and session.timeline.here == session.shown
+    assert session.phase is Phase.READY and timeline_of(session).here == session.shown
     session.close()
 
 
 def test_a_game_that_cannot_be_loaded_is_reported():
-    def fail(tell) -> FakeGame:
+    def fail(tell: Any) -> FakeGame:
         tell("opening", 0.5)
         raise FileNotFoundError("no world 'x'")
 
