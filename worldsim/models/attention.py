@@ -62,9 +62,7 @@ def attend_fused(q_BHSE: Tensor, k_BKSE: Tensor, v_BKSE: Tensor, mask: Tensor | 
     return F.scaled_dot_product_attention(q, k, v, mask).reshape(q_BHSE.shape)
 
 
-def attend_ring(
-    q_BNHTE: Tensor, k_BNKTE: Tensor, v_BNKTE: Tensor, past: Pair, sink: Turn, mask_B11S: Tensor
-) -> Tensor:
+def attend_ring(q_BNHTE: Tensor, k_BNKTE: Tensor, v_BNKTE: Tensor, past: Pair, sink: Turn, mask_B11S: Tensor) -> Tensor:
     """``attend`` of one frame (T = 1) to its past and to itself; the ring is read where it lies, row by row."""
     ring_k, ring_v = past
     cos, sin = (t[:, None, None] for t in sink)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldsim.cli.runs import run_folder
-from worldsim.cli.settings import folder_setting, seed_setting, setting, world_setting
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
 from worldsim.progress import display
 
@@ -61,11 +61,13 @@ class Rollout:
     )
     scale: int = setting(2, help="the videos' pixels per world pixel", minimum=1)
     out: str | None = setting(None, help="folder for the results; default: the run folder")
+    threads: int | None = threads_setting()
     folder: str | None = folder_setting("rollout")
 
 
 def rollout(config: Rollout) -> None:
     """``worldsim rollout``."""
+    use_threads(config.threads)
     from worldsim.envs.learned.initial_context import resolve
     from worldsim.envs.learned.tasks import WorldRewardFunction
     from worldsim.envs.rollouts.prefix import find_prefix
