@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from worldsim.models.rotary import Turn, normed_and_rotated, rotate
 from worldsim.models.rowwise import TokenLinear
 
-
 # Keys and values.
 Pair = tuple[Tensor, Tensor]
 
