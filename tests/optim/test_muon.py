@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldsim.optim.muon import Muon, orthogonalised
+from worldsim.optim.muon import COEFFICIENTS, Muon, orthogonalised
 
 
 def matrix(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -19,6 +19,20 @@ def test_singular_values_end_near_one_and_directions_stay(shape):
     # In the basis of the given matrix's singular vectors nothing but the singular values has changed.
     inner = u.mT @ out @ vh.mT
     torch.testing.assert_close(inner, torch.diag_embed(inner.diagonal(dim1=-2, dim2=-1)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((2, 48, 130), 48), ((1, 130, 48), 48), ((1, 48, 200), 5)])
+def test_iterating_on_the_gram_matrix_is_the_iteration_in_double_precision(shape, rank):
+    rows, columns = shape[-2:]
+    given = matrix(*shape[:-1], rank) @ matrix(rank, columns, seed=1) if rank < 48 else matrix(*shape)
+    exact = given.double() / given.double().norm(dim=(-2, -1), keepdim=True)
+    a, b, c = COEFFICIENTS
+    for _ in range(5):
+        gram = exact @ exact.mT
+        exact = a * exact + (b * gram + c * gram @ gram) @ exact
+    # So wide or tall that single precision goes by the Gram matrix.
+    assert max(rows, columns) > 1.5 * min(rows, columns)
+    torch.testing.assert_close(orthogonalised(given).double(), exact, atol=1e-4, rtol=1e-3)
 
 
 def test_steps_are_those_of_pytorchs_own():

@@ -18,8 +18,8 @@ class Ema:
         """Blend in the parameters after optimizer step ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                self.shadow[name].lerp_(parameter, 1 - decay)
+            names, parameters = zip(*module.named_parameters(), strict=True)
+            torch._foreach_lerp_([self.shadow[name] for name in names], list(parameters), 1 - decay)
 
     @contextmanager
     def averaged(self, module: nn.Module) -> Iterator[None]:

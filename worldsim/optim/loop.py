@@ -33,7 +33,10 @@ def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate:
 def optimizer_step(module: nn.Module, optimizers: Iterable[torch.optim.Optimizer], ema: Ema, step: int) -> float:
     """Optimizer step ``step`` (from 0), then clear the gradients; returns their norm before clipping."""
     # Clipped to 1: a rare batch would throw the weights far away.
-    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if not norm <= 1.0:
+        torch.nn.utils.clip_grads_with_norm_(module.parameters(), 1.0, norm)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

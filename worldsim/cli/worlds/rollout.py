@@ -70,8 +70,8 @@ class Rollout:
         minimum=0,
     )
     scale: int = setting(2, help="the videos' pixels per world pixel", minimum=1)
-    threads: int | None = threads_setting()
     out: str | None = setting(None, help="folder for the results; default: the run folder")
+    threads: int | None = threads_setting()
     folder: str | None = folder_setting("rollout")
 
 
