@@ -69,6 +69,7 @@ class Compositor(UNet):
         actions_BA: Tensor,
         may_stay: Tensor,
         *,
+        trust: Tensor | float = 0.0,
         sharp: bool = True,
     ) -> Composite:
         """Compose.
@@ -79,6 +80,8 @@ class Compositor(UNet):
             generated: uint8 (B, H, W, 3), the network's picture.
             actions_BA: the action that leads to this picture.
             may_stay: bool (B, H, W), where the last picture may be kept if memory draws nothing (``staying``).
+            trust: added to the logit of memory, (B,) or a number: how much more it is believed than in training, where
+                neither the last picture nor what is made from it is ever wrong.
             sharp: take shares near 0 and 1 as 0 and 1, as at play; False in training.
         """
         pictures = [p.movedim(-1, 1) / 255 for p in (drawn.picture, screen, generated)]
@@ -90,7 +93,9 @@ class Compositor(UNet):
             torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
         )
         logits, correction = made[:, : len(SOURCES)], made[:, len(SOURCES) :]
-        of_memory = torch.where(known, logits[:, 0] + TRUST_MEMORY, -torch.inf)
+        of_memory = torch.where(
+            known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust).reshape(-1, 1, 1), -torch.inf
+        )
         of_screen = torch.where(may_stay & ~known, logits[:, 1], -torch.inf)
         shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)
         if sharp:

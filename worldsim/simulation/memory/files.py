@@ -26,6 +26,8 @@ def save_memory(memory: SpatialMemory, folder: Path, about: Mapping[str, Any] | 
     config = {
         "camera": memory.config.camera.to_json(),
         "keyframes": asdict(memory.config.keyframes),
+        "changing": list(memory.config.changing),
+        "trust": memory.config.trust,
         "depth": _sizes(memory.depth.config),
         "compositor": _sizes(memory.compositor.config),
         "motion": {k: v for k, v in asdict(memory.motion.config).items() if k != "camera"},
@@ -54,7 +56,12 @@ def load_memory(folder: Path) -> SpatialMemory | None:
             "motion": EgoMotion(EgoMotionConfig(camera=camera, **about["motion"])),
             "compositor": Compositor(CompositorConfig(**_tuples(about["compositor"]))),
         }
-        config = SpatialMemoryConfig(camera=camera, keyframes=MemoryConfig(**about["keyframes"]))
+        config = SpatialMemoryConfig(
+            camera=camera,
+            changing=tuple(about["changing"]),
+            trust=float(about["trust"]),
+            keyframes=MemoryConfig(**about["keyframes"]),
+        )
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} holds no spatial memory: {error}") from error
     for name, part in parts.items():

@@ -32,9 +32,19 @@ BEGINNING = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialMemoryConfig:
-    """The game's camera, and how much is remembered."""
+    """The game's camera, and how much is remembered.
+
+    Attributes:
+        camera: of the game.
+        changing: places in the action vector of the keys that change the world (dig, place).
+        trust: how much more memory is believed than in training while none of them is pressed, as a logit: what the
+            network makes then follows what was shown, right or wrong (measured: 15 dB on looking back).
+        keyframes: how much is remembered.
+    """
 
     camera: Camera
+    changing: tuple[int, ...] = ()
+    trust: float = 6.0
     keyframes: MemoryConfig = KEY_FRAMES
 
 
@@ -207,6 +217,7 @@ class SpatialMemory:
             generated_BRHWC.flatten(0, 1),
             actions_BRA.flatten(0, 1),
             staying(state.pose.repeat_interleave(r, 0), outlook.poses.flatten(0, 1), height, self._world_rows(height)),
+            trust=self._trust(actions_BRA).repeat_interleave(r, 0),
         )
         pictures = (made.picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
         return pictures.unflatten(0, (batch, r)), made.shares.argmax(1).unflatten(0, (batch, r))
@@ -263,6 +274,11 @@ class SpatialMemory:
             pose_B5 = advance_camera(pose_B5, turns[:, t : t + 1], moved[:, t], camera.pitch_limits)
             poses.append(pose_B5)
         return torch.stack(poses, 1), motion
+
+    def _trust(self, actions_BRA: Tensor) -> Tensor:
+        """How much more than in training memory is believed (B,) under these actions."""
+        acts = (actions_BRA[..., list(self.config.changing)] > 0.5).flatten(1).any(1)
+        return torch.where(acts, 0.0, self.config.trust)
 
     def _world_rows(self, height: int) -> int:
         return self.config.camera.rows_of_world(height)

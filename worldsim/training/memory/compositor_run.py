@@ -21,6 +21,8 @@ from worldsim.simulation.memory.ego_motion import load_ego_motion
 from worldsim.simulation.memory.files import save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory, SpatialMemoryConfig
 from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import ActionSpec
+from worldsim.spec.camera import Camera
 from worldsim.training.logging import follow, write_config
 from worldsim.training.memory.compositor import (
     FILE,
@@ -34,6 +36,8 @@ from worldsim.training.memory.depth_examples import choose_episodes
 
 # Walks that the compositor is judged by, and chunks shown in the picture of samples.
 JUDGED, SHOWN = 6, 8
+# Names of keys that change the world.
+CHANGING = ("attack", "use")
 
 
 def run_compositor(
@@ -91,7 +95,7 @@ def run_compositor(
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
     (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
-    memory = SpatialMemory(SpatialMemoryConfig(camera=scenes.camera), completion, moves, network)
+    memory = SpatialMemory(config_of(scenes.camera, world.spec), completion, moves, network)
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
     return save_memory(
         memory, place, about | {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
@@ -109,6 +113,12 @@ def _material(
         scenes = _scenes(world, depth, store, chosen, seed, show.stage("walks to learn from"))
         judged = _scenes(world, depth, store, [held_out[i] for i in spread], seed, show.stage("walks to judge by"))
     return scenes, judged, training_record(store, chosen)
+
+
+def config_of(camera: Camera, spec: ActionSpec) -> SpatialMemoryConfig:
+    """The settings of a game's memory: its camera, and which of its keys change the world."""
+    changing = tuple(i for i, key in enumerate(spec.keys) if key in CHANGING)
+    return SpatialMemoryConfig(camera=camera, changing=changing)
 
 
 def load_compositor(path: Path, config: CompositorConfig) -> Compositor:
