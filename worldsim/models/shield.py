@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 CPU = torch.device("cpu")
 # What NumPy does about floating-point errors by default.
-NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+NUMPY_ERRORS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 @dataclass(frozen=True)

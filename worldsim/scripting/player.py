@@ -114,7 +114,8 @@ def holds(until: Until, info: Mapping[str, Any], *, begun: bool) -> bool:
     if not until.sign:
         return begun and any(event.get("kind") == until.name for event in _events(until, info))
     value = info.get(until.name)
-    if value is None and until.name in ("x", "y", "z") and np.shape(position := info.get("position")) == (3,):
+    position: Any = info.get("position")
+    if value is None and until.name in ("x", "y", "z") and np.shape(position) == (3,):
         value = np.asarray(position)["xyz".index(until.name)]
     if value is None or np.size(value) != 1 or not np.issubdtype(np.asarray(value).dtype, np.number):
         numbers = sorted(name for name, v in info.items() if isinstance(v, int | float | np.number))

@@ -79,7 +79,7 @@ def changes_in(episode: Episode, name: str, prefix: int) -> Iterator[Change]:
     camera = camera_for(MINECRAFT) if told is None else Camera.from_json(told)
     assert camera is not None
     keys = [MINECRAFT.keys.index(key) for key in TOOL_KEYS]
-    pressed = (episode.actions[:, keys] > 0.5).any(1)
+    pressed = np.any(episode.actions[:, keys] > 0.5, axis=1)
     for span in spans(episode, SCRIPT):
         since = span[0]
         for stretch in returns_in(episode, name, span, LOOK, prefix):

@@ -140,7 +140,7 @@ def recorded_revisits(store: EpisodeStore, splits: Sequence[Split], most: int = 
             judged_in_recordings(store, [(name, a)], pair[1]) for (name, a, _), pair in zip(drawn, seen, strict=True)
         ]
         alike = [float(likeness(*pair)[0]) for pair in seen]
-        near = [float(judged_psnr(*pair, mask)[0]) for pair, mask in zip(seen, judged, strict=True)]
+        near = [float(judged_psnr(pair[0], pair[1], mask)[0]) for pair, mask in zip(seen, judged, strict=True)]
         maps = [map_of(store, name) for name, _, _ in drawn]
         out |= {kind: estimate(alike, maps, seed=seed), f"psnr {kind}": estimate(near, maps, seed=seed)}
     return out
