@@ -34,9 +34,13 @@ def decode_depth(code: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class DepthCompletionConfig:
-    """Channels and residual blocks at 1/4, 1/8 and 1/16 of the picture's resolution; blocks on the way down.
+    """Sizes of the network.
 
     The defaults are what a picture of 144x80 takes least time with: ``RowConv2d`` computes narrower levels twice.
+
+    Attributes:
+        channels: at 1/4, 1/8 and 1/16 of the picture's resolution.
+        blocks: residual blocks at each of these on the way down.
 
     Raises:
         ValueError: sizes that the U-net does not take.
