@@ -15,7 +15,7 @@ from torch import Tensor
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.shield import shielded
-from worldsim.simulation.memory.spatial import MemoryState
+from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.state_schema import check_finite
 from worldsim.spec.damage import reading
 

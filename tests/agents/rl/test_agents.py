@@ -248,7 +248,7 @@ def test_a_player_of_ones_own_plays_a_game_that_names_its_actions():
     assert sum(play_episode(env, make_player(skilled, env), s).total for s in range(4)) > sum(
         play_episode(env, make_player(idle, env), s).total for s in range(4)
     )
-    with pytest.raises(UserError, match="not to be had"):
+    with pytest.raises(UserError, match="not available"):
         make_player("worldsim.agents.policies.pong:Nobody", env)
     with pytest.raises(UserError, match="what its actions are called"):
         make_player(skilled, gymnasium.make("Bright-v0"))

@@ -282,7 +282,7 @@ def test_a_manifest_that_leads_out_of_its_episode_is_refused(tmp_path: Path, whe
     manifest[where] = changes[where]
     file.write_text(json.dumps(manifest | {"sha256": json_sha256(manifest)}))
     for url in (str(tmp_path / "s"), f"local://{tmp_path / 's'}"):
-        with pytest.raises(CorruptEpisodeError, match="outside of the episode|is no manifest"):
+        with pytest.raises(CorruptEpisodeError, match=r"outside of the episode|is no manifest"):
             EpisodeStore(url).read("a")
 
 

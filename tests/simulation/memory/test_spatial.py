@@ -6,7 +6,7 @@ import torch
 
 from tests.tiny_memory import remembering_world, tiny_memory
 from worldsim.simulation.memory.files import load_memory, save_memory
-from worldsim.simulation.memory.spatial import MemoryState
+from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.state import WorldState
 
 FIRST_ROW_OF_HUD = int(48 * 61 / 80)

@@ -1,0 +1,84 @@
+"""What B worlds remember and where they are, as one value: forked by row, saved and loaded.
+
+B worlds, H W pixels, S size of the motion's hidden state.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldsim.simulation.memory.keyframes import PREFIX as FRAMES_PREFIX
+from worldsim.simulation.memory.keyframes import KeyFrames
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """What B worlds remember, and where they are.
+
+    Attributes:
+        frames: key frames and the last observation, as far as it was new.
+        pose: of the camera: x, y, z (m) and yaw from the start, absolute pitch (degrees) (B, 5).
+        motion: hidden state of the ego-motion (B, S).
+        screen: the picture shown last, uint8 (B, H, W, 3).
+        inverse_depth: its depth, 1/m (B, H, W) float16.
+        confidence: of that depth, uint8 (B, H, W), 0 where it does not show the world.
+    """
+
+    frames: KeyFrames
+    pose: Tensor
+    motion: Tensor
+    screen: Tensor
+    inverse_depth: Tensor
+    confidence: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As plain tensors, batch first."""
+        return {f"{PREFIX}{name}": getattr(self, name) for name in _PLAIN} | self.frames.tensors()
+
+    @staticmethod
+    def from_tensors(named: dict[str, Tensor]) -> "MemoryState | None":
+        """The inverse of ``tensors``; None where there is no such thing among them.
+
+        Raises:
+            ValueError: it is there in part.
+        """
+        if not any(name.startswith((PREFIX, FRAMES_PREFIX)) for name in named):
+            return None
+        if missing := [name for name in _PLAIN if PREFIX + name not in named]:
+            raise ValueError(f"not a spatial memory: {', '.join(missing)} missing")
+        batch, size = len(named[PREFIX + "screen"]), tuple(named[PREFIX + "screen"].shape[1:3])
+        for name, (shape, kind) in _KINDS.items():
+            tensor = named[PREFIX + name]
+            fits = shape is None or tuple(tensor.shape) == (batch, *(size if shape[0] == "HW" else ()), *shape[1:])
+            if tensor.dtype != kind or not fits:
+                raise ValueError(f"not a spatial memory: {name} is {tensor.dtype} of {tuple(tensor.shape)}")
+        return MemoryState(KeyFrames.from_tensors(named), *(named[PREFIX + name] for name in _PLAIN))
+
+    def rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "MemoryState":
+        """The given worlds; ``of`` takes the same rows of a tensor, with or without a copy."""
+        return MemoryState(self.frames.select(rows), *(of(getattr(self, name)) for name in _PLAIN))
+
+    @staticmethod
+    def concatenate(states: Sequence["MemoryState"]) -> "MemoryState":
+        """Worlds of several memories as the rows of one."""
+        plain = (torch.cat([getattr(s, name) for s in states]) for name in _PLAIN)
+        return MemoryState(KeyFrames.concatenate([s.frames for s in states]), *plain)
+
+    def nbytes(self) -> int:
+        """Bytes of all its tensors; key frames that rows share count once."""
+        plain = (getattr(self, name) for name in _PLAIN)
+        return self.frames.nbytes() + sum(t.numel() * t.element_size() for t in plain)
+
+
+PREFIX = "camera."
+# Type of all but the key frames, and shape behind the rows: "HW" is the picture's size; None where it is any.
+_KINDS: dict[str, tuple[tuple[int | str, ...] | None, torch.dtype]] = {
+    "pose": (("", 5), torch.float32),
+    "motion": (None, torch.float32),
+    "screen": (("HW", 3), torch.uint8),
+    "inverse_depth": (("HW",), torch.float16),
+    "confidence": (("HW",), torch.uint8),
+}
+_PLAIN = tuple(_KINDS)
