@@ -227,7 +227,9 @@ def test_recorded_windows_are_drawn_with_the_seed_and_evenly_over_maps(uneven: E
 
 
 def test_recorded_revisits_count_all_maps(uneven: EpisodeStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worldsim.evaluation.parts.memory.revisits", lambda e: {"revisit": [(0, 30)] * 9, "other": []})
+    monkeypatch.setattr(
+        "worldsim.evaluation.measures.returns.looks.revisits", lambda e: {"revisit": [(0, 30)] * 9, "other": []}
+    )
     found = recorded_revisits(uneven, ("test",), most=4)
     assert found["revisit"]["count"] == 4 and found["revisit"]["maps"] == 2 and found["other"]["count"] == 0
 

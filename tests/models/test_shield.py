@@ -52,7 +52,7 @@ SETTINGS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
     "two threads": lambda: setting(torch.set_num_threads, 2, torch.get_num_threads()),
 }
 if hasattr(getattr(MKLDNN, "conv", None), "fp32_precision"):
-    SETTINGS["convolution precision"] = lambda: setting(attribute(MKLDNN.conv, "fp32_precision"), "bf16", "none")
+    SETTINGS["convolution precision"] = lambda: setting(attribute(MKLDNN.conv, "fp32_precision"), "bf16", "none")  # pyright: ignore
 
 
 def seen() -> tuple[Any, ...]:

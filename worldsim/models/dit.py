@@ -139,8 +139,10 @@ def modulated(x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> 
     """RMS-normalised x, scaled and shifted per frame."""
     # Without gradients in fewer passes over memory; with them the compiler sees to that.
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    fast = isinstance(norm, nn.RMSNorm) and not plain
-    normed = x_BTND * inverse_rms(x_BTND, norm.eps) if fast else norm(x_BTND)
+    if isinstance(norm, nn.RMSNorm) and not plain:
+        normed = x_BTND * inverse_rms(x_BTND, norm.eps)
+    else:
+        normed = norm(x_BTND)
     return torch.addcmul(shift, normed, 1 + scale)
 
 

@@ -19,7 +19,7 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
             names, parameters = zip(*module.named_parameters(), strict=True)
-            torch._foreach_lerp_([self.shadow[name] for name in names], list(parameters), 1 - decay)
+            torch._foreach_lerp_([self.shadow[name] for name in names], list(parameters), 1 - decay)  # pyright: ignore
 
     @contextmanager
     def averaged(self, module: nn.Module) -> Iterator[None]:

@@ -79,8 +79,8 @@ class Muon(torch.optim.Optimizer):
                 updates = self._updates(parameters, group["momentum"])
                 updates = orthogonalised(updates.bfloat16() if updates.is_cuda or fast_bf16() else updates).float()
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(parameters, updates.unbind(), alpha=-rate)
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore
+                torch._foreach_add_(parameters, updates.unbind(), alpha=-rate)  # pyright: ignore
 
     def _updates(self, parameters: list[Tensor], momentum: float) -> Tensor:
         """Nesterov's look ahead for matrices of one shape (K, M, N)."""
@@ -89,5 +89,5 @@ class Muon(torch.optim.Optimizer):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         averages = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
-        torch._foreach_lerp_(averages, gradients, 1 - momentum)
-        return torch.stack(torch._foreach_lerp(gradients, averages, momentum))
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)  # pyright: ignore
+        return torch.stack(torch._foreach_lerp(gradients, averages, momentum))  # pyright: ignore

@@ -183,7 +183,7 @@ def test_a_worker_that_hangs_is_stopped_when_it_was_silent_for_too_long(
 ):
     monkeypatch.setattr(collect_module, "SILENCE_SECONDS", 60.0)
     clock = Clock(monkeypatch)
-    report = collect(out=tmp_path, episodes=1, workers=1, attempts=1, **SMALL | {"make_env": make_hanging})
+    report = collect(out=tmp_path, episodes=1, workers=1, attempts=1, **SMALL | {"make_env": make_hanging})  # pyright: ignore
     assert report.episodes == 0 and len(report.abandoned) == 1 and "silent for 60 s" in report.failures[0]
     assert 60 < clock.now < 70
 

@@ -226,4 +226,4 @@ def test_another_process_gets_a_store_of_its_own(local: EpisodeStore, url: str):
 def test_mistakes_are_told():
     with pytest.raises(UserError, match="nonsense"):
         EpisodeStore("nonsense://bucket/store")
-    assert open_folder("file:///tmp/x").local == Path("/tmp/x") and open_folder("a/b").local == Path("a/b")
+    assert open_folder("file:///tmp/x").local == Path("/tmp/x") and open_folder("a/b").local == Path("a/b").absolute()

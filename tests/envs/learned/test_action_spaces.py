@@ -66,9 +66,9 @@ def test_minerls_form_refuses_what_its_space_does_not_hold(wrong):
 def test_minerls_form_takes_all_that_its_space_holds():
     actions = make_actions(MINECRAFT, "minerl")
     for turn in ([180.0, -180.0], [0, 0], np.array([1.5, -2], np.float64)):
-        action = actions.space.sample() | {"camera": np.asarray(turn, np.float32)}
+        action = actions.space.sample() | {"camera": np.asarray(turn, np.float32)}  # pyright: ignore
         assert actions.space.contains(action)
-        np.testing.assert_array_equal(actions.vectors(single(action))[0, -2:], np.float32(turn))
+        np.testing.assert_array_equal(actions.vectors(single(action))[0, -2:], np.float32(turn))  # pyright: ignore
 
 
 @pytest.mark.parametrize("kind", ["timedelta64[s]", "datetime64[s]", bool, float, object])
@@ -85,7 +85,7 @@ def test_names_have_the_form_of_the_space_and_say_what_is_done(name: str):
         for place, names in enumerate(actions.meanings):
             for option, meaning in enumerate(names):
                 action = actions.noop()
-                action[place] = option
+                action[place] = option  # pyright: ignore
                 [vector] = actions.vectors(single(action))
                 words = "wait" if meaning in ("none", "pitch 0 (rest)", "yaw 0 (rest)") else meaning
                 [wanted] = script_actions(parse_script(words), MINECRAFT, fps=20)

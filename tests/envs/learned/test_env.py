@@ -342,7 +342,7 @@ def test_the_action_that_does_nothing_is_named():
     )
     assert env.action_meanings == make_vector().action_meanings
     named = make(action_space="minerl")
-    assert named.action_space.contains(named.noop_action) and set(named.action_meanings) == set(named.action_space)
+    assert named.action_space.contains(named.noop_action) and set(named.action_meanings) == set(named.action_space)  # pyright: ignore
 
 
 def make_vector() -> WorldSimVectorEnv:

@@ -162,5 +162,5 @@ def test_in_the_game_itself_a_jump_is_paid_in_the_step_that_rises():
 
 def test_actions_are_named_as_in_the_learned_world():
     env = engine()
-    assert env.action_meanings[7][0] == "pitch -10/frame" and env.action_meanings[8][5] == "yaw 0 (rest)"
+    assert env.action_meanings[7][0] == "pitch -10/frame" and env.action_meanings[8][5] == "yaw 0 (rest)"  # pyright: ignore
     assert env.noop_action.tolist() == [0, 0, 0, 0, 0, 0, 0, 5, 5] and env.action_space.contains(env.noop_action)

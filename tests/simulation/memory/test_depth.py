@@ -116,11 +116,11 @@ def test_the_supervised_loss_is_the_mean_error_where_it_counts():
 
 def test_true_depth_reprojects_and_wrong_depth_does_not():
     true = scene()
-    error, inside = reprojection_error(LENS, **true)
+    error, inside = reprojection_error(LENS, **true)  # pyright: ignore
     assert inside.float().mean() > 0.8
     # What is hidden in the other picture stays wrong: the median looks past it.
     assert error[inside].median() < 0.003
-    wrong, _ = reprojection_error(LENS, **{**true, "code": true["code"] + 0.5})
+    wrong, _ = reprojection_error(LENS, **{**true, "code": true["code"] + 0.5})  # pyright: ignore
     assert wrong[inside].mean() > 2 * error[inside].mean()
 
 
@@ -130,7 +130,7 @@ def test_depth_is_found_from_pictures_alone():
     before = (code - true["code"]).abs().mean().item()
     optimizer = torch.optim.Adam([code], 0.02)
     for _ in range(60):
-        loss = self_supervised_loss(LENS, **{**true, "code": code})
+        loss = self_supervised_loss(LENS, **{**true, "code": code})  # pyright: ignore
         loss = loss + 0.01 * smoothness_loss(code, true["pictures"])
         optimizer.zero_grad()
         loss.backward()
@@ -145,7 +145,7 @@ def test_what_does_not_move_with_the_camera_teaches_no_depth():
     stripes = torch.arange(LENS.width) % 9 * 28
     pictures[:, 61:] = others[:, :, 61:] = stripes[:, None].to(torch.uint8)
     code = (true["code"] + 0.2).requires_grad_()
-    self_supervised_loss(LENS, **{**true, "code": code, "pictures": pictures, "others": others}).backward()
+    self_supervised_loss(LENS, **{**true, "code": code, "pictures": pictures, "others": others}).backward()  # pyright: ignore
     assert code.grad is not None
     assert not code.grad[:, 61:].any() and code.grad[:, :50].any()
 

@@ -49,13 +49,13 @@ def test_within_the_dead_zone_nothing_moves_and_gradients_pass():
     model.requires_grad_(True)
     moved, _ = model(model.initial(2), torch.randn(2, 2, A), depth, None, pitch)
     moved.sum().backward()
-    assert bool((moved == 0).all()) and float(model.input.weight.grad.abs().sum()) > 0
+    assert bool((moved == 0).all()) and float(model.input.weight.grad.abs().sum()) > 0  # pyright: ignore
 
 
 def test_inertia_keeps_its_direction_in_the_world_while_the_camera_turns():
     model = network(still=0.0)
-    torch.nn.init.zeros_(model.leave[2].weight)
-    model.leave[2].bias.copy_(torch.tensor([40.0, 40, 40, 0, 0, 0]))
+    torch.nn.init.zeros_(model.leave[2].weight)  # pyright: ignore
+    model.leave[2].bias.copy_(torch.tensor([40.0, 40, 40, 0, 0, 0]))  # pyright: ignore
     actions = torch.zeros(1, 4, A)
     actions[0, :, CAMERA.yaw_action] = torch.tensor([30.0, 60, -20, 75])
     start = model.measured(model.initial(1), torch.tensor([[0.2, 0.1, -0.05]]), torch.tensor([10.0]))

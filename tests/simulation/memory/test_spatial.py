@@ -44,10 +44,10 @@ def test_where_nobody_moves_and_memory_knows_the_picture_it_stands_still_for_goo
     state = world.prefill(frames, actions, [1, 2])
     for _ in range(20):
         state, step = world.step(state, np.zeros((2, 2, 22), np.float32))
-    assert np.array_equal(step.frames[:, -1, :FIRST_ROW_OF_HUD], frames[:, -1, :FIRST_ROW_OF_HUD])
+    assert np.array_equal(step.frames[:, -1, :FIRST_ROW_OF_HUD], frames[:, -1, :FIRST_ROW_OF_HUD])  # pyright: ignore
     # Below is the hotbar, which memory does not hold: there the network draws.
-    assert not np.array_equal(step.frames[:, -1, FIRST_ROW_OF_HUD:], frames[:, -1, FIRST_ROW_OF_HUD:])
-    assert step.pose.max() == 0
+    assert not np.array_equal(step.frames[:, -1, FIRST_ROW_OF_HUD:], frames[:, -1, FIRST_ROW_OF_HUD:])  # pyright: ignore
+    assert step.pose.max() == 0  # pyright: ignore
 
 
 def test_turning_away_and_back_shows_what_was_seen():
@@ -73,7 +73,7 @@ def test_pitch_stops_at_the_cameras_limit_and_the_pose_says_so():
     down[..., -2] = 30
     for _ in range(4):
         state, step = world.step(state, down)
-    assert step.pose[:, 4].tolist() == [89.5, 89.5]
+    assert step.pose[:, 4].tolist() == [89.5, 89.5]  # pyright: ignore
 
 
 def test_known_poses_decide_pitch_and_where_the_past_was_seen():

@@ -61,7 +61,7 @@ def test_what_is_remembered_is_completed_from_older_frames():
     memory = MemoryConfig()
     oldest = remembered(network, LENS, sources, ROWS, memory)
     with torch.no_grad():
-        network.leave.bias[: CELL**2] += 0.5
+        network.leave.bias[: CELL**2] += 0.5  # pyright: ignore
     later = remembered(network, LENS, sources, ROWS, memory)
     steps = (encode_depth(later.inverse_depth) - encode_depth(oldest.inverse_depth)).flatten(2).median(-1).values[0]
     # Each frame adds to what it is told by the older ones.

@@ -143,7 +143,7 @@ def _record(store: EpisodeStore, name: str, seed: int, walk: Walk) -> None:
                 "position": walk.poses[:, :3].numpy(),
                 "yaw": walk.poses[:, 3].numpy(),
                 "pitch": walk.poses[:, 4].numpy(),
-                "depth": (walk.inverse_depth.numpy() * INVERSE_DEPTH_STEPS).round().astype(np.uint16),
+                "depth": (walk.inverse_depth.numpy() * INVERSE_DEPTH_STEPS).round().astype(np.uint16),  # pyright: ignore
             },
             provenance=about | {"source": "test"},
         ),
