@@ -144,7 +144,7 @@ def record_person(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     game = RecordedGame(stage, EpisodeStore(path), world, title="test", about=about)
     game.reset(0)
     for t in range(2 * FRAMES):
-        game.advance(MINECRAFT.vector({"forward": t % 2, "camera": camera_of(t)})[None])
+        game.advance(game.hands(MINECRAFT.vector({"forward": t % 2, "camera": camera_of(t)}))[None])
     game.close()
 
 

@@ -128,7 +128,7 @@ class RecordedWorld:
     def __init__(self, known: dict[bytes, Player], lost: Any = lambda player: player, frozen: bool = False):
         self.known, self.lost, self.frozen = known, lost, frozen
 
-    def prefill(self, frames: Any, actions: Any, seeds: Any) -> Any:
+    def prefill(self, frames: Any, actions: Any, seeds: Any, *, poses: Any = None) -> Any:
         players = [self.known[frame[-1].tobytes()] for frame in frames]
         return SimpleNamespace(players=players, began=players)
 
