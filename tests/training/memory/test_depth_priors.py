@@ -64,5 +64,5 @@ def test_what_is_remembered_is_completed_from_older_frames():
         network.leave.bias[: CELL**2] += 0.5  # pyright: ignore
     later = remembered(network, LENS, sources, ROWS, memory)
     steps = (encode_depth(later.inverse_depth) - encode_depth(oldest.inverse_depth)).flatten(2).median(-1).values[0]
-    # Each frame adds to what it is told by the older ones.
-    assert 0.4 < steps[2] < 0.6 and steps[1] > steps[2] + 0.3 and steps[0] > steps[1] + 0.3
+    # A frame that older ones tell of adds to what it is told.
+    assert 0.4 < steps[2] < 0.6 and steps[1] > steps[2] + 0.3 and steps[0] > steps[2] + 0.3
