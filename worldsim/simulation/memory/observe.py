@@ -111,8 +111,12 @@ def recall_along(
     return _draw(lens, rows, poses_BR5.flatten(0, 1), steps_B.repeat_interleave(count), config, excluded)
 
 
-def observe(lens: Intrinsics, memory: KeyFrames, seen: Observation, config: MemoryConfig) -> KeyFrames:
+def observe(
+    lens: Intrinsics, memory: KeyFrames, seen: Observation, config: MemoryConfig, known: Drawing | None = None
+) -> KeyFrames:
     """The memory after an observation; the one before stays as it was.
+
+    ``known``: what the key frames show from there, where it is drawn already.
 
     An observation becomes a key frame if it shows enough that the key frames do not. When there is no room, the key
     frame goes whose points the others show best.
@@ -123,8 +127,9 @@ def observe(lens: Intrinsics, memory: KeyFrames, seen: Observation, config: Memo
     size = (memory.batch, lens.height, lens.width)
     if tuple(seen.pictures.shape) != (*size, 3) or tuple(seen.inverse_depth.shape) != size:
         raise ValueError(f"expected pictures of {size}, got {tuple(seen.pictures.shape)}")
-    best = [_best(lens, row.kept, pose, config.drawn) for row, pose in zip(memory.rows, seen.poses, strict=True)]
-    known = _draw(lens, best, seen.poses, seen.steps, config, None)
+    if known is None:
+        best = [_best(lens, row.kept, pose, config.drawn) for row, pose in zip(memory.rows, seen.poses, strict=True)]
+        known = _draw(lens, best, seen.poses, seen.steps, config, None)
     worth = _is_worth_keeping(known, seen, config)
     rows = []
     for number, row in enumerate(memory.rows):

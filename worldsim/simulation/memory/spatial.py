@@ -3,7 +3,7 @@
 B worlds, r video frames per step, H W pixels, A action vector, S size of the motion's hidden state.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -169,9 +169,11 @@ class SpatialMemory:
         confidence = torch.where(remembered, drawn.confidence, torch.where(old, 0.0, confidence))
         # The last observation goes now: what it alone showed must be observed again.
         going = torch.tensor([_fleeting(row) for row in state.frames.rows])[:, None, None]
-        kept = remembered & (now[:, None, None] - drawn.age != going)
+        lasting = now[:, None, None] - drawn.age != going
+        kept = remembered & lasting
         observation = Observation(pictures, depth, torch.where(kept, 0.0, confidence), outlook.poses[:, -1], now)
-        frames = observe(self.lens(pictures), state.frames, observation, self.config.keyframes)
+        known = replace(drawn, covered=drawn.covered & lasting)
+        frames = observe(self.lens(pictures), state.frames, observation, self.config.keyframes, known)
         return _state(frames, outlook.poses[:, -1], outlook.motion, pictures, depth, confidence)
 
     def _look(self, pictures: Tensor, drawn: Drawing | None, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
