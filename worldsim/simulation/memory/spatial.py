@@ -37,7 +37,7 @@ class SpatialMemoryConfig:
         camera: of the game.
         changing: places in the action vector of the keys that change the world (dig, place).
         trust: how much more memory is believed than in training while none of them is pressed, as a logit: what the
-            network makes then follows what was shown, right or wrong (measured: 15 dB on looking back).
+            network makes then follows what was shown, right or wrong (measured: about 10 dB on looking back).
         keyframes: how much is remembered.
     """
 
