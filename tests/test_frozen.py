@@ -26,7 +26,10 @@ KINDS = ("world", "store", "moments", "dynamics", "policy", "eval", "trees")
 # Where matrices are multiplied in bf16, losses and the keys of an evaluation's parts are others.
 in_fp32 = pytest.mark.skipif(fast_bf16(), reason="made where CPUs have no fast bf16")
 # What is computed in single precision from rounded pictures, and counted, is compared less tightly.
-LOOSER = {"tokenizer losses": 1e-2, "tiny evaluation": 2e-3, "toy evaluation": 2e-3, "resumed policy": 1e-3}
+LOOSER = {"tiny evaluation": 2e-3, "toy evaluation": 2e-3, "resumed policy": 1e-3}
+# Trainings part where kernels of other instructions round otherwise (measured on AVX512: .4 % of a ratio of sharpness).
+if torch.backends.cpu.get_cpu_capability() != "AVX2":
+    LOOSER["tokenizer losses"] = 1e-2
 
 
 def machine() -> str:

@@ -278,11 +278,15 @@ def test_a_manifest_that_leads_out_of_its_episode_is_refused(tmp_path: Path, whe
     file = tmp_path / "s/episodes/a/manifest.json"
     manifest = json.loads(file.read_text())
     manifest.pop("sha256")
-    changes = {"files": manifest["files"] | {path: {"size": 1, "sha256": ""}}, "arrays": [path], "folder": path}
+    changes = {
+        "files": manifest["files"] | {path: {"size": 1, "sha256": ""}},
+        "arrays": [*manifest["arrays"], path],
+        "folder": path,
+    }
     manifest[where] = changes[where]
     file.write_text(json.dumps(manifest | {"sha256": json_sha256(manifest)}))
     for url in (str(tmp_path / "s"), f"local://{tmp_path / 's'}"):
-        with pytest.raises(CorruptEpisodeError, match=r"outside of the episode|is no manifest"):
+        with pytest.raises(CorruptEpisodeError, match="outside of the episode"):
             EpisodeStore(url).read("a")
 
 
