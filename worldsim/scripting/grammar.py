@@ -87,6 +87,11 @@ def _duration(duration: Duration) -> str:
     return f"{duration.amount}s" if duration.seconds else str(int(duration.amount))
 
 
+def _levels(script: Script) -> int:
+    """How many repeats lie in one another."""
+    return max((1 + _levels(one.body) for one in script if isinstance(one, Repeat)), default=0)
+
+
 class _Parser:
     """Recursive descent, one method per rule of the grammar."""
 
@@ -139,7 +144,7 @@ class _Parser:
         if not (self.tokens[ahead].kind == "sign" and self.tokens[ahead].text == "{"):
             if not done:
                 raise ScriptError(where, "there is nothing before this repeat, and no block in braces after it")
-            return [Repeat(times=times, body=tuple(done), where=where)]
+            return [self.nested(Repeat(times=times, body=tuple(done), where=where), depth)]
         self.at = ahead
         opened = self.take()
         body = self.block(depth + 1)
@@ -148,7 +153,13 @@ class _Parser:
         self.take()
         if not body:
             raise ScriptError(opened.where, "this block has no actions")
-        return [*done, Repeat(times=times, body=body, where=where)]
+        return [*done, self.nested(Repeat(times=times, body=body, where=where), depth)]
+
+    def nested(self, repeat: Repeat, depth: int) -> Repeat:
+        """A repeat, unless too many lie in one another, with or without braces: each is a level for whoever plays it."""
+        if depth + _levels((repeat,)) > DEEPEST:
+            raise ScriptError(repeat.where, f"repeats are nested more than {DEEPEST} deep")
+        return repeat
 
     def action(self) -> Act:
         where, terms = self.next.where, []
@@ -231,7 +242,7 @@ class _Parser:
     def count(self, what: str) -> int:
         if self.next.kind != "number" or not self.next.text.isdecimal():
             raise self.expected(what)
-        return int(self.take().text)
+        return int(self.number(what))
 
     def number(self, what: str) -> float:
         if self.next.kind != "number":
