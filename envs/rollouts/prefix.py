@@ -8,8 +8,7 @@ from pathlib import Path
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.datasets.store.video import read_frames
-from worldsim.envs.learned.initial_context import InitialContext, fit_past
+from worldsim.envs.learned.initial_context import InitialContext, fit_past, past_frames
 from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
@@ -40,7 +39,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
         episode = store.read(name, first, last)
         past, actions = episode.frames, episode.actions[:-1]
     else:
-        past, actions = read_frames(text, size=(world.config.width, world.config.height)), None
+        past, actions = past_frames(text, (world.config.width, world.config.height), frames), None
     past = past[-frames:]
     past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
     return InitialContext(frames=past, actions=vectors, seed=seed)

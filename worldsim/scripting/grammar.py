@@ -28,6 +28,8 @@ from worldsim.scripting.syntax_tree import PATIENCE, Act, Duration, Key, Repeat,
 from worldsim.scripting.tokens import NOTHING, ScriptError, Token, Where, plain_name, reserved, tokens_of
 
 MOST_REPEATS, DEEPEST = 100_000, 50
+# Characters of a script; longer play is a CSV.
+LONGEST_TEXT = 2**18
 
 
 def parse_script(text: str, name: str = "") -> Script:
@@ -40,6 +42,8 @@ def parse_script(text: str, name: str = "") -> Script:
     Raises:
         ScriptError: it does not follow the grammar; tells line and column.
     """
+    if len(text) > LONGEST_TEXT:
+        raise ScriptError(Where(1, 1), f"the script has {len(text)} characters, more than {LONGEST_TEXT}", name)
     try:
         script = _Parser(text).block(0)
     except ScriptError as error:
@@ -156,7 +160,7 @@ class _Parser:
         return [*done, self.nested(Repeat(times=times, body=body, where=where), depth)]
 
     def nested(self, repeat: Repeat, depth: int) -> Repeat:
-        """A repeat, unless too many lie in one another, with or without braces: each is a level for whoever plays it."""
+        """A repeat, unless too many lie in one another: each is a level for whoever plays it, in braces or not."""
         if depth + _levels((repeat,)) > DEEPEST:
             raise ScriptError(repeat.where, f"repeats are nested more than {DEEPEST} deep")
         return repeat
