@@ -93,7 +93,8 @@ def forged(draw: st.DrawFn) -> tuple[str, dict[str, Any], Any, int]:
 
 CHANGES: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
     lambda t: t[:0], lambda t: torch.cat([t, t]), lambda t: t.double(), lambda t: t.half(), lambda t: t[..., :1],
-    lambda t: t.flatten(), lambda t: torch.zeros_like(t), lambda t: torch.full_like(t, 127), lambda t: t - t - 1,
+    lambda t: t.flatten(), lambda t: torch.zeros_like(t), lambda t: torch.full_like(t, 127),
+    lambda t: torch.full(t.shape, -1.0).to(t.dtype),
     lambda t: torch.zeros(()), lambda t: torch.full(t.shape, float("nan")), lambda t: t.bool(),
 )  # fmt: skip
 
