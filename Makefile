@@ -25,7 +25,7 @@ test: $(VENV)/.installed-test
 
 # Thousands of damaged inputs for everything that reads (`make test` takes a hundredth of them), and kill -9 at random moments.
 fuzz: $(VENV)/.installed-test
-	FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist load tests/fuzz
+	FUZZ=100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist load tests/fuzz
 
 kills: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills

@@ -1,6 +1,7 @@
 """What fuzzed code may do: finish, or raise a documented error with a line that says something; in bounded time.
 
-``make fuzz`` runs the numbers of inputs that the tests name; ``make test`` a hundredth of them, always the same ones.
+``make fuzz`` runs the numbers of inputs that the tests name (``FUZZ=100``, percent of them); ``make test`` a hundredth,
+always the same ones.
 """
 
 import collections
@@ -22,7 +23,7 @@ from tests.timing import PATIENCE
 
 T = TypeVar("T")
 
-WHOLE = bool(os.environ.get("FUZZ"))
+PERCENT = int(os.environ.get("FUZZ", "1"))
 # Seconds of processor time for any one input.
 LONGEST = 10.0
 # Errors of damage and of users' mistakes (UserError, CorruptEpisodeError, ... among them), and Gymnasium's own.
@@ -48,8 +49,8 @@ def fuzzed(strategy: SearchStrategy[Any], inputs: int) -> Callable[[Callable[...
             test(*args, **kwargs)
 
         return settings(
-            max_examples=inputs if WHOLE else max(5, inputs // 100),
-            derandomize=not WHOLE,
+            max_examples=max(5, inputs * PERCENT // 100),
+            derandomize=PERCENT == 1,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

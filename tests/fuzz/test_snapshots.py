@@ -13,16 +13,18 @@ import torch
 from hypothesis import strategies as st
 
 import worldsim
-from tests.fuzz.bounds import fuzzed, outcome
+from tests.fuzz.bounds import fuzzed, in_memory, outcome
 from tests.fuzz.damage import altered, damaged
 from tests.models.test_checkpoint import parts, rewrite, run_of
-from tests.tiny_memory import remembering_world
+from tests.tiny_memory import remembering_world, tiny_memory
 from tests.tiny_world import tiny_starts, tiny_world
 from worldsim.datasets.loading.starts import load_starts, save_starts
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.optim.train_state import load_training, save_training
+from worldsim.simulation.memory.depth import load_depth_completion, save_depth_completion
+from worldsim.simulation.memory.ego_motion import load_ego_motion, save_ego_motion
 from worldsim.simulation.world_model import WorldModel
 
 ACTION = np.array([1, 0, 0, 0, 0, 0, 0, 5, 9])
@@ -162,6 +164,55 @@ def test_a_damaged_world_is_what_it_was_or_an_error(drawn: tuple[str, int, Any],
 def untouched(folder: Path, whole: bytes, path: Path) -> WorldModel:
     path.write_bytes(whole)
     return worldsim.load(folder)
+
+
+def networks(folder: Path) -> dict[str, Callable[[], Any]]:
+    """Files of single networks, and what reads them."""
+    from worldsim.agents.policies.policy_net import load_policy
+
+    return {
+        "depth.safetensors": lambda: load_depth_completion(folder / "depth.safetensors"),
+        "motion.safetensors": lambda: load_ego_motion(folder / "motion.safetensors"),
+        "policy.safetensors": lambda: load_policy(folder / "policy.safetensors").policy,
+    }
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("stable_baselines3")
+    from worldsim.agents.policies.policy_net import NetConfig, make_policy_net, save_policy
+
+    folder, memory = tmp_path_factory.mktemp("fuzz"), tiny_memory()
+    save_depth_completion(folder / "depth.safetensors", memory.depth)
+    save_ego_motion(folder / "motion.safetensors", memory.motion)
+    env, net = WorldSimEnv(tiny_world(), starts=tiny_starts()), NetConfig(shrink=8, stack=2, channels=2, features=8)
+    save_policy(folder / "policy.safetensors", make_policy_net(env.observation_space, env.action_space, net), net, {})
+    return folder
+
+
+@fuzzed(st.tuples(st.integers(0, 10**6), st.booleans(), st.data()), 900)
+def test_a_damaged_network_is_what_it_was_or_an_error(drawn: tuple[int, bool, Any], single: Path):
+    number, forged, data = drawn
+    readers = networks(single)
+    name = sorted(readers)[number % len(readers)]
+    path = single / name
+    whole = path.read_bytes()
+    before = readers[name]().state_dict()
+    try:
+        if forged:
+            header, body = parts(path)
+            text = json.dumps(data.draw(altered(json.loads(header["__metadata__"]["json"]))))
+            rewrite(path, header | {"__metadata__": {"json": text}}, body)
+        else:
+            path.write_bytes(data.draw(broken(whole)))
+        with in_memory(300):
+            result = outcome(readers[name])
+        if isinstance(result, Exception):
+            assert name in str(result), result
+        elif not forged:
+            assert all(torch.equal(tensor, before[key]) for key, tensor in result.state_dict().items())
+    finally:
+        path.write_bytes(whole)
 
 
 @fuzzed(st.tuples(st.integers(0, 2**31), st.data()), 600)
