@@ -77,7 +77,8 @@ def find_minari(source: Path, view: str = "", fps: float | None = None) -> list[
     folder = data_folder(source)
     if folder is None:
         raise UserError(f"{source} is no Minari data set: there is no {ABOUT} with a data_format in it")
-    inside(source, folder / HDF5)
+    for path in [folder / HDF5] if (folder / HDF5).is_file() else folder.rglob("*"):
+        inside(source, path)
     about = _about(folder)
     if "action_space" not in about or "observation_space" not in about:
         raise UserError(f"{folder / ABOUT} does not tell the spaces: load and save the data set with a newer Minari")

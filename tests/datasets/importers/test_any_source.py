@@ -186,6 +186,16 @@ def test_hdf5_may_not_lead_out(tmp_path: Path, how: str, monkeypatch: pytest.Mon
     assert len(store.names()) == 1 and [reason for _, reason in report.broken if "another file" in reason]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tables_of_a_minari_set_may_not_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = minari_sets.write(monkeypatch, tmp_path / "in", data_format="parquet")
+    path = next(path for path in (root / "data").rglob("*") if path.is_file() and path.suffix != ".json")
+    path.replace(tmp_path / "away")
+    path.symlink_to(tmp_path / "away")
+    with pytest.raises(UserError, match="outside of"):
+        find_recordings(root, "minari")
+
+
 def test_hdf5_that_declares_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = minari_sets.write(monkeypatch, tmp_path / "in")
     with minari_sets.h5py.File(root / "data/main_data.hdf5", "a") as file:
