@@ -163,7 +163,7 @@ def _footage(
     if steps > _MOST_STEPS:
         raise ValueError(f"it has {steps} steps, more than {_MOST_STEPS}")
     if len(getattr(stored, "shape", ())) > 2:
-        check_pixels("its picture", *stored.shape[-2:])
+        check_pixels("its picture", *sorted(stored.shape[1:])[-2:])
     done = action_rows(shown.codec, episode["actions"], steps)
     flags = {name: np.asarray(episode[name][:], np.bool_) for name in ("terminations", "truncations")}
     terminated = np.zeros(length, np.bool_)
