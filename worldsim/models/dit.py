@@ -37,6 +37,8 @@ class DiTConfig:
         modulation: rank of the conditioning of each block.
         clean_past: whether the clean previous frame is an input too. Without it, all that is known of the past is what
             the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
+        drawn: whether what a spatial memory draws of each frame is an input: its latents and how much of each cell it
+            covers.
     """
 
     channels: int
@@ -54,6 +56,7 @@ class DiTConfig:
     text_size: int = 384
     modulation: int = 64
     clean_past: bool = True
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, 1, MOST_LAYERS, "blocks", "temporal_every", "heads", "kv_heads", "patch", "registers")
@@ -159,6 +162,9 @@ class WorldDiT(nn.Module):
         size = self.patchifier.token_size
         self.noisy_in = nn.Linear(size, w)
         self.clean_in = nn.Linear(size, w) if config.clean_past else None
+        # Zeros: a network that learned without a memory goes on as it was.
+        self.drawing = SpacetimePatchifier(channels=config.channels + 1, patch=config.patch)
+        self.drawn_in = nn.Linear(self.drawing.token_size, w, bias=False) if config.drawn else None
         self.start = nn.Parameter(torch.randn(w) * 0.02)
         self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
         self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
@@ -168,6 +174,8 @@ class WorldDiT(nn.Module):
         self.final_norm = nn.RMSNorm(w, elementwise_affine=False)
         self.out = nn.Linear(w, size)
         self.heads = Heads(w, config.registers, config.actions)
+        if self.drawn_in is not None:
+            nn.init.zeros_(self.drawn_in.weight)
         for layer in (self.final_modulation, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -195,6 +203,7 @@ class WorldDiT(nn.Module):
         cache: KVCache | None = None,
         started_B: Tensor | None = None,
         temporal: bool = True,
+        drawn_BTDHW: Tensor | None = None,
     ) -> DiTOutput:
         """Denoise T consecutive latent frames.
 
@@ -210,6 +219,11 @@ class WorldDiT(nn.Module):
             started_B: with a cache or alone, whether the first frame given has a previous one (default: cache not
                 empty). A frame without one gets the start token.
             temporal: False treats every frame as an image of its own (no frame sees another).
+            drawn_BTDHW: latents of what a memory draws of each frame, and the share of each cell that it covers as the
+                last channel (D = C + 1); zeros, or None, where nothing is drawn.
+
+        Raises:
+            ValueError: too many frames, or a network that was not made for drawings is given one.
         """
         frames = noisy_BTCHW.shape[1]
         if frames > (self.config.window + 1 if cache is None else 1):
@@ -224,6 +238,10 @@ class WorldDiT(nn.Module):
         x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
         clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
+        if drawn_BTDHW is not None:
+            if self.drawn_in is None:
+                raise ValueError("this network was made without a memory's drawing as an input")
+            x = x + self.drawn_in(self.drawing.tokens(drawn_BTDHW))
         registers = self.registers + (condition + action)[:, :, None]
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)

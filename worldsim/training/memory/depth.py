@@ -169,7 +169,7 @@ def prior_of(
         parts.append((other, replace(some, inverse_depth=wrong)))
     for rows, some in parts:
         some = moved_sources(some, examples.gaps[rows], training.position_drift, training.angle_drift, generator)
-        shown = drawn_prior(walks.lens, some, examples.poses[rows], walks.rows)
+        shown = drawn_prior(walks.lens, some, examples.poses[rows], walks.fixed)
         drawn[rows], covered[rows] = shown.inverse_depth, punched(shown.covered, training.holes, generator)
     return drawn, covered
 
