@@ -75,9 +75,25 @@ class ChunkBatch:
 
 @torch.inference_mode()
 def scene_of(
-    world: WorldModel, depth: DepthCompletion, walk: Walk, least_confidence: float, seed: int, fixed: Tensor
+    world: WorldModel,
+    depth: DepthCompletion,
+    walk: Walk,
+    least_confidence: float,
+    seed: int,
+    fixed: Tensor,
+    drawn: Tensor | None = None,
 ) -> Scene:
-    """All that is needed of a walk, computed once. ``fixed``: pixels (H, W) that do not show the world."""
+    """All that is needed of a walk, computed once.
+
+    Args:
+        world: generates.
+        depth: what depth is found with.
+        walk: what was recorded.
+        least_confidence: depth below it is none.
+        seed: of the network's noise.
+        fixed: pixels (H, W) that do not show the world.
+        drawn: what a memory draws of each latent frame (T, D, h, w), for a network that takes it; chunks are of those.
+    """
     depths, sures = [], []
     for pictures in walk.frames[::STRIDE].split(PICTURES):
         said, sure = completed(depth, pictures)
@@ -86,18 +102,18 @@ def scene_of(
         sure[:, fixed] = 0
         sures.append((sure * 255).round().to(torch.uint8))
     r, window = world.chunk, world.dit.config.window + 1
-    room = (len(walk) - 1) // r - window
+    room = (len(walk) - 1) // r - window if drawn is None else len(drawn) - window
     if room < 0:
         raise UserError(f"walks must have {r * window + r + 1} frames or more, got {len(walk)}")
     lasts, made = [], []
     for first in np.linspace(0, room, STRETCHES).astype(int).tolist():
-        for last, shown in _generated(world, walk, int(first), seed):
+        for last, shown in _generated(world, walk, int(first), seed, drawn):
             lasts.append(last)
             made.append(shown)
     return Scene(walk, lasts, torch.stack(made), torch.cat(depths), torch.cat(sures))
 
 
-def _generated(world: WorldModel, walk: Walk, first: int, seed: int) -> list[tuple[int, Tensor]]:
+def _generated(world: WorldModel, walk: Walk, first: int, seed: int, drawn: Tensor | None) -> list[tuple[int, Tensor]]:
     """What one evaluation from noise makes of chunks, the true past given: what play does, a window at once.
 
     Of the window of latent frames that begins at number ``first``; each with the frame before it.
@@ -110,7 +126,11 @@ def _generated(world: WorldModel, walk: Walk, first: int, seed: int) -> list[tup
     present = torch.ones(1, window, dtype=torch.bool)
     present[:, 0] = False
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed + first))
-    made = world.sampler.predict(noise, previous_of(latents), torch.zeros(present.shape), led, present)
+    given = None
+    if drawn is not None:
+        given = drawn[None, first : first + window].float() * present[..., None, None, None]
+    context = (previous_of(latents), torch.zeros(present.shape), led, present)
+    made = world.sampler.predict(noise, *context, drawn=given)
     # The pictures of the lead are the recorded ones; the decoder's stream has them as its past.
     made[:, :LEAD] = latents[:, :LEAD]
     shown = torch.from_numpy(world.decode(made)[0])[0]

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from worldsim.models.checkpoint import load_module, load_tensors
 from worldsim.plotting.pictures import sheet, write_picture
 from worldsim.progress import display
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
-from worldsim.simulation.memory.depth import DepthCompletion, load_depth_completion
+from worldsim.simulation.memory.depth import load_depth_completion
 from worldsim.simulation.memory.ego_motion import load_ego_motion
 from worldsim.simulation.memory.files import save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory, SpatialMemoryConfig
@@ -33,9 +32,13 @@ from worldsim.training.memory.compositor import (
 )
 from worldsim.training.memory.compositor_examples import Scenes, scene_of
 from worldsim.training.memory.depth_examples import choose_episodes
+from worldsim.training.memory.drawn import DrawnLatents, drawer
+from worldsim.training.memory.overlay import fixed_pixels, spread_frames
 
 # Walks that the compositor is judged by, and chunks shown in the picture of samples.
 JUDGED, SHOWN = 6, 8
+# Video frames of a walk that the memory draws, for a network that takes that.
+DRAWN_FRAMES = 201
 # Names of keys that change the world.
 CHANGING = ("attack", "use")
 
@@ -77,9 +80,23 @@ def run_compositor(
     Raises:
         UserError: the store has no walks to learn from and others to judge by.
     """
-    completion, moves = load_depth_completion(depth), load_ego_motion(motion)
-    scenes, judged, record = _material(world, completion, EpisodeStore(data), only, walks, seed)
-    about = {"trained_on": record, "seed": seed}
+    store = EpisodeStore(data)
+    names, held_out, _ = choose_episodes(store, only)
+    names = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:walks]]
+    before = SpatialMemory(
+        config_of(read_walk(store, names[0], depth=False).camera, world.spec),
+        load_depth_completion(depth),
+        load_ego_motion(motion),
+        Compositor(config),
+        fixed_pixels(spread_frames(store, names)),
+    )
+    drawn = DrawnLatents(folder / "drawn", store, drawer(depth, motion, place / "tokenizer.safetensors"))
+    material = Material(world, before, drawn, store, seed)
+    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
+    with display() as show:
+        scenes = material.scenes(names, show.stage("walks to learn from"))
+        judged = material.scenes([held_out[i] for i in spread], show.stage("walks to judge by"))
+    about = {"trained_on": training_record(store, names), "seed": seed}
     write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
     weights = None if initial is None else load_tensors(initial)[0]
 
@@ -95,24 +112,11 @@ def run_compositor(
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
     (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
-    memory = SpatialMemory(config_of(scenes.camera, world.spec), completion, moves, network)
+    memory = SpatialMemory(before.config, before.depth, before.motion, network, before.overlay)
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
     return save_memory(
         memory, place, about | {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
     )
-
-
-def _material(
-    world: WorldModel, depth: DepthCompletion, store: EpisodeStore, only: EpisodeFilter, walks: int, seed: int
-) -> tuple[Scenes, Scenes, dict[str, Any]]:
-    """Scenes to learn from and to judge by, and the record of what is learned from."""
-    names, held_out, _ = choose_episodes(store, only)
-    chosen = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:walks]]
-    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
-    with display() as show:
-        scenes = _scenes(world, depth, store, chosen, seed, show.stage("walks to learn from"))
-        judged = _scenes(world, depth, store, [held_out[i] for i in spread], seed, show.stage("walks to judge by"))
-    return scenes, judged, training_record(store, chosen)
 
 
 def config_of(camera: Camera, spec: ActionSpec) -> SpatialMemoryConfig:
@@ -128,20 +132,38 @@ def load_compositor(path: Path, config: CompositorConfig) -> Compositor:
     return network.eval()
 
 
-def _scenes(
-    world: WorldModel,
-    depth: DepthCompletion,
-    store: EpisodeStore,
-    names: list[str],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Scenes:
-    found = []
-    least = SpatialMemoryConfig.keyframes.least_confidence
-    for number, name in enumerate(names):
-        found.append(scene_of(world, depth, read_walk(store, name, depth=False), least, seed + number))
-        progress(number + 1, len(names))
-    return Scenes(found, world.chunk)
+@dataclass(frozen=True)
+class Material:
+    """What walks are turned into scenes with.
+
+    Attributes:
+        world: generates.
+        memory: draws, for a network that takes that; its compositor is not asked.
+        drawn: keeps what it draws.
+        store: where the walks are.
+        seed: of the network's noise.
+    """
+
+    world: WorldModel
+    memory: SpatialMemory
+    drawn: DrawnLatents
+    store: EpisodeStore
+    seed: int
+
+    def scenes(self, names: list[str], progress: Callable[[int, int], None]) -> Scenes:
+        """Scenes of episodes."""
+        found, world, drawn = [], self.world, {}
+        if world.dit.config.drawn:
+            self.drawn.build(names, self.memory, world.encode_chunks, world.chunk, DRAWN_FRAMES, progress)
+            drawn = self.drawn.load(names)
+        least = self.memory.config.keyframes.least_confidence
+        for number, name in enumerate(names):
+            walk = read_walk(self.store, name, depth=False)
+            fixed = self.memory.fixed(*walk.frames.shape[1:3])
+            given = torch.from_numpy(drawn[name].copy()) if name in drawn else None
+            found.append(scene_of(world, self.memory.depth, walk, least, self.seed + number, fixed, given))
+            progress(number + 1, len(names))
+        return Scenes(found, world.chunk, fixed)
 
 
 @torch.inference_mode()

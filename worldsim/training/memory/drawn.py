@@ -1,29 +1,42 @@
 """What a memory draws along recorded walks, as a network that takes it sees it at play: what dynamics learn from.
 
-Every chunk is drawn from what was recorded before it, at the pose that ego-motion expects. Then the recorded picture and
-pose are remembered. B walks, F frames, T latent frames, r frames per chunk, D h w what is drawn.
+Every chunk is drawn from what was recorded before it, at the pose that ego-motion expects. Then the recorded picture
+and pose are remembered. B walks, F frames, T latent frames, r frames per chunk, D h w what is drawn.
 """
 
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldsim.asides import aside_of
+from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.loading.walks import Walk, read_walk
 from worldsim.datasets.store.store import EpisodeStore
+from worldsim.errors import UserError
+from worldsim.models.precision import fast_precision
+from worldsim.progress import display
 from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.memory.drawn_latents import Encode, drawn_latents
+from worldsim.simulation.memory.files import load_memory
 from worldsim.simulation.memory.spatial import SpatialMemory, turned
 from worldsim.spec.text_files import read_json
+from worldsim.training.export import load_tokenizer
 
 # Walks that are drawn side by side.
 ROWS = 4
+
+
+def drawer(*networks: Path) -> str:
+    """Digest of the networks that draw and encode, of their files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in networks)).hexdigest()
 
 
 @torch.inference_mode()
@@ -72,6 +85,11 @@ class DrawnLatents:
         """The file of an episode as it is now."""
         return self.folder / f"{name}-{self.store.digest(name)[:16]}.npy"
 
+    def load(self, names: Sequence[str]) -> dict[str, NDArray]:
+        """What is drawn of episodes, mapped into memory; those that are not there are left out."""
+        there = [name for name in names if self.path(name).is_file()]
+        return {name: np.load(self.path(name), mmap_mode="r", allow_pickle=False) for name in there}
+
     def build(
         self,
         names: Sequence[str],
@@ -97,3 +115,35 @@ class DrawnLatents:
         with aside.open("wb") as file:
             np.save(file, drawn_TDhw.half().numpy(), allow_pickle=False)
         aside.replace(path)
+
+
+def draw_along(
+    data: str | Path | None,
+    memory: Path,
+    tokenizer: Path,
+    latents: Path,
+    frames: int,
+    only: EpisodeFilter,
+    also: Mapping[Path, Path],
+) -> Mapping[str, NDArray]:
+    """What a memory draws along a store's episodes, beside their latents; what is there already is taken over.
+
+    Raises:
+        UserError: there is no store, or several.
+    """
+    if data is None or also:
+        raise UserError("what a memory draws is made from one store: say data=..., and no also=")
+    store, coder, networks = EpisodeStore(data), load_tokenizer(tokenizer), load_memory(memory.parent)
+    if networks is None:
+        raise UserError(f"{memory} holds no spatial memory")
+    folder = latents.with_name(f"{latents.name}-drawn")
+    kept = DrawnLatents(folder, store, drawer(memory, tokenizer))
+    names = [name for split in ("train", "validation") for name in only.names(store, split)]
+
+    def encode(chunks: torch.Tensor) -> torch.Tensor:
+        with fast_precision():
+            return coder.encode_chunks(chunks.movedim(-1, 3).float() / 255)
+
+    with display() as show:
+        kept.build(names, networks, encode, coder.config.chunk, frames, show.stage("what memory draws"))
+    return kept.load(names)
