@@ -162,7 +162,6 @@ class WorldDiT(nn.Module):
         size = self.patchifier.token_size
         self.noisy_in = nn.Linear(size, w)
         self.clean_in = nn.Linear(size, w) if config.clean_past else None
-        # Zeros: a network that learned without a memory goes on as it was.
         self.drawing = SpacetimePatchifier(channels=config.channels + 1, patch=config.patch)
         self.drawn_in = nn.Linear(self.drawing.token_size, w, bias=False) if config.drawn else None
         self.start = nn.Parameter(torch.randn(w) * 0.02)
@@ -238,10 +237,7 @@ class WorldDiT(nn.Module):
         x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
         clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
-        if drawn_BTDHW is not None:
-            if self.drawn_in is None:
-                raise ValueError("this network was made without a memory's drawing as an input")
-            x = x + self.drawn_in(self.drawing.tokens(drawn_BTDHW))
+        x = x if drawn_BTDHW is None else x + self._tokens_of_drawing(drawn_BTDHW)
         registers = self.registers + (condition + action)[:, :, None]
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)
@@ -253,6 +249,11 @@ class WorldDiT(nn.Module):
         # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
         out = self.out(picture.contiguous())
         return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
+
+    def _tokens_of_drawing(self, drawn_BTDHW: Tensor) -> Tensor:
+        if self.drawn_in is None:
+            raise ValueError("this network was made without a memory's drawing as an input")
+        return self.drawn_in(self.drawing.tokens(drawn_BTDHW))
 
     def _run_blocks(
         self, x: Tensor, modulation: Tensor, grid: tuple[int, int], cache: KVCache | None, temporal: bool

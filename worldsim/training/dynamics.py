@@ -157,9 +157,7 @@ def train_dynamics(
     torch.manual_seed(seed)
     dit, folder = WorldDiT(dit_config), folder.absolute()
     if initial is not None:
-        # Weights from before there was a memory go on as they were: what enters of it begins at zero.
-        new = {n: t for n, t in dit.state_dict().items() if n.startswith("drawn_in.") and n not in initial}
-        load_module(dit, {**new, **initial}, "the world to start from")
+        load_module(dit, with_drawing(dit, initial), "the world to start from")
     trained = prepared(dit.to(device), training, folder / "state.safetensors")
     validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
     tally = Tally(Compute(), 0) if initial is None else Tally(before or Compute(since=UNKNOWN), ends_before)
@@ -188,6 +186,12 @@ def train_dynamics(
         first, training.steps, learn, judge, save,
         validate_every=training.validate_every, save_minutes=training.save_minutes,
     )  # fmt: skip
+
+
+def with_drawing(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from before there was a memory, which go on as they were: what enters of it begins at zero."""
+    new = {n: t for n, t in dit.state_dict().items() if n.startswith("drawn_in.") and n not in initial}
+    return {**new, **initial}
 
 
 def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:

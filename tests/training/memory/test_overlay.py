@@ -11,11 +11,13 @@ from worldsim.training.memory.overlay import fixed_pixels
 
 def test_a_crosshair_is_found_and_the_world_behind_it_is_not():
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 256, (120, 2, 4, 3), generator=generator).float()
-    frames = coarse.repeat_interleave(24, 1).repeat_interleave(24, 2)[:, :, 7:87]
-    frames = (frames + 10 * torch.randn(frames.shape, generator=generator)).clamp(0, 255)
+    coarse = torch.randint(0, 256, (300, 2, 4, 3), generator=generator).float()
+    cells = coarse.repeat_interleave(24, 1).repeat_interleave(24, 2)
+    shifts = torch.randint(24, (300, 2), generator=generator).tolist()
+    frames = torch.stack([cell.roll(shift, (0, 1)) for cell, shift in zip(cells, shifts, strict=True)])[:, :, 7:87]
+    frames = (frames + 30 * torch.randn(frames.shape, generator=generator)).clamp(0, 255)
     cross = torch.zeros(48, 80, dtype=torch.bool)
-    cross[24, 36:45] = cross[20:29, 40] = True
+    cross[20, 36:45] = cross[16:25, 40] = True
     shown = torch.where(cross[..., None], 0.3 * frames + 178, frames).to(torch.uint8)
     assert torch.equal(fixed_pixels(shown), cross)
     assert not fixed_pixels(frames.to(torch.uint8)).any()

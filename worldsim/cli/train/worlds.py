@@ -28,7 +28,7 @@ from worldsim.training.tokenizer import TokenizerTraining
 
 TOKENIZER = "tokenizer=runs/tokenizer/tokenizer.safetensors"
 # Of the network's sizes, those that the tokenizer and the recordings decide.
-DECIDED = ("channels", "keys", "camera", "chunk")
+DECIDED = ("channels", "keys", "camera", "chunk", "drawn")
 
 
 @dataclass(kw_only=True)

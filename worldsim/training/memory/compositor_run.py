@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,40 +84,36 @@ def run_compositor(
     store = EpisodeStore(data)
     names, held_out, _ = choose_episodes(store, only)
     names = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:walks]]
-    before = SpatialMemory(
-        config_of(read_walk(store, names[0], depth=False).camera, world.spec),
-        load_depth_completion(depth),
-        load_ego_motion(motion),
-        Compositor(config),
-        fixed_pixels(spread_frames(store, names)),
-    )
+    before = without_compositor(store, names, world.spec, depth, motion, config)
     drawn = DrawnLatents(folder / "drawn", store, drawer(depth, motion, place / "tokenizer.safetensors"))
-    material = Material(world, before, drawn, store, seed)
-    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
-    with display() as show:
-        scenes = material.scenes(names, show.stage("walks to learn from"))
-        judged = material.scenes([held_out[i] for i in spread], show.stage("walks to judge by"))
+    scenes, judged = Material(world, before, drawn, store, seed).both(names, held_out)
     about = {"trained_on": training_record(store, names), "seed": seed}
     write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
-    weights = None if initial is None else load_tensors(initial)[0]
 
     def sample(step: int) -> None:
         if (folder / FILE).exists():
-            write_picture(
-                folder / "samples" / f"{step:06d}.png", samples(load_compositor(folder / FILE, config), judged)
-            )
+            picture = samples(load_compositor(folder / FILE, config), judged)
+            write_picture(folder / "samples" / f"{step:06d}.png", picture)
 
-    run = train_compositor(
-        scenes, judged, config, training, folder, batch=batch, seed=seed, initial=weights, about=about
-    )
+    options: dict[str, Any] = {"batch": batch, "seed": seed, "about": about}
+    options["initial"] = None if initial is None else load_tensors(initial)[0]
+    run = train_compositor(scenes, judged, config, training, folder, **options)
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
     (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
     memory = SpatialMemory(before.config, before.depth, before.motion, network, before.overlay)
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
-    return save_memory(
-        memory, place, about | {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
-    )
+    about |= {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
+    return save_memory(memory, place, about)
+
+
+def without_compositor(
+    store: EpisodeStore, names: list[str], spec: ActionSpec, depth: Path, motion: Path, config: CompositorConfig
+) -> SpatialMemory:
+    """A memory whose compositor has learned nothing yet; what is fixed to the screen is found in episodes."""
+    camera = read_walk(store, names[0], depth=False).camera
+    networks = (load_depth_completion(depth), load_ego_motion(motion), Compositor(config))
+    return SpatialMemory(config_of(camera, spec), *networks, fixed_pixels(spread_frames(store, names)))
 
 
 def config_of(camera: Camera, spec: ActionSpec) -> SpatialMemoryConfig:
@@ -149,6 +146,13 @@ class Material:
     drawn: DrawnLatents
     store: EpisodeStore
     seed: int
+
+    def both(self, names: list[str], held_out: list[str]) -> tuple[Scenes, Scenes]:
+        """Scenes to learn from, and to judge by."""
+        spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
+        with display() as show:
+            learned = self.scenes(names, show.stage("walks to learn from"))
+            return learned, self.scenes([held_out[i] for i in spread], show.stage("walks to judge by"))
 
     def scenes(self, names: list[str], progress: Callable[[int, int], None]) -> Scenes:
         """Scenes of episodes."""
