@@ -70,8 +70,7 @@ def run_compositor(
         depth: ``depth_completion.safetensors``.
         motion: ``ego_motion.safetensors``.
         folder: of the run; ``compositor.json`` holds the measures of ``judge_compositor``.
-        config: sizes of the compositor.
-        training: its schedule and losses.
+        config, training: sizes of the compositor; its schedule and losses.
         walks: episodes to learn from, at most.
         batch: chunks a step.
         initial: weights of a compositor to start a new run from.
@@ -82,8 +81,8 @@ def run_compositor(
         UserError: the store has no walks to learn from and others to judge by.
     """
     store = EpisodeStore(data)
-    names, held_out, _ = choose_episodes(store, only)
-    names = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:walks]]
+    everything, held_out, _ = choose_episodes(store, only)
+    names = [everything[i] for i in np.random.default_rng(seed).permutation(len(everything))[:walks]]
     before = without_compositor(store, names, world.spec, depth, motion, config)
     drawn = DrawnLatents(folder / "drawn", store, drawer(depth, motion, place / "tokenizer.safetensors"))
     scenes, judged = Material(world, before, drawn, store, seed).both(names, held_out)
@@ -92,19 +91,19 @@ def run_compositor(
 
     def sample(step: int) -> None:
         if (folder / FILE).exists():
-            picture = samples(load_compositor(folder / FILE, config), judged)
-            write_picture(folder / "samples" / f"{step:06d}.png", picture)
+            composed = samples(load_compositor(folder / FILE, config), judged)
+            write_picture(folder / "samples" / f"{step:06d}.png", composed)
 
-    options: dict[str, Any] = {"batch": batch, "seed": seed, "about": about}
-    options["initial"] = None if initial is None else load_tensors(initial)[0]
+    weights = None if initial is None else load_tensors(initial)[0]
+    options: dict[str, Any] = {"batch": batch, "seed": seed, "initial": weights, "about": about}
     run = train_compositor(scenes, judged, config, training, folder, **options)
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
     (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
-    memory = SpatialMemory(before.config, before.depth, before.motion, network, before.overlay)
+    before.compositor = network
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
     about |= {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
-    return save_memory(memory, place, about)
+    return save_memory(before, place, about)
 
 
 def without_compositor(
