@@ -46,11 +46,10 @@ def export_world(
     latents: Path,
     recordings: RecordingFormat,
     sampling: SamplingConfig | None = None,
-    memory: Path | None = None,
 ) -> Path:
     """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``.
 
-    ``memory``: a world's ``memory.safetensors``, which this one gets too.
+    A run that was trained with a memory holds its ``memory.safetensors``, which the world gets too.
     """
     tensors, metadata = load_tensors(folder / "dit.safetensors")
     with reading(folder / "dit.safetensors", "a world's network"):
@@ -71,8 +70,8 @@ def export_world(
     )  # fmt: skip
     trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
     world.save(folder / "world", {name: {"trained_on": record} for name, record in trained_on.items() if record})
-    if memory is not None:
-        shutil.copyfile(memory, folder / "world" / MEMORY_FILE)
+    if (folder / MEMORY_FILE).is_file():
+        shutil.copyfile(folder / MEMORY_FILE, folder / "world" / MEMORY_FILE)
     return folder / "world"
 
 

@@ -192,7 +192,7 @@ def run_dynamics(
     config = DiTConfig(
         channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
     )
-    drawn = None if memory is None else draw_along(data, memory, tokenizer, latents, drawn_frames, only, also)
+    drawn = None if memory is None else draw_along(data, memory, folder, tokenizer, latents, drawn_frames, only, also)
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn}
     clips = MixedClips([LatentClips(c / "train", batch=batch, seed=seed, **of) for c in (latents, *also.values())])
     validation = LatentClips(latents / "validation", batch=16, seed=12345, **of)(0)
@@ -203,7 +203,7 @@ def run_dynamics(
 
     def sample(step: int) -> None:
         if (folder / "dit.safetensors").exists():
-            export_world(folder, tokenizer, latents, recordings, memory=memory)
+            export_world(folder, tokenizer, latents, recordings)
             write_video(folder / "samples" / f"{step:06d}.mp4", dream(WorldModel.load(folder / "world"), validation))
 
     weights, before = _start_from(initial, folder / "dit.safetensors")

@@ -25,7 +25,7 @@ from worldsim.models.precision import fast_precision
 from worldsim.progress import display
 from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.memory.drawn_latents import Encode, drawn_latents
-from worldsim.simulation.memory.files import load_memory
+from worldsim.simulation.memory.files import FILE, load_memory
 from worldsim.simulation.memory.spatial import SpatialMemory, turned
 from worldsim.spec.text_files import read_json
 from worldsim.training.export import load_tokenizer
@@ -120,6 +120,7 @@ class DrawnLatents:
 def draw_along(
     data: str | Path | None,
     memory: Path,
+    folder: Path,
     tokenizer: Path,
     latents: Path,
     frames: int,
@@ -127,6 +128,8 @@ def draw_along(
     also: Mapping[Path, Path],
 ) -> Mapping[str, NDArray]:
     """What a memory draws along a store's episodes, beside their latents; what is there already is taken over.
+
+    The run's ``folder`` gets the memory, so that its world has it.
 
     Raises:
         UserError: there is no store, or several.
@@ -136,8 +139,9 @@ def draw_along(
     store, coder, networks = EpisodeStore(data), load_tokenizer(tokenizer), load_memory(memory.parent)
     if networks is None:
         raise UserError(f"{memory} holds no spatial memory")
-    folder = latents.with_name(f"{latents.name}-drawn")
-    kept = DrawnLatents(folder, store, drawer(memory, tokenizer))
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(memory, folder / FILE)
+    kept = DrawnLatents(latents.with_name(f"{latents.name}-drawn"), store, drawer(memory, tokenizer))
     names = [name for split in ("train", "validation") for name in only.names(store, split)]
 
     def encode(chunks: torch.Tensor) -> torch.Tensor:
