@@ -77,7 +77,8 @@ def test_gains_where_it_moves_leave_standing_clips_out():
     # The third clip stands, at chunk 5 the last one, too.
     repeat[2], repeat[3, 4] = 58.0, 31.0
     found = gain_where_it_moves(gain, repeat, maps, 0)
-    assert {k: (v["value"], v["count"]) for k, v in found.items()} == {"1": (4, 3), "5": (3, 2), "10": (4, 3)}
+    values = {chunk: (each["value"], each["count"]) for chunk, each in found.items()}
+    assert values == {"1": (4, 3), "5": (3, 2), "10": (4, 3), "12": (4, 3)}
     assert gain_where_it_moves(gain, np.full((4, 12), 50.0), maps, 0) == {}
 
 
