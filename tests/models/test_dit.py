@@ -5,7 +5,7 @@ import torch
 
 from tests.tiny_world import CHANNELS, shaken, tiny_dit, tiny_world
 from worldsim.models.attention import attend, attend_fused
-from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.dit import COPIED, DiTConfig, WorldDiT
 from worldsim.models.patchify import SpacetimePatchifier
 from worldsim.simulation.world_model import WorldModel
 
@@ -127,6 +127,12 @@ def test_rows_of_a_batch_are_independent():
         torch.testing.assert_close(dit(*(x[row : row + 1] for x in given)).latents[0], whole[row], rtol=1e-4, atol=1e-5)
 
 
+def test_cells_of_tokens_lie_where_their_latents_do():
+    patchifier = SpacetimePatchifier(channels=1, patch=2)
+    latents = torch.randn(2, 3, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(patchifier.cells(patchifier.tokens(latents), (2, 3)), latents)
+
+
 def test_patchifier_round_trip_and_errors():
     patchifier = SpacetimePatchifier(channels=3)
     latents = torch.randn(2, 3, 3, 4, 6)
@@ -200,13 +206,18 @@ def test_a_world_without_a_clean_past_must_not_fold():
 
 
 @torch.no_grad()
-def test_what_a_memory_draws_is_an_input_that_begins_at_nothing():
+def test_what_a_memory_draws_is_an_input_and_may_be_copied():
     given, drawn = inputs(4), torch.randn(2, 4, CHANNELS + 1, 4, 6, generator=torch.Generator().manual_seed(5))
     fresh = WorldDiT(replace(tiny_dit().config, drawn=True))
     shaken(fresh, 0)
-    assert fresh.drawn_in is not None
+    assert fresh.drawn_in is not None and fresh.copied is not None
     fresh.drawn_in.weight.zero_()
-    assert torch.equal(fresh(*given).latents, fresh(*given, drawn_BTDHW=drawn).latents)
+    fresh.copied.weight.zero_()
+    fresh.copied.bias.fill_(COPIED)
+    # At first a share of what is covered is taken from the drawing, and nothing else differs.
+    share = torch.sigmoid(torch.tensor(COPIED)) * drawn[:, :, -1:]
+    expected = torch.lerp(fresh(*given).latents, drawn[:, :, :-1], share)
+    torch.testing.assert_close(fresh(*given, drawn_BTDHW=drawn).latents, expected)
     dit = tiny_dit(drawn=True)
     plain, seeing = dit(*given).latents, dit(*given, drawn_BTDHW=drawn).latents
     assert torch.equal(plain, dit(*given, drawn_BTDHW=torch.zeros_like(drawn)).latents)

@@ -189,8 +189,8 @@ def train_dynamics(
 
 
 def with_drawing(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights from before there was a memory, which go on as they were: what enters of it begins at zero."""
-    new = {n: t for n, t in dit.state_dict().items() if n.startswith("drawn_in.") and n not in initial}
+    """Weights from before there was a memory, with what a network begins with that takes what it draws."""
+    new = {n: t for n, t in dit.state_dict().items() if n.startswith(("drawn_in.", "copied.")) and n not in initial}
     return {**new, **initial}
 
 
