@@ -13,7 +13,7 @@ import pytest
 from worldsim import cli
 from worldsim.datasets.store.store import EpisodeStore
 
-GUIDE = Path(__file__).parents[3] / "docs" / "data.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "data.md"
 LENGTHS = '{"train": 6000, "validation": 600, "test": 1200}'
 
 
