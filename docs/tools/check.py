@@ -52,7 +52,7 @@ def broken_links(folder: Path) -> Iterator[str]:
             target = target / "index.html" if target.is_dir() else target
             if not target.exists():
                 yield f"{path.relative_to(folder.resolve())}: {link}: no such file"
-            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids | {"__tabbed"}:
+            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
                 yield f"{path.relative_to(folder.resolve())}: {link}: no such place"
 
 
