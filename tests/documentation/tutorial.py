@@ -18,7 +18,9 @@ from typing import Any
 
 from worldsim import cli
 
-BLOCK = re.compile(r"((?:^<!-- test: [^\n]* -->\n)*)^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"((?:^<!-- test: [^\n]* -->\n)*)^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE
+)
 COMMENT = re.compile(r"^<!-- test: (.*?) -->$", re.MULTILINE)
 
 
