@@ -1,6 +1,7 @@
 """Plots are drawn from the CSV files as they are, and the files of plots in the documentation are up to date."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,10 +89,8 @@ def test_looking_away_ends_where_it_began_and_trust_is_drawn_by_step():
 
 
 def test_the_references_take_the_place_of_their_index_in_the_navigation():
-    class Config:
-        nav = [{"Start": "index.md"}, {"Reference": [{"Commands": "reference/commands/index.md"}]}]
-
-    nav = hooks.on_config(Config()).nav
+    before = [{"Start": "index.md"}, {"Reference": [{"Commands": "reference/commands/index.md"}]}]
+    nav = hooks.on_config(SimpleNamespace(nav=before)).nav
     assert nav[0] == {"Start": "index.md"}
     inside = nav[1]["Reference"][0]["Commands"]
     assert inside[0] == "reference/commands/index.md" and "reference/commands/train-dynamics.md" in inside
