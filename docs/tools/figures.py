@@ -1,4 +1,7 @@
-"""The figures of experiments: CSV files with the cells of the tables in the records."""
+"""The figures of experiments: CSV files with the cells of the tables in the records.
+
+``python -m docs.tools.figures`` writes the files anew from the tables.
+"""
 
 import csv
 import re
@@ -64,5 +67,23 @@ def has_figures(table: list[list[str]]) -> bool:
     return any(re.search(r"\d", cell) for cells in table[1:] for cell in cells)
 
 
+def write(folder: Path = EXPERIMENTS) -> list[str]:
+    """Write the CSV file of every table with figures of every record in a folder; the files' names."""
+    written = []
+    for path in sorted(folder.glob("2*.md")):
+        for number, table in enumerate(markdown_tables(path.read_text()), 1):
+            if has_figures(table):
+                file = folder / "figures" / f"{path.stem}-{number}.csv"
+                file.parent.mkdir(exist_ok=True)
+                with file.open("w", newline="") as out:
+                    csv.writer(out, lineterminator="\n").writerows(table)
+                written.append(file.name)
+    return written
+
+
 def _plain(cell: str) -> str:
     return re.sub(r"\([^)]*\)", "", cell).replace("+-", " ").replace("1,", "1").replace("dB", "").strip()
+
+
+if __name__ == "__main__":
+    print(f"{len(write())} tables")

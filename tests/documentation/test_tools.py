@@ -1,16 +1,20 @@
 """Plots are drawn from the CSV files as they are, and the files of plots in the documentation are up to date."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from docs.tools import hooks, plots
-from docs.tools.figures import column, numbers, read_table, row
+from docs.tools import check, hooks, plots
+from docs.tools.figures import column, numbers, read_table, row, write
+from docs.tools.film import write_gif
 from docs.tools.pictures import chunks, latent_picture, look_away_and_back, signal_picture, trust_plot
 from tests.tiny_world import HEIGHT, WIDTH, tiny_world
 from worldsim.datasets.loading.starts import StartClips
+from worldsim.datasets.store.video import VideoWriter
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.simulation.confidence import Trust
 from worldsim.spec.actions import MINECRAFT
@@ -38,6 +42,16 @@ def test_rows_and_columns_are_found_by_name():
     for wanted, find in (("z", row), ("c", column)):
         with pytest.raises(KeyError):
             find(table, wanted)
+
+
+def test_tables_with_figures_become_files(tmp_path: Path):
+    text = (
+        "| a | b |\n| --- | --- |\n| **x, y** | 1 |\n\n| no |\n|---|\n| figure |\n\n| | c |\n|---|---|\n| d | 2 % |\n"
+    )
+    (tmp_path / "2026-01-01-topic.md").write_text(text)
+    assert write(tmp_path) == ["2026-01-01-topic-1.csv", "2026-01-01-topic-3.csv"]
+    assert (tmp_path / "figures" / "2026-01-01-topic-1.csv").read_text() == 'a,b\n"x, y",1\n'
+    assert (tmp_path / "figures" / "2026-01-01-topic-3.csv").read_text() == ",c\nd,2 %\n"
 
 
 def test_plots_show_the_figures_of_their_records():
@@ -94,3 +108,29 @@ def test_the_references_take_the_place_of_their_index_in_the_navigation():
     assert nav[0] == {"Start": "index.md"}
     inside = nav[1]["Reference"][0]["Commands"]
     assert inside[0] == "reference/commands/index.md" and "reference/commands/train-dynamics.md" in inside
+
+
+def test_a_built_site_is_checked(tmp_path: Path):
+    (tmp_path / "reference" / "python").mkdir(parents=True)
+    (tmp_path / "index.html").write_text(
+        '<h1 id="top">a</h1><a href="b.html#here">b</a><a href="b.html#gone">c</a><a href="#top">d</a>'
+        '<img src="no.png"><a href="https://example.org/x">e</a><a href="reference/python/p.html">f</a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="here">b</p>')
+    (tmp_path / "reference" / "python" / "p.html").write_text('<h2 id="worldsim.load">load</h2>')
+    assert list(check.broken_links(tmp_path)) == [
+        "index.html: b.html#gone: no such place",
+        "index.html: no.png: no such file",
+    ]
+    missing = list(check.missing_names(tmp_path))
+    assert "worldsim.load" not in missing and "worldsim.world_folder" in missing
+    assert check.main(tmp_path) == 1
+
+
+def test_a_gif_has_the_first_seconds_of_a_video(tmp_path: Path):
+    with VideoWriter(tmp_path / "film.mp4", 20) as film:
+        for level in range(0, 200, 5):
+            film.append(np.full((32, 64, 3), level, np.uint8))
+    assert write_gif(tmp_path / "film.mp4", tmp_path / "film.gif", seconds=1, width=32) == 10
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.size == (32, 16) and gif.info["duration"] == 100
