@@ -54,7 +54,7 @@ def test_a_world_of_your_own_game_and_how_good_it_is(folder: Path, capsys: pytes
     assert "catch (" in capsys.readouterr().out
     run(text("judge-a-world"))
     assert (folder / "runs" / "compare" / "compare.html").exists()
-    assert "gain over the last frame" in (folder / "runs" / "eval-after" / "report.html").read_text()
+    assert "Gain over repeating the last frame" in (folder / "runs" / "eval-after" / "report.html").read_text()
 
 
 def test_every_tutorial_is_run():
