@@ -1,6 +1,7 @@
 """The Python reference: one page a package, with every public name of its modules by its docstring."""
 
 import ast
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,23 @@ def modules() -> dict[str, Path]:
             parts = [package, *below.with_suffix("").parts]
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
+
+
+def write_tree(folder: Path) -> None:
+    """Copy every module to a folder in which each package has an ``__init__.py``.
+
+    mkdocstrings reads the copy: it does not look into packages without that file, as worldsim.datasets is one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, path in modules().items():
+        parts = name.split(".")
+        target = folder.joinpath(*parts, "__init__.py") if path.name == "__init__.py" else folder.joinpath(*parts)
+        target = target if path.name == "__init__.py" else target.with_name(path.name)
+        for package in (folder.joinpath(*parts[:n]) for n in range(1, len(parts))):
+            package.mkdir(parents=True, exist_ok=True)
+            (package / "__init__.py").touch()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
 
 
 def public_names(module: str, path: Path) -> Iterator[str]:

@@ -11,6 +11,8 @@ sys.path.insert(0, str(ROOT))
 
 from docs.tools import api, commands  # noqa: E402
 
+# The modules as mkdocstrings reads them (``paths`` in mkdocs.yml).
+TREE = ROOT / "build" / "api"
 # Files at the top of the repository that are pages too.
 COPIED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 
@@ -22,7 +24,8 @@ def generated() -> dict[str, str]:
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages of the two references into the navigation, where their index stands."""
+    """Prepare what the Python reference reads; put the pages of both references where their index stands."""
+    api.write_tree(TREE)
     pages = generated()
     config.nav = [_expanded(entry, pages) for entry in config.nav]
     return config

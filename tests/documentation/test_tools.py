@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from docs.tools import check, hooks, plots
+from docs.tools import api, check, hooks, plots
 from docs.tools.figures import column, numbers, read_table, row, write
 from docs.tools.film import write_gif
 from docs.tools.pictures import chunks, latent_picture, look_away_and_back, signal_picture, trust_plot
@@ -102,10 +102,16 @@ def test_looking_away_ends_where_it_began_and_trust_is_drawn_by_step():
             assert x == pytest.approx([0.1, 0.2, 0.3]) and all(0 <= one <= 1 and math.isfinite(one) for one in y)
 
 
-def test_the_references_take_the_place_of_their_index_in_the_navigation():
+def test_the_references_take_the_place_of_their_index_in_the_navigation(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(hooks, "TREE", tmp_path / "api")
     before = [{"Start": "index.md"}, {"Reference": [{"Commands": "reference/commands/index.md"}]}]
     nav = hooks.on_config(SimpleNamespace(nav=before)).nav
     assert nav[0] == {"Start": "index.md"}
+    assert (tmp_path / "api" / "worldsim" / "datasets" / "__init__.py").read_text() == ""
+    for name, path in api.modules().items():
+        copied = tmp_path / "api" / name.replace(".", "/")
+        copied = copied / "__init__.py" if path.name == "__init__.py" else copied.with_name(path.name)
+        assert copied.read_text() == path.read_text()
     inside = nav[1]["Reference"][0]["Commands"]
     assert inside[0] == "reference/commands/index.md" and "reference/commands/train-dynamics.md" in inside
 
