@@ -36,7 +36,7 @@ extras: $(VENV)/.installed-test
 
 # The site, in build/site: strict, so a link or an anchor that leads nowhere is an error.
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m docs.tools.check build/site
 
 lint: $(VENV)/.installed-test

@@ -1,5 +1,6 @@
-"""Pictures of the concepts, drawn by code from a world: ``python -m docs.tools.pictures`` (minutes on two cores)."""
+"""Pictures of the concepts, drawn by code from a world: ``python -m docs.tools.pictures [NAME ...]``."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ def signal_picture(world: "WorldModel", frames: Frames, levels: Sequence[float] 
     return _beside(shown)
 
 
-def look_away_and_back(env: "WorldSimEnv", *, start: int, steps: int = 6, rest: int = 20) -> list[Frames]:
+def look_away_and_back(env: "WorldSimEnv", *, start: int, steps: int = 6, rest: int = 6) -> list[Frames]:
     """The view at the start, after turning away to the right, and after turning back by as much.
 
     Args:
@@ -115,23 +116,34 @@ def trust_plot(env: "WorldSimEnv", *, steps: int) -> Plot:
     return Plot(title="Trust over a rollout", x_label="seconds since the start", y_label="trust", curves=curves)
 
 
-def main(folder: Path = FOLDER) -> None:
-    """Draw all of them from the shipped world."""
+def main(names: Sequence[str] = (), folder: Path = FOLDER) -> None:
+    """Draw the pictures of the shipped world: those that are named, or all of them."""
     import worldsim
     from worldsim.datasets.loading.starts import load_starts
     from worldsim.envs.learned.env import WorldSimEnv
     from worldsim.plotting.pictures import write_picture
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "chunk.svg").write_text(chunks())
-    world, starts = worldsim.load("minecraft"), load_starts(worldsim.world_folder("minecraft"))
+    world, starts = worldsim.load("minecraft"), load_starts(worldsim.world_folder("minecraft") / "starts")
     past = starts.frames[0][-1 - 4 * world.chunk :]
-    write_picture(folder / "latent.png", latent_picture(world, past))
-    write_picture(folder / "signal.png", signal_picture(world, past))
-    with_memory, without = WorldSimEnv(world, starts=starts), WorldSimEnv(_without_memory(world), starts=starts)
-    rows = [_beside(look_away_and_back(env, start=0)) for env in (with_memory, without)]
-    write_picture(folder / "memory.png", np.concatenate([rows[0], np.full_like(rows[0][:4], 255), rows[1]]))
-    (folder / "trust.svg").write_text(trust_plot(with_memory, steps=60).svg())
+
+    def memory() -> None:
+        rows = []
+        for each in (world, _without_memory(world)):
+            rows.append(_beside(look_away_and_back(WorldSimEnv(each, starts=starts), start=0)))
+        write_picture(folder / "memory.png", np.concatenate([rows[0], np.full_like(rows[0][:4], 255), rows[1]]))
+
+    drawn = {
+        "chunk": lambda: (folder / "chunk.svg").write_text(chunks()),
+        "latent": lambda: write_picture(folder / "latent.png", latent_picture(world, past)),
+        "signal": lambda: write_picture(folder / "signal.png", signal_picture(world, past)),
+        "memory": memory,
+        "trust": lambda: (folder / "trust.svg").write_text(
+            trust_plot(WorldSimEnv(world, starts=starts), steps=30).svg()
+        ),
+    }
+    for name in names or drawn:
+        drawn[name]()
 
 
 def _without_memory(world: "WorldModel") -> "WorldModel":
@@ -149,4 +161,4 @@ def _beside(pictures: Sequence[Frames], gap: int = 4) -> Frames:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
