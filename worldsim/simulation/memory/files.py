@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
 from worldsim.models.shield import shielded
@@ -26,6 +28,8 @@ def save_memory(memory: SpatialMemory, folder: Path, about: Mapping[str, Any] | 
     """Write into a world's folder, weights in bf16. ``about``: what it was trained on."""
     parts = {name: getattr(memory, name) for name in _PARTS}
     tensors = {f"{name}.{key}": t for name, part in parts.items() for key, t in compact(part).items()}
+    if memory.overlay is not None:
+        tensors["overlay"] = memory.overlay.to(torch.uint8)
     config = {
         "camera": memory.config.camera.to_json(),
         "keyframes": asdict(memory.config.keyframes),
@@ -58,13 +62,17 @@ def load_memory(folder: Path) -> SpatialMemory | None:
         depth = dataclass_of(DepthCompletionConfig, about["depth"])
         motion = dataclass_of(EgoMotionConfig, {**about["motion"], "camera": about["camera"]})
         compositor = dataclass_of(CompositorConfig, about["compositor"])
-    own = {name: {k.removeprefix(f"{name}."): t for k, t in tensors.items() if k.startswith(f"{name}.")}
-           for name in _PARTS}  # fmt: skip
+    own = {
+        name: {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+        for name in _PARTS
+    }
+    overlay = tensors.get("overlay")
     return SpatialMemory(
         config,
         build_module(lambda: DepthCompletion(depth), own["depth"], str(path)),
         build_module(lambda: EgoMotion(motion), own["motion"], str(path)),
         build_module(lambda: Compositor(compositor), own["compositor"], str(path)),
+        overlay=None if overlay is None else overlay.bool(),
     )
 
 
