@@ -57,9 +57,10 @@ def altered(draw: st.DrawFn, value: Any, junk: Sequence[Any] = JUNK) -> Any:
         if kind == "remove":
             del owner[last]
         elif kind == "add" and isinstance(owner, dict):
-            owner[draw(st.sampled_from(("", "extra", "x" * 300, "../x")))] = draw(st.sampled_from(junk))
+            owner[draw(st.sampled_from(("", "extra", "x" * 300, "../x")))] = copy.deepcopy(draw(st.sampled_from(junk)))
         else:
-            owner[last] = draw(st.sampled_from(junk))
+            # A copy: a second change may be made inside of it.
+            owner[last] = copy.deepcopy(draw(st.sampled_from(junk)))
     return root[0]
 
 

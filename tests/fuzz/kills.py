@@ -31,8 +31,8 @@ from worldsim.diffusion.settings import DynamicsTraining, OptimizerSettings
 from worldsim.training.dynamics import train_dynamics
 
 GAME = "Kills/Counting-v0"
-# Episodes of a collection, steps of a training, videos of an import, episodes of a store to repair.
-EPISODES, STEPS, VIDEOS, DAMAGED = 150, 150, 80, 60
+# Episodes of a collection, steps of a training, videos of an import, episodes of a store to repair (``KILLS``: a share).
+EPISODES, STEPS, VIDEOS, DAMAGED = (round(n * float(os.environ.get("KILLS", 1))) for n in (150, 150, 80, 60))
 
 
 def killed(job: Callable[[], object], after: float) -> bool:
