@@ -31,7 +31,7 @@ from worldsim.diffusion.settings import DynamicsTraining, OptimizerSettings
 from worldsim.training.dynamics import train_dynamics
 
 GAME = "Kills/Counting-v0"
-# Episodes of a collection, steps of a training, videos of an import, episodes of a store to repair (``KILLS``: a share).
+# Episodes to collect, steps to train, videos to import, episodes to repair (``KILLS``: a share of them).
 EPISODES, STEPS, VIDEOS, DAMAGED = (round(n * float(os.environ.get("KILLS", 1))) for n in (150, 150, 80, 60))
 
 
