@@ -60,6 +60,15 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     save_file(tensors, path, header)
+    # safetensors keeps metadata in a random order: equal contents are to be equal files.
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        told = json.loads(file.read(length))
+        told["__metadata__"] = dict(sorted(told["__metadata__"].items()))
+        text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def content_sha256(tensors: Mapping[str, Tensor], text: str) -> str:
