@@ -16,9 +16,11 @@ from worldsim.optim.train_state import Restored, load_training, save_training
 
 
 def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices under the prefix ``matrices``, AdamW for the rest."""
+    """Muon for the hidden matrices under the prefix ``matrices``, AdamW for the rest of what learns."""
     muon, adam, plain = [], [], []
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.startswith(matrices) and parameter.ndim == 2 and "modulation" not in name:
             muon.append(parameter)
         else:

@@ -202,5 +202,7 @@ def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:
 def prepared(dit: WorldDiT, training: DynamicsTraining, path: Path) -> TrainedModule:
     """A network with the optimizers and averaged weights of its training; its state is kept at ``path``."""
     dit.recompute = training.recompute
+    for name, parameter in dit.named_parameters():
+        parameter.requires_grad_(not training.learn or name.startswith(training.learn))
     rates = training.optimizer
     return TrainedModule(dit, split_optimizers(dit, "blocks", rates.rate, rates.matrix_rate), Ema(dit, rates.ema), path)
