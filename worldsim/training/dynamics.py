@@ -93,9 +93,11 @@ def training_step(
     set_rate(trained.optimizers, learning_rate_factor(step, schedule.warmup, training.steps, schedule.cooldown))
     with fast_precision(batch.latents.device):
         loss, parts = dynamics_loss(forward, batch, training, generator, bank, shortcut)
-    loss.backward()
-    norm = trained.step(step)
-    metrics = {"loss": finite(loss, step), "gradient_norm": norm}
+    metrics = {"loss": finite(loss, step), "gradient_norm": 0.0}
+    # Where only what takes drawings learns, a step of images, which have none, teaches nothing.
+    if loss.requires_grad:
+        loss.backward()
+        metrics["gradient_norm"] = trained.step(step)
     return metrics | {name: float(part.detach()) for name, part in parts.items()}
 
 
