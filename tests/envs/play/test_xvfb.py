@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.envs.play.fake_game import FakeGame
+from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 
@@ -120,7 +121,7 @@ def drive(window: PlayWindow, acts: list[tuple[Callable[[], Any], Callable[[], A
 
 def test_a_person_at_a_real_screen(screen: Screen):
     game = FakeGame()
-    window = PlayWindow(lambda tell: game, seed=3)
+    window = PlayWindow(Opening(open_game=lambda tell: game, seed=3))
     session, seen, pictures = window.session, {}, {}
 
     def look(name: str) -> Callable[[], None]:
