@@ -14,11 +14,14 @@ from worldsim.envs.learned.initial_context import InitialContext
 from worldsim.envs.luanti.env import map_changed
 from worldsim.envs.play.real.real_game import Frames, RealPast
 
-# What provenance must tell of a start clip for it to be begun again; how long a past is without one.
+# What provenance must tell of a start clip for its place to be found again.
 NEEDED = ("seed", "mapgen", "start")
+# Frames of standing still that the dream sees first, after the first one.
 IDLE = 32
-# Beyond so many metres from where it was recorded it is another place.
-FAR = 1.0
+# Beyond so many metres from where a start was recorded it is another place: who jumped there falls to the ground here.
+FAR = 2.0
+# What the eye can be in.
+FREE = ("air", "water")
 
 
 class RealLuanti:
@@ -36,25 +39,32 @@ class RealLuanti:
         self._changed = False
 
     def begin(self, start: InitialContext, about: Mapping[str, Any], seed: int) -> RealPast:
-        """Stand where the clip's first frame was taken and play its actions; else on a spot that the seed decides."""
+        """Stand where the clip ends, or, where that is not known, on a spot that the seed decides."""
         known = start.poses is not None and about.get("engine") == "luanti" and set(NEEDED) <= about.keys()
         if not known or start.poses is None:
-            past = self._play_past({"fresh": self._changed}, np.zeros((IDLE, start.actions.shape[1]), np.float32), seed)
-            return self._told(past, "a place of the game's own: where this start is on a map is not known", False)
-        x, y, z, yaw, pitch = start.poses[0].tolist()
+            frame = self._arrive({}, seed)
+            return self._stand(
+                frame, start, "a place of the game's own: where this start is on a map is not known", False
+            )
+        x, y, z, yaw, pitch = start.poses[-1].tolist()
         options = {
-            "map_seed": int(about["seed"]), "mapgen": str(about["mapgen"]), "position": (x, y, z), "yaw": yaw,
-            "pitch": pitch, "time_of_day": about["start"].get("time_of_day"), "fresh": self._changed,
+            "map_seed": int(about["seed"]), "mapgen": str(about["mapgen"]), "yaw": yaw, "pitch": pitch,
+            "time_of_day": about["start"].get("time_of_day"),
         }  # fmt: skip
-        past = self._play_past(options, start.actions, seed)
-        off = float(np.linalg.norm(past[2][-1][:3] - start.poses[-1][:3]))
+        frame = self._arrive({**options, "position": (x, y, z)}, seed)
+        if not any(name in str(self._info["node_head"]) for name in FREE):
+            # Dug free when it was recorded: on the ground above, or beside it.
+            frame = self._arrive({**options, "position": (x, z)}, seed)
+        off = float(np.linalg.norm(np.asarray(self._info["position"], np.float64) - (x, y, z)))
         if off > FAR:
-            return self._told(past, f"{off:.1f} m from where this start was recorded: something is in the way", False)
-        return self._told(past, f"where this start was recorded, to {off:.2f} m", True)
+            return self._stand(
+                frame, start, f"{off:.1f} m from where this start was recorded: something is in the way", False
+            )
+        return self._stand(frame, start, f"where this start was recorded, to {off:.2f} m", True)
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
         """Play actions (r, A)."""
-        return np.stack([self._play(action)[0] for action in actions])
+        return np.stack([self._play(action) for action in actions])
 
     def snapshot(self) -> None:
         """The engine has none."""
@@ -71,33 +81,27 @@ class RealLuanti:
         """Stop the game."""
         self._env.close()
 
-    def _play_past(
-        self, options: dict[str, Any], actions: NDArray[np.float32], seed: int
-    ) -> tuple[list[Frames], list[NDArray[np.float32]], list[NDArray[np.float64]]]:
-        """Frames, the actions that were really executed, and poses."""
-        frame, self._info = self._env.reset(seed=seed, options=options)
+    def _arrive(self, options: dict[str, Any], seed: int) -> Frames:
+        frame, self._info = self._env.reset(seed=seed, options={**options, "fresh": self._changed})
         self._changed = False
-        frames, executed, poses = [frame], [], [_pose(self._info)]
-        for action in actions:
-            frame, info = self._play(action)
-            frames.append(frame)
-            executed.append(np.asarray(info["action"], np.float32))
-            poses.append(_pose(info))
-        return frames, executed, poses
+        return frame
 
-    def _play(self, action: NDArray[np.float32]) -> tuple[Frames, Mapping[str, Any]]:
+    def _stand(self, frame: Frames, start: InitialContext, words: str, same_start: bool) -> RealPast:
+        """A past of standing still."""
+        frames, poses = [frame], [_pose(self._info)]
+        idle = np.zeros((IDLE, start.actions.shape[1]), np.float32)
+        for action in idle:
+            frames.append(self._play(action))
+            poses.append(_pose(self._info))
+        return RealPast(
+            frames=np.stack(frames), actions=idle, poses=np.stack(poses).astype(np.float32), words=words,
+            same_start=same_start,
+        )  # fmt: skip
+
+    def _play(self, action: NDArray[np.float32]) -> Frames:
         frame, *_, self._info = self._env.step(action)
         self._changed = self._changed or map_changed(self._info)
-        return frame, self._info
-
-    def _told(
-        self, past: tuple[list[Frames], list[NDArray[np.float32]], list[NDArray[np.float64]]], words: str, same: bool
-    ) -> RealPast:
-        frames, actions, poses = past
-        return RealPast(
-            frames=np.stack(frames), actions=np.stack(actions), poses=np.stack(poses).astype(np.float32), words=words,
-            same_start=same,
-        )  # fmt: skip
+        return frame
 
 
 def _pose(info: Mapping[str, Any]) -> NDArray[np.float64]:
