@@ -95,7 +95,8 @@ class PlayWindow:
                 if frame is not None:
                     self._frame = frame
                     self.views.note(frame, self.session.insight)
-                    self.keeper.show(flat(self._panels()))
+                    if self.keeper.recording is not None:
+                        self.keeper.show(flat(self._panels()))
                 if frame is not None or time.perf_counter() > self.painter.drawn + REDRAW:
                     self._draw()
                 # Loading has more use for the machine than a picture that stands.

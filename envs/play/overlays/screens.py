@@ -137,7 +137,7 @@ def status_lines(session: Session, *, inside: bool, recording: bool) -> list[str
         words.append("recording")
     if session.seats.playing != "you":
         words.append(f"{session.seats.playing} plays")
-    if session.status and (inside or not session.rewinds):
+    if session.status and inside:
         words.append(session.status)
     lines = "   ".join(words).splitlines()
     if inside and session.game is not None and session.timeline is not None:

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.envs.play.fake_game import FakeGame
+from tests.envs.play.screenshots import keep
 from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
@@ -95,12 +96,6 @@ def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
     pygame.display.quit()
     server.terminate()
     server.wait()
-
-
-def keep(picture: NDArray[np.uint8], name: str) -> None:
-    """For people: the pictures of a run with ``WORLDSIM_SCREENSHOTS=FOLDER``."""
-    if folder := os.environ.get("WORLDSIM_SCREENSHOTS"):
-        pygame.image.save(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), f"{folder}/{name}.png")
 
 
 def drive(window: PlayWindow, acts: list[tuple[Callable[[], Any], Callable[[], Any]]], seconds: float = 60.0) -> None:

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from tests.fake_engine import FakeEngine
-from tests.real_game import needs_game
-from worldsim.datasets.loading.starts import load_starts
 from worldsim.envs.learned.initial_context import InitialContext
 from worldsim.envs.play.real.luanti import IDLE, RealLuanti
-from worldsim.evaluation.measures.metrics import psnr
 from worldsim.spec.actions import MINECRAFT
 
 ABOUT = {"engine": "luanti", "seed": 5, "mapgen": "v7", "start": {"time_of_day": 0.4}}
@@ -92,26 +89,3 @@ def test_a_place_of_its_own_is_said_to_be_one(what: str):
         start = InitialContext(frames=start.frames, actions=start.actions, seed=0)
     past = RealLuanti(lambda: engine).begin(start, {} if what == "no provenance" else ABOUT, 7)
     assert not past.same_start and "own" in past.words and "position" not in engine.told[0]
-
-
-@needs_game
-def test_the_real_engine_stands_where_a_shipped_start_was_recorded():
-    from worldsim import ASSETS
-    from worldsim.envs.luanti.env import LuantiEnv
-
-    starts = load_starts(ASSETS / "minecraft" / "starts")
-    assert starts.poses is not None
-    start = InitialContext(frames=starts.frames[0], actions=starts.actions[0], seed=0, start=0, poses=starts.poses[0])
-    real = RealLuanti(LuantiEnv)
-    try:
-        past = real.begin(start, starts.provenance[0], 0)
-        assert past.same_start and past.frames.shape == starts.frames[0].shape and past.poses is not None
-        turned = (past.poses[-1, 3:] - starts.poses[0, -1, 3:] + 180) % 360 - 180
-        assert np.abs(turned).max() < 0.1
-        # The recorded view, but for a fall to the ground and leaves that grew otherwise; not another start's.
-        alike, other = (float(psnr(past.frames[-1], starts.frames[i, -1])) for i in (0, 1))
-        assert alike > other + 2
-        frames = real.advance(np.tile(MINECRAFT.vector({"camera": (0, 5.0)}), (2, 1)))
-        assert frames.shape == (2, 80, 144, 3) and (frames[0] != frames[1]).any()
-    finally:
-        real.close()
