@@ -46,10 +46,13 @@ class Game(Protocol):
     rewinds: bool
     views: tuple[str, ...]
     watch: str
-    # What the player should know at the beginning, or "".
-    news: str
     # Pictures uint8 (N, H, W, 3) of starts to choose from, or None.
     pictures: Frames | None
+
+    @property
+    def news(self) -> str:
+        """What the player should know at the beginning, or ""."""
+        ...
 
     def reset(self, seed: int) -> Frames:
         """Begin anew; returns the frames (r, H, W, 3) to show first."""

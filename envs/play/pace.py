@@ -111,6 +111,7 @@ class FrameQueue:
         self.rate.count(now)
         if showing.taken is not None:
             self.answers.append(now - showing.taken)
-        # After a stall, go on from now instead of rushing after it.
-        self._due = max(self._due + 1 / self.fps, now)
+        # After a stall, go on from now: else a slow world's frames would come in pairs.
+        stalled = now > self._due + 1 / self.fps
+        self._due = (now if stalled else self._due) + 1 / self.fps
         return showing
