@@ -254,11 +254,11 @@ class Session:
             self.moving = False
 
     def _begun(self, moves: int, known: Insight) -> None:
-        if moves == self._moves:
-            self.shown, self.phase, self.error = 0, Phase.READY, ""
-            self._arrived(moves, known)
+        if moves == self._moves and self.timeline is not None:
             first, self._first = self._first, 0
-            if first:
+            self.shown, self.phase, self.error = first if first == self.timeline.here else 0, Phase.READY, ""
+            self._arrived(moves, known)
+            if first != self.shown:
                 self.go(first, Phase.READY)
 
     def _stepped(self, result: tuple[int, Frame, Insight], moves: int, taken: float) -> None:

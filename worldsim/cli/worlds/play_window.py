@@ -1,6 +1,7 @@
 """``worldsim play`` in a window: what can be opened there."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -77,13 +78,15 @@ def _worlds(config: "Play", place: Place) -> "Sequence[WorldTile]":
     tiles = []
     for name in dict.fromkeys((*shipped, config.world)):
         film = world_folder(name) / "starts" / "000.mp4"
-        if film.exists():
+        # A world whose clips cannot be read is not offered: play goes on.
+        with suppress(OSError, ValueError):
+            picture = read_video(film)[-1]
             other = replace(config, engine="world", load=None)
             if name != config.world:
                 # What was said of one world does not fit another.
                 other = replace(other, world=name, prefix=None, prompt=None, agent=None)
             opening = partial(_opening, other, place)
-            tiles.append(WorldTile(name=Path(name).name, picture=read_video(film)[-1], opening=opening))
+            tiles.append(WorldTile(name=Path(name).name, picture=picture, opening=opening))
     return tiles
 
 
