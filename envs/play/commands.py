@@ -1,7 +1,7 @@
 """What the window's keys and the lines of its menu do."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worldsim.envs.play.bindings import COMMANDS, REWINDING, Preferences, spoken
 from worldsim.envs.play.keeping import Keeper
@@ -11,6 +11,9 @@ from worldsim.envs.play.pace import DREAM, REAL, Phase
 from worldsim.envs.play.seats import YOU
 from worldsim.envs.play.session import Session
 from worldsim.plotting.window import Window
+
+if TYPE_CHECKING:
+    from worldsim.envs.play.games import Game
 
 # Seconds that "rewind" goes back.
 BACK = 2.0
@@ -88,12 +91,15 @@ class Commands:
         else:
             self._all[what]()
 
-    def entries(self, rewinds: bool, leave: Callable[[], None]) -> list[Entry]:
-        """Lines of the menu."""
+    def entries(self, game: "Game", leave: Callable[[], None]) -> list[Entry]:
+        """Lines of the menu for a game."""
+        left_out = () if game.rewinds else REWINDING
+        if len(game.views) < 2:
+            left_out = (*left_out, "view")
         return [
             Entry(lambda: "Go on", self.overlay),
             Entry(lambda: "Keys", lambda: self.overlay(help=True)),
-            *(self._entry(name) for name in IN_MENU if rewinds or name not in REWINDING),
+            *(self._entry(name) for name in IN_MENU if name not in left_out),
             self._entry("smooth"),
             self._entry("full screen"),
             Entry(lambda: "Quit", leave),

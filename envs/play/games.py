@@ -16,6 +16,7 @@ from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
 from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight
 from worldsim.envs.play.worker import StepTimes
+from worldsim.errors import UserError
 from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_model import WorldModel
@@ -70,8 +71,8 @@ class Game(Protocol):
         """Go back to a moment; the snapshot stays good."""
         ...
 
-    def begin_at(self, number: int) -> None:
-        """Let ``reset`` begin at one of the starts."""
+    def begin_at(self, start: int | str) -> None:
+        """Let ``reset`` begin at one of the starts, or from a picture or video."""
         ...
 
     def status(self) -> str:
@@ -158,9 +159,17 @@ class WorldGame:
         """A copy: the next step is taken in place."""
         return self.state.select([0])
 
-    def begin_at(self, number: int) -> None:
-        """Begin at a start clip from now on."""
-        self.options["prefix"] = number
+    def begin_at(self, start: int | str) -> None:
+        """Begin at a start clip, or from a picture's or video's last frames, from now on.
+
+        Raises:
+            UserError, FileNotFoundError: it cannot be begun from; the beginning stays what it was.
+        """
+        if self.beginning is not None:
+            raise UserError("this game has one beginning")
+        options = {**self.options, "prefix": start}
+        choose(self.world, self.starts, np.random.default_rng(0), options)
+        self.options = options
 
     def restore(self, snapshot: WorldState) -> None:
         """Go on from a copy of the snapshot."""
@@ -258,8 +267,13 @@ class LuantiGame:
     def restore(self, snapshot: Any) -> None:
         """Never asked for."""
 
-    def begin_at(self, number: int) -> None:
-        """Never asked for."""
+    def begin_at(self, start: int | str) -> None:
+        """The engine begins where it likes.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("the real game cannot begin from a picture")
 
     def insight(self) -> Insight:
         """Nothing beside its frames."""

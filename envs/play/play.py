@@ -126,7 +126,7 @@ class PlayWindow:
         self.session.ask(self.opening.worlds, self._offer)
         if game.news:
             self._say(game.news, 2 * SAID)
-        entries = self.commands.entries(game.rewinds, self._leave)
+        entries = self.commands.entries(game, self._leave)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
 
     def _leave(self) -> None:
@@ -167,6 +167,8 @@ class PlayWindow:
         down = event.type in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN)
         if event.type == pygame.QUIT:
             self.quit = True
+        elif event.type == pygame.DROPFILE:
+            self.session.restart(event.file)
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
             self._recapture = False

@@ -133,8 +133,8 @@ class Session:
             self.phase = Phase.PAUSED
             self.queue.wanted += 1
 
-    def restart(self, at: int | None = None) -> None:
-        """Begin anew: elsewhere, at one of the game's starts, or where there is but one beginning."""
+    def restart(self, at: int | str | None = None) -> None:
+        """Begin anew: elsewhere, at a start, from a picture or video, or where there is but one beginning."""
         if self.same_start:
             self.go(0, Phase.READY)
         elif (timeline := self.timeline) is not None:

@@ -156,7 +156,7 @@ def test_depth_and_whose_the_pixels_are(play: Callable[..., PlayWindow]):
         assert (insight[name] != frame).any()
     assert "depth" in seen["depth-start of"][1]
     game = window.session.game
-    assert game is not None and "pixels of memory" in game.status() and "trust" in game.status()
+    assert game is not None and "pixels of memory" in game.status() and "reward" in game.status()
 
 
 @needs_game

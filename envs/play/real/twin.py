@@ -18,6 +18,7 @@ from worldsim.envs.play.games import WorldGame
 from worldsim.envs.play.pace import BOTH, DREAM, REAL, Insight
 from worldsim.envs.play.real.real_game import Frames, RealGame, RealPast
 from worldsim.envs.play.worker import Worker
+from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.envs.play.opening import Opening
@@ -115,9 +116,17 @@ class TwinGame:
         self.real.restore(snapshot.real)
         self._real = snapshot.shown
 
-    def begin_at(self, number: int) -> None:
-        """Let ``reset`` begin at a start clip."""
-        self.dream.begin_at(number)
+    def begin_at(self, start: int | str) -> None:
+        """Let ``reset`` begin at a start clip.
+
+        Raises:
+            UserError: a picture shows no place of the real game.
+        """
+        if isinstance(start, str):
+            raise UserError("the real game cannot begin from a picture: open the world alone (B)")
+        # Of what the dream begins from, the real game decides at each reset.
+        self.dream.beginning = None
+        self.dream.begin_at(start)
 
     def insight(self) -> Insight:
         """The real game's frames, and what the dream knows."""

@@ -57,8 +57,10 @@ class FakeGame:
     def restore(self, snapshot: NDArray[np.uint64]) -> None:
         self._state = snapshot.copy()
 
-    def begin_at(self, number: int) -> None:
-        self.start = number
+    def begin_at(self, start: int | str) -> None:
+        if isinstance(start, str) and not start.endswith(".png"):
+            raise ValueError(f"{start} is no picture")
+        self.start = len(start) if isinstance(start, str) else start
 
     def insight(self) -> dict[str, NDArray[np.uint8]]:
         return {"negative": 255 - self._frames()} if self.watch == "negative" else {}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny_memory import remembering_world
 from tests.tiny_world import HEIGHT, WIDTH, shaken, tiny_dit, tiny_starts, tiny_tokenizer, tiny_world
-from worldsim.datasets.store.video import read_video
+from worldsim.datasets.store.video import read_video, write_video
 from worldsim.envs.learned.initial_context import prefill
 from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.controls import Controls
@@ -182,6 +182,22 @@ def test_a_world_with_a_memory_shows_depth_and_whose_its_pixels_are():
     game.advance(turn)
     game.restore(moment)
     np.testing.assert_array_equal(game.insight()["depth"], depth)
+
+
+def test_a_world_begins_from_a_file_and_one_that_cannot_be_read_changes_nothing(tmp_path: Path):
+    game = make_game()
+    clip = tiny_starts().frames[2]
+    write_video(tmp_path / "a.mp4", clip)
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    game.begin_at(3)
+    for wrong in (str(tmp_path / "broken.mp4"), str(tmp_path / "nothing.mp4"), 99):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            game.begin_at(wrong)
+    game.reset(seed=5)
+    assert game.begun.start == 3
+    game.begin_at(str(tmp_path / "a.mp4"))
+    shown = game.reset(seed=5)
+    assert game.begun.start == -1 and np.abs(shown.astype(int) - clip[-2:]).mean() < 20
 
 
 def test_latents_of_a_moment_are_those_of_its_state():

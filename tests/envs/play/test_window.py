@@ -616,3 +616,25 @@ def test_a_command_newer_than_the_settings_has_its_usual_key_if_that_is_free():
     path.write_text(json.dumps({"keys": old, "sensitivity": 0.1, "smooth": False}))
     keys = Preferences.load(path).keys
     assert keys["v"] == "view" and keys["g"] == "jump" and "real" not in keys.values()
+
+
+def test_a_picture_that_is_dropped_on_the_window_is_begun_from_and_anything_else_is_refused():
+    game, seen = FakeGame(), {}
+    window = opened(game)
+
+    def refused(w: PlayWindow) -> bool:
+        seen["error"] = w.session.error
+        return w.session.phase is Phase.FAILED
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(4), [(pygame.DROPFILE, {"file": "home.txt"})]),
+            (refused, press(pygame.K_BACKSPACE)),
+            # What was played is still there.
+            (phase(Phase.READY), [(pygame.DROPFILE, {"file": "home.png"})]),
+            (lambda w: game.start == len("home.png") and phase(Phase.READY)(w), []),
+        ],
+    )
+    assert "home.txt is no picture" in seen["error"] and window.session.shown == 0 and window.session.error == ""

@@ -72,6 +72,8 @@ def test_a_chosen_start_is_the_real_games_too_and_a_new_seed_another():
     twin.reset(1)
     twin.reset(2)
     assert [start.start for start, *_ in real.began] == [3, 3] and [seed for *_, seed in real.began] == [1, 2]
+    with pytest.raises(UserError, match="cannot begin from a picture"):
+        twin.begin_at("home.png")
     assert real.began[0][1] == {} == dict(tiny_starts().provenance[3])
     twin.close()
 
