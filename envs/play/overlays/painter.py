@@ -10,7 +10,6 @@ import pygame
 from worldsim.envs.play.bindings import Preferences, spoken
 from worldsim.envs.play.overlays.menu import Menu
 from worldsim.envs.play.overlays.screens import (
-    GREY,
     RED,
     WHITE,
     Strip,
@@ -94,6 +93,8 @@ class Painter:
         if scene.strip and game is not None and session.timeline is not None:
             self.strip.draw(window, session.timeline, session.shown, session.mark, game.chunk / game.fps)
             lines.append(self.strip.label)
+        if session.phase is Phase.PAUSED and not scene.covered:
+            lines.append(f"Paused.  {self._key('pause')}: go on")
         lines += [scene.message] if scene.message else []
         if lines:
             window.text(lines, size=20, colour=WHITE)
@@ -117,8 +118,6 @@ class Painter:
         elif session.phase is Phase.READY:
             words = f"Press a key of the game to go on.  {self._key('help')}: keys"
             window.text([words], size=22, colour=WHITE, middle=True)
-        elif session.phase is Phase.PAUSED:
-            window.text([f"Paused.  {self._key('pause')}: go on"], size=20, colour=GREY, line=2)
 
     def _key(self, what: str) -> str:
         """The key for a command, as people write it."""

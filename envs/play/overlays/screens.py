@@ -11,7 +11,7 @@ from worldsim.envs.play.session import Session
 from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.plotting.window import Window
 
-WHITE, GREY, DARK, RED = (255, 255, 255), (190, 190, 190), (60, 60, 66), (255, 120, 110)
+WHITE, DARK, RED = (255, 255, 255), (60, 60, 66), (255, 120, 110)
 MINE, OTHER, HERE, MARK = (120, 200, 255), (130, 130, 140), (255, 220, 120), (150, 255, 150)
 ROWS, ROW_HEIGHT, MARGIN = 6, 12, 14
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Frame = NDArray[np.uint8]
 WHITE, CURVE, GROUND = (255, 255, 255), (255, 220, 120), (24, 24, 28)
-# The difference of 255 that fills the curve's height.
-MOST = 64.0
+# The difference of 255 that fills the curve's height at least; a larger one that is seen does.
+LEAST = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Views:
         real = insight.get(REAL)
         if self.name == BOTH and real is not None:
             apart = _mean_difference(frame, real)
-            words = f"difference {apart:.1f} of 255"
+            words, curve = f"difference {apart:.1f} of 255", self.curve(frame.shape[0], frame.shape[1])
             return [
                 Panel(DREAM, frame), Panel("real game", real), Panel(words, difference_picture(frame, real)),
-                Panel("difference over time", self.curve(frame.shape[0], frame.shape[1])),
+                Panel(f"over time, up to {max([LEAST, *self.differences]):.1f}", curve),
             ]  # fmt: skip
         if self.name in insight:
             return [Panel("real game" if self.name == REAL else self.name, insight[self.name])]
@@ -65,9 +65,9 @@ class Views:
 
     def curve(self, height: int, width: int) -> Frame:
         """The difference over the latest frames, one column each, the newest at the right edge."""
-        out = np.full((height, width, 3), GROUND, np.uint8)
+        out, most = np.full((height, width, 3), GROUND, np.uint8), max([LEAST, *self.differences])
         for back, value in enumerate(list(self.differences)[: -width - 1 : -1]):
-            high = round(min(1.0, value / MOST) * height)
+            high = round(value / most * height)
             out[height - high :, width - 1 - back] = CURVE
         return out
 
@@ -90,15 +90,15 @@ def grid(panels: Sequence[Panel], across: int, down: int) -> tuple[Frame, list[t
 
 
 def draw_panels(window: Window, panels: Sequence[Panel]) -> None:
-    """Fill the window with panels, and write the name of each into its lower left corner."""
+    """Fill the window with panels, and write the name of each into a corner that status and timeline leave free."""
     picture, corners = grid(panels, *window.screen.get_size())
     window.draw(picture)
     place, high = window.place(picture.shape[1], picture.shape[0]), panels[0].picture.shape[0]
     factor = place.height / picture.shape[0]
     for (x, y), panel in zip(corners, panels, strict=True):
         if panel.name:
-            bottom = place.top + round((y + high) * factor)
-            window.tag(panel.name, (place.left + round(x * factor), bottom), WHITE)
+            edge = place.top + round((y if y else high) * factor)
+            window.tag(panel.name, (place.left + round(x * factor), edge), WHITE, below=bool(y))
 
 
 def flat(panels: Sequence[Panel]) -> Frame:
