@@ -139,8 +139,9 @@ def dynamics_loss(
     generator: torch.Generator,
     bank: ErrorBank,
     shortcut: bool = False,
+    common: torch.Generator | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step's loss and its parts. Random numbers come from ``generator`` alone.
+    """One step's loss and its parts. Random numbers come from ``generator`` and ``common`` alone.
 
     Args:
         forward: the network, or what it was compiled to.
@@ -149,9 +150,12 @@ def dynamics_loss(
         generator: gives noise, signal levels and dropout.
         bank: recent errors, drawn from and added to.
         shortcut: whether shortcut steps are learned too.
+        common: decides which passes of the network there are; ranks that share its weights make the same. Default:
+            ``generator``.
     """
-    batch = _choose_clips(batch, training, generator)
-    clips = _noised_clips(forward, batch, training, generator, bank, shortcut)
+    common = common or generator
+    batch = _choose_clips(batch, training, common)
+    clips = _noised_clips(forward, batch, training, generator, bank, shortcut, common)
     out, batch, present = _predict(forward, clips, batch, training, generator)
     parts = {"flow": _flow_loss(out, clips, training.loss).mean()}
     total = parts["flow"]
@@ -182,6 +186,7 @@ def _noised_clips(
     generator: torch.Generator,
     bank: ErrorBank,
     shortcut: bool,
+    common: torch.Generator,
 ) -> _NoisedClips:
     """Draw signal levels, noise, context and conditions; the first rows take shortcut steps, the last self-rollouts."""
     data = batch.latents
@@ -202,13 +207,13 @@ def _noised_clips(
         most = training.loss.max_shortcut_steps
         bootstrapped = shortcut_target(forward, noisy[:rows], tau[:rows], step[:rows], most, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
-    images = t == 1 or float(torch.rand((), generator=generator, device=device)) < training.image_fraction
+    images = t == 1 or float(torch.rand((), generator=common, device=device)) < training.image_fraction
     recorded_rows = b - (0 if images else min(int(b * training.self_rollout.fraction), b - rows))
     clips = _NoisedClips(
         data=data, target=target, noisy=noisy, previous=previous, tau=tau, step=step, actions=actions, present=present,
         text=text, images=images, recorded_rows=recorded_rows,
     )  # fmt: skip
-    return _with_self_rollout(forward, clips, training, generator) if recorded_rows < b else clips
+    return _with_self_rollout(forward, clips, training, generator, common) if recorded_rows < b else clips
 
 
 def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.Generator, bank: ErrorBank) -> Tensor:
@@ -222,11 +227,12 @@ def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.G
 
 
 def _with_self_rollout(
-    forward: Forward, clips: _NoisedClips, training: DynamicsTraining, generator: torch.Generator
-) -> _NoisedClips:
+    forward: Forward, clips: _NoisedClips, training: DynamicsTraining, generator: torch.Generator,
+    common: torch.Generator,
+) -> _NoisedClips:  # fmt: skip
     """The last rows with the network's own rollout as their context."""
     settings, rows = training.self_rollout, slice(clips.recorded_rows, None)
-    frames = int(torch.randint(1, settings.max_frames + 1, (), generator=generator, device=generator.device))
+    frames = int(torch.randint(1, settings.max_frames + 1, (), generator=common, device=common.device))
     conditioning = (clips.actions[rows], clips.present[rows], None if clips.text is None else clips.text[rows])
     extent = (frames, training.noise.sampler_steps, settings.level)
     previous = clips.previous.clone()

@@ -5,6 +5,7 @@ Pixel errors alone are smallest for a blur wherever a latent leaves texture open
 2018). N chunks, r frames, H W pixels.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from worldsim.optim.train_state import load_training, save_training
+from worldsim.optim.train_state import load_training, save_training, state_tensors, take_over
 
 # Differences of neighbouring pixels, in 0..1, times this are about as large as pixels in -1..1.
 EDGES = 16.0
@@ -67,6 +68,23 @@ class Discriminator:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that resuming needs, for the state of several ranks, which is of one moment."""
+        state = state_tensors(self.module, None, [self.optimizer])
+        return {f"discriminator/{name}": tensor for name, tensor in state.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Take back what ``tensors`` gave; False where it is not among these.
+
+        Raises:
+            ValueError: it is of another size.
+        """
+        prefix = "discriminator/"
+        own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        if own:
+            take_over("the discriminator", own, {"step": 0}, self.module, None, [self.optimizer])
+        return bool(own)
 
     def save(self, path: Path, step: int) -> None:
         """Write all that resuming needs to one safetensors file."""

@@ -28,6 +28,8 @@ from worldsim.models.precision import fast_precision
 from worldsim.models.shield import shielded
 from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.optim.distributed.ranks import ranked, ranks
+from worldsim.optim.distributed.shares import share_of
 from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
@@ -45,6 +47,7 @@ APART = 1_000_000_000
 
 
 @shielded
+@ranked
 def run_tokenizer(
     *,
     data: str | Path,
@@ -59,6 +62,8 @@ def run_tokenizer(
     only: EpisodeFilter = ALL,
 ) -> None:
     """Train a tokenizer on the clips of a store; resumes when ``folder`` holds a run.
+
+    Started by torchrun, the ranks share each step's clips out.
 
     Shorter episodes shorten the clips, down to single pictures. ``initial``: a ``tokenizer.safetensors`` to start from.
     ``only``: the episodes that may be used, for validation too.
@@ -92,7 +97,7 @@ def run_tokenizer(
     weights, before = _start_from(initial, folder / "tokenizer.safetensors")
     about = {"trained_on": training_record(store, clips.names, before=before.get("trained_on"))}
     with ThreadPoolExecutor(1) as pool:
-        ahead = prefetched(lambda i: batch_of(clips, i), pool)
+        ahead = prefetched(lambda i: batch_of(clips, i), pool, share_of(training.parts).following)
         run = train_tokenizer(
             tokenizer,
             training,
@@ -154,6 +159,7 @@ def cache_latents(
 
 
 @shielded
+@ranked
 def run_dynamics(
     *,
     data: str | Path | None,
@@ -173,6 +179,8 @@ def run_dynamics(
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
+    Started by torchrun, the ranks share each step's clips out.
+
     ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     ``device``: "cpu" or "cuda".
@@ -180,7 +188,8 @@ def run_dynamics(
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     """
     folder, latents, coder = folder.absolute(), latents.absolute(), load_tokenizer(tokenizer)
-    recordings = _prepare_latents(data, latents, tokenizer, only, also)
+    with ranks().first_ahead():
+        recordings = _prepare_latents(data, latents, tokenizer, only, also)
     config = DiTConfig(
         channels=coder.config.channels,
         keys=len(recordings.spec.keys),
@@ -208,8 +217,9 @@ def run_dynamics(
     about = {"trained_on": clips.training_record(before.get("trained_on"))}
     spent = None if initial is None else Compute.from_json(read_metadata(initial).get("compute"))
     with ThreadPoolExecutor(1) as pool:
+        ahead = prefetched(clips, pool, share_of(training.parts).following)
         run = train_dynamics(
-            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device, spent,
+            config, training, ahead, validation, folder, seed, weights, about, device, spent,
             ends_taught(before),
         )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
