@@ -145,6 +145,10 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.bench.train:bench_train",
         "measure a training step of the dynamics: FLOP/s beside this machine's matrix-product ceiling, and its parts",
     ),
+    "bench plan": Command(
+        f"{_CLI}.bench.plan:bench_plan",
+        "memory, work and expected speed of training and play on devices that need not be here; names its assumptions",
+    ),
     "doctor": Command(f"{_CLI}.doctor:doctor", "list what is installed, what is missing, and what to do"),
 }
 # First words of commands, and what they are about.
