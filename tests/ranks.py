@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from tests.timing import PATIENCE
 from worldsim.optim.distributed.ranks import ranked
 
@@ -42,6 +44,8 @@ def _rank(rank: int, count: int, port: int, pipe: Any, function: Callable[..., A
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
+    # Threads of the parent did not come along.
+    torch.set_num_threads(1)
     try:
         pipe.send(("", ranked(function)(*args)))
     except BaseException:

@@ -110,7 +110,7 @@ def run_steps(
 
 def has_state(path: Path) -> bool:
     """Whether a run whose state is kept at ``path`` has one to go on from."""
-    return path.exists() or newest_step(path.with_suffix("")) is not None
+    return path.exists() or newest_step(path.with_suffix("")) >= 0
 
 
 @dataclass
@@ -151,17 +151,19 @@ class TrainedModule:
             ValueError: it belongs to another model.
         """
         states = self._states.folder
-        sharded = newest_step(states)
-        if self.path.exists() and (sharded is None or int(read_metadata(self.path).get("step", 0)) >= sharded):
-            return load_training(self.path, self.module, self.ema, self.optimizers)
-        if sharded is None:
+        # Each rank could see another folder's content for a moment: the first one says which it is.
+        single = int(read_metadata(self.path).get("step", 0)) if self.path.exists() else -1
+        single, step = (self.share.ranks.agreed(n) for n in (single, newest_step(states)))
+        if single < 0 and step < 0:
             return None
+        if single >= step:
+            return load_training(self.path, self.module, self.ema, self.optimizers)
 
         def needed(name: str) -> bool:
             return not name.startswith("more/") or wanted(name.removeprefix("more/"))
 
-        tensors, about = read_state(states, sharded, tensors_alike(self.module, self.optimizers), needed)
-        place = step_folder(states, sharded)
+        tensors, about = read_state(states, step, tensors_alike(self.module, self.optimizers), needed)
+        place = step_folder(states, step)
         return take_over(place, tensors, about, self.module, self.ema, self.optimizers)
 
     def save(self, step: int, more: Mapping[str, Tensor] | None = None, about: Mapping[str, Any] | None = None) -> None:

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import threading
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -26,10 +28,10 @@ NAME = re.compile(r"step-(\d{9,})")
 KEPT = 2
 
 
-def newest_step(folder: Path) -> int | None:
-    """Step of the newest finished state in a folder; None where there is none."""
+def newest_step(folder: Path) -> int:
+    """Step of the newest finished state in a folder; -1 where there is none."""
     found = [int(name[1]) for path in folder.glob("step-*") if (name := NAME.fullmatch(path.name))]
-    return max(found, default=None)
+    return max(found, default=-1)
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -48,7 +50,8 @@ class ShardedStates:
     def __init__(self, folder: Path, ranks: Ranks) -> None:
         self.folder, self.ranks = folder, ranks
         self._group: Any = None
-        self._pending: Future[Any] | None = None
+        self._pending: tuple[int, Future[Any]] | None = None
+        self._lock = threading.Lock()
 
     def save(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         """Copy the tensors and begin to write them; waits for the save before.
@@ -63,23 +66,19 @@ class ShardedStates:
         if self._group is None:
             # Of its own: a thread writes and asks the other ranks while steps exchange gradients.
             self._group = distributed.new_group(backend="gloo", timeout=PATIENCE)
-        aside = self.folder / f".step-{step:09d}"
+        aside = self._aside(step)
         if self.ranks.first:
             self._clear()
             aside.mkdir(parents=True)
             (aside / "state.json").write_text(json.dumps({"step": step, "about": dict(about)}))
         self.ranks.wait()
         own = {name: tensor.detach() for name, tensor in tensors.items()}
-        future = async_save(
-            own,
-            storage_writer=HuggingFaceStorageWriter(str(aside), save_distributed=True),
-            process_group=self._group,
-        )
+        writer = HuggingFaceStorageWriter(str(aside), save_distributed=True)
+        future = async_save(own, storage_writer=writer, process_group=self._group)
         assert isinstance(future, Future)
-        self._pending = future
-        if self.ranks.first:
-            # Its own part is done when those of all others are.
-            future.add_done_callback(lambda done: done.exception() or self._finished(aside, step))
+        self._pending = step, future
+        # At once, not only when somebody waits for it: what dies meanwhile is to find it.
+        future.add_done_callback(lambda done: None if done.exception() else self._publish(step))
 
     def finish(self) -> None:
         """Wait until what was saved is written.
@@ -88,20 +87,28 @@ class ShardedStates:
             OSError: it could not be written.
         """
         if self._pending is not None:
-            pending, self._pending = self._pending, None
+            (step, future), self._pending = self._pending, None
             try:
-                pending.result()
+                future.result()
+                self._publish(step)
             except Exception as error:
                 raise OSError(f"the state in {self.folder} could not be written: {error}") from error
 
-    def _finished(self, aside: Path, step: int) -> None:
-        final = step_folder(self.folder, step)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(aside, final)
-        steps = sorted(int(name[1]) for path in self.folder.iterdir() if (name := NAME.fullmatch(path.name)))
-        for old in [s for s in steps if s < step][: -(KEPT - 1)]:
-            shutil.rmtree(step_folder(self.folder, old), ignore_errors=True)
+    def _aside(self, step: int) -> Path:
+        return self.folder / f".step-{step:09d}"
+
+    def _publish(self, step: int) -> None:
+        """Give a written state its name, and remove old ones; by the first rank, whose part ends after all others'."""
+        with self._lock:
+            if not self.ranks.first or not self._aside(step).exists():
+                return
+            final = step_folder(self.folder, step)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(self._aside(step), final)
+            steps = sorted(int(name[1]) for path in self.folder.iterdir() if (name := NAME.fullmatch(path.name)))
+            for old in [s for s in steps if s < step][: -(KEPT - 1)]:
+                shutil.rmtree(step_folder(self.folder, old), ignore_errors=True)
 
     def _clear(self) -> None:
         for left in self.folder.glob(".step-*"):
@@ -137,7 +144,9 @@ def read_state(
             elif wanted(name):
                 found[name] = torch.empty(shape, dtype=kind)
         alone = not (distributed.is_available() and distributed.is_initialized())
-        load(found, storage_reader=HuggingFaceStorageReader(str(place)), no_dist=alone)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load(found, storage_reader=HuggingFaceStorageReader(str(place)), no_dist=alone)
         about = read_json(place / "state.json")
     return found, about
 

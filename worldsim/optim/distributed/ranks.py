@@ -68,6 +68,10 @@ class Ranks:
         self.stopping = self.any(flag)
         return self.stopping
 
+    def agreed(self, number: int) -> int:
+        """The first rank's number, on all ranks."""
+        return int(self.total([float(number) if self.first else 0.0])[0])
+
     def wait(self) -> None:
         """Go on when all ranks are here."""
         self.any(False)
