@@ -96,6 +96,9 @@ COMMANDS: dict[str, Command] = {
         "import recordings: OpenAI VPT and BASALT, MineRL, Minari, LeRobot, videos with csv or jsonl, videos, images, "
         "other stores",
     ),
+    "data export": Command(
+        f"{_CLI}.data.export:export", "write episodes as a LeRobot data set (v3.0), for other programs to learn from"
+    ),
     "data check": Command(
         f"{_CLI}.data.check:check",
         "check a store: alignment, damage, frozen frames, maps in two splits, ...; exit code 1 when something fails",

@@ -26,6 +26,7 @@ from worldsim.optim.train_state import (
     take_over,
     tensors_alike,
 )
+from worldsim.spec.damage import reading
 
 
 def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
@@ -152,8 +153,8 @@ class TrainedModule:
         """
         states = self._states.folder
         # Each rank could see another folder's content for a moment: the first one says which it is.
-        single = int(read_metadata(self.path).get("step", 0)) if self.path.exists() else -1
-        single, step = (self.share.ranks.agreed(n) for n in (single, newest_step(states)))
+        step = self.share.ranks.agreed(newest_step(states))
+        single = self.share.ranks.agreed(self._single_step(step))
         if single < 0 and step < 0:
             return None
         if single >= step:
@@ -165,6 +166,13 @@ class TrainedModule:
         tensors, about = read_state(states, step, tensors_alike(self.module, self.optimizers), needed)
         place = step_folder(states, step)
         return take_over(place, tensors, about, self.module, self.ema, self.optimizers)
+
+    def _single_step(self, newest: int) -> int:
+        """Step of the state that one process left; -1 where there is none, 0 where no other is to be compared with."""
+        if not self.path.exists() or newest < 0:
+            return 0 if self.path.exists() else -1
+        with reading(self.path, "the state of a training"):
+            return int(read_metadata(self.path)["step"])
 
     def save(self, step: int, more: Mapping[str, Tensor] | None = None, about: Mapping[str, Any] | None = None) -> None:
         """Write the state after ``step`` steps; several ranks go on while it is written."""
