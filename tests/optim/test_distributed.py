@@ -1,8 +1,12 @@
 """Several ranks learn what one process learns; states move between any number of them. Gloo, on this machine."""
 
+import threading
+import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.ranks import run_ranks
+from tests.timing import PATIENCE
 from tests.tiny_world import tiny_dit, tiny_tokenizer
 from tests.training.test_training import latents
 from worldsim.diffusion.settings import DynamicsTraining, LossSettings, OptimizerSettings, SelfRolloutSettings
@@ -21,6 +26,7 @@ from worldsim.optim import loop
 from worldsim.optim.distributed.checkpoints import newest_step, step_folder
 from worldsim.optim.distributed.engines import shard, spread_like, whole, whole_state
 from worldsim.optim.distributed.ranks import ALONE, Ranks, ranks
+from worldsim.optim.distributed.ranks import _start as start_number
 from worldsim.optim.distributed.shares import Rows, Share, share_of
 from worldsim.optim.loop import split_optimizers
 from worldsim.optim.train_state import state_tensors
@@ -279,3 +285,41 @@ def test_operations_counted_without_weights_are_those_of_the_network(shares: flo
         warnings.simplefilter("error")
         found = meta_step_flops(tiny_dit(), latents(0), training)
     assert found == pytest.approx(step_flops(tiny_dit(), latents(0), training), rel=0.02)
+
+
+def test_every_start_of_the_ranks_has_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """After ranks of which some never came, and the others died before the start was complete."""
+    store, dead = torch.distributed.HashStore(), set()
+
+    def pause(seconds: float) -> None:
+        if threading.current_thread() in dead:
+            raise SystemExit
+        time.sleep(seconds)
+
+    monkeypatch.setattr("worldsim.optim.distributed.ranks.time", SimpleNamespace(sleep=pause))
+
+    def begin(coming: Iterable[int]) -> tuple[list[threading.Thread], dict[int, str]]:
+        found: dict[int, str] = {}
+        threads = [
+            threading.Thread(target=lambda rank=rank: found.update({rank: start_number(store, rank, 3)}), daemon=True)
+            for rank in coming
+        ]
+        for thread in threads:
+            thread.start()
+        return threads, found
+
+    numbers = []
+    for coming in (range(3), (1, 2), (0, 2), (0, 1), range(3), range(3)):
+        threads, found = begin(coming)
+        if len(coming) == 3:
+            for thread in threads:
+                thread.join(PATIENCE)
+            assert len(found) == 3 and len(set(found.values())) == 1
+            numbers.append(found[0])
+        else:
+            time.sleep(0.1)
+            assert not found
+            dead |= set(threads)
+            if 0 in coming:
+                threads[0].join(PATIENCE)
+    assert len(set(numbers)) == 3

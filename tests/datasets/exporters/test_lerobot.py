@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from worldsim import cli
+from worldsim.datasets.exporters.lerobot import export_lerobot
 from worldsim.datasets.importers.lerobot import find_lerobot
 from worldsim.datasets.importers.recording import piece
 from worldsim.datasets.store.episode import Episode
@@ -40,7 +41,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     store = EpisodeStore(folder / "store")
     for number, frames in enumerate(LENGTHS):
-        store.write(f"e{number}", episode(number, frames))
+        store.append(episode(number, frames), f"e{number}")
     # The first two episodes share a file.
     assert cli.main(["data", "export", str(folder / "store"), f"out={folder}/out", "frames_per_file=12"]) == 0
     return folder / "out"
@@ -105,5 +106,5 @@ def test_nothing_is_replaced_and_nothing_half_written(
 
     monkeypatch.setattr("worldsim.datasets.exporters.lerobot._save_tasks", fail)
     with pytest.raises(OSError, match="disk full"):
-        cli.main(["data", "export", store, f"out={tmp_path}/new"])
+        export_lerobot(EpisodeStore(store), ["e0"], tmp_path / "new")
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,8 @@ Everything else asks here. A process that trains alone is rank 0 of 1: it waits 
 import contextlib
 import functools
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +25,8 @@ R = TypeVar("R")
 # Ranks wait for the first one while it encodes a store or writes samples. Of a rank that died, torchrun tells at once.
 PATIENCE = timedelta(hours=12)
 OLDEST = (2, 9)
+# Seconds between looks into the store that ranks meet in.
+PAUSE = 0.02
 
 
 @dataclass
@@ -129,10 +133,40 @@ def ranked(function: Callable[P, R]) -> Callable[P, R]:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        store, rank, count = next(iter(distributed.rendezvous("env://", timeout=PATIENCE)))
+        own = distributed.PrefixStore(f"start{_start(store, rank, count)}", store)
+        distributed.init_process_group(backend, store=own, rank=rank, world_size=count, timeout=PATIENCE)
         try:
             return function(*args, **kwargs)
         finally:
             distributed.destroy_process_group()
 
     return run
+
+
+def _start(store: distributed.Store, rank: int, count: int) -> str:
+    """A number that this start of all ranks has to itself.
+
+    torchrun keeps one store while it restarts ranks, and machines count restarts apart: what ranks that died wrote
+    there would be taken for what these write (pytorch/pytorch issues 135712 and 167288).
+    """
+    if rank:
+        token = uuid.uuid4().hex
+        store.set(f"asks/{rank}", token)
+        while True:
+            # Asked for again: a first rank that dies just now may have answered.
+            number = store.get(f"number/{token}").decode()
+            store.set(f"heard/{number}/{rank}", "")
+            if store.check([f"complete/{number}"]):
+                return number
+            time.sleep(PAUSE)
+    number, answered, waiting = str(store.add("starts", 1)), {}, set(range(1, count))
+    while waiting:
+        waiting -= {other for other in waiting if store.check([f"heard/{number}/{other}"])}
+        for other in waiting:
+            if store.check([f"asks/{other}"]) and (token := store.get(f"asks/{other}").decode()) != answered.get(other):
+                store.set(f"number/{token}", number)
+                answered[other] = token
+        time.sleep(PAUSE)
+    store.set(f"complete/{number}", "")
+    return number
