@@ -32,7 +32,7 @@ def episode(number: int, frames: int) -> Episode:
     return Episode(
         frames=coarse.repeat(8, 1).repeat(8, 2), actions=actions, rewards=np.arange(frames, dtype=np.float32),
         terminated=terminated, state=state, text=("walking", "digging", "walking")[number],
-        provenance={"keys": KEYS, "fps": 20, "seed": number, "licence": "CC-BY-4.0", "split": "train"},
+        provenance={"keys": KEYS, "fps": 20, "seed": number, "licence": "CC-BY-4.0"},
     )  # fmt: skip
 
 
