@@ -227,9 +227,12 @@ def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.G
 
 
 def _with_self_rollout(
-    forward: Forward, clips: _NoisedClips, training: DynamicsTraining, generator: torch.Generator,
+    forward: Forward,
+    clips: _NoisedClips,
+    training: DynamicsTraining,
+    generator: torch.Generator,
     common: torch.Generator,
-) -> _NoisedClips:  # fmt: skip
+) -> _NoisedClips:
     """The last rows with the network's own rollout as their context."""
     settings, rows = training.self_rollout, slice(clips.recorded_rows, None)
     frames = int(torch.randint(1, settings.max_frames + 1, (), generator=common, device=common.device))
