@@ -107,6 +107,25 @@ def test_what_is_learned_depends_on_the_parts_and_not_on_the_ranks(tmp_path: Pat
         assert apart(one, found[0]) < 1e-4 and all(apart(found[0], other) == 0 for other in found)
 
 
+def train_in_bf16(folder: Path, sharded: bool) -> list[dict[str, float]]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("optim.distributed.engines", "training.dynamics"):
+            patch.setattr(f"worldsim.{module}.fast_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
+        return train(folder, 3, 3, {"shard": sharded, "image_fraction": 0.0})
+
+
+@alone
+def test_where_products_run_in_bf16_masters_stay_fp32(tmp_path: Path):
+    one = train_in_bf16(tmp_path / "one", False)
+    two = run_ranks(2, train_in_bf16, tmp_path / "two", True)[0]
+    assert all(a["loss"] == pytest.approx(b["loss"], rel=0.01) for a, b in zip(one, two, strict=True))
+    exact = train(tmp_path / "exact", 3, 3, {"image_fraction": 0.0})
+    assert any(a["loss"] != b["loss"] for a, b in zip(exact, two, strict=True)), "nothing ran in bf16"
+    files = step_folder(tmp_path / "two/state", 3).glob("*.safetensors")
+    tensors = [tensor for file in files for tensor in load_tensors(file)[0].values()]
+    assert tensors and all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
+
+
 def state_on_ranks(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Whole tensors of the state that a run goes on from, as NumPy arrays."""
     trained = prepared(WorldDiT(CONFIG), DynamicsTraining(**options), folder / "state.safetensors")
