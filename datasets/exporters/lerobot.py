@@ -239,8 +239,10 @@ class _Statistics:
     def of_pictures(frames: NDArray[np.uint8]) -> "_Statistics":
         """Of colours in 0..1, each of shape (3, 1, 1) as LeRobot has them."""
         few = frames[::SPARSE, ::SPARSE, ::SPARSE].reshape(-1, 3).astype(np.float64) / 255
-        shaped = (part.reshape(3, 1, 1) for part in (few.min(0), few.max(0), few.sum(0), (few**2).sum(0)))
-        return _Statistics(*shaped, len(few), len(frames))
+        least, largest, sums, squares = (
+            part.reshape(3, 1, 1) for part in (few.min(0), few.max(0), few.sum(0), (few**2).sum(0))
+        )
+        return _Statistics(least, largest, sums, squares, len(few), len(frames))
 
     def joined(self, other: "_Statistics") -> "_Statistics":
         return _Statistics(

@@ -26,7 +26,7 @@ from worldsim.models.checkpoint import load_tensors
 from worldsim.optim.distributed.checkpoints import newest_step
 
 pytestmark = pytest.mark.alone
-STEPS = 12
+STEPS = 9
 KILLS = int(os.environ.get("KILLS", "2"))
 SETTINGS = [*DYNAMICS, "batch=4", f"training.steps={STEPS}", "sample_every=1000"]
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]

@@ -122,7 +122,7 @@ class MetaNetwork:
             out = self.network(*(_as_meta(x) for x in inputs), **{n: _as_meta(x) for n, x in options.items()})
             heads = vars(out.heads)
             if torch.is_grad_enabled():
-                sum(tensor.sum() for tensor in (out.latents, *heads.values())).backward()
+                torch.autograd.backward([tensor.sum() for tensor in (out.latents, *heads.values())])
         self.flop += counter.get_total_flops()
         device = inputs[0].device
         zeros = {name: torch.zeros(tensor.shape, device=device) for name, tensor in heads.items()}

@@ -240,7 +240,7 @@ def training_step(
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    share, results, metrics = trained.share, [], {}
+    share, results, shown = trained.share, [], parts[0]
     set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
     judged = discriminator if step >= training.warmup else None
     for part, chunks in zip(share.mine, parts, strict=True):
@@ -252,7 +252,7 @@ def training_step(
             trained.backward(out, gradient.to(out.dtype))
         results.append({"loss": loss})
     trained.step(step)
-    metrics["loss"] = finite(share.mean(results)["loss"], step)
+    metrics = {"loss": finite(share.mean(results)["loss"], step)}
     if discriminator is not None:
         with fast_precision():
             metrics["discriminator"] = discriminator.learn(parts[0].flatten(0, 1), shown.flatten(0, 1))

@@ -107,7 +107,7 @@ def memory(sizes: DiTConfig, grid: tuple[int, int], config: BenchPlan) -> dict[s
     block = kept_by_a_block(sizes, grid, config.frames) * config.clips
     activations = sizes.blocks * stream + block if config.training.recompute else sizes.blocks * block
     latents = 4 * config.clips * config.devices * config.frames * sizes.channels * grid[0] * grid[1]
-    found = {
+    found: dict[str, float] = {
         "parameters": weights,
         "state": state / config.devices,
         # Two blocks at a time in bf16, and the gradients of one in fp32.

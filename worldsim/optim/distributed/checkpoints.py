@@ -59,7 +59,7 @@ class ShardedStates:
         Raises:
             OSError: the save before could not be written.
         """
-        from torch.distributed.checkpoint import HuggingFaceStorageWriter
+        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
         from torch.distributed.checkpoint.state_dict_saver import async_save
 
         self.finish()
@@ -129,7 +129,7 @@ def read_state(
     Raises:
         ValueError: the state is damaged.
     """
-    from torch.distributed.checkpoint import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
     place = step_folder(folder, step)

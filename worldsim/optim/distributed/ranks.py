@@ -15,6 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from worldsim.errors import UserError
 from worldsim.processes import started_ranks
@@ -133,8 +135,8 @@ def ranked(function: Callable[P, R]) -> Callable[P, R]:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        store, rank, count = next(iter(distributed.rendezvous("env://", timeout=PATIENCE)))
-        own = distributed.PrefixStore(f"start{_start(store, rank, count)}", store)
+        store, rank, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        own = PrefixStore(f"start{_start(store, rank, count)}", store)
         distributed.init_process_group(backend, store=own, rank=rank, world_size=count, timeout=PATIENCE)
         try:
             return function(*args, **kwargs)
@@ -144,7 +146,7 @@ def ranked(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _start(store: distributed.Store, rank: int, count: int) -> str:
+def _start(store: Store, rank: int, count: int) -> str:
     """A number that this start of all ranks has to itself.
 
     torchrun keeps one store while it restarts ranks, and machines count restarts apart: what ranks that died wrote
