@@ -11,15 +11,16 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
 
 from worldsim.errors import UserError
 from worldsim.processes import started_ranks
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,6 +133,10 @@ def ranked(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST:
             raise UserError(f"training on several ranks needs PyTorch {'.'.join(map(str, OLDEST))} or later")
+        # PyTorch can be built without it: then there is one process.
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
+
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
@@ -146,7 +151,7 @@ def ranked(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _start(store: Store, rank: int, count: int) -> str:
+def _start(store: "Store", rank: int, count: int) -> str:
     """A number that this start of all ranks has to itself.
 
     torchrun keeps one store while it restarts ranks, and machines count restarts apart: what ranks that died wrote
