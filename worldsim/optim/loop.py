@@ -1,9 +1,8 @@
 """The loop of a training that resumes exactly: optimizer steps, validation, saves."""
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,11 +180,10 @@ class TrainedModule:
         else:
             self._states.save(step, state_tensors(self.module, self.ema, self.optimizers, more), about or {})
 
-    @contextlib.contextmanager
-    def finishing(self) -> Iterator[None]:
-        """Around steps: at the end, what was saved is written."""
+    def run(self, *args: Any, **options: Any) -> Generator[tuple[int, dict[str, float]]]:
+        """``run_steps``; at the end, what was saved is written."""
         try:
-            yield
+            yield from run_steps(*args, **options)
         finally:
             self._states.finish()
 

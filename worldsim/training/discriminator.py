@@ -14,8 +14,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from worldsim.optim.distributed.ranks import ranks
 from worldsim.optim.train_state import load_training, save_training, state_tensors, take_over
 
+# In the folder of a run, and its name in runs of earlier versions; before names in the state of several ranks.
+FILE, OLD_FILE, PREFIX = "discriminator.safetensors", "adversary.safetensors", "discriminator/"
 # Differences of neighbouring pixels, in 0..1, times this are about as large as pixels in -1..1.
 EDGES = 16.0
 
@@ -69,22 +72,27 @@ class Discriminator:
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All that resuming needs, for the state of several ranks, which is of one moment."""
+    def keep(self, folder: Path, step: int) -> dict[str, Tensor]:
+        """Keep all that resuming needs: in a file, or, of several ranks, in their state, for which it is returned."""
+        if ranks().alone:
+            self.save(folder / FILE, step)
+            return {}
         state = state_tensors(self.module, None, [self.optimizer])
-        return {f"discriminator/{name}": tensor for name, tensor in state.items()}
+        return {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Take back what ``tensors`` gave; False where it is not among these.
+    def resume(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """Take back what ``keep`` kept last: in the state that the run goes on from, else in the file.
 
         Raises:
+            FileNotFoundError: there is neither.
             ValueError: it is of another size.
         """
-        prefix = "discriminator/"
-        own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        own = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
         if own:
             take_over("the discriminator", own, {"step": 0}, self.module, None, [self.optimizer])
-        return bool(own)
+        else:
+            new, old = folder / FILE, folder / OLD_FILE
+            self.load(old if old.exists() and not new.exists() else new)
 
     def save(self, path: Path, step: int) -> None:
         """Write all that resuming needs to one safetensors file."""

@@ -23,7 +23,7 @@ from worldsim.optim.distributed.engines import shard, whole_state
 from worldsim.optim.distributed.ranks import own_device, ranks
 from worldsim.optim.distributed.shares import share_of
 from worldsim.optim.ema import Ema
-from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimizers
+from worldsim.optim.loop import TrainedModule, finite, split_optimizers
 from worldsim.optim.schedule import learning_rate_factor, set_rate
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import UNKNOWN, Compute
@@ -170,16 +170,11 @@ def train_dynamics(
     if initial is not None:
         load_module(dit, initial, "the world to start from")
     trained = prepared(dit.to(place), training, folder / "state.safetensors")
-    share, validation, first = trained.share, validation.to(place), 0
+    share, validation = trained.share, validation.to(place)
     banks = {share.prefix(part): ErrorBank() for part in share.mine}
     tally = Tally(Compute(), 0) if initial is None else Tally(before or Compute(since=UNKNOWN), ends_before)
-    if (restored := trained.restore(lambda name: name.startswith(tuple(banks)))) is not None:
-        first = restored.step
-        for prefix, bank in banks.items():
-            bank.restore(restored.more, place, prefix)
-        tally.restore({ENDS: ends_before, **restored.about})
-    costs = StepCosts(dit, training)
-    forward = shared(compiled(dit, training), share.rows)
+    first = _resume(trained, banks, tally, ends_before)
+    costs, forward = StepCosts(dit, training), shared(compiled(dit, training), share.rows)
 
     def learn(step: int) -> dict[str, float]:
         drawn = [batches(index) for index in share.indices(step)]
@@ -198,11 +193,22 @@ def train_dynamics(
         with trained.ema.averaged(dit):
             save_dit(folder / "dit.safetensors", dit, {**(about or {}), **tally.kept()})
 
-    with trained.finishing():
-        yield from run_steps(
-            first, training.steps, learn, judge, save,
-            validate_every=training.validate_every, save_minutes=training.save_minutes,
-        )  # fmt: skip
+    yield from trained.run(
+        first, training.steps, learn, judge, save,
+        validate_every=training.validate_every, save_minutes=training.save_minutes,
+    )  # fmt: skip
+
+
+def _resume(trained: TrainedModule, banks: Mapping[str, ErrorBank], tally: Tally, ends_before: int | None) -> int:
+    """Go on from the newest state; returns the step to begin with."""
+    restored = trained.restore(lambda name: name.startswith(tuple(banks)))
+    if restored is None:
+        return 0
+    device = next(trained.module.parameters()).device
+    for prefix, bank in banks.items():
+        bank.restore(restored.more, device, prefix)
+    tally.restore({ENDS: ends_before, **restored.about})
+    return restored.step
 
 
 def ends_in(batch: LatentBatch) -> int:

@@ -61,9 +61,7 @@ def run_tokenizer(
     seed: int = 0,
     only: EpisodeFilter = ALL,
 ) -> None:
-    """Train a tokenizer on the clips of a store; resumes when ``folder`` holds a run.
-
-    Started by torchrun, the ranks share each step's clips out.
+    """Train a tokenizer on a store's clips, alone or as one of torchrun's ranks; resumes when ``folder`` holds a run.
 
     Shorter episodes shorten the clips, down to single pictures. ``initial``: a ``tokenizer.safetensors`` to start from.
     ``only``: the episodes that may be used, for validation too.
@@ -177,9 +175,7 @@ def run_dynamics(
     only: EpisodeFilter = ALL,
     also: Mapping[Path, Path] = MappingProxyType({}),
 ) -> None:
-    """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
-
-    Started by torchrun, the ranks share each step's clips out.
+    """Train the dynamics on a store's latents, alone or as one of torchrun's ranks; leaves the world ``folder/world``.
 
     ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
@@ -219,8 +215,7 @@ def run_dynamics(
     with ThreadPoolExecutor(1) as pool:
         ahead = prefetched(clips, pool, share_of(training.parts).following)
         run = train_dynamics(
-            config, training, ahead, validation, folder, seed, weights, about, device, spent,
-            ends_taught(before),
+            config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before),
         )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 

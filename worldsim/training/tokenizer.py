@@ -18,14 +18,12 @@ from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.optim.distributed.ranks import ranks
 from worldsim.optim.distributed.shares import Rows, share_of
 from worldsim.optim.ema import Ema
-from worldsim.optim.loop import TrainedModule, finite, has_state, run_steps, split_optimizers
+from worldsim.optim.loop import TrainedModule, finite, has_state, split_optimizers
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.training.discriminator import Discriminator
 
 # Keys of earlier versions, and their names now.
 OLD_KEYS = {"rare_weight": "saliency_weight", "adversary_rate": "discriminator_rate"}
-# Of a run: the discriminator's state, and its name in runs of earlier versions.
-DISCRIMINATOR, OLD_DISCRIMINATOR = "discriminator.safetensors", "adversary.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +171,8 @@ def train_tokenizer(
     first, share = 0, trained.share
     if (restored := trained.restore()) is not None:
         first = restored.step
-        if discriminator is not None and not discriminator.restore(restored.more):
-            new, old = folder / DISCRIMINATOR, folder / OLD_DISCRIMINATOR
-            discriminator.load(old if old.exists() and not new.exists() else new)
+        if discriminator is not None:
+            discriminator.resume(folder, restored.more)
 
     def learn(step: int) -> dict[str, float]:
         clips = [to_chunks(batches(index), r) for index in share.indices(step)]
@@ -186,20 +183,14 @@ def train_tokenizer(
             return validate(tokenizer, held_out)
 
     def save(step: int) -> None:
-        more = {}
-        if discriminator is not None and share.ranks.alone:
-            discriminator.save(folder / DISCRIMINATOR, step)
-        elif discriminator is not None:
-            more = discriminator.tensors()
-        trained.save(step, more)
+        trained.save(step, None if discriminator is None else discriminator.keep(folder, step))
         with trained.ema.averaged(tokenizer):
             save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
 
-    with trained.finishing():
-        yield from run_steps(
-            first, training.steps, learn, judge, save,
-            validate_every=training.validate_every, save_minutes=training.save_minutes,
-        )  # fmt: skip
+    yield from trained.run(
+        first, training.steps, learn, judge, save,
+        validate_every=training.validate_every, save_minutes=training.save_minutes,
+    )  # fmt: skip
 
 
 def prepared(tokenizer: VideoTokenizer, training: TokenizerTraining, path: Path) -> TrainedModule:
