@@ -28,8 +28,11 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """What this rank has of tensors: for arithmetic element by element, in place too."""
-    return [t.to_local() if is_sharded(t) else t for t in tensors]  # pyright: ignore[reportAttributeAccessIssue]
+    """What this rank has of tensors, all of them sharded or none: for arithmetic element by element, in place too."""
+    found = list(tensors)
+    if not found or not is_sharded(found[0]):
+        return found
+    return [t.to_local() for t in found]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def spread_like(tensor: Tensor, like: Tensor) -> Tensor:
