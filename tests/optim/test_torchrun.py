@@ -55,10 +55,11 @@ def losses(run: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())}
 
 
-def assert_same_training(home: Path, run: str) -> None:
+def assert_same_training(home: Path, run: str, missing: int = 0) -> None:
+    """``missing``: rows of the log at most that are not there: a rank was killed after saving and before writing one."""
     one, found = losses(home / "one"), losses(home / run)
-    assert sorted(found) == list(range(1, STEPS + 1))
-    assert max(abs(one[step] - found[step]) for step in one) < 1e-4
+    assert set(found) <= set(one) and len(one) - len(found) <= missing and STEPS in found
+    assert max(abs(one[step] - found[step]) for step in found) < 1e-4
     weights = [load_tensors(home / name / "world/dit.safetensors")[0] for name in ("one", run)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])
 
@@ -96,7 +97,7 @@ def test_training_goes_on_after_ranks_are_killed(home: Path):
     assert seen and all(1 <= step < STEPS for step in seen)
     # Whole states alone, the last two; of those that were being written, nothing is left.
     assert sorted(path.name for path in (run / "state").iterdir()) == [f"step-{s:09d}" for s in (STEPS - 1, STEPS)]
-    assert_same_training(home, "killed")
+    assert_same_training(home, "killed", missing=KILLS)
 
 
 @contextlib.contextmanager
