@@ -56,7 +56,7 @@ def losses(run: Path) -> dict[int, float]:
 
 
 def assert_same_training(home: Path, run: str, missing: int = 0) -> None:
-    """``missing``: rows of the log at most that are not there: a rank was killed after saving and before writing one."""
+    """``missing``: rows of the log, at most, that a rank was killed before it could write."""
     one, found = losses(home / "one"), losses(home / run)
     assert set(found) <= set(one) and len(one) - len(found) <= missing and STEPS in found
     assert max(abs(one[step] - found[step]) for step in found) < 1e-4

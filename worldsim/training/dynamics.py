@@ -49,13 +49,14 @@ def validate(
     noises = torch.randn((2, *data.shape), generator=torch.Generator().manual_seed(0)).to(data.device)
     present = batch.has_action()
     shuffled = batch.actions.roll(1, 0)
+    drawn = None if batch.drawn is None else batch.drawn * present[..., None, None, None]
 
     def evaluate(level: float, noise: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         tau = data.new_ones(b, t)
         tau[:, judged] = level
         noisy = interpolate(data, noise, tau)
         with fast_precision(data.device):
-            out = forward(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present)
+            out = forward(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present, drawn_BTDHW=drawn)
         return out.latents[:, judged], out.heads.motion[:, judged]
 
     truth = data[:, judged]
@@ -168,7 +169,7 @@ def train_dynamics(
     torch.manual_seed(seed)
     dit, folder, place = WorldDiT(dit_config), folder.absolute(), torch.device(own_device(device))
     if initial is not None:
-        load_module(dit, initial, "the world to start from")
+        load_module(dit, with_drawing(dit, initial), "the world to start from")
     trained = prepared(dit.to(place), training, folder / "state.safetensors")
     share, validation = trained.share, validation.to(place)
     banks = {share.prefix(part): ErrorBank() for part in share.mine}
@@ -214,6 +215,12 @@ def _resume(trained: TrainedModule, banks: Mapping[str, ErrorBank], tally: Tally
 def ends_in(batch: LatentBatch) -> int:
     """Ends of episodes that the termination head is shown: never at the first frame of a clip, which has no past."""
     return int((batch.terminated[:, 1:] > 0).sum())
+
+
+def with_drawing(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from before there was a memory, with what a network begins with that takes what it draws."""
+    new = {n: t for n, t in dit.state_dict().items() if n.startswith(("drawn_in.", "copied.")) and n not in initial}
+    return {**new, **initial}
 
 
 def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:
