@@ -46,6 +46,12 @@ COUPLED: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations are counted once instead of over many draws: what that gives is not looked at here."""
+    monkeypatch.setattr("worldsim.training.flops.DRAWS", 1)
+
+
 def train(folder: Path, stop: int, steps: int, options: dict[str, Any]) -> list[dict[str, float]]:
     """A training of ``steps`` steps in all, up to step ``stop``: metrics of each step done."""
     training = DynamicsTraining(
