@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributed import distributed_c10d
+from torch._C._distributed_c10d import HashStore
 
 from tests.ranks import run_ranks
 from tests.timing import PATIENCE
@@ -320,7 +320,7 @@ class MortalStore:
     """A store for threads that play ranks; those in ``dead`` do nothing any more."""
 
     def __init__(self) -> None:
-        self.store = distributed_c10d.HashStore()
+        self.store = HashStore()
         self.dead: set[threading.Thread] = set()
 
     def __getattr__(self, name: str) -> Any:
