@@ -183,6 +183,8 @@ class Step:
         features: input of the heads, the registers' mean and the picture's mean (B, 2 D).
         trust: probability that the frames are right (B,), nan without a calibration.
         statistics: what trust is computed from (B, S).
+        sources: whose each pixel is, uint8 (B, r, H, W), a number of ``worldsim.simulation.memory.compositor.SOURCES``;
+            None in a world without a spatial memory.
     """
 
     frames: NDArray[np.uint8]
@@ -193,6 +195,7 @@ class Step:
     features: NDArray[np.float32]
     trust: NDArray[np.float32]
     statistics: NDArray[np.float32]
+    sources: NDArray[np.uint8] | None = None
 
     @property
     def terminated(self) -> NDArray[np.bool_]:

@@ -157,13 +157,15 @@ class SpatialMemory:
 
     def step(
         self, outlook: Outlook, state: MemoryState, actions_BRA: Tensor, generated_BRHWC: Tensor, steps_B: Tensor
-    ) -> tuple[Tensor, MemoryState]:
+    ) -> tuple[Tensor, MemoryState, Tensor]:
         """What is shown, uint8 (B, r, H, W, 3), under r actions at a step, and what is remembered after it.
+
+        The third value is whose each pixel is, (B, r, H, W), of ``SOURCES``.
 
         ``outlook``: of ``look_ahead``; ``generated_BRHWC``: what the network made of it, uint8.
         """
         pictures, sources = self.compose(outlook, state, generated_BRHWC, actions_BRA)
-        return pictures, self.remember(outlook, state, pictures, sources[:, -1], steps_B)
+        return pictures, self.remember(outlook, state, pictures, sources[:, -1], steps_B), sources
 
     def look_ahead(self, state: MemoryState, actions_BRA: Tensor, steps_B: Tensor) -> Outlook:
         """Where r actions lead, and what memory shows from there."""
