@@ -135,6 +135,8 @@ class DynamicsTraining:
         save_minutes: minutes between saves.
         validate_every: steps between validations.
         compile: compile the network with ``torch.compile``.
+        learn: beginnings of the names of the parameters that learn, all others stay as they are; empty: all learn. With
+            ``["copied"]`` a network that goes on with a memory learns what to take of it and no more.
         recompute: compute activations inside blocks again for the gradient instead of keeping them: a third more work,
             for models whose activations do not fit the device.
         parts: batches of a step, each of ``batch`` clips, whose losses are averaged (gradient accumulation). What is
@@ -150,6 +152,7 @@ class DynamicsTraining:
     save_minutes: float = 4.0
     validate_every: int = 250
     compile: bool = True
+    learn: tuple[str, ...] = ()
     recompute: bool = False
     parts: int = 1
     shard: bool = False

@@ -29,9 +29,11 @@ from worldsim.spec.damage import reading
 
 
 def split_optimizers(module: nn.Module, matrices: str, rate: float, matrix_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices under the prefix ``matrices``, AdamW for the rest."""
+    """Muon for the hidden matrices under the prefix ``matrices``, AdamW for the rest of what learns."""
     muon, adam, plain = [], [], []
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.startswith(matrices) and parameter.ndim == 2 and "modulation" not in name:
             muon.append(parameter)
         else:
@@ -189,6 +191,9 @@ class TrainedModule:
 
     def backward(self, output: Tensor, gradient: Tensor | None = None) -> None:
         """Add a part's gradient: of a loss, or, given the loss's gradient there, of another output of ``engine``."""
+        # Where a part of the network alone learns, some losses have nothing to do with it.
+        if not output.requires_grad:
+            return
         if (scale := self.share.scale) != 1:
             output, gradient = (output * scale, None) if gradient is None else (output, gradient * scale)
         output.backward(gradient)

@@ -231,6 +231,8 @@ def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:
 def prepared(dit: WorldDiT, training: DynamicsTraining, path: Path) -> TrainedModule:
     """A network with the optimizers and averaged weights of its training; its state is kept at ``path``."""
     dit.recompute = training.recompute
+    for name, parameter in dit.named_parameters():
+        parameter.requires_grad_(not training.learn or name.startswith(training.learn))
     sharded = training.shard and not ranks().alone
     if sharded:
         shard(dit, dit.blocks)
