@@ -1,10 +1,13 @@
 """``worldsim eval ray=local``: a real cluster measures what one process measures, and outlives killed workers."""
 
+import contextlib
 import json
 import os
 import signal
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,13 +17,53 @@ from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.cli.worlds import evaluate
 from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.evaluation import on_ray
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
+from worldsim.evaluation.on_ray import RETRIES
 from worldsim.evaluation.parts.listing import PARTS
 
-pytest.importorskip("ray", reason="Ray is not installed")
-pytestmark = pytest.mark.alone
-
 NAMES = ("horizons", "actions")
+
+
+class Nearby:
+    """Ray's calls that are used, in this process: a task runs when its result is asked for."""
+
+    def remote(self, **options: Any) -> Any:
+        assert options == {"num_cpus": 1, "max_retries": RETRIES}
+        return lambda function: SimpleNamespace(remote=lambda *args: (function, args))
+
+    def wait(self, tasks: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return tasks[:1], tasks[1:]
+
+    def get(self, task: Any) -> Any:
+        function, args = task
+        return function(*args)
+
+    def cancel(self, task: Any, force: bool) -> None:
+        raise AssertionError("nothing was to be given up")
+
+
+def test_files_of_workers_come_into_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of parts that the run does not have yet, all of them, results last; nothing of a part that was skipped."""
+    written: list[str] = []
+
+    def run(evaluation: Any, parts: Any, only: list[str]) -> None:
+        for name in {"horizons": ["parts/horizons.json", "parts/horizons.npz", "video.mp4"]}.get(only[0], []):
+            (evaluation / name).parent.mkdir(exist_ok=True)
+            (evaluation / name).write_bytes(name.encode())
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: (written.append(to.name), replace(self, to))[1])
+    monkeypatch.setattr(on_ray, "connected", lambda address, workers: contextlib.nullcontext(Nearby()))
+    monkeypatch.setattr(on_ray, "kept_parts", lambda evaluation, parts: {"actions"})
+    monkeypatch.setattr(on_ray, "run_parts", run)
+    told: list[tuple[Any, ...]] = []
+    here: Any = SimpleNamespace(folder=tmp_path, progress=lambda *words: told.append(words))
+    opens: Any = lambda folder: folder  # noqa: E731
+    on_ray.measure_on_ray(opens, here, PARTS, ["actions", "horizons", "inverse"], address="local")
+    assert written == ["horizons.npz", "video.mp4", "horizons.json"]
+    assert (tmp_path / "parts/horizons.json").read_text() == "parts/horizons.json"
+    assert [words[1:] for words in told] == [(0, 2), (1, 2)]
 
 
 @dataclass(frozen=True)
@@ -46,6 +89,8 @@ def results(folder: Path) -> dict[str, Any]:
     return {name: {k: v for k, v in found[name].items() if k != "took_seconds"} for name in NAMES}
 
 
+@pytest.mark.alone
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_parts_on_a_cluster_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     save_tiny_world(tmp_path / "world")
     for seed in [s for s in range(200) if split_of(s) == "test"][:2]:

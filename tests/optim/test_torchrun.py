@@ -142,7 +142,8 @@ def test_two_machines_train_what_one_process_trains(home: Path):
         for enter, address, cable in machines:
             command = [
                 *enter, *LAUNCHER, "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=two",
-                f"--rdzv-endpoint={machines[0][1]}:29400", f"--local-addr={address}", "-m", "worldsim",
+                f"--rdzv-endpoint={machines[0][1]}:29400", f"--local-addr={address}",
+                f"--rdzv-conf=read_timeout={PATIENCE:.0f},join_timeout={PATIENCE:.0f}", "-m", "worldsim",
                 *settings("machines"),
             ]  # fmt: skip
             there = environment() | {"GLOO_SOCKET_IFNAME": cable}

@@ -64,7 +64,7 @@ def _measure(opens: Open, name: str) -> dict[str, bytes]:
 
 def _take(folder: Path, files: Mapping[str, bytes]) -> None:
     # Results last: a part counts as done when they are there.
-    for name in sorted(files, key=lambda name: name.endswith(".json")):
+    for name in sorted(files, key=lambda name: (name.endswith(".json"), name)):
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         aside = aside_of(place)
