@@ -94,6 +94,7 @@ class WorldGame:
         learned: Collection[str] | None = None,
     ):
         self.world, self.starts, self.options, self.beginning = world, starts, dict(options or {}), beginning
+        self._learned = learned
         self.hands = HumanInputMapper(world.spec, learned=learned)
         self.chunk, self.fps = world.chunk, float(world.config.fps)
         self.width, self.height = world.config.width, world.config.height
@@ -114,6 +115,10 @@ class WorldGame:
         """The past that the last reset began from."""
         assert self._begun is not None, "reset comes first"
         return self._begun
+
+    def another(self) -> "WorldGame":
+        """A game of its own in the same world, which is loaded once; for before anybody plays this one."""
+        return WorldGame(self.world, self.starts, self.options, self.beginning, self._learned)
 
     def reset(self, seed: int) -> Frames:
         """Begin from a start clip that the seed decides, or where it was said."""
