@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldsim.cli.runs import existing_path, run_folder, use_threads
-from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
+from worldsim.cli.settings import folder_setting, group, seed_setting, setting, threads_setting, world_setting
+from worldsim.envs.play.serving.settings import Serving
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Game
     from worldsim.envs.play.headless import Choose
+    from worldsim.envs.play.keeping import Outlets
     from worldsim.envs.play.seats import Seat
     from worldsim.envs.play.session import Tell
     from worldsim.envs.play.tree.playthrough import Origin, Playthrough
@@ -32,6 +34,8 @@ class Play:
     prompt: str | None = setting(None, help="text, where the world takes one; default: none")
     load: str | None = setting(None, help="go on with a playthrough that the window saved; default: begin anew")
     headless: bool = setting(False, help="scripted player instead of a window; also where there is no display")
+    serve: bool = setting(False, help="a web page instead of a window")
+    serving: Serving = group(Serving)
     engine: str = setting(
         "world", help="the learned world, or the real game (needs minetest)", choices=("world", "luanti")
     )
@@ -70,6 +74,9 @@ def play(config: Play) -> None:
         for name in ("policy", "load", "prefix", "prompt", "agent", "keep"):
             if getattr(config, name) is not None:
                 raise UserError(f"{name} is for learned worlds: worldsim collect plays the real game by policies")
+    if config.serve:
+        _in_browser(config)
+        return
     if not config.headless and not has_display():
         print("no display: a scripted player plays into a video (as --headless does)")
         config.headless = True
@@ -82,27 +89,13 @@ def play(config: Play) -> None:
 def _in_window(config: Play) -> None:
     """Nothing heavy is imported before the window stands."""
     from worldsim.envs.play.bindings import Preferences, default_path
-    from worldsim.envs.play.keeping import Outlets
     from worldsim.envs.play.play import PlayWindow
-    from worldsim.envs.play.tree.playthrough import Playthrough
 
-    saved = None if config.load is None else Playthrough.load(existing_path(config.load))
-    if saved is not None:
-        config.world, config.seed = saved.origin.world, saved.seed
+    saved, outlets = _saved(config), _outlets(config)
     preferences = Preferences.load(default_path())
     if config.sensitivity is not None:
         preferences.sensitivity = config.sensitivity
-    folder: list[Path] = []
-
-    def place() -> Path:
-        folder[:] = folder or [run_folder("play", config)]
-        return folder[0]
-
     learned = config.engine == "world"
-    outlets = Outlets(
-        folder=place, scale=config.scale, origin=(lambda game: _origin(config, game)) if learned else None,
-        episode=None if config.keep is None else lambda game, played: _keep_episode(str(config.keep), game, played),
-    )  # fmt: skip
     window = PlayWindow(
         lambda tell: _open(config, tell, saved), seed=config.seed, preferences=preferences, outlets=outlets,
         seats=(lambda game: _seats(config, game)) if learned else lambda game: {},
@@ -117,13 +110,52 @@ def _in_window(config: Play) -> None:
             print(path)
 
 
-def _into_video(config: Play) -> None:
-    from worldsim.envs.play.headless import play_headless
+def _in_browser(config: Play) -> None:
+    from worldsim.cli.worlds.serve import in_browser
+    from worldsim.envs.play.session import Session
+
+    if config.headless or config.engine != "world":
+        raise UserError("--serve shows a learned world on a page: leave --headless, policy and engine out")
+    saved, outlets = _saved(config), _outlets(config)
+    in_browser(
+        config.serving, lambda tell: _open(config, tell, saved), outlets, config.sensitivity,
+        lambda game: Session(
+            game, seed=config.seed, seats=lambda game: _seats(config, game),
+            restore=lambda game, timeline: 0 if saved is None else saved.fill(timeline),
+        ),
+    )  # fmt: skip
+
+
+def _saved(config: Play) -> "Playthrough | None":
+    """The playthrough to go on with; its world and seed become the settings'."""
     from worldsim.envs.play.tree.playthrough import Playthrough
 
     saved = None if config.load is None else Playthrough.load(existing_path(config.load))
     if saved is not None:
         config.world, config.seed = saved.origin.world, saved.seed
+    return saved
+
+
+def _outlets(config: Play) -> "Outlets":
+    """Where things go that are kept: a folder that is made when the first of them is."""
+    from worldsim.envs.play.keeping import Outlets
+
+    folder: list[Path] = []
+
+    def place() -> Path:
+        folder[:] = folder or [run_folder("play", config)]
+        return folder[0]
+
+    return Outlets(
+        folder=place, scale=config.scale, origin=(lambda game: _origin(config, game)) if config.engine == "world" else None,
+        episode=None if config.keep is None else lambda game, played: _keep_episode(str(config.keep), game, played),
+    )  # fmt: skip
+
+
+def _into_video(config: Play) -> None:
+    from worldsim.envs.play.headless import play_headless
+
+    saved = _saved(config)
     game = _open(config, lambda what, share: None, saved)
     try:
         choose, seconds = None, config.seconds
