@@ -1,4 +1,4 @@
-"""What waits to be sent over one connection. Of each kind only the latest waits, so a slow connection costs no memory."""
+"""What waits to be sent over one connection: of each kind the latest alone, so that a slow one costs no memory."""
 
 import asyncio
 import json

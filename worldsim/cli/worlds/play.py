@@ -146,8 +146,9 @@ def _outlets(config: Play) -> "Outlets":
         folder[:] = folder or [run_folder("play", config)]
         return folder[0]
 
+    learned = config.engine == "world"
     return Outlets(
-        folder=place, scale=config.scale, origin=(lambda game: _origin(config, game)) if config.engine == "world" else None,
+        folder=place, scale=config.scale, origin=(lambda game: _origin(config, game)) if learned else None,
         episode=None if config.keep is None else lambda game, played: _keep_episode(str(config.keep), game, played),
     )  # fmt: skip
 

@@ -96,10 +96,11 @@ class Page:
                 assert await self.look(), f"closed ({self.socket.close_code}) before: {what} {self.latest}"
 
     async def phase(self, name: str) -> None:
-        state = self.latest
-        await self.until(
-            lambda: "state" in state and state["state"]["phase"] == name and not state["state"]["moving"], name
-        )
+        def there() -> bool:
+            state = self.latest.get("state", {})
+            return state.get("phase") == name and not state["moving"]
+
+        await self.until(there, name)
 
     async def ended(self) -> tuple[int | None, str]:
         """Wait for the end; its code, and why the server said it comes."""

@@ -87,7 +87,11 @@ def test_nonsense_is_refused_in_words(text: str):
     assert caught.value.code == MALFORMED and 5 < len(words.encode()) <= 123 and words.isprintable()
 
 
-@given(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["type", "number", "held", "look", "what", "to"]), x))))  # fmt: skip
+FIELDS = st.sampled_from(["type", "number", "held", "look", "what", "to"])
+VALUES = st.none() | st.integers() | st.floats() | st.text() | st.sampled_from(["input", "do", "give"])
+
+
+@given(st.text() | st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(FIELDS, inner)))
 def test_whatever_comes_is_a_message_or_refused(content: Any):
     text = content if isinstance(content, str) else json.dumps(content)
     try:

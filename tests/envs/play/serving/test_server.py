@@ -91,7 +91,6 @@ def test_play_pause_go_back_and_branch(tmp_path: Path):
         await page.do("pause")
         await page.phase("paused")
         await page.until(lambda: page.latest["tree"]["here"][0] == 1)
-        stretch, row, first, last, parent = page.latest["tree"]["lanes"][-1]
         assert room.session.timeline is not None and room.session.timeline.stretches[1].parent == 2
         assert {one[0] for one in page.latest["tree"]["lanes"]} == {0, 1} and dict(page.latest["tree"]["mine"])[0] == 2
 
