@@ -92,9 +92,9 @@ class WorldServer:
             UserError: the address cannot be had.
         """
         app = web.Application(middlewares=[self._guard])
-        app.router.add_get("/", lambda request: _file("index.html"))
-        app.router.add_get("/{name:[a-z]+\\.(?:css|js)}", lambda request: _file(request.match_info["name"]))
-        app.router.add_get("/health", lambda request: _text(200, "ok"))
+        app.router.add_get("/", _file)
+        app.router.add_get("/{name:[a-z]+\\.(?:css|js)}", _file)
+        app.router.add_get("/health", _health)
         app.router.add_get("/socket", self._socket)
         self.rooms = Rooms(self._make, self.serving.sessions, self.clock)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END)
@@ -127,16 +127,16 @@ class WorldServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if refusal := self.access.refusal(request.host, request.headers.get("Origin")):
-            return await _text(403, refusal)
+            return _text(403, refusal)
         return await handler(request)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if self._connected >= self._most:
-            return await _text(503, "too many connections")
+            return _text(503, "too many connections")
         # Compressed, a small message could become a huge one.
         connection = web.WebSocketResponse(heartbeat=PING, max_msg_size=LARGEST, compress=False, timeout=END)
         if not connection.can_prepare(request):
-            return await _text(400, "this address is for the page's websocket")
+            return _text(400, "this address is for the page's websocket")
         await connection.prepare(request)
         self._connected += 1
         try:
@@ -223,14 +223,18 @@ def _reason(words: str) -> bytes:
     return words.encode("utf-8", "replace")[:123].decode("utf-8", "ignore").encode()
 
 
-async def _text(status: int, words: str) -> web.Response:
+def _text(status: int, words: str) -> web.Response:
     return web.Response(status=status, text=f"{words}\n", headers=HEADERS)
 
 
-async def _file(name: str) -> web.StreamResponse:
-    path = PAGE / name
+async def _health(request: web.Request) -> web.StreamResponse:
+    return _text(200, "ok")
+
+
+async def _file(request: web.Request) -> web.StreamResponse:
+    path = PAGE / request.match_info.get("name", "index.html")
     if not path.is_file():
-        return await _text(404, "there is no such page")
+        return _text(404, "there is no such page")
     return web.Response(body=path.read_bytes(), content_type=KINDS[path.suffix], charset="utf-8", headers=HEADERS)
 
 

@@ -60,6 +60,7 @@ class Page:
         self.latest: dict[str, dict[str, Any]] = {}
         self.pictures: list[tuple[int, int, bytes]] = []
         self._number = 0
+        self.code: int | None = None
 
     async def send(self, **message: Any) -> None:
         await self.socket.send_json(message)
@@ -86,6 +87,8 @@ class Page:
             content = json.loads(message.data)
             self.latest[content["type"]] = content
         else:
+            # The end as the server told it; how the socket then went is another matter.
+            self.code = message.data if message.type is aiohttp.WSMsgType.CLOSE else self.code
             return False
         return True
 
@@ -93,7 +96,7 @@ class Page:
         """Take messages in until something holds."""
         async with asyncio.timeout(PATIENCE):
             while not holds():
-                assert await self.look(), f"closed ({self.socket.close_code}) before: {what} {self.latest}"
+                assert await self.look(), f"closed ({self.code}) before: {what} {self.latest}"
 
     async def phase(self, name: str) -> None:
         def there() -> bool:
@@ -107,7 +110,7 @@ class Page:
         async with asyncio.timeout(PATIENCE):
             while await self.look():
                 pass
-        return self.socket.close_code, self.latest.get("refused", {}).get("why", "")
+        return self.code, self.latest.get("refused", {}).get("why", "")
 
     @property
     def me(self) -> dict[str, str]:
