@@ -152,9 +152,9 @@ async def chromium(folder: Path) -> AsyncIterator[Browser]:
                 assert program.returncode is None, (folder / "chromium.log").read_text()[-2000:]
                 await asyncio.sleep(0.05)
         port, path = told.read_text().split()
-        async with aiohttp.ClientSession() as client:
-            async with client.ws_connect(f"ws://127.0.0.1:{port}{path}", max_msg_size=0) as socket:
-                yield Browser(socket)
+        address = f"ws://127.0.0.1:{port}{path}"
+        async with aiohttp.ClientSession() as client, client.ws_connect(address, max_msg_size=0) as socket:
+            yield Browser(socket)
     finally:
         if program.returncode is None:
             program.terminate()

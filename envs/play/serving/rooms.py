@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from worldsim.envs.play.serving.messages import FULL, GOING_AWAY, NO_WORLD, Hello, Refused
 from worldsim.envs.play.serving.outbox import Outbox
@@ -26,6 +27,8 @@ class Rooms:
     def __init__(self, make: Callable[[], Room], most: int, clock: Callable[[], float] = time.monotonic):
         self._make, self._most, self._clock = make, most, clock
         self.all: dict[str, Room] = {}
+        # Files of what was played and kept.
+        self.kept: list[Path] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._count, self._first = 0, ""
         # Set when the first world turns out not to load: then none will.
@@ -79,7 +82,11 @@ class Rooms:
     async def _end(self, room: Room, words: str) -> None:
         if self.all.pop(room.name, None) is not None:
             room.people.end(NO_WORLD, words)
-            await asyncio.to_thread(room.close)
+            await self._shut(room)
+
+    async def _shut(self, room: Room) -> None:
+        await asyncio.to_thread(room.close)
+        self.kept += room.keeper.kept
 
     async def close(self) -> None:
         """End all worlds, at the same time; what was played is kept."""
@@ -89,4 +96,4 @@ class Rooms:
             task.cancel()
         for room in rooms:
             room.people.end(GOING_AWAY, "the server is closing")
-        await asyncio.gather(*(asyncio.to_thread(room.close) for room in rooms), return_exceptions=True)
+        await asyncio.gather(*(self._shut(room) for room in rooms), return_exceptions=True)

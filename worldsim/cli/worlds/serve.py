@@ -50,4 +50,8 @@ def in_browser(
 
     world = SharedWorld(open_world)
     server = WorldServer(lambda: make_session(world), access, serving, outlets, preferences)
-    serve(server, lambda url: print(f"the world is at {url} (Ctrl-C ends)", flush=True))
+    try:
+        serve(server, lambda url: print(f"the world is at {url} (Ctrl-C ends)", flush=True))
+    finally:
+        for path in server.rooms.kept if server.rooms else ():
+            print(path)

@@ -34,7 +34,7 @@ export class Hands {
     this.look = [0, 0];
     this.sensitivity = 0.15;
     this.camera = false;
-    this.on = false;
+    this.on = this.recapture = false;
     this.frame = 0;
     this.#listen();
   }
@@ -54,6 +54,19 @@ export class Hands {
 
   get captured() {
     return document.pointerLockElement === this.picture;
+  }
+
+  /** Let the mouse go until a key goes on with the game. */
+  free() {
+    if (!this.captured) return;
+    this.recapture = true;
+    document.exitPointerLock();
+  }
+
+  #capture() {
+    this.recapture = false;
+    // A browser may refuse for a moment after Esc.
+    this.picture.requestPointerLock()?.catch?.(() => {});
   }
 
   release() {
@@ -110,6 +123,7 @@ export class Hands {
     const name = keyName(event.code), what = this.keys[name];
     const typing = event.target.closest?.("input, dialog");
     if (!what || event.ctrlKey || event.metaKey || event.altKey || (down && typing)) return;
+    if (down && this.on && this.recapture && (what === "pause" || this.controls.has(what))) this.#capture();
     if (this.controls.has(what)) {
       if (down) event.preventDefault();
       if (!event.repeat) this.hold(event.code, what, down);
@@ -120,8 +134,7 @@ export class Hands {
 
   #button(event, down) {
     if (down && this.camera && this.on && !this.captured) {
-      // A browser may refuse for a moment after Esc.
-      this.picture.requestPointerLock()?.catch?.(() => {});
+      this.#capture();
       return;
     }
     const what = this.keys[`mouse ${event.button + 1}`];

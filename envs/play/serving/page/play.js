@@ -53,7 +53,10 @@ const connection = new Connection({
     state = message;
     hands.on = driving() && connected;
     if (before && mine(before) && !driving()) hands.release();
-    if (state.phase !== "playing") view.forget();
+    if (state.phase !== "playing") {
+      view.forget();
+      hands.free();
+    }
     show();
   },
   tree: (message) => tree.show(message),

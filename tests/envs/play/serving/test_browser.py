@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.chromium import Browser, Tab, chromium, needs_chromium
 from tests.envs.play.fake_game import FakeGame
@@ -94,6 +93,7 @@ async def plays_and_branches(tab: Tab, game: FakeGame, server: WorldServer) -> N
             await asyncio.sleep(0.01)
     await tab.key("KeyP")
     await phase(tab, "paused")
+    await tab.until("document.pointerLockElement === null")
     room = only_room(server)
     async with asyncio.timeout(PATIENCE):
         while room.session._job is not None:
@@ -114,14 +114,17 @@ async def plays_and_branches(tab: Tab, game: FakeGame, server: WorldServer) -> N
     await tab.until("document.querySelector('#tree').dataset.stretches === '2'")
     await tab.key("KeyS", down=False)
     assert room.session.timeline is not None and room.session.timeline.stretches[1].parent == there
-    # By the button, and back by a click on the timeline's beginning.
-    await tab.click("#pause")
-    await phase(tab, "paused")
-    x, y, width, height = await tab.value(
-        "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('#tree').getBoundingClientRect())"
-    )
+    # Going on took the mouse again; by the button it stays free. Back by a click on the timeline's beginning.
+    await tab.until("document.pointerLockElement !== null")
+    await tab.key("KeyP")
+    await tab.until("document.pointerLockElement === null")
+    for wanted in ("playing", "paused"):
+        await tab.click("#pause")
+        await phase(tab, wanted)
+    left = await tab.value("document.querySelector('#tree').getBoundingClientRect().x")
+    _, y = await tab.middle("#tree")
     for kind in ("mousePressed", "mouseReleased"):
-        await tab.mouse(kind, x + 3, y + height / 2)
+        await tab.mouse(kind, left + 3, y)
     await tab.until("document.querySelector('#tree').dataset.here === '0 0'")
     assert await colour(tab) == first
 
