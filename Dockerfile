@@ -20,4 +20,4 @@ HEALTHCHECK --start-period=60s CMD ["python", "-c", \
     "import urllib.request as r; r.urlopen('http://127.0.0.1:8765/health', timeout=5)"]
 # SIGTERM of `docker stop` ends the server, which keeps what was played.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["worldsim", "play", "--serve", "serving.host=0.0.0.0", "serving.port=8765"]
+ENTRYPOINT ["worldsim", "play", "serve=true", "serving.host=0.0.0.0", "serving.port=8765"]
