@@ -24,6 +24,9 @@ OPTIONS = (
 )  # fmt: skip
 KEYS = {"Backspace": ("Backspace", 8), "Tab": ("Tab", 9), "Escape": ("Escape", 27), "Space": (" ", 32)}
 
+SERIOUS = ("javascript", "security", "violation")
+ANEW = "window.before === undefined && document.readyState === 'complete'"
+
 
 def needs_chromium(test: Test) -> Test:
     """Mark a test that starts a browser: it wants the machine for itself."""
@@ -36,19 +39,24 @@ class Browser:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse):
         self._socket, self._numbers = socket, itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        # What pages wrote to their console, and exceptions in them.
+        # Exceptions in pages, and what the browser forbade them.
         self.complaints: list[str] = []
         self._listener = asyncio.create_task(self._listen())
 
     async def ask(self, method: str, tab: str = "", **parameters: Any) -> dict[str, Any]:
+        """What a command of the protocol returns."""
+        answer = await self.reply(method, tab, **parameters)
+        assert "error" not in answer, f"{method}: {answer}"
+        return answer["result"]
+
+    async def reply(self, method: str, tab: str = "", **parameters: Any) -> dict[str, Any]:
+        """What the browser answers, be it an error."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         message = {"id": number, "method": method, "params": parameters} | ({"sessionId": tab} if tab else {})
         await self._socket.send_json(message)
         async with asyncio.timeout(PATIENCE):
-            answer = await self._answers[number]
-        assert "error" not in answer, f"{method}: {answer}"
-        return answer["result"]
+            return await self._answers[number]
 
     async def open(self, url: str, width: int = 1100, height: int = 760, phone: bool = False) -> "Tab":
         """A tab of that size in CSS pixels; a phone has fingers and three pixels for one."""
@@ -65,18 +73,17 @@ class Browser:
         if phone:
             await tab.ask("Emulation.setTouchEmulationEnabled", enabled=True)
         await tab.ask("Page.navigate", url=url)
+        await tab.until("document.readyState === 'complete'")
         return tab
-
-    def complaints_of_page(self) -> list[str]:
-        """Without those about connections, which tests break on purpose."""
-        return [words for words in self.complaints if "WebSocket" not in words and "ERR_CONNECTION" not in words]
 
     async def _listen(self) -> None:
         async for message in self._socket:
             content = json.loads(message.data)
             if content.get("id") in self._answers:
                 self._answers.pop(content["id"]).set_result(content)
-            elif content.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            elif content.get("method") == "Runtime.exceptionThrown" or (
+                content.get("method") == "Log.entryAdded" and content["params"]["entry"]["source"] in SERIOUS
+            ):
                 self.complaints.append(json.dumps(content["params"]))
 
 
@@ -101,6 +108,16 @@ class Tab:
             while not (value := await self.value(script)):
                 await asyncio.sleep(0.02)
         return value
+
+    async def reload(self) -> None:
+        await self.value("window.before = true")
+        await self.ask("Page.reload")
+        async with asyncio.timeout(PATIENCE):
+            # Between the two pages there is none to ask.
+            anew = False
+            while not anew:
+                answer = await self._browser.reply("Runtime.evaluate", self._session, expression=ANEW)
+                anew = answer.get("result", {}).get("result", {}).get("value") is True
 
     async def key(self, code: str, *, down: bool = True, up: bool = True) -> None:
         """Press a key, as ``KeyboardEvent.code`` names it, let it go, or both."""

@@ -17,8 +17,9 @@ const hands = new Hands({
   send: (held, look) => {
     if (!connected || !driving()) return;
     number += 1;
-    // A world that stands shows no effect that one could wait for.
-    if (state.phase === "playing" && state.plays === "you") view.note(number);
+    // A world that stands shows no effect that one could wait for, unless this lets it go on.
+    const goes = state.phase === "playing" || (state.phase === "ready" && held.length);
+    if (goes && state.plays === "you") view.note(number);
     connection.send({ type: "input", number, held, look });
   },
   captured: (on) => { if (on) send("resume"); else if (state?.phase === "playing" && driving()) send("pause"); },
