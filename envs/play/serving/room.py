@@ -106,9 +106,12 @@ class Room:
         self._tree.again()
         if self._picture:
             outbox.put("picture", self._picture)
-        if person is self.people.driver and self._interrupted:
-            self._interrupted = False
-            self.session.resume()
+        if person is self.people.driver:
+            # A page counts its inputs anew.
+            self._inputs, self._last_input = {}, 0
+            if self._interrupted:
+                self._interrupted = False
+                self.session.resume()
         return person
 
     def leave(self, person: Person, outbox: Outbox) -> None:

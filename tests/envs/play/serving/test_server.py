@@ -135,8 +135,10 @@ def test_a_lost_connection_finds_its_world_again_and_goes_on(tmp_path: Path):
         again = await connect(page.me)
         await again.phase("playing")
         assert again.latest["welcome"]["number"] == page.latest["welcome"]["number"]
-        await again.until(lambda: again.pictures)
+        await again.until(lambda: len(again.pictures) > 3)
         assert again.pictures[0][1] >= 3 and room_of(server, again) is room
+        # The page that came back has sent no input yet.
+        assert {effect for effect, _, _ in again.pictures[1:]} == {0}
         await walks(again, again.pictures[-1][1] + 3)
         assert len(room.session.timeline.stretches) == 1  # pyright: ignore
         # Who had paused finds it paused.
