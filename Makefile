@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS ?= constraints.txt
 TORCH = $(shell grep '^torch==' $(PINS))
 
-.PHONY: demo test test-minimums test-minerl extras lint format types clean
+.PHONY: demo test test-minimums test-minerl extras docs lint format types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/worldsim play
@@ -33,6 +33,11 @@ test-minerl: $(VENV)/.installed-test
 
 extras: $(VENV)/.installed-test
 	$(BIN)/python .ci/extras.py
+
+# The site, in build/site: strict, so a link or an anchor that leads nowhere is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m docs.tools.check build/site
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -66,5 +71,10 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
 	$(PIP) install -q -c $(PINS) -e '.[test]'
+	touch $@
+	touch $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.torch pyproject.toml
+	$(PIP) install -q -c $(PINS) -e '.[docs]'
 	touch $@
 	touch $(VENV)/.installed

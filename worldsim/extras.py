@@ -44,7 +44,7 @@ EXTRAS = {
     "minerl": Extra(
         "collect source=minerl",
         _named_alike("minerl", "gym"),
-        "Java 8; MineRL 1.0 instead of 0.4.4: docs/data.md",
+        "Java 8; MineRL 1.0 instead of 0.4.4: docs/guides/data.md",
     ),
     "atari": Extra("Pong's emulator, collect source=gym env=ALE/...", _named_alike("ale-py")),
     # Before "remote", which has its package too: a missing one is named with this extra.

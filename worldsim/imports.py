@@ -13,7 +13,7 @@ def load_object(name: str, kind: str) -> Any:
     """What ``package.module:Name`` names; ``kind`` says in errors what it was wanted as.
 
     Modules of the current folder are found too, after installed ones. The folder stays on the search path, so that
-    processes that are started later find them as well. Importing a module runs it: see ``docs/security.md``.
+    processes that are started later find them as well. Importing a module runs it: see ``docs/guides/security.md``.
 
     Raises:
         UserError: there is no such thing.

@@ -17,21 +17,32 @@ class LatentClips:
     """Random clips of T latent frames from a latent cache; batch i depends on (seed, i) alone.
 
     A clip begins where a still was encoded, and with that still, as a prefix does at play. ``names`` are the episodes
-    that are long enough.
+    that are long enough. ``drawn``: what a memory draws along each episode, (T, D, h, w) by name; clips are then of
+    those alone, as far as they are drawn.
 
     Raises:
         FileNotFoundError: the folder holds no latents.
         ValueError: no episode is long enough.
     """
 
-    def __init__(self, folder: Path, *, frames: int, batch: int, seed: int = 0, mouse: bool = True) -> None:
-        self.cache = LatentCache(folder)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        frames: int,
+        batch: int,
+        seed: int = 0,
+        mouse: bool = True,
+        drawn: Mapping[str, NDArray] | None = None,
+    ) -> None:
+        self.cache, self.drawn = LatentCache(folder), drawn
         self.frames, self.batch, self.seed, self.mouse = frames, batch, seed, mouse
-        spans = zip(self.cache.begins, self.cache.lengths, strict=True)
+        names, lengths = self.cache.index["names"], self.cache.lengths
+        if drawn is not None:
+            lengths = np.array([min(n, len(drawn.get(name, ()))) for name, n in zip(names, lengths, strict=True)])
+        spans = zip(self.cache.begins, lengths, strict=True)
         self.starts = np.concatenate([np.arange(b, b + n - frames + 1, STILL_EVERY) for b, n in spans])
-        self.names = [
-            n for n, length in zip(self.cache.index["names"], self.cache.lengths, strict=True) if length >= frames
-        ]
+        self.names = [name for name, length in zip(names, lengths, strict=True) if length >= frames]
         if not self.names:
             raise ValueError(f"no episode in {folder} has {frames} latent frames")
 
@@ -55,9 +66,16 @@ class LatentClips:
         latents = torch.from_numpy(cache.arrays["latents"][span].astype(np.float32))
         latents[:, 0] = torch.from_numpy(cache.arrays["stills"][stills].astype(np.float32))
         rest = (torch.from_numpy(np.asarray(cache.arrays[n][span])) for n in ("actions", "motion", "terminated"))
+        drawn = None
+        if self.drawn is not None:
+            within = zip(episode, starts - cache.begins[episode], strict=True)
+            names = cache.index["names"]
+            rows = [self.drawn[names[e]][first : first + self.frames] for e, first in within]
+            drawn = torch.from_numpy(np.stack(rows).astype(np.float32))
         return LatentBatch(
             latents,
             *rest,
+            drawn=drawn,
             text=None if cache.text is None else torch.from_numpy(cache.text[episode]),
             known=torch.tensor(cache.index["known"])[episode],
             posed=torch.tensor(cache.index["posed"])[episode],

@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tiny_memory import tiny_memory
+from tests.training.memory.walks import episode
 from worldsim import cli
 from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.datasets.loading.latents import LatentClips, MixedClips
+from worldsim.datasets.loading.walks import Walk
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.models.checkpoint import load_tensors
+from worldsim.simulation.memory.files import save_memory
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT
+from worldsim.spec.camera import MINECRAFT_CAMERA
 
 TINY = [f"model.{name}=8" for name in ("channels", "encoder_width", "decoder_width", "detail_width")]
 
@@ -28,11 +33,11 @@ def record(store: EpisodeStore, seed: int, frames: int = 80, size: tuple[int, in
     actions = np.zeros((frames, MINECRAFT.size), np.float32)
     actions[:-1, -1] = np.diff(yaw)
     state = {"position": np.zeros((frames, 3)), "yaw": yaw, "pitch": np.zeros(frames)}
-    episode = Episode(
+    recorded = Episode(
         frames=pictures, actions=actions, rewards=np.zeros(frames, np.float32), terminated=np.zeros(frames, bool),
         state=state, text="turning", provenance={"seed": seed, "split": split_of(seed), "fps": 20},
     )  # fmt: skip
-    store.append(episode, f"map{seed}")
+    store.append(recorded, f"map{seed}")
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +185,35 @@ def test_pictures_of_several_sizes_train_one_network(
     capsys.readouterr()
     assert cli.main([*words, "also=[nowhere]"]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_world_is_trained_with_what_its_memory_draws_and_gets_that_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    store, seeds = EpisodeStore(tmp_path / "walks"), range(200)
+    for split in ("train", "validation"):
+        seed = next(seed for seed in seeds if split_of(seed) == split)
+        frames = np.random.default_rng(seed).integers(0, 256, (25, 48, 80, 3), dtype=np.uint8)
+        turns = torch.zeros(25, 22)
+        turns[:, -1] = 3.0
+        poses = torch.zeros(25, 5)
+        poses[:, 3] = 3.0 * torch.arange(25)
+        walk = Walk(MINECRAFT_CAMERA, torch.from_numpy(frames), turns, poses, torch.zeros(25, 48, 80).half(), 20)
+        store.append(episode(walk, split, seed), split)
+    words = ["train", "tokenizer", f"data={store.path}", "folder=tok", "training.steps=1", "batch=2", "chunks=4", *TINY]
+    assert cli.main(words) == 0
+    save_memory(tiny_memory(), tmp_path)
+    words = ["train", "dynamics", f"data={store.path}", "tokenizer=tok/tokenizer.safetensors", "folder=dyn"]
+    words += ["model=tiny", "training.steps=2", "training.compile=false", "batch=2", "frames=8", "drawn_frames=21"]
+    assert cli.main([*words, "memory=memory.safetensors"]) == 0
+    world = WorldModel.load("dyn/world")
+    assert world.memory is not None and world.dit.config.drawn
+    drawn = sorted(Path("walks-latents-drawn").glob("*.npy"))
+    assert [np.load(path).shape[0] for path in drawn] == [11, 11]
+    # A step of play gives the network what the memory draws.
+    state = world.prefill(frames[None, :3], np.zeros((1, 2, 22), np.float32), [0])
+    world.step(state, np.zeros((1, 2, 22), np.float32))
+    capsys.readouterr()
+    assert cli.main([*words, "memory=memory.safetensors", "also=[walks]"]) == 2
+    assert "from one store" in capsys.readouterr().err

@@ -34,6 +34,7 @@ from worldsim.evaluation.parts.horizons import (
     delta_report,
     discontinuities,
     free_running,
+    gain_where_it_moves,
     horizon_report,
     time_to_failure,
 )
@@ -68,6 +69,17 @@ def test_horizons_tell_the_engine_from_a_frozen_picture_and_from_blur(quality: d
     assert engine["failure"]["restricted_mean"]["value"] > 7 and engine["failure"]["horizon"] == 10
     assert np.all(np.diff(blurs["psnr"]["model"]["value"][:6]) < 0)
     assert engine["clips"] == 6 and engine["maps"] == 3
+
+
+def test_gains_where_it_moves_leave_standing_clips_out():
+    maps, repeat = np.array([1, 1, 2, 3]), np.full((4, 12), 20.0)
+    gain = np.array([[2.0], [4.0], [-15.0], [6.0]]) * np.ones(12)
+    # The third clip stands, at chunk 5 the last one, too.
+    repeat[2], repeat[3, 4] = 58.0, 31.0
+    found = gain_where_it_moves(gain, repeat, maps, 0)
+    values = {chunk: (each["value"], each["count"]) for chunk, each in found.items()}
+    assert values == {"1": (4, 3), "5": (3, 2), "10": (4, 3), "12": (4, 3)}
+    assert gain_where_it_moves(gain, np.full((4, 12), 50.0), maps, 0) == {}
 
 
 def test_delta_psnr_is_nothing_where_actions_are_ignored(quality: dict[str, dict[str, Any]]):

@@ -5,7 +5,7 @@ import torch
 
 from tests.tiny_world import CHANNELS, shaken, tiny_dit, tiny_world
 from worldsim.models.attention import attend, attend_fused
-from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.dit import COPIED, DiTConfig, WorldDiT
 from worldsim.models.patchify import SpacetimePatchifier
 from worldsim.simulation.world_model import WorldModel
 
@@ -127,6 +127,12 @@ def test_rows_of_a_batch_are_independent():
         torch.testing.assert_close(dit(*(x[row : row + 1] for x in given)).latents[0], whole[row], rtol=1e-4, atol=1e-5)
 
 
+def test_cells_of_tokens_lie_where_their_latents_do():
+    patchifier = SpacetimePatchifier(channels=1, patch=2)
+    latents = torch.randn(2, 3, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(patchifier.cells(patchifier.tokens(latents), (2, 3)), latents)
+
+
 def test_patchifier_round_trip_and_errors():
     patchifier = SpacetimePatchifier(channels=3)
     latents = torch.randn(2, 3, 3, 4, 6)
@@ -197,3 +203,39 @@ def test_a_world_without_a_clean_past_must_not_fold():
         world.config, prompts=(), sampling=replace(world.config.sampling, reuse_last_eval_for_cache=False)
     )
     WorldModel(unfolded, world.tokenizer, dit, bf16=False)  # pyright: ignore[reportArgumentType]
+
+
+@torch.no_grad()
+def test_what_a_memory_draws_is_an_input_and_may_be_copied():
+    given, drawn = inputs(4), torch.randn(2, 4, CHANNELS + 1, 4, 6, generator=torch.Generator().manual_seed(5))
+    fresh = WorldDiT(replace(tiny_dit().config, drawn=True))
+    shaken(fresh, 0)
+    assert fresh.drawn_in is not None and fresh.copied is not None
+    fresh.drawn_in.weight.zero_()
+    fresh.copied.weight.zero_()
+    fresh.copied.bias.fill_(COPIED)
+    # At first a share of what is covered is taken from the drawing, and nothing else differs.
+    share = torch.sigmoid(torch.tensor(COPIED)) * drawn[:, :, -1:]
+    expected = torch.lerp(fresh(*given).latents, drawn[:, :, :-1], share)
+    torch.testing.assert_close(fresh(*given, drawn_BTDHW=drawn).latents, expected)
+    dit = tiny_dit(drawn=True)
+    plain, seeing = dit(*given).latents, dit(*given, drawn_BTDHW=drawn).latents
+    assert torch.equal(plain, dit(*given, drawn_BTDHW=torch.zeros_like(drawn)).latents)
+    # Of frame 2 alone: it and what follows change, what was before does not.
+    late = drawn * (torch.arange(4) == 2)[:, None, None, None]
+    changed = (dit(*given, drawn_BTDHW=late).latents - plain).abs().amax((0, 2, 3, 4))
+    torch.testing.assert_close(changed[:2], torch.zeros(2), atol=1e-6, rtol=0)
+    assert bool((changed[2:] > 1e-4).all()) and not torch.equal(plain, seeing)
+    with pytest.raises(ValueError, match="without a memory"):
+        tiny_dit()(*given, drawn_BTDHW=drawn)
+
+
+@torch.no_grad()
+def test_drawn_one_by_one_equals_drawn_together():
+    dit, given = tiny_dit(drawn=True), inputs(5)
+    drawn = torch.randn(2, 5, CHANNELS + 1, 4, 6, generator=torch.Generator().manual_seed(5))
+    whole, cache = dit(*given, drawn_BTDHW=drawn), dit.empty_cache(2, (4, 6))
+    for t in range(5):
+        out = dit(*(x[:, t : t + 1] for x in given), cache=cache, drawn_BTDHW=drawn[:, t : t + 1])
+        torch.testing.assert_close(out.latents[:, 0], whole.latents[:, t], rtol=1e-4, atol=1e-5)
+        cache.write(out.keys, out.values)

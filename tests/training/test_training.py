@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tiny_world import CHANNELS, TEXT, tiny_dit, tiny_tokenizer
-from worldsim.diffusion.dynamics_loss import conditions, dynamics_loss, head_loss, saliency
+from worldsim.diffusion.dynamics_loss import conditions, drawings, dynamics_loss, head_loss, saliency
 from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.self_rollout import self_rollout
 from worldsim.diffusion.settings import (
@@ -389,3 +389,46 @@ def test_training_on_dreamt_pasts_learns_the_rule(tmp_path):
     )
     assert metrics[-1][1]["validation/x0"] < 0.6 * metrics[4][1]["validation/x0"]
     assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
+
+
+def drawn_latents(index, batch=4, frames=6):
+    """A memory that draws each frame as it will be."""
+    plain = latents(index, batch, frames)
+    share = torch.ones(batch, frames, 1, 4, 4)
+    return replace(plain, drawn=torch.cat([plain.latents, share], 2))
+
+
+def test_a_memory_draws_nothing_where_the_action_is_hidden_and_is_dropped_as_often_as_asked():
+    batch = drawn_latents(0, batch=2000)
+    present = torch.rand(2000, 6, generator=torch.Generator().manual_seed(1)) < 0.7
+    made = drawings(batch, present, 0.2, torch.Generator().manual_seed(2))
+    assert made is not None
+    shown = made[:, :, -1].amax((2, 3)) > 0
+    assert torch.equal(made[shown], batch.drawn[shown]) and not bool((shown & ~present).any())  # pyright: ignore
+    # A fifth of the clips has none; another fifth has some from a random frame on.
+    every = drawings(batch, torch.ones(2000, 6, dtype=torch.bool), 0.2, torch.Generator().manual_seed(2))
+    frames = (every[:, :, -1].amax((2, 3)) > 0).sum(1)  # pyright: ignore
+    assert abs(float((frames == 0).float().mean()) - 0.2) < 0.03
+    assert abs(float((frames == 6).float().mean()) - 0.6 - 0.2 / 6) < 0.03
+    assert bool((every[:, 1:, -1].amax((2, 3)) >= every[:, :-1, -1].amax((2, 3))).all())  # pyright: ignore
+
+
+def test_weights_without_a_memory_go_on_with_one_and_learn_what_it_draws(tmp_path):
+    plain = tiny_dit()
+    config = replace(plain.config, drawn=True)
+    training = DynamicsTraining(
+        steps=60, compile=False, validate_every=60, image_fraction=0.0,
+        optimizer=OptimizerSettings(rate=3e-3, matrix_rate=1e-3, warmup=2), loss=LossSettings(noise_weight=1.0),
+    )  # fmt: skip
+    run = list(train_dynamics(config, training, drawn_latents, drawn_latents(-7), tmp_path, initial=plain.state_dict()))
+    blind = list(
+        train_dynamics(plain.config, training, latents, latents(-7), tmp_path / "blind", initial=plain.state_dict())
+    )
+    assert run[-1][1]["validation/x0_0"] < 0.7 * blind[-1][1]["validation/x0_0"]
+    weights, about = load_tensors(tmp_path / "dit.safetensors")
+    assert about["dit"]["drawn"] and float(weights["drawn_in.weight"].abs().max()) > 0
+
+
+def test_halves_of_clips_keep_their_drawings():
+    batch = drawn_latents(3).half_clips()
+    assert batch.drawn is not None and torch.equal(batch.drawn[:, :, :-1], batch.latents)

@@ -45,6 +45,7 @@ class _NoisedClips:
         actions: (B, T, r, A).
         present: which frames (B, T) keep their action.
         text: (B, X), or None.
+        drawn: what a memory draws of each frame (B, T, D, H, W), or None.
         images: every frame is an image of its own.
         recorded_rows: clips whose context is the recording: the first ones.
     """
@@ -58,6 +59,7 @@ class _NoisedClips:
     actions: Tensor
     present: Tensor
     text: Tensor | None
+    drawn: Tensor | None
     images: bool
     recorded_rows: int
 
@@ -97,6 +99,21 @@ def conditions(
     return actions, present, batch.text * kept
 
 
+def drawings(batch: LatentBatch, present: Tensor, drop: float, generator: torch.Generator) -> Tensor | None:
+    """What a memory draws (B, T, D, H, W); zeros in clips where it is dropped, and up to a random frame of as many.
+
+    ``present``: where the action is hidden there is no drawing either, since it tells how the camera moved.
+    """
+    if batch.drawn is None:
+        return None
+    b, t = present.shape
+    fate = torch.rand(b, 1, generator=generator, device=generator.device)
+    first = torch.randint(t, (b, 1), generator=generator, device=generator.device)
+    late = torch.arange(t, device=generator.device) >= first
+    kept = present & (fate >= drop) & (late | (fate >= 2 * drop))
+    return batch.drawn * kept[..., None, None, None]
+
+
 def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor) -> dict[str, Tensor]:
     """Losses of the heads over frames that have a past, where the truth is known.
 
@@ -126,9 +143,11 @@ def shortcut_target(
     half = step / 2
     given = torch.where(half <= 1.0 / max_steps, torch.zeros_like(half), half)
     previous, *rest = conditioning
-    first = velocity_from_data(noisy, forward(noisy, previous, tau, given, *rest).latents, tau)
+    *rest, drawn = rest
+    first = velocity_from_data(noisy, forward(noisy, previous, tau, given, *rest, drawn_BTDHW=drawn).latents, tau)
     middle = noisy + first * half[..., None, None, None]
-    second = velocity_from_data(middle, forward(middle, previous, tau + half, given, *rest).latents, tau + half)
+    again = forward(middle, previous, tau + half, given, *rest, drawn_BTDHW=drawn)
+    second = velocity_from_data(middle, again.latents, tau + half)
     return data_from_velocity(noisy, (first + second) / 2, tau)
 
 
@@ -187,6 +206,7 @@ def _noised_clips(
     data = batch.latents
     (b, t), device = data.shape[:2], generator.device
     actions, present, text = conditions(batch, training, generator)
+    drawn = drawings(batch, present, training.conditioning.drawing_drop, generator)
     tau = sample_tau((b, t), generator)
     if fraction := training.noise.inference_level_fraction:
         tau = sample_inference_tau(tau, training.noise.sampler_steps, fraction, generator)
@@ -198,7 +218,8 @@ def _noised_clips(
         tau[:rows], step[:rows] = sample_shortcut((rows, t), training.loss.max_shortcut_steps, generator)
     noisy, target = interpolate(data, noise, tau), data
     if rows:
-        conditioning = (previous[:rows], actions[:rows], present[:rows], None if text is None else text[:rows])
+        given = (previous, actions, present, text, drawn)
+        conditioning = tuple(None if each is None else each[:rows] for each in given)
         most = training.loss.max_shortcut_steps
         bootstrapped = shortcut_target(forward, noisy[:rows], tau[:rows], step[:rows], most, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
@@ -206,7 +227,7 @@ def _noised_clips(
     recorded_rows = b - (0 if images else min(int(b * training.self_rollout.fraction), b - rows))
     clips = _NoisedClips(
         data=data, target=target, noisy=noisy, previous=previous, tau=tau, step=step, actions=actions, present=present,
-        text=text, images=images, recorded_rows=recorded_rows,
+        text=text, drawn=None if images else drawn, images=images, recorded_rows=recorded_rows,
     )  # fmt: skip
     return _with_self_rollout(forward, clips, training, generator) if recorded_rows < b else clips
 
@@ -228,9 +249,10 @@ def _with_self_rollout(
     settings, rows = training.self_rollout, slice(clips.recorded_rows, None)
     frames = int(torch.randint(1, settings.max_frames + 1, (), generator=generator, device=generator.device))
     conditioning = (clips.actions[rows], clips.present[rows], None if clips.text is None else clips.text[rows])
+    drawn = None if clips.drawn is None else clips.drawn[rows]
     extent = (frames, training.noise.sampler_steps, settings.level)
     previous = clips.previous.clone()
-    previous[rows] = self_rollout(forward, clips.data[rows], *conditioning, *extent, generator)
+    previous[rows] = self_rollout(forward, clips.data[rows], *conditioning, *extent, generator, drawn)
     return replace(clips, previous=previous)
 
 
@@ -242,12 +264,14 @@ def _predict(
     """
     present = clips.present
     context = (clips.previous, clips.tau, clips.step, clips.actions, present & (not clips.images), clips.text)
+    drawn = clips.drawn
     if not training.loss.energy_score_loss:
-        return forward(clips.noisy, *context, temporal=not clips.images), batch, present
+        return forward(clips.noisy, *context, temporal=not clips.images, drawn_BTDHW=drawn), batch, present
     other = torch.randn(clips.data.shape, generator=generator, device=generator.device)
     other = torch.where(clips.pure_noise[..., None, None, None], other, clips.noisy)
     context = (None if x is None else repeat_batch(x) for x in context)
-    out = forward(torch.cat([clips.noisy, other]), *context, temporal=not clips.images)
+    drawn = None if drawn is None else repeat_batch(drawn)
+    out = forward(torch.cat([clips.noisy, other]), *context, temporal=not clips.images, drawn_BTDHW=drawn)
     return out, batch.mapped(repeat_batch), repeat_batch(present)
 
 

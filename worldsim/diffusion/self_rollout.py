@@ -27,6 +27,7 @@ def self_rollout(
     steps: int,
     level: float,
     generator: torch.Generator,
+    drawn_BTDHW: Tensor | None = None,
 ) -> Tensor:
     """The context of each frame (B, T, C, H, W), its last ``frames`` latent frames predicted by the network.
 
@@ -45,13 +46,15 @@ def self_rollout(
         level: signal level of the recording that a predicted frame starts from: 0 starts from pure noise; above 0, a
             rollout stays close to the recording and has the network's texture.
         generator: gives the noise.
+        drawn_BTDHW: what a memory draws of each frame, or None.
     """
     previous = previous_of(data_BTCHW)
     for _ in range(frames):
 
         def velocity(x: Tensor, time: Tensor, previous: Tensor = previous) -> Tensor:
             tau = time.to(x.device).expand(x.shape[:2])
-            out = forward(x, previous, tau, torch.zeros_like(tau), actions_BTrA, present_BT, text_BX)
+            context = (previous, tau, torch.zeros_like(tau), actions_BTrA, present_BT, text_BX)
+            out = forward(x, *context, drawn_BTDHW=drawn_BTDHW)
             return velocity_from_data(x, out.latents, tau)
 
         noise = torch.randn(data_BTCHW.shape, generator=generator, device=data_BTCHW.device)

@@ -59,14 +59,16 @@ class ConditioningSettings:
         action_drop: probability that a clip's actions are replaced by the null action.
         text_drop: probability that a clip's text is dropped.
         mouse_jitter: standard deviation of the factor on a clip's mouse motion.
+        drawing_drop: probability that a clip goes without what a memory draws, and that it begins without it.
     """
 
     action_drop: float = 0.1
     text_drop: float = 0.2
     mouse_jitter: float = 0.02
+    drawing_drop: float = 0.1
 
     def __post_init__(self) -> None:
-        check_settings(self, shares=("action_drop", "text_drop"), group="conditioning")
+        check_settings(self, shares=("action_drop", "text_drop", "drawing_drop"), group="conditioning")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.models.rotary import Turn, normed_and_rotated, rotate
+from worldsim.models.kv_cache import KVCache
+from worldsim.models.rotary import TEMPORAL_BASE, Turn, normed_and_rotated, rotate, turns
 from worldsim.models.rowwise import TokenLinear
 
 # Keys and values.
@@ -139,3 +140,23 @@ class SwiGLU(nn.Module):
         """(..., D) to (..., D)."""
         gate, value = self.up(x).chunk(2, -1)
         return self.down(F.silu(gate) * value)
+
+
+def temporal_view(frames: int, head: int, device: torch.device, cache: KVCache | None) -> TemporalView:
+    """Turns and additive mask of causal attention between ``frames`` frames, or of one frame to the past in a cache.
+
+    A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at most
+    ``window`` + 1 frames away, so no distance at play is larger than the window.
+    """
+    if cache is None:
+        index = torch.arange(frames, device=device)
+        hidden = index > index[:, None]
+        turn, sink = turns(index, head, TEMPORAL_BASE), None
+    else:
+        cos, sin = turns(cache.count, head, TEMPORAL_BASE)
+        turn, sink = (cos[:, None, None, None], sin[:, None, None, None]), cache.sink_turns()
+        filled = cache.filled()
+        itself = torch.ones_like(filled[:, :1])
+        hidden = ~torch.cat([filled[:, 1:], filled[:, :1], itself], 1)[:, None, None]
+    mask = torch.zeros_like(hidden, dtype=torch.float32).masked_fill_(hidden, float("-inf"))
+    return TemporalView(turn, mask[None] if cache is None else mask, sink)

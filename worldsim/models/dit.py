@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from worldsim.models.attention import Pair, SpatialAttention, SwiGLU, TemporalAttention, TemporalView
+from worldsim.models.attention import Pair, SpatialAttention, SwiGLU, TemporalAttention, TemporalView, temporal_view
 from worldsim.models.conditioning import ActionCodec, Conditioning
 from worldsim.models.heads import HeadOutputs, Heads
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.patchify import SpacetimePatchifier
-from worldsim.models.rotary import TEMPORAL_BASE, Turn, inverse_rms, spatial_turns, turns
+from worldsim.models.rotary import Turn, inverse_rms, spatial_turns
 from worldsim.models.rowwise import RowLinear
 from worldsim.spec.from_json import MOST_LAYERS, check_range
+
+# Logit of the share of a covered cell that is taken from what a memory draws, before any training.
+COPIED = -1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class DiTConfig:
         modulation: rank of the conditioning of each block.
         clean_past: whether the clean previous frame is an input too. Without it, all that is known of the past is what
             the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
+        drawn: whether what a spatial memory draws of each frame is an input: its latents and how much of each cell it
+            covers.
     """
 
     channels: int
@@ -54,6 +59,7 @@ class DiTConfig:
     text_size: int = 384
     modulation: int = 64
     clean_past: bool = True
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, 1, MOST_LAYERS, "blocks", "temporal_every", "heads", "kv_heads", "patch", "registers")
@@ -159,6 +165,9 @@ class WorldDiT(nn.Module):
         size = self.patchifier.token_size
         self.noisy_in = nn.Linear(size, w)
         self.clean_in = nn.Linear(size, w) if config.clean_past else None
+        self.drawing = SpacetimePatchifier(channels=config.channels + 1, patch=config.patch)
+        self.drawn_in = nn.Linear(self.drawing.token_size, w, bias=False) if config.drawn else None
+        self.copied = nn.Linear(w, config.patch**2) if config.drawn else None
         self.start = nn.Parameter(torch.randn(w) * 0.02)
         self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
         self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
@@ -168,6 +177,10 @@ class WorldDiT(nn.Module):
         self.final_norm = nn.RMSNorm(w, elementwise_affine=False)
         self.out = nn.Linear(w, size)
         self.heads = Heads(w, config.registers, config.actions)
+        if self.drawn_in is not None and self.copied is not None:
+            nn.init.zeros_(self.drawn_in.weight)
+            nn.init.zeros_(self.copied.weight)
+            nn.init.constant_(self.copied.bias, COPIED)
         for layer in (self.final_modulation, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -195,6 +208,7 @@ class WorldDiT(nn.Module):
         cache: KVCache | None = None,
         started_B: Tensor | None = None,
         temporal: bool = True,
+        drawn_BTDHW: Tensor | None = None,
     ) -> DiTOutput:
         """Denoise T consecutive latent frames.
 
@@ -210,6 +224,11 @@ class WorldDiT(nn.Module):
             started_B: with a cache or alone, whether the first frame given has a previous one (default: cache not
                 empty). A frame without one gets the start token.
             temporal: False treats every frame as an image of its own (no frame sees another).
+            drawn_BTDHW: latents of what a memory draws of each frame, and the share of each cell that it covers as the
+                last channel (D = C + 1); zeros, or None, where nothing is drawn.
+
+        Raises:
+            ValueError: too many frames, or a network that was not made for drawings is given one.
         """
         frames = noisy_BTCHW.shape[1]
         if frames > (self.config.window + 1 if cache is None else 1):
@@ -224,6 +243,7 @@ class WorldDiT(nn.Module):
         x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
         clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous_BTCHW))
         x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
+        x = x if drawn_BTDHW is None else x + self._tokens_of_drawing(drawn_BTDHW)
         registers = self.registers + (condition + action)[:, :, None]
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)
@@ -231,10 +251,24 @@ class WorldDiT(nn.Module):
         x, keys, values = self._run_blocks(x, modulation, grid, cache, temporal)
         shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
         features = self.final_norm(x)
-        picture = (features * (1 + scale) + shift)[:, :, self.config.registers :]
         # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
-        out = self.out(picture.contiguous())
-        return DiTOutput(self.patchifier.latents(out, grid).float(), self.heads(features), keys, values)
+        picture = (features * (1 + scale) + shift)[:, :, self.config.registers :].contiguous()
+        latents = self.patchifier.latents(self.out(picture), grid).float()
+        if drawn_BTDHW is not None:
+            latents = self._copying(latents, picture, drawn_BTDHW, grid)
+        return DiTOutput(latents, self.heads(features), keys, values)
+
+    def _tokens_of_drawing(self, drawn_BTDHW: Tensor) -> Tensor:
+        if self.drawn_in is None:
+            raise ValueError("this network was made without a memory's drawing as an input")
+        return self.drawn_in(self.drawing.tokens(drawn_BTDHW))
+
+    def _copying(self, latents_BTCHW: Tensor, picture: Tensor, drawn_BTDHW: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Latents that take a share of each cell from what is drawn there, as far as it is covered."""
+        assert self.copied is not None
+        share = torch.sigmoid(self.copied(picture).float())
+        share = self.drawing.cells(share, grid) * drawn_BTDHW[:, :, -1:]
+        return torch.lerp(latents_BTCHW, drawn_BTDHW[:, :, :-1], share)
 
     def _run_blocks(
         self, x: Tensor, modulation: Tensor, grid: tuple[int, int], cache: KVCache | None, temporal: bool
@@ -259,23 +293,3 @@ class WorldDiT(nn.Module):
                 keys.append(fresh[0])
                 values.append(fresh[1])
         return x, keys, values
-
-
-def temporal_view(frames: int, head: int, device: torch.device, cache: KVCache | None) -> TemporalView:
-    """Turns and additive mask of causal attention between ``frames`` frames, or of one frame to the past in a cache.
-
-    A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at most
-    ``window`` + 1 frames away, so no distance at play is larger than the window.
-    """
-    if cache is None:
-        index = torch.arange(frames, device=device)
-        hidden = index > index[:, None]
-        turn, sink = turns(index, head, TEMPORAL_BASE), None
-    else:
-        cos, sin = turns(cache.count, head, TEMPORAL_BASE)
-        turn, sink = (cos[:, None, None, None], sin[:, None, None, None]), cache.sink_turns()
-        filled = cache.filled()
-        itself = torch.ones_like(filled[:, :1])
-        hidden = ~torch.cat([filled[:, 1:], filled[:, :1], itself], 1)[:, None, None]
-    mask = torch.zeros_like(hidden, dtype=torch.float32).masked_fill_(hidden, float("-inf"))
-    return TemporalView(turn, mask[None] if cache is None else mask, sink)

@@ -37,6 +37,12 @@ class SpacetimePatchifier:
         p = self.patch
         return rearrange(latents_BTCHW, "b t c (h p) (w q) -> b t (h w) (p q c)", p=p, q=p)
 
+    def cells(self, tokens_BTNP: Tensor, grid: tuple[int, int]) -> Tensor:
+        """One value for each of a token's P*P cells, (B, T, N, P*P), laid out as (B, T, 1, H, W)."""
+        rows, columns = grid
+        p = self.patch
+        return rearrange(tokens_BTNP, "b t (h w) (p q) -> b t 1 (h p) (w q)", h=rows, w=columns, p=p, q=p)
+
     def latents(self, tokens_BTND: Tensor, grid: tuple[int, int]) -> Tensor:
         """The inverse of ``tokens`` for a token grid of (rows, columns)."""
         rows, columns = grid

@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 
 @cache
@@ -28,3 +29,11 @@ def fast_precision(device: torch.device | str = "cpu") -> torch.autocast:
     """A context in which matrix products run in bf16 where that pays (on any GPU), else as they are."""
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or fast_bf16())
+
+
+def hold_in_bf16(*networks: nn.Module) -> None:
+    """Keep the weights of products and convolutions in bf16: autocast would cast every one again at every call."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.bfloat16()

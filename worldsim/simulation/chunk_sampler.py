@@ -40,14 +40,27 @@ class ChunkSampler:
     @shielded
     @torch.inference_mode()
     def predict(
-        self, noisy: Tensor, previous: Tensor, tau: Tensor, actions: Tensor, present: Tensor, text: Tensor | None = None
+        self,
+        noisy: Tensor,
+        previous: Tensor,
+        tau: Tensor,
+        actions: Tensor,
+        present: Tensor,
+        text: Tensor | None = None,
+        drawn: Tensor | None = None,
     ) -> Tensor:
         """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
         with self.precision():
-            return self.dit(noisy, previous, tau, torch.zeros_like(tau), actions, present, text).latents
+            context = (previous, tau, torch.zeros_like(tau), actions, present, text)
+            return self.dit(noisy, *context, drawn_BTDHW=drawn).latents
 
-    def sample(self, state: WorldState, actions_B1rA: Tensor) -> tuple[Tensor, DiTOutput, DiTOutput]:
-        """The next latent frame (B, 1, C, h, w), the first evaluation, and the one whose keys enter the cache."""
+    def sample(
+        self, state: WorldState, actions_B1rA: Tensor, drawn_B1Dhw: Tensor | None = None
+    ) -> tuple[Tensor, DiTOutput, DiTOutput]:
+        """The next latent frame (B, 1, C, h, w), the first evaluation, and the one whose keys enter the cache.
+
+        ``drawn_B1Dhw``: what the memory draws of it, for a network that takes that.
+        """
         sampling = self.sampling
         previous = state.latent[:, None]
         present = torch.ones(state.batch, 1, dtype=torch.bool)
@@ -56,7 +69,7 @@ class ChunkSampler:
 
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             tau = t.expand(state.batch, 1)
-            out = self._evaluate(state, x, previous, tau, size, actions_B1rA, present)
+            out = self._evaluate(state, x, previous, tau, size, actions_B1rA, present, drawn=drawn_B1Dhw)
             predicted = out.latents
             if sampling.guidance != 1.0:
                 free = self._evaluate(state, x, previous, tau, size, actions_B1rA, ~present).latents
@@ -69,7 +82,8 @@ class ChunkSampler:
         if not sampling.reuse_last_eval_for_cache:
             tau = sampling.context_tau
             context, level = torch.lerp(start, latent, tau), torch.full((state.batch, 1), tau)
-            outputs.append(self._evaluate(state, context, previous, level, 0.0, actions_B1rA, present))
+            given = (state, context, previous, level, 0.0, actions_B1rA, present)
+            outputs.append(self._evaluate(*given, drawn=drawn_B1Dhw))
         return latent, outputs[0], outputs[-1]
 
     def write_past(self, state: WorldState, latents_BTChw: Tensor, past_BTrA: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -104,9 +118,11 @@ class ChunkSampler:
         present: Tensor,
         *,
         cached: bool = True,
+        drawn: Tensor | None = None,
     ) -> DiTOutput:
         text = state.text if bool(state.text.any()) else None
         with self.precision():
             return self.dit(
-                x, previous, tau, torch.full_like(tau, size), actions, present, text, state.cache if cached else None
-            )
+                x, previous, tau, torch.full_like(tau, size), actions, present, text, state.cache if cached else None,
+                drawn_BTDHW=drawn,
+            )  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from worldsim.models.dit import WorldDiT
 from worldsim.models.fact_heads import FactHeads, load_fact_heads
-from worldsim.models.precision import fast_bf16
+from worldsim.models.precision import fast_bf16, hold_in_bf16
 from worldsim.models.shield import shielded
 from worldsim.models.text import embed_prompts
 from worldsim.models.tokenizer import VideoTokenizer
@@ -24,6 +24,7 @@ from worldsim.simulation.branch_tree import Branch, RewardFunction
 from worldsim.simulation.chunk_sampler import ChunkSampler
 from worldsim.simulation.confidence import Trust, load_trust, residual, statistics, update_uncertainty
 from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.memory.drawn_latents import drawn_latents
 from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
@@ -70,10 +71,7 @@ class WorldModel:
         self.dit = dit.eval().requires_grad_(False)
         self.sampler = ChunkSampler(self.dit, config.sampling, self.bf16)
         if self.bf16:
-            # Autocast would cast every weight again at every call.
-            for module in (*self.dit.modules(), *self.tokenizer.modules()):
-                if isinstance(module, nn.Linear | nn.Conv2d):
-                    module.bfloat16()
+            hold_in_bf16(self.dit, self.tokenizer)
 
     @property
     def spec(self) -> ActionSpec:
@@ -213,18 +211,25 @@ class WorldModel:
         wanted = (state.batch, self.chunk, self.spec.size)
         if actions.shape != wanted or not bool(actions.isfinite().all()):
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
-        latent, first, last = self.sampler.sample(state, actions[:, None])
+        outlook = drawn = None
+        if self.memory is not None and state.memory is not None:
+            outlook = self.memory.look_ahead(state.memory, actions, state.steps + 1)
+            if self.dit.config.drawn:
+                drawn = drawn_latents(self.encode_chunks, *outlook.pictures(), state.memory.screen)
+        latent, first, last = self.sampler.sample(state, actions[:, None], drawn)
         cache = state.cache if inplace else state.cache.clone()
         cache.write(last.keys, last.values)
         chunks, decoder = self.decode(latent, state.decoder)
         shown, memory, pose = torch.from_numpy(chunks[:, 0]), None, advance_pose(state.pose, last.heads.motion[:, 0])
-        if self.memory is not None and state.memory is not None:
-            shown, memory = self.memory.step(state.memory, actions, shown, state.steps + 1)
+        if self.memory is not None and state.memory is not None and outlook is not None:
+            shown, memory = self.memory.step(outlook, state.memory, actions, shown, state.steps + 1)
             # Where the camera goes is known better, and what is shown is the past that the next step has.
             pose = state.pose + memory.pose - state.memory.pose
             latent = self.encode_chunks(shown[:, None])
         # A single evaluation has no first guess to correct: then the latent before stands for it.
         guess = first.latents if self.config.sampling.steps > 1 else state.latent[:, None]
+        uncertainty = update_uncertainty(state.uncertainty, residual(guess, latent), state.steps)
+        stats = statistics(uncertainty, state.steps + 1)
         following = replace(
             state,
             cache=cache,
@@ -233,16 +238,14 @@ class WorldModel:
             pose=pose,
             furthest=torch.maximum(state.furthest, pose[:, [0, 2]].norm(dim=1)),
             features=last.heads.pooled[:, 0].float(),
-            uncertainty=update_uncertainty(state.uncertainty, residual(guess, latent), state.steps),
+            uncertainty=uncertainty,
+            trust=state.trust if self.trust is None else self.trust(stats),
             steps=state.steps + 1,
             memory=memory,
         )
-        stats = statistics(following.uncertainty, following.steps)
         # A head that was taught no end has learnt nothing but its bias.
         told = self.ends_taught != 0
         ends = last.heads.termination[:, 0].sigmoid().numpy() if told else np.full(state.batch, np.nan, np.float32)
-        if self.trust is not None:
-            following = replace(following, trust=self.trust(stats))
         out = Step(
             frames=shown.numpy(),
             reward=(following.furthest - state.furthest).numpy(),
@@ -269,13 +272,9 @@ class WorldModel:
         ``about``: further metadata by file, "tokenizer" and "dit": what they were trained on.
         """
         files = WorldFiles(
-            config=self.config,
-            tokenizer=self.tokenizer,
-            dit=self.dit,
-            prompt_embeddings=self.prompt_embeddings,
-            compute=self.compute,
-            ends_taught=self.ends_taught,
-        )
+            config=self.config, tokenizer=self.tokenizer, dit=self.dit, prompt_embeddings=self.prompt_embeddings,
+            compute=self.compute, ends_taught=self.ends_taught,
+        )  # fmt: skip
         write_world(files, Path(folder), about)
         if self.memory is not None:
             save_memory(self.memory, Path(folder))

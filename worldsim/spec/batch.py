@@ -1,6 +1,7 @@
 """A batch of latent clips with their actions, motion and text: what the dynamics learn from.
 
-B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size, X sentence embedding.
+B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size, X sentence embedding,
+D = C + 1.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,8 @@ class LatentBatch:
     latents (B, T, C, H, W); actions (B, T, r, A): those that lead into each frame (frame 0's are not used);
     motion (B, T, 5): body-frame displacement in metres, turn in degrees during the chunk; terminated (B, T) 0 or 1;
     text (B, X) sentence embeddings, or None; known (B,) whether the actions were recorded, posed (B,) whether the
-    motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees.
+    motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees; drawn
+    (B, T, D, H, W): what a memory draws of each frame, as ``WorldDiT`` takes it, or None.
     """
 
     latents: Tensor
@@ -28,6 +30,7 @@ class LatentBatch:
     known: Tensor | None = None
     posed: Tensor | None = None
     mouse: bool = True
+    drawn: Tensor | None = None
 
     def to(self, device: torch.device) -> "LatentBatch":
         """The same batch on a device."""
@@ -45,7 +48,7 @@ class LatentBatch:
     def half_clips(self) -> "LatentBatch":
         """Twice as many clips (2 B, T / 2): each one's first half, then its second, whose past is gone."""
         half = self.latents.shape[1] // 2
-        over_time = (self.latents, self.actions, self.motion, self.terminated)
+        over_time = (self.latents, self.actions, self.motion, self.terminated, self.drawn)
 
         def cut(value: Tensor) -> Tensor:
             if any(value is each for each in over_time):

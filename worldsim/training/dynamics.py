@@ -43,13 +43,14 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
     noises = torch.randn((2, *data.shape), generator=torch.Generator().manual_seed(0)).to(data.device)
     present = batch.has_action()
     shuffled = batch.actions.roll(1, 0)
+    drawn = None if batch.drawn is None else batch.drawn * present[..., None, None, None]
 
     def evaluate(level: float, noise: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         tau = data.new_ones(b, t)
         tau[:, judged] = level
         noisy = interpolate(data, noise, tau)
         with fast_precision(data.device):
-            out = dit(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present)
+            out = dit(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present, drawn_BTDHW=drawn)
         return out.latents[:, judged], out.heads.motion[:, judged]
 
     truth = data[:, judged]
@@ -156,7 +157,7 @@ def train_dynamics(
     torch.manual_seed(seed)
     dit, folder = WorldDiT(dit_config), folder.absolute()
     if initial is not None:
-        load_module(dit, initial, "the world to start from")
+        load_module(dit, with_drawing(dit, initial), "the world to start from")
     trained = prepared(dit.to(device), training, folder / "state.safetensors")
     validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
     tally = Tally(Compute(), 0) if initial is None else Tally(before or Compute(since=UNKNOWN), ends_before)
@@ -185,6 +186,12 @@ def train_dynamics(
         first, training.steps, learn, judge, save,
         validate_every=training.validate_every, save_minutes=training.save_minutes,
     )  # fmt: skip
+
+
+def with_drawing(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from before there was a memory, with what a network begins with that takes what it draws."""
+    new = {n: t for n, t in dit.state_dict().items() if n.startswith(("drawn_in.", "copied.")) and n not in initial}
+    return {**new, **initial}
 
 
 def compiled(dit: WorldDiT, training: DynamicsTraining) -> Forward:

@@ -1,5 +1,6 @@
 """From the results of training runs to a playable world."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from worldsim.models.dit import DiTConfig, WorldDiT
 from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import SamplingConfig, WorldConfig
+from worldsim.simulation.memory.files import FILE as MEMORY_FILE
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.compute import Compute
 from worldsim.spec.damage import reading
@@ -45,7 +47,10 @@ def export_world(
     recordings: RecordingFormat,
     sampling: SamplingConfig | None = None,
 ) -> Path:
-    """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``."""
+    """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``.
+
+    A run that was trained with a memory holds its ``memory.safetensors``, which the world gets too.
+    """
     tensors, metadata = load_tensors(folder / "dit.safetensors")
     with reading(folder / "dit.safetensors", "a world's network"):
         sizes = dataclass_of(DiTConfig, metadata["dit"])
@@ -65,6 +70,8 @@ def export_world(
     )  # fmt: skip
     trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
     world.save(folder / "world", {name: {"trained_on": record} for name, record in trained_on.items() if record})
+    if (folder / MEMORY_FILE).is_file():
+        shutil.copyfile(folder / MEMORY_FILE, folder / "world" / MEMORY_FILE)
     return folder / "world"
 
 

@@ -37,6 +37,7 @@ from worldsim.spec.endings import ends_taught
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
 from worldsim.training.logging import follow, prefetched, write_config
+from worldsim.training.memory.drawn import draw_along
 from worldsim.training.store_checks import check_size, check_splits, check_store
 from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
@@ -170,34 +171,35 @@ def run_dynamics(
     device: str = "cpu",
     only: EpisodeFilter = ALL,
     also: Mapping[Path, Path] = MappingProxyType({}),
+    memory: Path | None = None,
+    drawn_frames: int = 401,
 ) -> None:
     """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
 
     ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
-    ``device``: "cpu" or "cuda".
-    ``only``: the episodes that may be used, for validation too.
+    ``device``: "cpu" or "cuda"; ``only``: the episodes that may be used, for validation too.
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
+    ``memory``: a world's ``memory.safetensors``, whose drawings are then an input, and which the world gets.
+    ``drawn_frames``: video frames of an episode that it draws, from the first; clips are of those.
+
+    Raises:
+        UserError: a store cannot be trained on, or there is a memory and no store or several.
     """
     folder, latents, coder = folder.absolute(), latents.absolute(), load_tokenizer(tokenizer)
     recordings = _prepare_latents(data, latents, tokenizer, only, also)
+    spec, sizes = recordings.spec, {**model, "drawn": memory is not None}
     config = DiTConfig(
-        channels=coder.config.channels,
-        keys=len(recordings.spec.keys),
-        camera=recordings.spec.camera,
-        chunk=coder.config.chunk,
-        **model,
+        channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
     )
-    caches = (latents, *also.values())
-    clips = MixedClips(
-        [LatentClips(c / "train", frames=frames, batch=batch, seed=seed, mouse=config.camera) for c in caches]
-    )
-    held_out = LatentClips(latents / "validation", frames=frames, batch=16, seed=12345, mouse=config.camera)
+    drawn = None if memory is None else draw_along(data, memory, folder, tokenizer, latents, drawn_frames, only, also)
+    of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn}
+    clips = MixedClips([LatentClips(c / "train", batch=batch, seed=seed, **of) for c in (latents, *also.values())])
+    validation = LatentClips(latents / "validation", batch=16, seed=12345, **of)(0)
     write_config(
         folder, data=[data, *also], tokenizer=tokenizer, dit=asdict(config), training=asdict(training), batch=batch,
         frames=frames,
     )  # fmt: skip
-    validation = held_out(0)
 
     def sample(step: int) -> None:
         if (folder / "dit.safetensors").exists():

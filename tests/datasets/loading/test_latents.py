@@ -142,6 +142,27 @@ def test_clips_know_what_was_not_recorded(tmp_path):
     assert batch.posed is not None and batch.posed.tolist() == [True, True, False]
 
 
+def test_drawings_go_with_their_latents_and_limit_where_clips_begin(tmp_path):
+    store = EpisodeStore(tmp_path / "store")
+    for i, name in enumerate("abc"):
+        store.append(episode(seed=i), name)
+    build_latents(store, "train", tmp_path / "l", encode, 2)
+    cache = LatentCache(tmp_path / "l")
+    # Of a all 21 latent frames, of b the first 13, of c none: each says which row of the cache it is.
+    drawn = {
+        n: (first + np.arange(rows, dtype=np.float16))[:, None, None, None]
+        for n, first, rows in (("a", 0, 21), ("b", 21, 13))
+    }
+    clips = LatentClips(tmp_path / "l", frames=8, batch=4, drawn=drawn)
+    assert clips.names == ["a", "b"] and clips.starts.tolist() == [0, 4, 8, 12, 21, 25]
+    batch = clips.at(np.array([4, 25]))
+    assert batch.drawn is not None
+    assert batch.drawn[:, :, 0, 0, 0].tolist() == [list(range(4, 12)), list(range(25, 33))]
+    assert torch.equal(
+        batch.latents[:, 1:], torch.from_numpy(cache.arrays["latents"][[range(5, 12), range(26, 33)]]).float()
+    )
+
+
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="no train episodes"):
         build_latents(EpisodeStore(tmp_path / "s"), "train", tmp_path / "l", lambda x: x, 2)

@@ -12,10 +12,12 @@ from tests.tiny_world import tiny_world
 from worldsim.datasets.loading.walks import Walk
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
 from worldsim.simulation.memory.render import Drawing
+from worldsim.simulation.memory.spatial import fixed_to_screen
 from worldsim.spec.camera import MINECRAFT_CAMERA
 from worldsim.training.memory.compositor import CompositorTraining, compose, judge_compositor, train_compositor
 from worldsim.training.memory.compositor_examples import STRIDE, ChunkBatch, Scene, Scenes, scene_of
 
+FIXED = fixed_to_screen(MINECRAFT_CAMERA, 48, 80)
 SMALL = CompositorConfig(actions=22, channels=CHANNELS, blocks=BLOCKS)
 FRAMES = 120
 
@@ -35,7 +37,7 @@ def numbered_scenes() -> Scenes:
     generated = torch.stack([walk.frames[t + 1 : t + 3] + 1 for t in lasts])
     depth = torch.zeros(FRAMES // STRIDE, 48, 80, dtype=torch.float16)
     sure = torch.full((FRAMES // STRIDE, 48, 80), 255, dtype=torch.uint8)
-    return Scenes([Scene(walk, lasts, generated, depth, sure)], 2)
+    return Scenes([Scene(walk, lasts, generated, depth, sure)], 2, FIXED)
 
 
 def test_pictures_actions_and_sources_of_a_batch_belong_together():
@@ -61,14 +63,14 @@ def test_what_is_generated_depends_on_the_actions_up_to_it_and_on_no_later_ones(
     rng = np.random.default_rng(0)
     frames = torch.from_numpy(rng.integers(0, 256, (60, 48, 80, 3), dtype=np.uint8))
     walk = Walk(MINECRAFT_CAMERA, frames, torch.zeros(60, 22), torch.zeros(60, 5), None, 20)
-    plain = scene_of(world, depth, walk, 0.5, seed=0)
+    plain = scene_of(world, depth, walk, 0.5, 0, FIXED)
     place = len(plain.lasts) // 2
     last = plain.lasts[place]
     assert plain.generated.shape[1:] == (2, 48, 80, 3)
     for changed, differs in ((last, True), (last + 1, True), (last + 2, False)):
         actions = walk.actions.clone()
         actions[changed, 0] = 1
-        other = scene_of(world, depth, replace(walk, actions=actions), 0.5, seed=0)
+        other = scene_of(world, depth, replace(walk, actions=actions), 0.5, 0, FIXED)
         assert other.lasts == plain.lasts
         assert torch.equal(other.generated[place], plain.generated[place]) != differs
 

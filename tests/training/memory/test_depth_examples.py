@@ -37,7 +37,7 @@ def test_pictures_others_sources_and_depth_belong_together_mirrored_or_not():
         near = (batch.pictures, batch.poses, batch.others, batch.other_poses)
         error, inside = reprojection_error(some.lens, encode_depth(batch.inverse_depth), *near, ROWS)
         assert error[:, :, :ROWS][inside[:, :, :ROWS]].median() < 0.03
-        drawn = drawn_prior(some.lens, batch.sources, batch.poses, ROWS)
+        drawn = drawn_prior(some.lens, batch.sources, batch.poses, some.fixed)
         assert not drawn.covered[:, ROWS:].any()
         difference = (encode_depth(drawn.inverse_depth) - encode_depth(batch.inverse_depth)).abs()
         if drawn.covered.any():

@@ -60,10 +60,10 @@ def test_what_is_remembered_is_completed_from_older_frames():
     sources = some.sources([(0, 30)], [[1, 2, 3]], 3)
     # Before training the network says what is drawn; the bias of the oldest frame's code is thus said of all.
     memory = MemoryConfig()
-    oldest = remembered(network, LENS, sources, ROWS, memory)
+    oldest = remembered(network, LENS, sources, some.fixed, memory)
     with torch.no_grad():
         network.leave.bias[: CELL**2] += 0.5  # pyright: ignore
-    later = remembered(network, LENS, sources, ROWS, memory)
+    later = remembered(network, LENS, sources, some.fixed, memory)
     steps = (encode_depth(later.inverse_depth) - encode_depth(oldest.inverse_depth)).flatten(2).median(-1).values[0]
     # Each frame adds to what it is told by the older ones.
     assert 0.4 < steps[2] < 0.6 and steps[1] > steps[2] + 0.3 and steps[0] > steps[1] + 0.3

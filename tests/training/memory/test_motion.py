@@ -28,7 +28,8 @@ QUICK = MotionTraining(steps=120, batch=32, shortest=4, longest=10, known=3, rat
 # Measured, 120 steps: .023 m a frame against .019 by keys alone; predictions fit best with actions a frame early.
 NOT_YET = pytest.mark.xfail(
     strict=True,
-    reason="so short a training does not beat constant speed by keys; on recordings a whole one does (docs/results.md)",
+    reason="so short a training does not beat constant speed by keys; on recordings a whole one does "
+    "(docs/experiments/2026-11-28-spatial-memory.md)",
 )
 
 

@@ -28,7 +28,7 @@ from worldsim.training.tokenizer import TokenizerTraining
 
 TOKENIZER = "tokenizer=runs/tokenizer/tokenizer.safetensors"
 # Of the network's sizes, those that the tokenizer and the recordings decide.
-DECIDED = ("channels", "keys", "camera", "chunk")
+DECIDED = ("channels", "keys", "camera", "chunk", "drawn")
 
 
 @dataclass(kw_only=True)
@@ -86,6 +86,12 @@ class TrainDynamics:
         None, help="folder of the latent cache; default: beside the store, STORE-latents (of a choice: -HASH)"
     )
     initial: str | None = setting(None, help="dit.safetensors to start from; default: random weights")
+    memory: str | None = setting(
+        None, help="memory.safetensors of a world: what it draws becomes an input of the network; default: none"
+    )
+    drawn_frames: int = setting(
+        401, help="video frames of each episode that the memory draws, from its beginning", minimum=2
+    )
     folder: str | None = folder_setting("dynamics", "of this run; one that holds a run is resumed")
     batch: int = setting(8, help="clips per step", minimum=1)
     frames: int = setting(32, help="latent frames per clip", minimum=1)
@@ -125,6 +131,8 @@ def train_dynamics(config: TrainDynamics) -> None:
         device=device,
         only=filter_of(config),
         also={store: Path(latents_of(store, filter_of(config))) for store in also},
+        memory=None if config.memory is None else existing_path(config.memory),
+        drawn_frames=config.drawn_frames,
     )
 
 

@@ -106,16 +106,16 @@ class Compositor(UNet):
         return Composite(terms[0] + terms[1] + terms[2], shares, candidates[2])
 
 
-def staying(before_B5: Tensor, poses_B5: Tensor, height: int, rows: int) -> Tensor:
-    """Where the picture from one pose may be kept at another, bool (B, H, 1).
+def staying(before_B5: Tensor, poses_B5: Tensor, fixed_HW: Tensor) -> Tensor:
+    """Where the picture from one pose may be kept at another, bool (B, H, W).
 
-    Below the ``rows`` of the world always, above them where the camera stands: what does not move with the camera is
-    not of the world, and what is kept while it moves is smeared over it.
+    What is ``fixed`` to the screen always, the rest where the camera stands: what does not move with the camera is not
+    of the world, and what is kept while it moves is smeared over it.
     """
     change = (poses_B5 - before_B5).abs()
     turn = torch.minimum(change[:, 3:], 360 - change[:, 3:]).amax(1)
     stands = (change[:, :3].amax(1) < STANDING[0]) & (turn < STANDING[1])
-    return stands[:, None, None] | (torch.arange(height, device=stands.device) >= rows)[None, :, None]
+    return stands[:, None, None] | fixed_HW
 
 
 def _scale(actions_BA: Tensor) -> Tensor:

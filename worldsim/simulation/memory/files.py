@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
@@ -23,6 +25,8 @@ def save_memory(memory: SpatialMemory, folder: Path, about: Mapping[str, Any] | 
     """Write into a world's folder, weights in bf16. ``about``: what it was trained on."""
     parts = {name: getattr(memory, name) for name in _PARTS}
     tensors = {f"{name}.{key}": t for name, part in parts.items() for key, t in compact(part).items()}
+    if memory.overlay is not None:
+        tensors["overlay"] = memory.overlay.to(torch.uint8)
     config = {
         "camera": memory.config.camera.to_json(),
         "keyframes": asdict(memory.config.keyframes),
@@ -67,7 +71,8 @@ def load_memory(folder: Path) -> SpatialMemory | None:
     for name, part in parts.items():
         start = f"{name}."
         load_module(part, {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}, str(path))
-    return SpatialMemory(config, **parts)
+    overlay = tensors.get("overlay")
+    return SpatialMemory(config, **parts, overlay=None if overlay is None else overlay.bool())
 
 
 def _sizes(config: Any) -> dict[str, Any]:

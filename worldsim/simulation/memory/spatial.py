@@ -61,14 +61,28 @@ class Outlook:
     motion: Tensor
     drawn: Drawing
 
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """What is drawn, uint8 (B, r, H, W, 3), and where, bool (B, r, H, W)."""
+        worlds = self.poses.shape[:2]
+        return self.drawn.picture.unflatten(0, worlds), self.drawn.covered.unflatten(0, worlds)
+
 
 class SpatialMemory:
-    """The networks of a memory and what they are told. All that changes lives in ``MemoryState``."""
+    """The networks of a memory and what they are told. All that changes lives in ``MemoryState``.
+
+    ``overlay``: bool (H, W), pixels above the lowest row of the world that the game fixes to the screen (a crosshair).
+    """
 
     def __init__(
-        self, config: SpatialMemoryConfig, depth: DepthCompletion, motion: EgoMotion, compositor: Compositor
+        self,
+        config: SpatialMemoryConfig,
+        depth: DepthCompletion,
+        motion: EgoMotion,
+        compositor: Compositor,
+        overlay: Tensor | None = None,
     ) -> None:
         self.config = config
+        self.overlay = overlay
         self.depth = depth.eval().requires_grad_(False)
         self.motion = motion.eval().requires_grad_(False)
         self.compositor = compositor.eval().requires_grad_(False)
@@ -80,6 +94,14 @@ class SpatialMemory:
     def lens(self, pictures: Tensor) -> Intrinsics:
         """The lens of pictures (..., H, W, 3)."""
         return Intrinsics.of(self.config.camera, *pictures.shape[-3:-1])
+
+    def fixed(self, height: int, width: int) -> Tensor:
+        """Which pixels (H, W) the game fixes to the screen: they are neither remembered nor drawn.
+
+        Raises:
+            ValueError: the overlay belongs to pictures of another size.
+        """
+        return fixed_to_screen(self.config.camera, height, width, self.overlay)
 
     def begin(self, frames_BFHWC: Tensor, actions_BTRA: Tensor, poses_BF5: Tensor | None = None) -> MemoryState:
         """Take in a past of F = 1 + r T frames.
@@ -100,8 +122,7 @@ class SpatialMemory:
             pose = poses[:, -1]
             if poses_BF5 is not None:
                 lately = poses_BF5[:, (t + 1) * r - 1 : (t + 1) * r + 1]
-                turned = torch.remainder(lately[:, 1, 3] - lately[:, 0, 3] + 180, 360) - 180
-                pose, motion = lately[:, 1], self.motion.measured(motion, motion_of(lately)[:, 0], turned)
+                pose, motion = lately[:, 1], self.measured(motion, lately)
             places.append(pose)
         # From the start, which is where the last picture was taken.
         origin = torch.cat([pose[:, :4], torch.zeros(batch, 1)], 1)
@@ -109,18 +130,17 @@ class SpatialMemory:
         last = len(places) - 1
         for t in range(last % PAST_STRIDE, last + 1, PAST_STRIDE):
             step = torch.full((batch,), BEGINNING - (last - t))
-            observation = Observation(seen[:, t], depth[:, t], confidence[:, t], _turned(places[t], origin), step)
+            observation = Observation(seen[:, t], depth[:, t], confidence[:, t], turned(places[t], origin), step)
             frames = observe(self.lens(seen), frames, observation, self.config.keyframes)
-        return _state(frames, _turned(pose, origin), motion, seen[:, -1], depth[:, -1], confidence[:, -1])
+        return _state(frames, turned(pose, origin), motion, seen[:, -1], depth[:, -1], confidence[:, -1])
 
     def step(
-        self, state: MemoryState, actions_BRA: Tensor, generated_BRHWC: Tensor, steps_B: Tensor
+        self, outlook: Outlook, state: MemoryState, actions_BRA: Tensor, generated_BRHWC: Tensor, steps_B: Tensor
     ) -> tuple[Tensor, MemoryState]:
         """What is shown, uint8 (B, r, H, W, 3), under r actions at a step, and what is remembered after it.
 
-        ``generated_BRHWC``: what the network made of it, uint8.
+        ``outlook``: of ``look_ahead``; ``generated_BRHWC``: what the network made of it, uint8.
         """
-        outlook = self.look_ahead(state, actions_BRA, steps_B)
         pictures, sources = self.compose(outlook, state, generated_BRHWC, actions_BRA)
         return pictures, self.remember(outlook, state, pictures, sources[:, -1], steps_B)
 
@@ -129,7 +149,7 @@ class SpatialMemory:
         depth, sure = state.inverse_depth.float(), state.confidence / 255
         poses, motion = self._advance(state.pose, state.motion, actions_BRA, depth, sure)
         lens = Intrinsics.of(self.config.camera, *depth.shape[1:])
-        hidden = torch.arange(lens.height)[:, None].expand(lens.height, lens.width) >= self._world_rows(lens.height)
+        hidden = self.fixed(lens.height, lens.width)
         now = steps_B + BEGINNING
         drawn = recall_along(lens, state.frames, poses, now, self.config.keyframes, hidden)
         return Outlook(poses, motion, drawn)
@@ -138,13 +158,13 @@ class SpatialMemory:
         self, outlook: Outlook, state: MemoryState, generated_BRHWC: Tensor, actions_BRA: Tensor
     ) -> tuple[Tensor, Tensor]:
         """What is shown, uint8 (B, r, H, W, 3), and whose each pixel is most of all, (B, r, H, W), of ``SOURCES``."""
-        batch, r, height = generated_BRHWC.shape[:3]
+        (batch, r), size = generated_BRHWC.shape[:2], generated_BRHWC.shape[2:4]
         made = self.compositor(
             outlook.drawn,
             state.screen.repeat_interleave(r, 0),
             generated_BRHWC.flatten(0, 1),
             actions_BRA.flatten(0, 1),
-            staying(state.pose.repeat_interleave(r, 0), outlook.poses.flatten(0, 1), height, self._world_rows(height)),
+            staying(state.pose.repeat_interleave(r, 0), outlook.poses.flatten(0, 1), self.fixed(*size)),
             trust=self._trust(actions_BRA).repeat_interleave(r, 0),
         )
         pictures = (made.picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
@@ -180,17 +200,22 @@ class SpatialMemory:
         """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped."""
         size = pictures.shape[:3]
         depth, confidence = torch.zeros(size), torch.zeros(size)
-        top = self._world_rows(size[1])
+        fixed = self.fixed(*size[1:])
         rows = torch.arange(size[0])
         if unless is not None:
-            rows = rows[~unless[:, :top].flatten(1).all(1)]
+            rows = rows[~(unless | fixed).flatten(1).all(1)]
         if len(rows):
             prior = torch.zeros(size) if drawn is None else drawn.inverse_depth
             covered = torch.zeros(size, dtype=torch.bool) if drawn is None else drawn.covered
             code, logits = self.depth(pictures[rows], prior[rows], covered[rows])
             depth[rows], confidence[rows] = decode_depth(code), logits.sigmoid()
-        confidence[:, top:] = 0
+        confidence[:, fixed] = 0
         return depth, torch.where(confidence < self.config.keyframes.least_confidence, 0.0, confidence)
+
+    def measured(self, motion_BS: Tensor, lately_B25: Tensor) -> Tensor:
+        """The motion's state where the poses (B, 2, 5) of the last two video frames are known."""
+        yawed = torch.remainder(lately_B25[:, 1, 3] - lately_B25[:, 0, 3] + 180, 360) - 180
+        return self.motion.measured(motion_BS, motion_of(lately_B25)[:, 0], yawed)
 
     def _advance(
         self, pose_B5: Tensor, motion_BS: Tensor, actions_BRA: Tensor, depth: Tensor, confidence: Tensor
@@ -210,11 +235,22 @@ class SpatialMemory:
         acts = (actions_BRA[..., list(self.config.changing)] > 0.5).flatten(1).any(1)
         return torch.where(acts, 0.0, self.config.trust)
 
-    def _world_rows(self, height: int) -> int:
-        return self.config.camera.rows_of_world(height)
+
+def fixed_to_screen(camera: Camera, height: int, width: int, overlay: Tensor | None = None) -> Tensor:
+    """Which pixels (H, W) do not show the world: the rows below it, and an overlay above them.
+
+    Raises:
+        ValueError: the overlay belongs to pictures of another size.
+    """
+    below = (torch.arange(height) >= camera.rows_of_world(height))[:, None].expand(height, width)
+    if overlay is None:
+        return below
+    if tuple(overlay.shape) != (height, width):
+        raise ValueError(f"this memory is of pictures of {tuple(overlay.shape)}, not {height}x{width}")
+    return below | overlay
 
 
-def _turned(poses_B5: Tensor, origin_B5: Tensor) -> Tensor:
+def turned(poses_B5: Tensor, origin_B5: Tensor) -> Tensor:
     """Poses as seen from an origin's position and yaw."""
     angle = torch.deg2rad(origin_B5[:, 3])
     x, y, z = (poses_B5[:, :3] - origin_B5[:, :3]).unbind(1)

@@ -60,7 +60,7 @@ class ChunkBatch:
         generated: what the network makes, uint8.
         truth: what was recorded, uint8.
         actions: that led to each frame (B r, A).
-        may_stay: bool (B r, H, 1), where the last picture may be kept.
+        may_stay: bool (B r, H, W), where the last picture may be kept.
         ages: frames between the last picture and the newest that memory has of it.
     """
 
@@ -74,28 +74,46 @@ class ChunkBatch:
 
 
 @torch.inference_mode()
-def scene_of(world: WorldModel, depth: DepthCompletion, walk: Walk, least_confidence: float, seed: int) -> Scene:
-    """All that is needed of a walk, computed once."""
+def scene_of(
+    world: WorldModel,
+    depth: DepthCompletion,
+    walk: Walk,
+    least_confidence: float,
+    seed: int,
+    fixed: Tensor,
+    drawn: Tensor | None = None,
+) -> Scene:
+    """All that is needed of a walk, computed once.
+
+    Args:
+        world: generates.
+        depth: what depth is found with.
+        walk: what was recorded.
+        least_confidence: depth below it is none.
+        seed: of the network's noise.
+        fixed: pixels (H, W) that do not show the world.
+        drawn: what a memory draws of each latent frame (T, D, h, w), for a network that takes it; chunks are of those.
+    """
     depths, sures = [], []
     for pictures in walk.frames[::STRIDE].split(PICTURES):
         said, sure = completed(depth, pictures)
         depths.append(said.half())
         sure = torch.where(sure >= least_confidence, sure, 0.0)
-        sure[:, walk.camera.rows_of_world(walk.frames.shape[1]) :] = 0
+        sure[:, fixed] = 0
         sures.append((sure * 255).round().to(torch.uint8))
     r, window = world.chunk, world.dit.config.window + 1
-    room = (len(walk) - 1) // r - window
+    room = (len(walk) - 1) // r - window if drawn is None else len(drawn) - window
     if room < 0:
         raise UserError(f"walks must have {r * window + r + 1} frames or more, got {len(walk)}")
     lasts, made = [], []
     for first in np.linspace(0, room, STRETCHES).astype(int).tolist():
-        for last, shown in _generated(world, walk, int(first), seed):
+        for last, shown in _generated(world, walk, int(first), seed, drawn):
             lasts.append(last)
             made.append(shown)
     return Scene(walk, lasts, torch.stack(made), torch.cat(depths), torch.cat(sures))
 
 
-def _generated(world: WorldModel, walk: Walk, first: int, seed: int) -> list[tuple[int, Tensor]]:
+def _generated(world: WorldModel, walk: Walk, first: int, seed: int, drawn: Tensor | None) -> list[tuple[int, Tensor]]:
     """What one evaluation from noise makes of chunks, the true past given: what play does, a window at once.
 
     Of the window of latent frames that begins at number ``first``; each with the frame before it.
@@ -108,7 +126,11 @@ def _generated(world: WorldModel, walk: Walk, first: int, seed: int) -> list[tup
     present = torch.ones(1, window, dtype=torch.bool)
     present[:, 0] = False
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed + first))
-    made = world.sampler.predict(noise, previous_of(latents), torch.zeros(present.shape), led, present)
+    given = None
+    if drawn is not None:
+        given = drawn[None, first : first + window].float() * present[..., None, None, None]
+    context = (previous_of(latents), torch.zeros(present.shape), led, present)
+    made = world.sampler.predict(noise, *context, drawn=given)
     # The pictures of the lead are the recorded ones; the decoder's stream has them as its past.
     made[:, :LEAD] = latents[:, :LEAD]
     shown = torch.from_numpy(world.decode(made)[0])[0]
@@ -119,11 +141,11 @@ def _generated(world: WorldModel, walk: Walk, first: int, seed: int) -> list[tup
 class Scenes:
     """Chunks of scenes in random order. A batch is a function of (seed, step) alone."""
 
-    def __init__(self, scenes: Sequence[Scene], chunk: int) -> None:
-        self.scenes, self.chunk = list(scenes), chunk
-        camera = self.camera = scenes[0].walk.camera
+    def __init__(self, scenes: Sequence[Scene], chunk: int, fixed: Tensor) -> None:
+        self.scenes, self.chunk, self.fixed = list(scenes), chunk, fixed
+        self.camera = scenes[0].walk.camera
         height, width = scenes[0].walk.frames.shape[1:3]
-        self.lens, self.rows = Intrinsics.of(camera, height, width), camera.rows_of_world(height)
+        self.lens, self.rows = Intrinsics.of(self.camera, height, width), self.camera.rows_of_world(height)
 
     def batch(self, seed: int, step: int, size: int, *, drift: float, holes: float) -> ChunkBatch:
         """Batch ``step``: ``size`` chunks.
@@ -151,7 +173,7 @@ class Scenes:
         each = torch.arange(size).repeat_interleave(self.chunk)
         some = Sources(*(t[each] for t in vars(replace(sources, poses=moved)).values()))
         steps = torch.tensor(last) // self.chunk + 1
-        drawn = drawn_prior(self.lens, some, now.flatten(0, 1), self.rows, steps_B=steps[each])
+        drawn = drawn_prior(self.lens, some, now.flatten(0, 1), self.fixed, steps_B=steps[each])
         covered = punched(drawn.covered, holes, generator)
         return ChunkBatch(
             drawn=replace(drawn, covered=covered, picture=torch.where(covered[..., None], drawn.picture, 0)),
@@ -159,7 +181,7 @@ class Scenes:
             generated=torch.cat([s.generated[pick] for s, pick in zip(scenes, picks, strict=True)]),
             truth=torch.cat([s.walk.frames[t + 1 : t + 1 + self.chunk] for s, t in zip(scenes, last, strict=True)]),
             actions=torch.cat([s.walk.actions[t : t + self.chunk] for s, t in zip(scenes, last, strict=True)]),
-            may_stay=staying(before[each], now.flatten(0, 1), self.lens.height, self.rows),
+            may_stay=staying(before[each], now.flatten(0, 1), self.fixed),
             ages=torch.tensor([min(g) for g in gaps])[each],
         )
 

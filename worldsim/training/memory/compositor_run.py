@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from worldsim.models.checkpoint import load_module, load_tensors
 from worldsim.plotting.pictures import sheet, write_picture
 from worldsim.progress import display
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
-from worldsim.simulation.memory.depth import DepthCompletion, load_depth_completion
+from worldsim.simulation.memory.depth import load_depth_completion
 from worldsim.simulation.memory.ego_motion import load_ego_motion
 from worldsim.simulation.memory.files import save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory, SpatialMemoryConfig
@@ -33,9 +33,13 @@ from worldsim.training.memory.compositor import (
 )
 from worldsim.training.memory.compositor_examples import Scenes, scene_of
 from worldsim.training.memory.depth_examples import choose_episodes
+from worldsim.training.memory.drawn import DrawnLatents, drawer
+from worldsim.training.memory.overlay import fixed_pixels, spread_frames
 
 # Walks that the compositor is judged by, and chunks shown in the picture of samples.
 JUDGED, SHOWN = 6, 8
+# Video frames of a walk that the memory draws, for a network that takes that.
+DRAWN_FRAMES = 201
 # Names of keys that change the world.
 CHANGING = ("attack", "use")
 
@@ -66,8 +70,7 @@ def run_compositor(
         depth: ``depth_completion.safetensors``.
         motion: ``ego_motion.safetensors``.
         folder: of the run; ``compositor.json`` holds the measures of ``judge_compositor``.
-        config: sizes of the compositor.
-        training: its schedule and losses.
+        config, training: sizes of the compositor; its schedule and losses.
         walks: episodes to learn from, at most.
         batch: chunks a step.
         initial: weights of a compositor to start a new run from.
@@ -77,42 +80,39 @@ def run_compositor(
     Raises:
         UserError: the store has no walks to learn from and others to judge by.
     """
-    completion, moves = load_depth_completion(depth), load_ego_motion(motion)
-    scenes, judged, record = _material(world, completion, EpisodeStore(data), only, walks, seed)
-    about = {"trained_on": record, "seed": seed}
+    store = EpisodeStore(data)
+    everything, held_out, _ = choose_episodes(store, only)
+    names = [everything[i] for i in np.random.default_rng(seed).permutation(len(everything))[:walks]]
+    before = without_compositor(store, names, world.spec, depth, motion, config)
+    drawn = DrawnLatents(folder / "drawn", store, drawer(depth, motion, place / "tokenizer.safetensors"))
+    scenes, judged = Material(world, before, drawn, store, seed).both(names, held_out)
+    about = {"trained_on": training_record(store, names), "seed": seed}
     write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
-    weights = None if initial is None else load_tensors(initial)[0]
 
     def sample(step: int) -> None:
         if (folder / FILE).exists():
-            write_picture(
-                folder / "samples" / f"{step:06d}.png", samples(load_compositor(folder / FILE, config), judged)
-            )
+            composed = samples(load_compositor(folder / FILE, config), judged)
+            write_picture(folder / "samples" / f"{step:06d}.png", composed)
 
-    run = train_compositor(
-        scenes, judged, config, training, folder, batch=batch, seed=seed, initial=weights, about=about
-    )
+    weights = None if initial is None else load_tensors(initial)[0]
+    options: dict[str, Any] = {"batch": batch, "seed": seed, "initial": weights, "about": about}
+    run = train_compositor(scenes, judged, config, training, folder, **options)
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
     (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
-    memory = SpatialMemory(config_of(scenes.camera, world.spec), completion, moves, network)
+    before.compositor = network
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
-    return save_memory(
-        memory, place, about | {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
-    )
+    about |= {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
+    return save_memory(before, place, about)
 
 
-def _material(
-    world: WorldModel, depth: DepthCompletion, store: EpisodeStore, only: EpisodeFilter, walks: int, seed: int
-) -> tuple[Scenes, Scenes, dict[str, Any]]:
-    """Scenes to learn from and to judge by, and the record of what is learned from."""
-    names, held_out, _ = choose_episodes(store, only)
-    chosen = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:walks]]
-    spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
-    with display() as show:
-        scenes = _scenes(world, depth, store, chosen, seed, show.stage("walks to learn from"))
-        judged = _scenes(world, depth, store, [held_out[i] for i in spread], seed, show.stage("walks to judge by"))
-    return scenes, judged, training_record(store, chosen)
+def without_compositor(
+    store: EpisodeStore, names: list[str], spec: ActionSpec, depth: Path, motion: Path, config: CompositorConfig
+) -> SpatialMemory:
+    """A memory whose compositor has learned nothing yet; what is fixed to the screen is found in episodes."""
+    camera = read_walk(store, names[0], depth=False).camera
+    networks = (load_depth_completion(depth), load_ego_motion(motion), Compositor(config))
+    return SpatialMemory(config_of(camera, spec), *networks, fixed_pixels(spread_frames(store, names)))
 
 
 def config_of(camera: Camera, spec: ActionSpec) -> SpatialMemoryConfig:
@@ -128,20 +128,45 @@ def load_compositor(path: Path, config: CompositorConfig) -> Compositor:
     return network.eval()
 
 
-def _scenes(
-    world: WorldModel,
-    depth: DepthCompletion,
-    store: EpisodeStore,
-    names: list[str],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Scenes:
-    found = []
-    least = SpatialMemoryConfig.keyframes.least_confidence
-    for number, name in enumerate(names):
-        found.append(scene_of(world, depth, read_walk(store, name, depth=False), least, seed + number))
-        progress(number + 1, len(names))
-    return Scenes(found, world.chunk)
+@dataclass(frozen=True)
+class Material:
+    """What walks are turned into scenes with.
+
+    Attributes:
+        world: generates.
+        memory: draws, for a network that takes that; its compositor is not asked.
+        drawn: keeps what it draws.
+        store: where the walks are.
+        seed: of the network's noise.
+    """
+
+    world: WorldModel
+    memory: SpatialMemory
+    drawn: DrawnLatents
+    store: EpisodeStore
+    seed: int
+
+    def both(self, names: list[str], held_out: list[str]) -> tuple[Scenes, Scenes]:
+        """Scenes to learn from, and to judge by."""
+        spread = np.linspace(0, len(held_out) - 1, min(JUDGED, len(held_out))).astype(int)
+        with display() as show:
+            learned = self.scenes(names, show.stage("walks to learn from"))
+            return learned, self.scenes([held_out[i] for i in spread], show.stage("walks to judge by"))
+
+    def scenes(self, names: list[str], progress: Callable[[int, int], None]) -> Scenes:
+        """Scenes of episodes."""
+        found, world, drawn = [], self.world, {}
+        if world.dit.config.drawn:
+            self.drawn.build(names, self.memory, world.encode_chunks, world.chunk, DRAWN_FRAMES, progress)
+            drawn = self.drawn.load(names)
+        least = self.memory.config.keyframes.least_confidence
+        for number, name in enumerate(names):
+            walk = read_walk(self.store, name, depth=False)
+            fixed = self.memory.fixed(*walk.frames.shape[1:3])
+            given = torch.from_numpy(drawn[name].copy()) if name in drawn else None
+            found.append(scene_of(world, self.memory.depth, walk, least, self.seed + number, fixed, given))
+            progress(number + 1, len(names))
+        return Scenes(found, world.chunk, fixed)
 
 
 @torch.inference_mode()

@@ -20,6 +20,7 @@ from worldsim.simulation.memory.depth import FILE, DepthCompletion, DepthComplet
 from worldsim.simulation.memory.depth_losses import (
     confidence_loss,
     depth_loss,
+    edge_loss,
     reprojection_error,
     self_supervised_loss,
     smoothness_loss,
@@ -51,6 +52,8 @@ class DepthTraining:
         holes: largest share of what memory draws that is punched out.
         least_confidence: the network's own depth below this confidence is not drawn.
         far: weight of what is more than 60 metres away, for what is nearer.
+        edges: weight of the differences between neighbours' depths.
+        jitter: standard deviation of the logarithm of brightness, colour and contrast that pictures are changed by.
         confidence_weight: weight of the confidence's loss; at 0 nothing is computed for it, which saves a third.
         smoothness: weight of smooth depth, where it is learned from reprojection alone.
         ema: decay of the exponential moving average of the weights.
@@ -69,6 +72,8 @@ class DepthTraining:
     holes: float = 0.5
     least_confidence: float = 0.5
     far: float = 0.2
+    edges: float = 0.5
+    jitter: float = 0.15
     confidence_weight: float = 0.5
     smoothness: float = 0.01
     ema: float = 0.995
@@ -121,9 +126,11 @@ def train_depth(
         own = training.own if walks.has_depth else 1.0
         own = own if initial is not None or step >= training.steps // 10 else 0.0
         examples = walks.batch(seed, step, batch, training.prior)
-        drawn = prior_of(network, walks, examples, training, own, _generator(seed, step))
+        generator = _generator(seed, step)
+        drawn = prior_of(network, walks, examples, training, own, generator)
+        seen = jittered(examples.pictures, training.jitter, generator)
         set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        loss, parts = losses(network, walks, examples, drawn, training)
+        loss, parts = losses(network, walks, examples, drawn, training, seen)
         loss.backward()
         trained.step(step)
         return {"loss": finite(loss, step), **parts}
@@ -169,9 +176,22 @@ def prior_of(
         parts.append((other, replace(some, inverse_depth=wrong)))
     for rows, some in parts:
         some = moved_sources(some, examples.gaps[rows], training.position_drift, training.angle_drift, generator)
-        shown = drawn_prior(walks.lens, some, examples.poses[rows], walks.rows)
+        shown = drawn_prior(walks.lens, some, examples.poses[rows], walks.fixed)
         drawn[rows], covered[rows] = shown.inverse_depth, punched(shown.covered, training.holes, generator)
     return drawn, covered
+
+
+def jittered(pictures_BHWC: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Pictures (0 to 255) at other times of day: brightness and colour times, contrast to the power of, random numbers.
+
+    Depth is the same by any light, and the maps of a recording are few.
+    """
+    b = len(pictures_BHWC)
+    gain, colour, gamma = (
+        (strength * torch.randn(b, 1, 1, channels, generator=generator)).exp() for channels in (1, 3, 1)
+    )
+    colour = colour.sqrt()
+    return ((pictures_BHWC / 255) ** gamma * gain * colour * 255).clamp(0, 255)
 
 
 def losses(
@@ -180,15 +200,18 @@ def losses(
     examples: DepthBatch,
     prior: tuple[Tensor, Tensor],
     training: DepthTraining,
+    seen: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch, and its parts as numbers."""
-    code, sure = network(examples.pictures, *prior)
+    """The loss of a batch, and its parts as numbers. ``seen``: its pictures as the network is shown them."""
+    code, sure = network(examples.pictures if seen is None else seen, *prior)
     lens, rows = walks.lens, walks.rows
     near = (examples.pictures, examples.poses, examples.others, examples.other_poses)
     if examples.inverse_depth is not None:
         counts = torch.zeros_like(code, dtype=torch.bool)
         counts[:, :rows] = True
         depth = depth_loss(code, examples.inverse_depth, counts, training.far)
+        if training.edges:
+            depth = depth + training.edges * edge_loss(code, examples.inverse_depth, counts)
     else:
         depth = self_supervised_loss(lens, code, *near, rows) / COLOUR
         depth = depth + training.smoothness * smoothness_loss(code, examples.pictures)

@@ -18,6 +18,7 @@ from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.render import Sources
+from worldsim.simulation.memory.spatial import fixed_to_screen
 
 # Frames between a picture and those that memory draws it from, and those that its confidence is learned from.
 LONGEST_GAP, LONGEST_STEP = 100, 8
@@ -65,6 +66,7 @@ class Walks:
         height, width = first.frames.shape[1:3]
         self.lens = Intrinsics.of(first.camera, height, width)
         self.rows = first.camera.rows_of_world(height)
+        self.fixed = fixed_to_screen(first.camera, height, width)
         self.has_depth = first.inverse_depth is not None
         self._ends = np.cumsum([len(w) for w in walks])
 

@@ -103,8 +103,8 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
     e, rows = places.examples, walks.rows
     picture, poses, last = e.pictures[part], e.poses[part], places.last[part]
     true = Sources(*(getattr(e.sources, name)[part] for name in _SOURCES))
-    own = remembered(network, walks.lens, true, rows, MEMORY)
-    many = {"own": drawn_prior(walks.lens, own, poses, rows, MEMORY)}
+    own = remembered(network, walks.lens, true, walks.fixed, MEMORY)
+    many = {"own": drawn_prior(walks.lens, own, poses, walks.fixed, MEMORY)}
     code, logits = network(picture, torch.zeros(picture.shape[:3]), torch.zeros(picture.shape[:3]).bool())
     sure = logits.sigmoid()
     error, known = evidence(walks.lens, code, picture, poses, e.others[part], e.other_poses[part], rows)
@@ -125,11 +125,11 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
         near = depth[:, :rows] > 1 / FARTHEST
         for name, said in (("error", code), ("error_prior", encode_depth(with_prior))):
             out[name] = _mean((said - encode_depth(depth)).abs()[:, :rows], near)
-        many["game"] = drawn_prior(walks.lens, true, poses, rows, MEMORY)
+        many["game"] = drawn_prior(walks.lens, true, poses, walks.fixed, MEMORY)
     one = MANY.index(NEAR[0])
     for name, sources in (("own", own), ("game", true))[: len(many)]:
         alone = Sources(*(getattr(sources, field)[:, one : one + 1] for field in _SOURCES))
-        drawn = drawn_prior(walks.lens, alone, poses, rows, MEMORY)
+        drawn = drawn_prior(walks.lens, alone, poses, walks.fixed, MEMORY)
         out[f"drawn1_{name}"] = _shown(drawn, last, picture, rows)
         out[f"drawn8_{name}"] = _shown(many[name], true.pictures[:, 0], picture, rows)
     for number, base, at in ((1, last, one), (8, true.pictures[:, 0], 0)):

@@ -23,17 +23,16 @@ def drawn_prior(
     lens: Intrinsics,
     sources: Sources,
     poses_B5: Tensor,
-    rows: int,
+    fixed_HW: Tensor,
     memory: MemoryConfig = KEY_FRAMES,
     steps_B: Tensor | None = None,
 ) -> Drawing:
-    """What sources show from poses, as a world's memory draws it; nothing below the rows that show the world.
+    """What sources show from poses, as a world's memory draws it; nothing where pixels are ``fixed`` to the screen.
 
     ``memory``: how it is drawn.
     """
-    overlay = (torch.arange(lens.height) >= rows)[:, None].expand(lens.height, lens.width)
     now = torch.zeros(len(poses_B5), dtype=torch.long) if steps_B is None else steps_B
-    return draw(lens, sources, poses_B5, now, tolerance=memory.tolerance, occlusion=memory.occlusion, excluded=overlay)
+    return draw(lens, sources, poses_B5, now, tolerance=memory.tolerance, occlusion=memory.occlusion, excluded=fixed_HW)
 
 
 def moved_sources(
@@ -75,7 +74,7 @@ def own_depth(network: DepthCompletion, sources: Sources, least_confidence: floa
 
 @torch.no_grad()
 def remembered(
-    network: DepthCompletion, lens: Intrinsics, sources: Sources, rows: int, memory: MemoryConfig
+    network: DepthCompletion, lens: Intrinsics, sources: Sources, fixed_HW: Tensor, memory: MemoryConfig
 ) -> Sources:
     """Sources with the network's depth as play makes it: of each, given what memory draws there from older ones."""
     depth, confidence = torch.zeros_like(sources.inverse_depth, dtype=torch.float32), sources.confidence.clone()
@@ -85,7 +84,7 @@ def remembered(
         )
         prior = None
         if older.taken.shape[1]:
-            prior = drawn_prior(lens, older, sources.poses[:, at], rows, memory)
+            prior = drawn_prior(lens, older, sources.poses[:, at], fixed_HW, memory)
         depth[:, at], sure = completed(network, sources.pictures[:, at], prior)
         confidence[:, at] = torch.where(sure >= memory.least_confidence, confidence[:, at], 0)
     return replace(sources, inverse_depth=depth, confidence=confidence)

@@ -1,0 +1,1 @@
+"""What makes the documentation: generated pages, plots from the figures of experiments, pictures for the concepts."""
