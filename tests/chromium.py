@@ -104,9 +104,11 @@ class Tab:
 
     async def until(self, script: str) -> Any:
         """Wait until an expression is true in the page; its value."""
-        async with asyncio.timeout(PATIENCE):
-            while not (value := await self.value(script)):
-                await asyncio.sleep(0.02)
+        value, end = None, asyncio.get_running_loop().time() + PATIENCE
+        while not (value := await self.value(script)):
+            if asyncio.get_running_loop().time() > end:
+                raise AssertionError(f"in vain: {script}; the page says: {await self.value('document.body.innerText')}")
+            await asyncio.sleep(0.02)
         return value
 
     async def reload(self) -> None:
