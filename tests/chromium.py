@@ -22,7 +22,7 @@ OPTIONS = (
     "--disable-background-networking", "--disable-extensions", "--disable-component-update", "--hide-scrollbars",
     "--remote-debugging-port=0",
 )  # fmt: skip
-KEYS = {"Backspace": ("Backspace", 8), "Tab": ("Tab", 9), "Escape": ("Escape", 27), "Space": (" ", 32)}
+KEYS = {"Backspace": ("Backspace", 8), "Tab": ("Tab", 9), "Escape": ("Escape", 27), "Comma": (",", 188)}
 
 SERIOUS = ("javascript", "security", "violation")
 ANEW = "window.before === undefined && document.readyState === 'complete'"

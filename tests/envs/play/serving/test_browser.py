@@ -267,26 +267,28 @@ def test_the_shipped_world_on_the_page(tmp_path: Path):
         lambda: Session(shared, seed=0), Access(), Serving(port=0), outlets(tmp_path), Preferences()
     )  # fmt: skip
 
-    async def play(tab: Tab, name: str) -> None:
+    async def play(tab: Tab, name: str, *branches: str) -> None:
         await phase(tab, "ready")
-        for key in ("KeyW", "KeyA", "KeyD"):
-            await tab.key(key, up=False)
-            await phase(tab, "playing")
-            await more(tab, 16)
-            await tab.key(key, down=False)
-            if key != "KeyD":
-                await tab.key("Backspace")
-                await phase(tab, "ready")
-        await tab.until("document.querySelector('#tree').dataset.stretches === '3'")
         await tab.key("KeyW", up=False)
+        await more(tab, 12)
         await tab.until("document.querySelector('#latency').textContent !== ''")
-        # Pictures, not a single colour.
-        assert (
-            await tab.value(
-                "new Set(document.querySelector('#picture').getContext('2d').getImageData(0, 0, 144, 80).data).size"
-            )
-            > 50
-        )
+        await tab.key("KeyP")
+        await phase(tab, "paused")
+        await tab.key("KeyW", down=False)
+        for number, key in enumerate(branches):
+            for _ in range(3):
+                await tab.key("Comma")
+            await phase(tab, "paused")
+            await tab.key(key, up=False)
+            await tab.key("KeyP")
+            await more(tab, 10)
+            await tab.key("KeyP")
+            await tab.key(key, down=False)
+            await tab.until(f"document.querySelector('#tree').dataset.stretches === '{number + 2}'")
+        await phase(tab, "paused")
+        # A picture, not a single colour.
+        shades = "new Set(document.querySelector('#picture').getContext('2d').getImageData(0, 0, 144, 80).data).size"
+        assert await tab.value(shades) > 50
         if folder:
             await tab.screenshot(Path(folder) / f"{name}.webp")
         await tab.close()
@@ -295,7 +297,7 @@ def test_the_shipped_world_on_the_page(tmp_path: Path):
         await server.start()
         try:
             async with chromium(tmp_path) as browser:
-                await play(await browser.open(server.url, 1000, 680), "page")
+                await play(await browser.open(server.url, 1000, 680), "page", "KeyA", "KeyD")
                 await play(await browser.open(server.url, 390, 780, phone=True), "page-phone")
         finally:
             await server.stop()
