@@ -180,7 +180,9 @@ def _degrees(value: Any) -> float:
 
 
 def _look(value: Any) -> tuple[float, float]:
-    pitch, yaw = value if isinstance(value, list) else ()
+    if not isinstance(value, list):
+        raise ValueError
+    pitch, yaw = value
     return _degrees(pitch), _degrees(yaw)
 
 

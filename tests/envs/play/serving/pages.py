@@ -45,10 +45,11 @@ def server_of(
         gathered.append(FakeGame())
         return gathered[-1]
 
+    serving.setdefault("port", 0)
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
     return WorldServer(
         lambda: Session(open_game or fake, seed=3, seats=seats), access or Access(),
-        Serving(**({"port": 0} | serving)), outlets(folder), Preferences(), **options,
+        Serving(**serving), outlets(folder), Preferences(), **options,
     )  # fmt: skip
 
 

@@ -67,7 +67,9 @@ def test_play_pause_go_back_and_branch(tmp_path: Path):
         assert (about["width"], about["height"], about["title"], about["starts"]) == (WIDTH, HEIGHT, "fake", 5)
         # The first picture is the game's own, and stands.
         room = room_of(server, page)
-        np.testing.assert_allclose(decoded(page.pictures[-1][2])[0, 0], room.session.picture()[0, 0], atol=6)
+        shown = room.session.picture()
+        assert shown is not None
+        np.testing.assert_allclose(decoded(page.pictures[-1][2])[0, 0], shown[0, 0], atol=6)
         assert games[0].steps == 0
         number = await page.hold("forward", "drop", look=(2.0, -10.0))
         await page.phase("playing")
