@@ -254,8 +254,7 @@ class WorldDiT(nn.Module):
         # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
         picture = (features * (1 + scale) + shift)[:, :, self.config.registers :].contiguous()
         latents = self.patchifier.latents(self.out(picture), grid).float()
-        if drawn_BTDHW is not None:
-            latents = self._copying(latents, picture, drawn_BTDHW, grid)
+        latents = latents if drawn_BTDHW is None else self._copying(latents, picture, drawn_BTDHW, grid)
         return DiTOutput(latents, self.heads(features), keys, values)
 
     def _tokens_of_drawing(self, drawn_BTDHW: Tensor) -> Tensor:
