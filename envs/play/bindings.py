@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "restart": "begin anew elsewhere",
     "starts": "choose where to begin",
     "player": "who plays: you, a script, ...",
+    "real": "dream or real game",
+    "view": "view: picture, depth, both ...",
     "save": "save the playthrough",
     "screenshot": "screenshot",
     "video": "record a video, stop",
@@ -48,6 +50,7 @@ DEFAULTS: dict[str, str] = {
     "mouse 1": "attack", "mouse 3": "use", **{str(i): f"hotbar.{i}" for i in range(1, 10)},
     "p": "pause", "n": "step", ",": "earlier", ".": "later", "page up": "earlier", "page down": "later",
     "backspace": "rewind", "f5": "quick save", "f9": "quick load", "r": "restart", "b": "starts", "tab": "player",
+    "g": "real", "v": "view",
     "f6": "save", "f2": "screenshot", "f7": "video", "f8": "gif", "f10": "keep", "f3": "inside", "f4": "smooth",
     "f": "full screen", "f11": "full screen", "h": "help", "f1": "help", "escape": "menu",
 }  # fmt: skip
@@ -102,6 +105,7 @@ class Preferences:
             keys = {str(key): str(what) for key, what in content["keys"].items()}
             sensitivity, smooth = float(content["sensitivity"]), bool(content["smooth"])
             _check(keys, sensitivity)
+            keys |= _new(keys)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error}): mend or delete it") from error
         return Preferences(path, keys, sensitivity, smooth)
@@ -150,6 +154,15 @@ def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Where preferences are kept: ``worldsim/play.json`` among the user's settings."""
     home = environ.get("XDG_CONFIG_HOME") or environ.get("APPDATA") or str(Path.home() / ".config")
     return Path(home) / "worldsim" / "play.json"
+
+
+def _new(keys: Mapping[str, str]) -> dict[str, str]:
+    """Usual keys of commands that nothing does, as far as they are free: a command newer than the file."""
+    return {
+        key: what
+        for key, what in DEFAULTS.items()
+        if what in COMMANDS and what not in keys.values() and key not in keys
+    }
 
 
 def _in_a_row(row: list[str]) -> bool:

@@ -1,18 +1,25 @@
 """What the window's keys and the lines of its menu do."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worldsim.envs.play.bindings import COMMANDS, REWINDING, Preferences, spoken
 from worldsim.envs.play.keeping import Keeper
 from worldsim.envs.play.overlays.menu import Entry
+from worldsim.envs.play.overlays.views import next_view
+from worldsim.envs.play.pace import DREAM, REAL, Phase
 from worldsim.envs.play.seats import YOU
-from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.session import Session
 from worldsim.plotting.window import Window
+
+if TYPE_CHECKING:
+    from worldsim.envs.play.games import Game
 
 # Seconds that "rewind" goes back.
 BACK = 2.0
-IN_MENU = ("rewind", "quick load", "restart", "starts", "player", "save", "keep", "video", "gif", "screenshot")
+IN_MENU = (
+    "rewind", "quick load", "restart", "starts", "player", "real", "view", "save", "keep", "video", "gif", "screenshot",
+)  # fmt: skip
 
 
 class Overlay(Protocol):
@@ -91,6 +98,8 @@ class Commands(PlayCommands):
         preferences: of the person.
         say: shows a line to the player.
         overlay: opens and closes help and menu.
+        look: looks at the game in another view.
+        beside: opens the real game beside this one.
     """
 
     def __init__(
@@ -101,11 +110,16 @@ class Commands(PlayCommands):
         preferences: Preferences,
         say: Callable[[str], None],
         overlay: Overlay,
+        look: Callable[[str], None],
+        beside: Callable[[], None],
     ):
         super().__init__(session, keeper, preferences, say)
         self.window, self.overlay, self.inside = window, overlay, False
+        self.look, self.beside = look, beside
         self._all |= {
             "starts": lambda: overlay(starts=True),
+            "view": self._next_view,
+            "real": self._real,
             "screenshot": lambda: keeper.screenshot(window.picture()),
             "video": lambda: keeper.toggle(".mp4"),
             "gif": lambda: keeper.toggle(".gif"),
@@ -116,12 +130,15 @@ class Commands(PlayCommands):
             "menu": lambda: overlay(menu=True),
         }
 
-    def entries(self, rewinds: bool, leave: Callable[[], None]) -> list[Entry]:
-        """Lines of the menu."""
+    def entries(self, game: "Game", leave: Callable[[], None]) -> list[Entry]:
+        """Lines of the menu for a game."""
+        left_out = () if game.rewinds else REWINDING
+        if len(game.views) < 2:
+            left_out = (*left_out, "view")
         return [
             Entry(lambda: "Go on", self.overlay),
             Entry(lambda: "Keys", lambda: self.overlay(help=True)),
-            *(self._entry(name) for name in IN_MENU if rewinds or name not in REWINDING),
+            *(self._entry(name) for name in IN_MENU if name not in left_out),
             self._entry("smooth"),
             self._entry("full screen"),
             Entry(lambda: "Quit", leave),
@@ -132,6 +149,8 @@ class Commands(PlayCommands):
             words = COMMANDS[what]
             if what == "player":
                 words = f"who plays: {self.session.seats.playing}"
+            elif what == "view":
+                words = f"view: {self._view()}"
             elif what == "smooth":
                 words = f"pixels: {'smooth' if self.window.smooth else 'crisp'}"
             elif what in ("video", "gif") and self.keeper.recording is not None:
@@ -140,10 +159,34 @@ class Commands(PlayCommands):
 
         def choose() -> None:
             self.do(what)
-            if what in ("rewind", "quick load", "restart"):
+            if what in ("rewind", "quick load", "restart", "view"):
                 self.overlay()
 
         return Entry(text, choose)
+
+    def _next_view(self) -> None:
+        game = self.session.game
+        if game is not None and len(game.views) > 1:
+            self._show(next_view(game.views, self._view()))
+        else:
+            self.say("this game has one view")
+
+    def _real(self) -> None:
+        """The dream, the real game, the dream, ...; where it is not open, open it."""
+        game = self.session.game
+        if game is None or self.session.phase is Phase.LOADING:
+            return
+        if REAL in game.views:
+            self._show(DREAM if self._view() == REAL else REAL)
+        else:
+            self.beside()
+
+    def _show(self, view: str) -> None:
+        self.look(view)
+        self.say(f"view: {view}")
+
+    def _view(self) -> str:
+        return "" if self.session.game is None else self.session.game.watch
 
     def _inside(self) -> None:
         self.inside = not self.inside

@@ -3,7 +3,7 @@
 r video frames per chunk, H W pixels, A action vector.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill
+from worldsim.envs.learned.tasks import world_facts
 from worldsim.envs.play.hands import HumanInputMapper
+from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
+from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight
 from worldsim.envs.play.worker import StepTimes
-from worldsim.simulation.state import WorldState
+from worldsim.errors import UserError
+from worldsim.simulation.memory.compositor import SOURCES
+from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT, hold
 
@@ -28,6 +33,9 @@ class Game(Protocol):
 
     ``hands`` turns a person's controls into the game's actions. Where ``rewinds``, a snapshot holds all that the
     future depends on: restored, the same actions give the same frames.
+
+    ``views`` are the ways to look at it, the plain picture first; a view that needs more than the frames is told of in
+    ``watch`` and finds it in ``insight``.
     """
 
     hands: HumanInputMapper
@@ -37,8 +45,15 @@ class Game(Protocol):
     chunk: int
     title: str
     rewinds: bool
+    views: tuple[str, ...]
+    watch: str
     # Pictures uint8 (N, H, W, 3) of starts to choose from, or None.
     pictures: Frames | None
+
+    @property
+    def news(self) -> str:
+        """What the player should know at the beginning, or ""."""
+        ...
 
     def reset(self, seed: int) -> Frames:
         """Begin anew; returns the frames (r, H, W, 3) to show first."""
@@ -56,12 +71,20 @@ class Game(Protocol):
         """Go back to a moment; the snapshot stays good."""
         ...
 
-    def begin_at(self, number: int) -> None:
-        """Let ``reset`` begin at one of the starts."""
+    def begin_at(self, start: int | str) -> None:
+        """Let ``reset`` begin at one of the starts, or from a picture or video."""
         ...
 
     def status(self) -> str:
-        """A few words about where the player is."""
+        """A few words about where the player is, in one line or several."""
+        ...
+
+    def insight(self) -> Insight:
+        """Pictures (r, H, W, 3) of the present moment by name, beside its frames."""
+        ...
+
+    def latent(self) -> NDArray[np.float16] | None:
+        """The latents of the present moment; None in a game that has none."""
         ...
 
     def close(self) -> None:
@@ -94,15 +117,17 @@ class WorldGame:
         learned: Collection[str] | None = None,
     ):
         self.world, self.starts, self.options, self.beginning = world, starts, dict(options or {}), beginning
-        self._learned = learned
-        self.hands = HumanInputMapper(world.spec, learned=learned)
+        self.hands, self.learned = HumanInputMapper(world.spec, learned=learned), learned
         self.chunk, self.fps = world.chunk, float(world.config.fps)
         self.width, self.height = world.config.width, world.config.height
-        self.title = "WorldSim"
+        self.title, self.watch, self.news = "WorldSim", PICTURE, ""
+        self.views: tuple[str, ...] = (PICTURE,) if world.memory is None else (PICTURE, DEPTH, MEMORY)
         self.pictures: Frames | None = None if beginning is not None else starts.frames[:, -1]
         self._state: WorldState | None = None
         self._begun: InitialContext | None = None
-        self._trust = float("nan")
+        self._step: Step | None = None
+        # What the world's heads read from the present moment, by fact.
+        self._facts: Mapping[str, float] = {}
 
     @property
     def state(self) -> WorldState:
@@ -118,41 +143,83 @@ class WorldGame:
 
     def another(self) -> "WorldGame":
         """A game of its own in the same world, which is loaded once; for before anybody plays this one."""
-        return WorldGame(self.world, self.starts, self.options, self.beginning, self._learned)
+        return WorldGame(self.world, self.starts, self.options, self.beginning, self.learned)
 
     def reset(self, seed: int) -> Frames:
         """Begin from a start clip that the seed decides, or where it was said."""
         self._begun = self.beginning or choose(self.world, self.starts, np.random.default_rng(seed), self.options)
-        self._state, self._trust = prefill(self.world, [self._begun]), float("nan")
+        self._state, self._step, self._facts = prefill(self.world, [self._begun]), None, {}
         return last_frames(self._begun, self.chunk)
 
     def advance(self, actions: NDArray[np.float32]) -> Frames:
         """Generate the next chunk."""
-        self._state, out = self.world.step(self.state, actions[None], inplace=True)
-        self._trust = float(out.trust[0])
-        return out.frames[0]
+        self._state, self._step = self.world.step(self.state, actions[None], inplace=True)
+        if (heads := self.world.fact_heads) is not None:
+            told = world_facts(self.world, self._state).row(0)
+            self._facts = {name: told[name] for name in heads.config.known}
+        return self._step.frames[0]
 
     def snapshot(self) -> WorldState:
         """A copy: the next step is taken in place."""
         return self.state.select([0])
 
-    def begin_at(self, number: int) -> None:
-        """Begin at a start clip from now on."""
-        self.options["prefix"] = number
+    def begin_at(self, start: int | str) -> None:
+        """Begin at a start clip, or from a picture's or video's last frames, from now on.
+
+        Raises:
+            UserError, FileNotFoundError: it cannot be begun from; the beginning stays what it was.
+        """
+        if self.beginning is not None:
+            raise UserError("this game has one beginning")
+        options = {**self.options, "prefix": start}
+        choose(self.world, self.starts, np.random.default_rng(0), options)
+        self.options = options
 
     def restore(self, snapshot: WorldState) -> None:
         """Go on from a copy of the snapshot."""
-        self._state, self._trust = snapshot.select([0]), float("nan")
+        self._state, self._step, self._facts = snapshot.select([0]), None, {}
 
     def status(self) -> str:
-        """Distance from the start, as the world itself estimates it, and how far it trusts its picture."""
-        words = []
-        if self._state is not None and self.world.spec == MINECRAFT:
-            x, _, z = self._state.pose[0, :3].tolist()
+        """What the world's own heads tell: distance, trust, reward, facts; and whose its pixels are."""
+        state, step, words = self._state, self._step, []
+        if state is None:
+            return ""
+        if self.world.spec == MINECRAFT:
+            x, _, z = state.pose[0, :3].tolist()
             words.append(f"{np.hypot(x, z):.0f} m from the start")
-        if np.isfinite(self._trust):
-            words.append(f"trust {100 * self._trust:.0f} %")
-        return "   ".join(words)
+        if step is None:
+            return "   ".join(words)
+        if np.isfinite(step.trust[0]):
+            words.append(f"trust {100 * step.trust[0]:.0f} %")
+        if self.world.spec == MINECRAFT:
+            words.append(f"reward {step.reward[0]:+.2f} m")
+        if np.isfinite(step.termination[0]):
+            words.append(f"end {100 * step.termination[0]:.0f} %")
+        facts = [f"{name.replace('_', ' ')} {100 * share:.0f} %" for name, share in self._facts.items()]
+        lines = ["   ".join(words), "   ".join(facts)]
+        if step.sources is not None:
+            shares = np.bincount(step.sources[0].ravel(), minlength=len(SOURCES)) / step.sources[0].size
+            names = ("memory", "screen", "network")
+            parts = [f"{name} {100 * share:.0f} %" for name, share in zip(names, shares, strict=True)]
+            lines.append(f"pixels of {', '.join(parts)}")
+        return "\n".join(line for line in lines if line)
+
+    def insight(self) -> Insight:
+        """Depth, or whose each pixel is, as it is watched; of a moment returned to, memory's share is not known."""
+        state, step = self.state, self._step
+        if self.watch == DEPTH and state.memory is not None:
+            seen, depth, sure = (
+                t[0].numpy() for t in (state.memory.screen, state.memory.inverse_depth, state.memory.confidence)
+            )
+            return {DEPTH: np.repeat(depth_picture(seen, depth, sure)[None], self.chunk, 0)}
+        if self.watch == MEMORY and step is not None and step.sources is not None:
+            pairs = zip(step.frames[0], step.sources[0], strict=True)
+            return {MEMORY: np.stack([sources_picture(frame, sources) for frame, sources in pairs])}
+        return {}
+
+    def latent(self) -> NDArray[np.float16]:
+        """The last latent frame."""
+        return self.state.latent[0].float().numpy().astype(np.float16)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -183,7 +250,7 @@ class LuantiGame:
 
         self.hands, self.chunk, self.fps = HumanInputMapper(MINECRAFT), 1, 20.0
         self.width, self.height = width, height
-        self.title = "Luanti"
+        self.title, self.views, self.watch, self.news = "Luanti", (PICTURE,), PICTURE, ""
         self.pictures: Frames | None = None
         self._env = LuantiEnv(width, height, observation=None, realtime=realtime)
         self._info: dict[str, Any] = {}
@@ -204,8 +271,20 @@ class LuantiGame:
     def restore(self, snapshot: Any) -> None:
         """Never asked for."""
 
-    def begin_at(self, number: int) -> None:
-        """Never asked for."""
+    def begin_at(self, start: int | str) -> None:
+        """The engine begins where it likes.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("the real game cannot begin from a picture")
+
+    def insight(self) -> Insight:
+        """Nothing beside its frames."""
+        return {}
+
+    def latent(self) -> None:
+        """The engine has none."""
 
     def status(self) -> str:
         """Position in the world, metres."""

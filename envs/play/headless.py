@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,18 @@ from worldsim.progress import display
 
 # Tells the next actions (r, A) of the game, given the last frame.
 Choose = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Film = Callable[[Game, NDArray[np.uint8]], Iterable[NDArray[np.uint8]]]
 
 
 def play_headless(
-    game: Game, out: Path, *, seconds: float, seed: int, scale: int = 4, choose: Choose | None = None
+    game: Game,
+    out: Path,
+    *,
+    seconds: float,
+    seed: int,
+    scale: int = 4,
+    choose: Choose | None = None,
+    film: Film = lambda game, frames: frames,
 ) -> StepTimes:
     """A scripted player, or whoever ``choose`` asks, plays; writes an mp4 that begins with the start's real frames.
 
@@ -34,6 +42,7 @@ def play_headless(
         seed: of the start and the scripted player.
         scale: pixels per pixel of the game.
         choose: told the last frame shown, gives the next actions (r, A).
+        film: told the game and its frames (r, H, W, 3), gives the pictures that the video has of them.
     """
     hands = game.hands
     player = ScriptedPlayer(hands.spec, game.fps, seed)
@@ -42,14 +51,14 @@ def play_headless(
     chunks = max(1, round(seconds * game.fps / game.chunk))
     with _interruptible() as interrupted, VideoWriter(out, game.fps) as video, display() as show:
         shown = game.reset(seed)
-        for frame in shown:
+        for frame in film(game, shown):
             video.append(enlarge(frame, scale))
         for number in range(chunks):
             if interrupted():
                 break
             last = shown[-1]
             shown = times.measure(lambda last=last: game.advance(ask(last)))
-            for frame in shown:
+            for frame in film(game, shown):
                 video.append(enlarge(frame, scale))
             show("playing", number + 1, chunks, "chunks")
     if interrupted():

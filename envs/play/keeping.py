@@ -43,12 +43,14 @@ class Keeper:
         session: what is played.
         outlets: where things go.
         say: shows a line to the player.
+        kept: files that were kept, more are added.
     """
 
-    def __init__(self, session: Session, outlets: Outlets, say: Callable[[str], None]):
+    def __init__(self, session: Session, outlets: Outlets, say: Callable[[str], None], kept: list[Path] | None = None):
         self.session, self.outlets, self.say = session, outlets, say
         self.recording: Recording | None = None
-        self.kept: list[Path] = []
+        self.kept = [] if kept is None else kept
+        self._shape: tuple[int, ...] = ()
         self._known = (session.seed, 1)
 
     def know(self) -> None:
@@ -57,7 +59,10 @@ class Keeper:
             self._known = (self.session.seed, len(self.session.timeline.moments))
 
     def show(self, frame: NDArray[np.uint8]) -> None:
-        """A frame was shown: it goes into the recording, if there is one."""
+        """A frame was shown: it goes into the recording, if there is one, which ends where frames change their size."""
+        if self.recording is not None and self.recording.frames and frame.shape != self._shape:
+            self._end()
+        self._shape = frame.shape
         if self.recording is not None:
             self.recording.append(frame)
 
@@ -134,6 +139,11 @@ class Keeper:
             return path
 
         return _outcome(write)
+
+    def playthrough(self) -> Playthrough | None:
+        """What was played, the player standing at the moment shown; None where it cannot be told."""
+        told = self.session.timeline is not None and self.session.game is not None and self.outlets.origin is not None
+        return self._playthrough(self.session.shown) if told else None
 
     def _playthrough(self, here: int) -> Playthrough:
         game, timeline = self.session.game, self.session.timeline

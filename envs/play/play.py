@@ -4,8 +4,9 @@ The loop below never waits for the world: it looks at keyboard and mouse, draws,
 """
 
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pygame
@@ -14,27 +15,18 @@ from numpy.typing import NDArray
 from worldsim.envs.play.bindings import COMMANDS, Preferences, key_name, spoken
 from worldsim.envs.play.commands import Commands
 from worldsim.envs.play.controls import Controls
-from worldsim.envs.play.keeping import Keeper, Outlets
+from worldsim.envs.play.keeping import Keeper
+from worldsim.envs.play.opening import Opening, WorldTile
 from worldsim.envs.play.overlays.menu import Menu
-from worldsim.envs.play.overlays.screens import (
-    GREY,
-    RED,
-    WHITE,
-    Strip,
-    draw_loading,
-    draw_menu,
-    status_lines,
-)
+from worldsim.envs.play.overlays.painter import Painter, Scene, has_strip
+from worldsim.envs.play.overlays.screens import Strip
 from worldsim.envs.play.overlays.starts import StartPage
-from worldsim.envs.play.seats import Seat
-from worldsim.envs.play.session import Phase, Session, Tell
-from worldsim.envs.play.tree.timeline import Timeline
+from worldsim.envs.play.overlays.views import Panel, Views, flat
+from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.worker import StepTimes
+from worldsim.errors import UserError
 from worldsim.plotting.window import Window
 from worldsim.spec.actions import MINECRAFT
-
-if TYPE_CHECKING:
-    from worldsim.envs.play.games import Game
 
 # Seconds between two looks at keyboard, mouse and clock; between two drawings while nothing moves; of a message.
 TICK, REDRAW, SAID = 0.004, 0.05, 4.0
@@ -46,48 +38,48 @@ class PlayWindow:
     """The window, and the loop that keeps it at the game's pace.
 
     Args:
-        open_game: loads the game, in the world's thread; told a function that says how far it is.
-        seed: of the first episode; each restart takes the next one.
+        opening: what is played first.
         preferences: keys, mouse, picture.
-        outlets: where what is kept goes.
-        seats: for a game, who else can play.
-        restore: puts an earlier playthrough into the timeline; returns the moment to begin at.
-        same_start: beginning anew returns to the one beginning, and keeps what was played.
         title: of the window while it loads.
 
     Raises:
         UserError: there is no display.
     """
 
-    def __init__(
-        self,
-        open_game: "Callable[[Tell], Game]",
-        *,
-        seed: int,
-        preferences: Preferences | None = None,
-        outlets: Outlets | None = None,
-        seats: "Callable[[Game], Mapping[str, Callable[[], Seat]]]" = lambda game: {},
-        restore: "Callable[[Game, Timeline], int]" = lambda game, timeline: 0,
-        same_start: bool = False,
-        title: str = "WorldSim",
-    ):
-        self.preferences = preferences or Preferences()
+    def __init__(self, opening: Opening, *, preferences: Preferences | None = None, title: str = "WorldSim"):
+        self.preferences, self.strip = preferences or Preferences(), Strip()
         self.window = Window(WIDTH, HEIGHT, title, smooth=self.preferences.smooth)
-        self.session = Session(open_game, seed=seed, seats=seats, restore=restore, same_start=same_start)
-        self.keeper = Keeper(self.session, outlets or Outlets(folder=_nowhere), self._say)
-        self.controls = Controls(MINECRAFT, self.preferences)
-        self.commands = Commands(self.session, self.window, self.keeper, self.preferences, self._say, self._overlay)
-        self.strip = Strip()
-        self.menu: Menu | None = None
-        self.starts: StartPage | None = None
+        self.painter = Painter(self.window, self.preferences, self.strip)
         self.captured = self.help = self.quit = self._recapture = False
         self.message, self._until = "", 0.0
         pygame.joystick.init()
         self._pads: list[Any] = []
+        self.kept: list[Path] = []
+        # What to return to where the game that is being opened cannot be.
+        self._before: Opening | None = None
+        self._sit(opening)
+
+    def _sit(self, opening: Opening) -> None:
+        """Begin with a game of which nothing is there yet."""
+        self.opening, self.session = opening, opening.session()
+        self.keeper = Keeper(self.session, opening.outlets, self._say, self.kept)
+        self.controls, self.views = Controls(MINECRAFT, self.preferences), Views(opening.view)
+        self.commands = Commands(
+            self.session, self.window, self.keeper, self.preferences, self._say, self._overlay, self._look, self._beside
+        )
+        self.menu: Menu | None = None
+        self.starts: StartPage | None = None
         self._frame: NDArray[np.uint8] | None = None
         # Whether help or menu lies over the picture, and whether play goes on when it is gone.
         self._under = self._going_on = False
-        self._drawn = 0.0
+
+    def open(self, opening: Opening) -> None:
+        """Leave this game, whose play is kept, and open another one."""
+        self._capture(False)
+        self.help, self._before = False, self.opening.as_it_stands(self.session, self.keeper.playthrough())
+        self.keeper.close()
+        self.session.close(leave=True)
+        self._sit(opening)
 
     def run(self) -> StepTimes:
         """Play until the window is closed."""
@@ -102,12 +94,14 @@ class PlayWindow:
                 frame = self.session.tick(self.controls.take)
                 if frame is not None:
                     self._frame = frame
-                    self.keeper.show(frame)
-                if frame is not None or time.perf_counter() > self._drawn + REDRAW:
+                    self.views.note(frame, self.session.insight)
+                    if self.keeper.recording is not None:
+                        self.keeper.show(flat(self._panels()))
+                if frame is not None or time.perf_counter() > self.painter.drawn + REDRAW:
                     self._draw()
                 # Loading has more use for the machine than a picture that stands.
                 time.sleep(TICK if self.session.phase is Phase.PLAYING else 4 * TICK)
-                if self.session.phase is Phase.FAILED and self.session.game is None:
+                if self.session.phase is Phase.FAILED and self.session.game is None and not self._returned():
                     break
         finally:
             self._capture(False)
@@ -126,21 +120,55 @@ class PlayWindow:
         self.window.fit(game.width, game.height, game.title)
         self.controls = Controls(game.hands.spec, self.preferences)
         self.keeper.know()
-        if game.pictures is not None:
-            self.starts = StartPage(game.pictures, self.session.restart)
-        entries = self.commands.entries(game.rewinds, self._leave)
+        self.views.name = self.views.name or game.views[0]
+        game.watch = self.views.name
+        self.starts = StartPage(game.pictures, self.session.restart)
+        self.session.ask(self.opening.worlds, self._offer)
+        if game.news:
+            self._say(game.news, 2 * SAID)
+        entries = self.commands.entries(game, self._leave)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
 
     def _leave(self) -> None:
         self.quit = True
 
-    def _say(self, words: str) -> None:
-        self.message, self._until = words, time.perf_counter() + SAID
+    def _say(self, words: str, seconds: float = SAID) -> None:
+        self.message, self._until = words, time.perf_counter() + seconds
+
+    def _offer(self, worlds: "Sequence[WorldTile]") -> None:
+        """Put other worlds on the page of starts."""
+        if self.starts is not None:
+            for tile in worlds:
+                self.starts.add(tile.name, tile.picture, lambda tile=tile: self.open(tile.opening()))
+
+    def _look(self, view: str) -> None:
+        self.views.name = view
+        self.session.watch(view)
+
+    def _beside(self) -> None:
+        """Open the real game beside the dream."""
+        try:
+            self.open(self.opening.beside(self.session))
+        except (UserError, FileNotFoundError) as error:
+            self._say(f"the real game cannot be opened: {error}", 2 * SAID)
+
+    def _returned(self) -> bool:
+        """A game could not be opened: go back to the one before, and say why."""
+        if self._before is None:
+            return False
+        error, before = self.session.error, self._before
+        self._before = None
+        self.session.close(leave=True)
+        self._sit(before)
+        self._say(error, 2 * SAID)
+        return True
 
     def _event(self, event: Any) -> None:
         down = event.type in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN)
         if event.type == pygame.QUIT:
             self.quit = True
+        elif event.type == pygame.DROPFILE:
+            self.session.restart(event.file)
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
             self._recapture = False
@@ -148,12 +176,15 @@ class PlayWindow:
             # A gamepad is heard as long as somebody holds it.
             self._pads.append(pygame.joystick.Joystick(event.device_index))
         elif self.menu is not None and self.menu.open:
-            self.menu.feed(event)
-            if not self.menu.open:
+            menu = self.menu
+            menu.feed(event)
+            # What was chosen may have opened another game, with a menu of its own.
+            if not menu.open and menu is self.menu:
                 self._overlay(help=self.help, starts=self.starts is not None and self.starts.open)
         elif self.starts is not None and self.starts.open:
-            self.starts.feed(event)
-            if not self.starts.open:
+            page = self.starts
+            page.feed(event)
+            if not page.open and page is self.starts:
                 self._overlay()
         elif self.help and down:
             self._overlay(help=False)
@@ -193,7 +224,7 @@ class PlayWindow:
         held = event.type == pygame.MOUSEMOTION and bool(event.buttons[0])
         clicked = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
         timeline = self.session.timeline
-        if self.captured or timeline is None or not self._strip_shown() or not (held or clicked):
+        if self.captured or timeline is None or not has_strip(self.session) or not (held or clicked):
             return False
         if (number := self.strip.at(event.pos, timeline)) is None:
             return False
@@ -201,19 +232,15 @@ class PlayWindow:
             self.session.go(number)
         return True
 
-    def _strip_shown(self) -> bool:
-        standing = self.session.phase in (Phase.PAUSED, Phase.READY, Phase.FAILED)
-        return standing and self.session.rewinds and len(getattr(self.session.timeline, "moments", ())) > 1
-
     def _covered(self) -> bool:
         return self.help or any(one is not None and one.open for one in (self.menu, self.starts))
 
     def _overlay(self, *, menu: bool = False, help: bool = False, starts: bool = False) -> None:
         """Open or close help, menu and starts: the world stands still behind them, and goes on after."""
-        if starts and self.starts is None:
+        if starts and (self.starts is None or not self.starts.tiles):
             self._say("this game has one beginning")
         if self.starts is not None:
-            self.starts.open = starts
+            self.starts.open = starts and bool(self.starts.tiles)
         before, self.help = self._under, help
         if self.menu is not None and menu:
             self.menu.show()
@@ -240,52 +267,16 @@ class PlayWindow:
             pygame.mouse.set_visible(not captured)
 
     def _draw(self) -> None:
-        session, window = self.session, self.window
-        self._drawn = time.perf_counter()
+        session = self.session
         if session.phase in (Phase.READY, Phase.PAUSED) and session.moved:
             self._frame = session.picture()
-        if self._frame is None:
-            window.screen.fill((0, 0, 0))
-        else:
-            window.draw(self._frame)
-        lines = status_lines(session, inside=self.commands.inside, recording=self.keeper.recording is not None)
-        shown = self._strip_shown() and not self._covered()
-        if shown and session.game is not None and session.timeline is not None:
-            self.strip.draw(
-                window, session.timeline, session.shown, session.mark, session.game.chunk / session.game.fps
+        self.painter.draw(
+            Scene(
+                session=session, panels=self._panels(), inside=self.commands.inside, help=self.help, menu=self.menu,
+                recording=self.keeper.recording is not None, starts=self.starts,
+                message=self.message if time.perf_counter() < self._until else "",
             )
-            lines.append(self.strip.label)
-        lines += [self.message] if time.perf_counter() < self._until else []
-        if lines:
-            window.text(lines, size=20, colour=WHITE)
-        self._draw_middle()
-        pygame.display.flip()
+        )  # fmt: skip
 
-    def _draw_middle(self) -> None:
-        session, window, keys = self.session, self.window, self.preferences
-        game = session.game
-        if self.starts is not None and self.starts.open:
-            self.starts.draw(window)
-        elif self.menu is not None and self.menu.open:
-            draw_menu(window, self.menu)
-        elif self.help and game is not None:
-            lines = keys.help(game.hands.meanings, camera=self._looks(), rewinds=game.rewinds)
-            window.text(lines, size=24, colour=WHITE, middle=True)
-        elif session.phase is Phase.LOADING or session.moving:
-            draw_loading(window, session)
-        elif session.phase is Phase.FAILED:
-            ways = f"{self._key('rewind')}: two seconds back   {self._key('restart')}: begin anew"
-            window.text([session.error, ways], size=20, colour=RED, middle=True)
-        elif session.phase is Phase.READY:
-            words = f"Press a key of the game to go on.  {self._key('help')}: keys"
-            window.text([words], size=22, colour=WHITE, middle=True)
-        elif session.phase is Phase.PAUSED:
-            window.text([f"Paused.  {self._key('pause')}: go on"], size=20, colour=GREY, line=2)
-
-    def _key(self, what: str) -> str:
-        """The key for a command, as people write it."""
-        return spoken((self.preferences.keys_of(what) or ["?"])[0])
-
-
-def _nowhere() -> Any:
-    raise ValueError("there is no folder for it")
+    def _panels(self) -> list[Panel]:
+        return [] if self._frame is None else self.views.panels(self._frame, self.session.insight)

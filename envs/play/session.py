@@ -10,35 +10,24 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.envs.play.pace import Frame, FrameQueue, Insight, Phase
 from worldsim.envs.play.seats import Seat, Seats
 from worldsim.envs.play.tree.timeline import Inexact, Timeline
-from worldsim.envs.play.worker import Rate, StepTimes, Worker
+from worldsim.envs.play.worker import StepTimes, Worker
 
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Game
 
 Actions = NDArray[np.float32]
-Frame = NDArray[np.uint8]
 # Tells how far loading is: what is done, and which share of it, or None where nobody knows.
 Tell = Callable[[str, float | None], None]
 # Seconds that closing waits for a step.
 PATIENCE = 2.0
-
-
-class Phase(Enum):
-    """What the window shows."""
-
-    LOADING = "loading"
-    READY = "ready"  # stands at a moment until a key of the game is pressed
-    PLAYING = "playing"
-    PAUSED = "paused"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -83,10 +72,10 @@ class Session:
         # The last actions as the game got them.
         self.played: Actions | None = None
         self.shown = 0
-        self.rate = Rate()
+        # What else is known of the frame that is shown.
+        self.insight: Insight = {}
+        self.queue = FrameQueue(clock)
         self._open, self._seats_of, self._restore, self._first = open_game, seats, restore, 0
-        self._waiting: deque[tuple[int, Frame]] = deque()
-        self._due, self._frames_wanted = 0.0, 0
         self._worker = Worker()
         self._job: Future[Any] | None = None
         # Whether the game is on its way to what is shown; whether what is shown was gone to, not played.
@@ -114,21 +103,15 @@ class Session:
             self._then, self._job = task.then, self._worker.submit(task.job)
         if self.game is None or self.phase not in (Phase.PLAYING, Phase.PAUSED):
             return None
-        now, stepping = self.clock(), self.phase is Phase.PLAYING or self._frames_wanted > 0
-        soon = now >= self._due + len(self._waiting) / self.game.fps - self._lead()
-        if stepping and self._job is None and soon:
-            controls, moves = take(self.game.chunk), self._moves
-            self._then = lambda result: self._stepped(result, moves)
+        playing = self.phase is Phase.PLAYING
+        if (playing or self.queue.wanted) and self._job is None and self.queue.soon(self._lead()):
+            controls, moves, taken = take(self.game.chunk), self._moves, self.clock()
+            self._then = lambda result: self._stepped(result, moves, taken)
             self._job = self._worker.submit(lambda: self._step(controls))
-        if not stepping or not self._waiting or (now < self._due and self.phase is Phase.PLAYING):
+        if (showing := self.queue.next(playing=playing)) is None:
             return None
-        self._frames_wanted = max(0, self._frames_wanted - 1)
-        self.shown, frame = self._waiting.popleft()
-        self.rate.count(now)
-        self.moved = False
-        # After a stall, go on from now instead of rushing after it.
-        self._due = max(self._due + 1 / self.game.fps, now)
-        return frame
+        self.shown, self.insight, self.moved = showing.number, showing.insight, False
+        return showing.frame
 
     def resume(self) -> None:
         """Go on from the moment that is shown."""
@@ -136,9 +119,8 @@ class Session:
             self._resuming = self.moving
             if self._resuming:
                 return
-            self.phase, self._frames_wanted = Phase.PLAYING, 0
-            self.rate = Rate()
-            self._due = self.clock()
+            self.phase = Phase.PLAYING
+            self.queue.start()
 
     def pause(self) -> None:
         """Let the world stand still."""
@@ -148,10 +130,11 @@ class Session:
     def single_step(self) -> None:
         """Show one more frame, and stand still again."""
         if self.phase in (Phase.PLAYING, Phase.READY, Phase.PAUSED):
-            self.phase, self._frames_wanted = Phase.PAUSED, self._frames_wanted + 1
+            self.phase = Phase.PAUSED
+            self.queue.wanted += 1
 
-    def restart(self, at: int | None = None) -> None:
-        """Begin anew: elsewhere, at one of the game's starts, or where there is but one beginning."""
+    def restart(self, at: int | str | None = None) -> None:
+        """Begin anew: elsewhere, at a start, from a picture or video, or where there is but one beginning."""
         if self.same_start:
             self.go(0, Phase.READY)
         elif (timeline := self.timeline) is not None:
@@ -185,13 +168,14 @@ class Session:
         if self.timeline is None or not self.rewinds or self.phase is Phase.LOADING:
             return
         timeline = self.timeline
-        self.shown, self.phase, self._frames_wanted = number, phase, 0
+        self.shown, self.phase = number, phase
         moves = self._move()
 
-        def replay() -> Frame:
-            return timeline.go(number, tell=self._replaying, stop=lambda: self._moves != moves)
+        def replay() -> Insight:
+            timeline.go(number, tell=self._replaying, stop=lambda: self._moves != moves)
+            return self._known()
 
-        self._tasks.append(_Task(replay, lambda frames: self._arrived(moves), moves=True))
+        self._tasks.append(_Task(replay, lambda known: self._arrived(moves, known), moves=True))
 
     def set_mark(self) -> None:
         """Remember this moment (quick save)."""
@@ -212,31 +196,45 @@ class Session:
         """The last frame of the moment shown, or the nearest kept before it."""
         return None if self.timeline is None or not self.timeline.moments else self.timeline.picture(self.shown)[-1]
 
-    def close(self) -> None:
-        """End; a step that hangs is left behind. The game stays open."""
+    def watch(self, view: str) -> None:
+        """Let the game tell what a view needs, also of the moment that is shown, where it can return to it."""
+        if self.game is not None:
+            self.game.watch = view
+            if self.phase in (Phase.READY, Phase.PAUSED):
+                self.go(self.shown, self.phase)
+
+    def close(self, *, leave: bool = False) -> None:
+        """End; a step that hangs is left behind. The game stays open, unless to ``leave`` it: closed after its step."""
         self._tasks.clear()
         self._moves += 1
-        self._worker.close(PATIENCE)
+        if leave:
+            self._worker.submit(lambda: None if self.game is None else self.game.close())
+        self._worker.close(0 if leave else PATIENCE)
 
     # What follows runs in the event loop's thread.
 
     def _begin(self, job: Callable[[], Any]) -> None:
         self.phase, self.mark, self.loading = Phase.LOADING, None, ("loading", None)
         moves = self._move()
-        self._tasks.append(_Task(job, lambda _: self._begun(moves), moves=True))
+
+        def begin() -> Insight:
+            job()
+            return self._known()
+
+        self._tasks.append(_Task(begin, lambda known: self._begun(moves, known), moves=True))
 
     def _move(self) -> int:
         """The game is about to be put elsewhere: frames that wait and earlier moves no longer count."""
-        self._waiting.clear()
+        self.queue.clear()
         self.seats.leave()
         self._tasks = deque(task for task in self._tasks if not task.moves)
         self._moves, self._resuming = self._moves + 1, False
         self.moving = self.moved = True
         return self._moves
 
-    def _arrived(self, moves: int) -> None:
+    def _arrived(self, moves: int, known: Insight) -> None:
         if moves == self._moves:
-            self.moving = False
+            self.moving, self.insight = False, {name: pictures[-1] for name, pictures in known.items()}
             assert self.game is not None
             self.status = self.game.status()
             if self._resuming:
@@ -255,18 +253,17 @@ class Session:
             self.failure, self.error, self.phase = error, f"{type(error).__name__}: {error}", Phase.FAILED
             self.moving = False
 
-    def _begun(self, moves: int) -> None:
-        if moves == self._moves:
-            self.shown, self.phase, self.error = 0, Phase.READY, ""
-            self._arrived(moves)
+    def _begun(self, moves: int, known: Insight) -> None:
+        if moves == self._moves and self.timeline is not None:
             first, self._first = self._first, 0
-            if first:
+            self.shown, self.phase, self.error = first if first == self.timeline.here else 0, Phase.READY, ""
+            self._arrived(moves, known)
+            if first != self.shown:
                 self.go(first, Phase.READY)
 
-    def _stepped(self, result: tuple[int, NDArray[np.uint8]], moves: int) -> None:
-        number, frames = result
+    def _stepped(self, result: tuple[int, Frame, Insight], moves: int, taken: float) -> None:
         if moves == self._moves:
-            self._waiting.extend((number, frame) for frame in frames)
+            self.queue.put(*result, taken)
             assert self.game is not None
             self.status = self.game.status()
 
@@ -282,16 +279,19 @@ class Session:
         timeline.begin(self.seed)
         self.seats = Seats(self._seats_of(game))
         self.times = StepTimes(game.chunk, keep=200)
-        self._first = self._restore(game, timeline)
+        self._first, self.queue.fps = self._restore(game, timeline), game.fps
         self.timeline, self.game = timeline, game
 
-    def _step(self, controls: Actions) -> tuple[int, NDArray[np.uint8]]:
+    def _known(self) -> Insight:
+        return {} if self.game is None else self.game.insight()
+
+    def _step(self, controls: Actions) -> tuple[int, Frame, Insight]:
         game, timeline = self.game, self.timeline
         assert game is not None and timeline is not None
         actions = self.seats.actions(game, timeline, controls)
         self.played = actions
         frames = self.times.measure(lambda: timeline.advance(actions))
-        return timeline.here, frames
+        return timeline.here, frames, game.insight()
 
     def _tell(self, what: str, share: float | None) -> None:
         self.loading = (what, share)

@@ -73,20 +73,3 @@ class StepTimes:
             f"{self.frames_per_second:.1f} frames/s, step latency p50 {self.percentile(50):.1f} ms, "
             f"p95 {self.percentile(95):.1f} ms"
         )
-
-
-class Rate:
-    """How often something happened a second, over its last 80 times."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=80)
-
-    def count(self, now: float) -> None:
-        """It happened."""
-        self._times.append(now)
-
-    def __call__(self) -> float:
-        """Times a second."""
-        if len(self._times) < 2:
-            return 0.0
-        return (len(self._times) - 1) / max(1e-9, self._times[-1] - self._times[0])

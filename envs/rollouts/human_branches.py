@@ -4,6 +4,7 @@ from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.initial_context import InitialContext
 from worldsim.envs.play.bindings import Preferences, default_path
 from worldsim.envs.play.games import WorldGame
+from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.tree.origin import origin_of
 from worldsim.envs.play.tree.playthrough import Playthrough
@@ -26,7 +27,8 @@ def played_by_a_person(
     game = WorldGame(world, starts, beginning=beginning)
     preferences = Preferences.load(default_path())
     preferences.sensitivity = sensitivity or preferences.sensitivity
-    window = PlayWindow(lambda tell: game, seed=beginning.seed, preferences=preferences, same_start=True)
+    opening = Opening(open_game=lambda tell: game, seed=beginning.seed, same_start=True)
+    window = PlayWindow(opening, preferences=preferences)
     print(window.run().line())
     timeline = window.session.timeline
     if timeline is None or len(timeline.moments) < 2:

@@ -5,11 +5,10 @@ F video frames, A action vector.
 
 from pathlib import Path
 
-from worldsim.datasets.loading.starts import StartClips
+from worldsim.datasets.loading.starts import StartClips, recorded_poses
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.datasets.store.video import read_frames
-from worldsim.envs.learned.initial_context import InitialContext, fit_past
+from worldsim.envs.learned.initial_context import InitialContext, fit_past, past_frames
 from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
@@ -31,19 +30,24 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
     """
     if frames < 1:
         raise UserError(f"prefix_frames must be at least 1, got {frames}")
+    poses, start = None, -1
     if text.isdecimal():
         if int(text) >= len(starts):
             raise UserError(f"there is no start clip {text}: choose 0 to {len(starts) - 1}")
-        past, actions = starts.frames[int(text)], starts.actions[int(text)]
+        start = int(text)
+        past, actions = starts.frames[start], starts.actions[start]
+        poses = None if starts.poses is None else starts.poses[start]
     elif names_episode(text):
         store, name, first, last = _episode_part(text, frames)
         episode = store.read(name, first, last)
-        past, actions = episode.frames, episode.actions[:-1]
+        past, actions, poses = episode.frames, episode.actions[:-1], recorded_poses(episode)
     else:
-        past, actions = read_frames(text, size=(world.config.width, world.config.height)), None
+        past, actions = past_frames(text, (world.config.width, world.config.height), frames), None
     past = past[-frames:]
     past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
-    return InitialContext(frames=past, actions=vectors, seed=seed)
+    # A world with a spatial memory begins with the camera as it was held.
+    poses = None if poses is None else poses[-len(past) :]
+    return InitialContext(frames=past, actions=vectors, seed=seed, start=start, poses=poses)
 
 
 def names_episode(text: str) -> bool:

@@ -71,7 +71,8 @@ def test_play_keep_play_again_and_roll_out(
     assert cli.main(["rollout", "--playthrough", str(saved), "--out", "out"]) == 0
     summary = json.loads((tmp_path / "out" / "divergence.json").read_text())
     assert len(summary["branches"]) == 1 and summary["frames"] == 2 * (len(timeline.moments) - 1)
-    assert "the others are compared with it" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "ends at" in told and "the others" not in told
 
     # Another world under the same name is refused.
     content = json.loads(saved.read_text())

@@ -88,7 +88,9 @@ def test_a_tree_is_scored_against_the_engine(
     assert read_video(tmp_path / "out" / "rollout.mp4").shape[0] == 9 + 8
 
 
-def test_pong_is_scored_against_its_console_by_points_or_by_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pong_is_scored_against_its_console_by_points_or_by_a_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     pytest.importorskip("ale_py")
     monkeypatch.chdir(tmp_path)
     source: Any = GymSource(env="WorldSim-PongEngine-v0")
@@ -101,6 +103,9 @@ def test_pong_is_scored_against_its_console_by_points_or_by_a_function(tmp_path:
     words += ["--against", "engine", "prefix_frames=9"]
     for task, given in (("points", []), (FOLLOW, [f"task={FOLLOW}"]), ("explore", ["task=explore"])):
         assert cli.main([*words, *given, "--out", "out"]) == 0
+        first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("1 "))
+        # A court has no metres.
+        assert "the others are compared with it" in first and "ends at" not in first
         reported = json.loads((tmp_path / "out" / "divergence.json").read_text())
         assert reported["task"] == task and reported["engine"]["floor"]["psnr"] == 60
         rewards = [branch["engine_reward"] for branch in reported["engine"]["branches"]]

@@ -18,11 +18,11 @@ from worldsim.diffusion.settings import (
     SelfRolloutSettings,
 )
 from worldsim.models.checkpoint import load_tensors
-from worldsim.models.dit import previous_of
+from worldsim.models.dit import COPIED, WorldDiT, previous_of
 from worldsim.optim.ema import Ema
 from worldsim.optim.schedule import learning_rate_factor
 from worldsim.spec.batch import LatentBatch
-from worldsim.training.dynamics import train_dynamics
+from worldsim.training.dynamics import train_dynamics, validate, with_drawing
 from worldsim.training.tokenizer import TokenizerTraining, train_tokenizer
 
 
@@ -432,3 +432,21 @@ def test_weights_without_a_memory_go_on_with_one_and_learn_what_it_draws(tmp_pat
 def test_halves_of_clips_keep_their_drawings():
     batch = drawn_latents(3).half_clips()
     assert batch.drawn is not None and torch.equal(batch.drawn[:, :, :-1], batch.latents)
+
+
+def test_only_what_is_named_learns(tmp_path):
+    plain = tiny_dit()
+    training = DynamicsTraining(
+        steps=40, compile=False, validate_every=40, image_fraction=0.1, learn=("copied",),
+        optimizer=OptimizerSettings(rate=2e-2, warmup=2, ema=0.5),
+    )  # fmt: skip
+    config = replace(plain.config, drawn=True)
+    run = train_dynamics(config, training, drawn_latents, drawn_latents(-7), tmp_path, initial=plain.state_dict())
+    learned = list(run)[-1][1]["validation/x0_0"]
+    weights, before = load_tensors(tmp_path / "dit.safetensors")[0], plain.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in before.items())
+    assert not weights["drawn_in.weight"].any() and bool((weights["copied.bias"] > COPIED).all())
+    # What is drawn is the truth: taking more of it is all that there is to learn.
+    untrained = WorldDiT(config)
+    untrained.load_state_dict(with_drawing(untrained, before))
+    assert learned < 0.7 * validate(untrained.eval(), drawn_latents(-7))["x0_0"]

@@ -135,8 +135,14 @@ class DynamicsTraining:
         save_minutes: minutes between saves.
         validate_every: steps between validations.
         compile: compile the network with ``torch.compile``.
+        learn: beginnings of the names of the parameters that learn, all others stay as they are; empty: all learn. With
+            ``["copied"]`` a network that goes on with a memory learns what to take of it and no more.
         recompute: compute activations inside blocks again for the gradient instead of keeping them: a third more work,
             for models whose activations do not fit the device.
+        parts: batches of a step, each of ``batch`` clips, whose losses are averaged (gradient accumulation). What is
+            learned depends on it and not on the number of ranks that share the parts out.
+        shard: with several ranks, spread weights, gradients, optimizer state and averaged weights over them (FSDP2)
+            instead of keeping all of it on each (DDP): for models that do not fit one device.
         optimizer, noise, conditioning, loss, self_rollout: groups of further settings.
     """
 
@@ -146,7 +152,10 @@ class DynamicsTraining:
     save_minutes: float = 4.0
     validate_every: int = 250
     compile: bool = True
+    learn: tuple[str, ...] = ()
     recompute: bool = False
+    parts: int = 1
+    shard: bool = False
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
@@ -155,7 +164,7 @@ class DynamicsTraining:
 
     def __post_init__(self) -> None:
         shares = ("half_clip_fraction", "image_fraction")
-        check_settings(self, positive=("steps", "validate_every"), shares=shares)
+        check_settings(self, positive=("steps", "validate_every", "parts"), shares=shares)
 
 
 GROUPS: dict[str, type] = {

@@ -120,6 +120,14 @@ class Window:
         self.screen.blit(ground, (left, top))
         return pygame.Rect(left, top, width, height)
 
+    def tag(self, text: str, corner: tuple[int, int], colour: Colour, size: int = 16, *, below: bool = False) -> None:
+        """Write a line on a dark ground, its lower left corner at a place of the window; ``below``: its upper left."""
+        written = self._font(size * 3 // 4).render(text, True, colour)
+        ground = pygame.Surface((written.get_width() + 8, written.get_height() + 2), pygame.SRCALPHA)
+        ground.fill((0, 0, 0, 170))
+        ground.blit(written, (4, 1))
+        self.screen.blit(ground, (corner[0], corner[1] - (0 if below else ground.get_height())))
+
     def _font(self, points: int) -> pygame.font.Font:
         if points not in self._fonts:
             self._fonts[points] = pygame.font.Font(_font_file(), points)

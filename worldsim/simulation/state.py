@@ -64,6 +64,7 @@ class WorldState:
         """Number of rows B."""
         return len(self.seeds)
 
+    @shielded
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, batch first."""
         return self.network_tensors() | ({} if self.memory is None else self.memory.tensors())
@@ -141,6 +142,7 @@ class WorldState:
         return plain + (0 if self.memory is None else self.memory.nbytes())
 
     @staticmethod
+    @shielded
     def concatenate(states: Sequence["WorldState"]) -> "WorldState":
         """Worlds of several states as the rows of one."""
         named = [s.network_tensors() for s in states]
@@ -181,6 +183,8 @@ class Step:
         features: input of the heads, the registers' mean and the picture's mean (B, 2 D).
         trust: probability that the frames are right (B,), nan without a calibration.
         statistics: what trust is computed from (B, S).
+        sources: whose each pixel is, uint8 (B, r, H, W), a number of ``worldsim.simulation.memory.compositor.SOURCES``;
+            None in a world without a spatial memory.
     """
 
     frames: NDArray[np.uint8]
@@ -191,6 +195,7 @@ class Step:
     features: NDArray[np.float32]
     trust: NDArray[np.float32]
     statistics: NDArray[np.float32]
+    sources: NDArray[np.uint8] | None = None
 
     @property
     def terminated(self) -> NDArray[np.bool_]:

@@ -58,10 +58,9 @@ class WorldModel:
     ) -> None:
         if prompt_embeddings is None:
             prompt_embeddings = torch.zeros(0, dit.config.text_size)
-        check_parts(config, tokenizer, dit, prompt_embeddings, fact_heads)
+        check_parts(config, tokenizer, dit, prompt_embeddings, fact_heads, memory)
         self.prompt_embeddings = prompt_embeddings
-        self.fact_heads = fact_heads
-        self.trust = trust
+        self.fact_heads, self.trust = fact_heads, trust
         self.config = config
         self.compute = compute or Compute(since=UNKNOWN)
         self.ends_taught = ends_taught
@@ -220,9 +219,10 @@ class WorldModel:
         cache = state.cache if inplace else state.cache.clone()
         cache.write(last.keys, last.values)
         chunks, decoder = self.decode(latent, state.decoder)
-        shown, memory, pose = torch.from_numpy(chunks[:, 0]), None, advance_pose(state.pose, last.heads.motion[:, 0])
+        shown, pose = torch.from_numpy(chunks[:, 0]), advance_pose(state.pose, last.heads.motion[:, 0])
+        memory = sources = None
         if self.memory is not None and state.memory is not None and outlook is not None:
-            shown, memory = self.memory.step(outlook, state.memory, actions, shown, state.steps + 1)
+            shown, memory, sources = self.memory.step(outlook, state.memory, actions, shown, state.steps + 1)
             # Where the camera goes is known better, and what is shown is the past that the next step has.
             pose = state.pose + memory.pose - state.memory.pose
             latent = self.encode_chunks(shown[:, None])
@@ -244,8 +244,8 @@ class WorldModel:
             memory=memory,
         )
         # A head that was taught no end has learnt nothing but its bias.
-        told = self.ends_taught != 0
-        ends = last.heads.termination[:, 0].sigmoid().numpy() if told else np.full(state.batch, np.nan, np.float32)
+        unknown = np.full(state.batch, np.nan, np.float32)
+        ends = last.heads.termination[:, 0].sigmoid().numpy() if self.ends_taught != 0 else unknown.copy()
         out = Step(
             frames=shown.numpy(),
             reward=(following.furthest - state.furthest).numpy(),
@@ -253,8 +253,9 @@ class WorldModel:
             pose=pose.numpy().copy(),
             latents=latent[:, 0],
             features=following.features.numpy().copy(),
-            trust=np.full(state.batch, np.nan, np.float32) if self.trust is None else following.trust.numpy().copy(),
+            trust=unknown if self.trust is None else following.trust.numpy().copy(),
             statistics=stats.numpy(),
+            sources=None if sources is None else sources.to(torch.uint8).numpy(),
         )
         return following, out
 

@@ -1,14 +1,16 @@
 """What the play window draws over the picture: status, help, menu, loading, the timeline as a tree."""
 
+import numpy as np
 import pygame
 
 from worldsim.envs.play.overlays.menu import Menu
-from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.pace import Phase
+from worldsim.envs.play.session import Session
 from worldsim.envs.play.tree.lanes import Lane, lanes
 from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.plotting.window import Window
 
-WHITE, GREY, DARK, RED = (255, 255, 255), (190, 190, 190), (60, 60, 66), (255, 120, 110)
+WHITE, DARK, RED = (255, 255, 255), (60, 60, 66), (255, 120, 110)
 MINE, OTHER, HERE, MARK = (120, 200, 255), (130, 130, 140), (255, 220, 120), (150, 255, 150)
 ROW_HEIGHT, MARGIN = 12, 14
 
@@ -97,14 +99,14 @@ def draw_menu(window: Window, menu: Menu) -> None:
 
 def status_lines(session: Session, *, inside: bool, recording: bool) -> list[str]:
     """What stands in the corner: frames a second, and all else on request."""
-    words = [f"{session.rate():.0f} frames/s"] if session.phase is Phase.PLAYING else []
+    words = [f"{session.queue.rate():.0f} frames/s"] if session.phase is Phase.PLAYING else []
     if recording:
         words.append("recording")
     if session.seats.playing != "you":
         words.append(f"{session.seats.playing} plays")
-    if session.status and (inside or not session.rewinds):
+    if session.status and inside:
         words.append(session.status)
-    lines = ["   ".join(words)] if words else []
+    lines = "   ".join(words).splitlines()
     if inside and session.game is not None and session.timeline is not None:
         spec, played = session.game.hands.target, session.played
         if played is not None and len(played):
@@ -113,6 +115,11 @@ def status_lines(session: Session, *, inside: bool, recording: bool) -> list[str
             lines.append(f"keys as played: {' '.join(pressed) or 'none'}{mouse}")
         snapshots, pictures = session.timeline.kept()
         times = session.times
-        lines.append(f"step p50 {times.percentile(50):.0f} ms, p95 {times.percentile(95):.0f} ms")
+        line = f"step p50 {times.percentile(50):.0f} ms, p95 {times.percentile(95):.0f} ms"
+        if answers := session.queue.answers:
+            line += f"; from keys to picture {1000 * float(np.median(answers)):.0f} ms"
+        lines.append(line)
+        if (apart := session.timeline.apart(session.shown)) is not None:
+            lines.append(f"latents {apart[1]:.2f} from those of branch {apart[0] + 1} at this time (1.4: unrelated)")
         lines.append(f"{len(session.timeline.moments)} moments, {snapshots} snapshots, {pictures} pictures kept")
     return lines

@@ -1,7 +1,8 @@
-"""Pictures of the moments that play can begin at, to choose from."""
+"""Pictures of the moments that play can begin at, and of other worlds, to choose from."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,26 +11,40 @@ from numpy.typing import NDArray
 
 from worldsim.plotting.window import HIGHLIGHT, Window
 
-GAP = 8
+GAP, WHITE = 8, (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture that can be chosen, with a name below it, or ""."""
+
+    name: str
+    surface: pygame.Surface
+    choose: Callable[[], None]
 
 
 class StartPage:
     """A grid of pictures: arrows and Enter, or a click, begin there; Esc leaves.
 
     Args:
-        pictures: uint8 (N, H, W, 3).
-        begin: told the number that was chosen.
+        pictures: uint8 (N, H, W, 3) of starts; None where there is nothing to choose.
+        begin: told the number of the start that was chosen.
     """
 
-    def __init__(self, pictures: NDArray[np.uint8], begin: Callable[[int], None]):
-        self._begin, self._shape = begin, pictures.shape[1:3]
-        self._surfaces = [pygame.surfarray.make_surface(picture.swapaxes(0, 1)) for picture in pictures]
+    def __init__(self, pictures: NDArray[np.uint8] | None, begin: Callable[[int], None]):
+        self.tiles: list[Tile] = []
+        for number, picture in enumerate(() if pictures is None else pictures):
+            self.add("", picture, lambda number=number: begin(number))
         self.open, self.chosen, self._columns = False, 0, 1
         self.places: list[pygame.Rect] = []
 
+    def add(self, name: str, picture: NDArray[np.uint8], choose: Callable[[], None]) -> None:
+        """Add a picture uint8 (H, W, 3), drawn in the shape of the first."""
+        self.tiles.append(Tile(name, pygame.surfarray.make_surface(picture.swapaxes(0, 1)), choose))
+
     def feed(self, event: Any) -> None:
         """Take in an event."""
-        count = len(self._surfaces)
+        count = len(self.tiles)
         if event.type == pygame.KEYDOWN and event.key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
             self.open = False
         elif event.type == pygame.KEYDOWN and event.key in (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE):
@@ -46,12 +61,12 @@ class StartPage:
 
     def _choose(self, number: int) -> None:
         self.open = False
-        self._begin(number)
+        self.tiles[number].choose()
 
     def draw(self, window: Window) -> None:
         """Fill the window with the pictures, as large as all of them fit."""
         across, down = window.screen.get_size()
-        (height, width), count = self._shape, len(self._surfaces)
+        (width, height), count = self.tiles[0].surface.get_size(), len(self.tiles)
 
         def scale(columns: int) -> float:
             rows = math.ceil(count / columns)
@@ -61,10 +76,16 @@ class StartPage:
         cell = (scale(self._columns) * width, scale(self._columns) * height)
         window.screen.fill((0, 0, 0))
         self.places = []
-        for i, surface in enumerate(self._surfaces):
+        for i, tile in enumerate(self.tiles):
             corner = (GAP + int(i % self._columns * cell[0]), GAP + int(i // self._columns * cell[1]))
             place = pygame.Rect(*corner, max(1, int(cell[0]) - GAP), max(1, int(cell[1]) - GAP))
             self.places.append(place)
-            window.screen.blit(pygame.transform.smoothscale(surface, place.size), place)
+            # Of another shape: as large as fits, in the middle.
+            inner = tile.surface.get_rect().fit(place)
+            window.screen.blit(
+                pygame.transform.smoothscale(tile.surface, (max(1, inner.width), max(1, inner.height))), inner
+            )
+            if tile.name:
+                window.tag(tile.name, place.bottomleft, WHITE)
             if i == self.chosen:
                 pygame.draw.rect(window.screen, HIGHLIGHT, place.inflate(4, 4), 3)

@@ -76,7 +76,7 @@ def about_now(session: Session, people: People) -> str:
     loading, share = session.loading
     return encoded(
         "state", phase=session.phase.value, moving=session.moving, loading=loading, share=share, error=session.error,
-        rate=round(session.rate(), 1), step=round(session.times.percentile(50), 1), status=session.status,
+        rate=round(session.queue.rate(), 1), step=round(session.times.percentile(50), 1), status=session.status,
         plays=session.seats.playing, players=session.seats.names, people=people.about(),
     )  # fmt: skip
 

@@ -17,12 +17,13 @@ from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.commands import PlayCommands
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.keeping import Keeper, Outlets
+from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.seats import YOU
 from worldsim.envs.play.serving.messages import AskToDrive, Begin, Do, Give, Go, Hello, Input, Message, ShowStarts
 from worldsim.envs.play.serving.outbox import Outbox
 from worldsim.envs.play.serving.people import People, Person
 from worldsim.envs.play.serving.picturing import Told, about_game, about_now, about_starts, about_tree, jpeg
-from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.session import Session
 from worldsim.spec.actions import MINECRAFT
 
 # Seconds between two looks at the session: while it plays, while it stands, while nobody is there.

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.serving.messages import FULL, GOING_AWAY, NO_WORLD, Hello, Refused
 from worldsim.envs.play.serving.outbox import Outbox
 from worldsim.envs.play.serving.people import Person
 from worldsim.envs.play.serving.room import Room
-from worldsim.envs.play.session import Phase
 
 _LOG = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Moments between two snapshots while they are dense, and what all snapshots and pictures may take.
 EVERY = 8
-SNAPSHOT_BYTES, PICTURE_BYTES = 256 * 2**20, 64 * 2**20
+SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 256 * 2**20, 64 * 2**20, 16 * 2**20
 # Snapshots of the moments visited last, however old these are: who looks around in the past stays there for a while.
 NEAR = 8
 
@@ -89,6 +89,7 @@ class Timeline:
         self.stretches: list[Stretch] = []
         self._snapshots: FadingMemory[tuple[Any, Frames]] = FadingMemory(2)
         self._pictures: FadingMemory[Frames] = FadingMemory(2)
+        self._latents: FadingMemory[NDArray[np.float16]] = FadingMemory(2)
         self._near: deque[tuple[int, tuple[Any, Frames]]] = deque(maxlen=NEAR)
         self._present: tuple[int, Frames] | None = None
 
@@ -102,6 +103,7 @@ class Timeline:
             self._pictures = FadingMemory(self._most_pictures)
             self._pictures.put(0, frames)
             self._present = (0, frames)
+            self._latents = FadingMemory(max(16, LATENT_BYTES // max(1, _bytes(self.game.latent()))))
             self._near.clear()
         if self.game.rewinds:
             snapshot = self.game.snapshot()
@@ -113,6 +115,8 @@ class Timeline:
         """Play actions (r, A) from here; the game then stands at the new moment."""
         frames = self.game.advance(actions)
         if not self.game.rewinds:
+            with self._lock:
+                self._present = (0, frames)
             return frames
         number = self.add(self.here, actions)
         self._reached(number, frames)
@@ -209,15 +213,34 @@ class Timeline:
                 number = self.moments[number].parent
             return frames
 
+    def apart(self, number: int) -> tuple[int, float] | None:
+        """The stretch played last that was elsewhere at the time of a moment, and how far its latents are from there.
+
+        The root mean square of the difference, of the latents themselves: 0 the same, 1.4 nothing in common. None:
+        there is no such stretch, or its latents are not kept.
+        """
+        depth, mine = self.moments[number].depth, self._latents.get(number)
+        for stretch in range(len(self.stretches) - 1, -1, -1) if mine is not None else ():
+            numbers = self.stretches[stretch].numbers
+            place = depth - self.moments[numbers[0]].depth
+            if 0 <= place < len(numbers) and numbers[place] != number:
+                other = self._latents.get(numbers[place])
+                if other is not None:
+                    own, away = (np.square(t.astype(np.float32)).mean() for t in (mine, mine - other))
+                    return stretch, float(np.sqrt(away / max(1e-12, own)))
+        return None
+
     def kept(self) -> tuple[int, int]:
         """How many snapshots and pictures are kept."""
         return len(self._snapshots), len(self._pictures)
 
     def _reached(self, number: int, frames: "Frames") -> None:
-        moment, digest = self.moments[number], _digest(frames)
+        moment, digest, latent = self.moments[number], _digest(frames), self.game.latent()
         with self._lock:
             self.here, self._present = number, (number, frames)
             self._pictures.put(number, frames)
+            if latent is not None:
+                self._latents.put(number, latent)
         if moment.digest is not None and moment.digest != digest:
             raise Inexact(f"moment {number} did not come out as it was played")
         moment.digest = digest

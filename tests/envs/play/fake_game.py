@@ -27,6 +27,7 @@ class FakeGame:
         self.hands = HumanInputMapper(spec)
         self.chunk, self.fps, self.width, self.height = CHUNK, 20.0, WIDTH, HEIGHT
         self.title, self.rewinds = "fake", rewinds
+        self.views, self.watch, self.news = ("picture", "negative"), "picture", ""
         self.pictures: NDArray[np.uint8] | None = np.full((5, HEIGHT, WIDTH, 3), 90, np.uint8)
         self.start = 0
         self.seconds, self.steps, self.broken = seconds, 0, False
@@ -56,8 +57,16 @@ class FakeGame:
     def restore(self, snapshot: NDArray[np.uint64]) -> None:
         self._state = snapshot.copy()
 
-    def begin_at(self, number: int) -> None:
-        self.start = number
+    def begin_at(self, start: int | str) -> None:
+        if isinstance(start, str) and not start.endswith(".png"):
+            raise ValueError(f"{start} is no picture")
+        self.start = len(start) if isinstance(start, str) else start
+
+    def insight(self) -> dict[str, NDArray[np.uint8]]:
+        return {"negative": 255 - self._frames()} if self.watch == "negative" else {}
+
+    def latent(self) -> NDArray[np.float16]:
+        return np.array([int(self._state[0] >> np.uint64(8 * i)) % 256 for i in range(6)], np.float16)
 
     def status(self) -> str:
         return "status"

@@ -7,13 +7,15 @@ import numpy as np
 import pygame
 import pytest
 
+from tests.tiny_memory import remembering_world
 from tests.tiny_world import HEIGHT, WIDTH, shaken, tiny_dit, tiny_starts, tiny_tokenizer, tiny_world
-from worldsim.datasets.store.video import read_video
+from worldsim.datasets.store.video import read_video, write_video
 from worldsim.envs.learned.initial_context import prefill
 from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.games import WorldGame
 from worldsim.envs.play.headless import play_headless
+from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
 from worldsim.envs.play.scripted_player import ScriptedPlayer
 from worldsim.envs.play.tree.origin import origin_of
 from worldsim.envs.play.tree.playthrough import Playthrough
@@ -112,7 +114,7 @@ def test_a_world_of_a_joystick_game_is_played_by_its_own_keys():
     lines = Preferences().help(game.hands.meanings, camera=False, rewinds=True)
     assert "D, Right            right" in lines and not any("look around" in line for line in lines)
     # Metres belong to walking.
-    assert game.status() == ""
+    assert game.status().startswith("end ") and " m" not in game.status()
 
 
 def test_a_learned_world_comes_back_to_the_bit():
@@ -148,6 +150,63 @@ def test_a_playthrough_is_a_rollout_that_shows_what_was_played():
     tree = expand_tree(world, prefill(world, [past]), saved.nodes())
     np.testing.assert_array_equal(tree.branches[0].frames, np.concatenate([frames[i] for i in (1, 2, 3)]))
     np.testing.assert_array_equal(tree.branches[1].frames, np.concatenate([frames[i] for i in (1, 4, 5)]))
+
+
+def test_a_world_with_a_memory_shows_depth_and_whose_its_pixels_are():
+    game = WorldGame(remembering_world(amount=0), tiny_starts())
+    assert game.views == ("picture", "depth", "memory") and make_game().views == ("picture",)
+    game.reset(seed=0)
+    assert game.insight() == {}
+    game.watch = "memory"
+    # Whose the start's pixels are is nobody's to tell.
+    assert game.insight() == {}
+    turn = np.tile(MINECRAFT.vector({"camera": (0, 9.0)}), (2, 1))
+    frames = game.advance(turn)
+    tinted = game.insight()["memory"]
+    assert tinted.shape == frames.shape
+    out = game._step
+    assert out is not None and out.sources is not None
+    np.testing.assert_array_equal(tinted[1], sources_picture(frames[1], out.sources[0, 1]))
+    lines = game.status().splitlines()
+    assert (
+        lines[-1].startswith("pixels of memory ") and f"network {100 * (out.sources[0] == 2).mean():.0f} %" in lines[-1]
+    )
+    game.watch = "depth"
+    memory = game.state.memory
+    assert memory is not None
+    depth = game.insight()["depth"]
+    expected = depth_picture(frames[-1], memory.inverse_depth[0].numpy(), memory.confidence[0].numpy())
+    np.testing.assert_array_equal(depth, np.stack([expected] * 2))
+    # A moment that is returned to has its depth too.
+    moment = game.snapshot()
+    game.advance(turn)
+    game.restore(moment)
+    np.testing.assert_array_equal(game.insight()["depth"], depth)
+
+
+def test_a_world_begins_from_a_file_and_one_that_cannot_be_read_changes_nothing(tmp_path: Path):
+    game = make_game()
+    clip = tiny_starts().frames[2]
+    write_video(tmp_path / "a.mp4", clip)
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    game.begin_at(3)
+    for wrong in (str(tmp_path / "broken.mp4"), str(tmp_path / "nothing.mp4"), 99):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            game.begin_at(wrong)
+    game.reset(seed=5)
+    assert game.begun.start == 3
+    game.begin_at(str(tmp_path / "a.mp4"))
+    shown = game.reset(seed=5)
+    assert game.begun.start == -1 and np.abs(shown.astype(int) - clip[-2:]).mean() < 20
+
+
+def test_latents_of_a_moment_are_those_of_its_state():
+    game = make_game()
+    game.reset(seed=0)
+    before = game.latent().copy()
+    game.advance(np.tile(MINECRAFT.vector({"forward": 1}), (2, 1)))
+    np.testing.assert_array_equal(game.latent(), game.state.latent[0].half().numpy())
+    assert (game.latent() != before).any()
 
 
 def test_text_is_drawn_also_after_somebody_quit_pygame():

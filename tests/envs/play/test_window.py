@@ -16,6 +16,7 @@ from worldsim.datasets.store.video import read_video
 from worldsim.envs.play.bindings import COMMANDS, DEFAULTS, Preferences, default_path
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.keeping import Outlets
+from worldsim.envs.play.opening import Opening, WorldTile
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 from worldsim.envs.play.tree.origin import Origin
@@ -73,8 +74,8 @@ def run(window: PlayWindow, acts: list[Act], seconds: float = 30.0) -> StepTimes
     return window.run()
 
 
-def opened(game: FakeGame, **options: Any) -> PlayWindow:
-    return PlayWindow(lambda tell: game, seed=3, **options)
+def opened(game: FakeGame, preferences: Preferences | None = None, **options: Any) -> PlayWindow:
+    return PlayWindow(Opening(open_game=lambda tell: game, seed=3, **options), preferences=preferences)
 
 
 def outlets(folder: Path, **more: Any) -> Outlets:
@@ -342,29 +343,43 @@ def test_a_game_without_a_mouse_or_a_way_back_says_so():
     np.testing.assert_array_equal(game.seen[0], np.tile([0, 1, 0], (2, 1)))
 
 
-def test_a_world_slower_than_real_time_answers_at_once():
-    window = opened(FakeGame(seconds=0.5))
-    asked = {}
+@pytest.mark.parametrize("code", [pygame.K_h, pygame.K_ESCAPE, pygame.K_b, pygame.K_p, pygame.K_F3, pygame.K_BACKSPACE])
+def test_a_world_slower_than_real_time_answers_at_once(code: int):
+    """While a step lasts for ever: drawn after one look at the events, in less than 100 ms of work."""
+    game = FakeGame()
+    window = opened(game)
+    pictures: list[Any] = []
+    answer: dict[str, Any] = {}
 
-    def help_asked(w: PlayWindow) -> bool:
-        asked.setdefault("since", time.monotonic())
-        return w.session._job is not None
+    def hang(w: PlayWindow) -> bool:
+        game.open.clear()
+        return w.session._job is not None and not w.session.queue._waiting
 
-    def answered(w: PlayWindow) -> bool:
-        asked["answered"] = time.monotonic()
-        return w.help
+    def before(w: PlayWindow) -> bool:
+        w._draw()
+        pictures.append(w.window.picture())
+        answer["begun"] = time.thread_time()
+        return True
+
+    def after(w: PlayWindow) -> bool:
+        w._draw()
+        answer["seconds"] = time.thread_time() - answer["begun"]
+        pictures.append(w.window.picture())
+        assert w.session._job is not None and not w.session._job.done()
+        return True
 
     run(
         window,
         [
             (phase(Phase.READY), hold(pygame.K_w)),
-            (shown(2), []),
-            (help_asked, press(pygame.K_h)),
-            (answered, []),
+            (shown(8), []),
+            (hang, []),
+            (before, press(code)),
+            (after, []),
         ],
     )
-    # The step that was being made takes half a second.
-    assert window.help and asked["answered"] - asked["since"] < 0.4
+    assert (pictures[0] != pictures[1]).any() and answer["seconds"] < 0.1
+    game.open.set()
 
 
 def test_closing_works_while_the_world_hangs():
@@ -391,7 +406,7 @@ def test_loading_is_shown_at_once_and_its_failure_is_the_commands():
         gate.wait()
         raise FileNotFoundError("no world 'x'")
 
-    window = PlayWindow(slow, seed=0)
+    window = PlayWindow(Opening(open_game=slow, seed=0))
     drawn: list[bool] = []
 
     def bar(w: PlayWindow) -> bool:
@@ -423,9 +438,203 @@ def test_the_window_fits_and_keeps_its_size():
 
 
 def test_texts_fit_a_small_window():
-    window = PlayWindow(lambda tell: FakeGame(), seed=0)
+    window = opened(FakeGame())
     window.window.screen = pygame.display.set_mode((400, 300), pygame.RESIZABLE)
     lines = window.preferences.help(FakeGame().hands.meanings, camera=True, rewinds=True)
     ground = window.window.text(lines, size=24, colour=(255, 255, 255), middle=True)
     assert window.window.screen.get_rect().contains(ground) and ground.height < 300 and ground.width < 400
     window.session.close()
+
+
+class FakeTwin(FakeGame):
+    """Beside it runs a game that is its negative, which tells how much of the same was played."""
+
+    def __init__(self, played: int = 0, **options: Any):
+        super().__init__(**options)
+        self.views, self.watch, self.news = ("dream", "real", "both"), "dream", f"stands after {played}"
+
+    def insight(self) -> dict[str, Any]:
+        return {"real": 255 - self._frames()}
+
+
+def test_one_key_opens_the_real_game_and_another_press_switches(tmp_path: Path):
+    twins: list[FakeTwin] = []
+
+    def real(game: Any, inputs: Any) -> Opening:
+        twins.append(FakeTwin(len(inputs)))
+        np.testing.assert_array_equal(inputs[0], forward())
+        return Opening(open_game=lambda tell: twins[-1], seed=99, view="both")
+
+    game, seen = FakeGame(), {}
+    closed = game.close = lambda: seen.update(closed=True)  # type: ignore[method-assign]
+    window = opened(game, outlets=outlets(tmp_path), real=real)
+
+    def look(name: str) -> Callable[[PlayWindow], bool]:
+        def take(w: PlayWindow) -> bool:
+            seen[name] = (w.views.name, [panel.picture for panel in w._panels()], w._frame, w.message)
+            return True
+
+        return take
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(6), press(pygame.K_g)),
+            (lambda w: bool(twins) and w.session.game is twins[0] and phase(Phase.READY)(w), hold(pygame.K_w)),
+            (shown(3), press(pygame.K_p)),
+            (phase(Phase.PAUSED), []),
+            (look("both"), press(pygame.K_g)),
+            (phase(Phase.PAUSED), []),
+            (look("real"), press(pygame.K_g)),
+            (phase(Phase.PAUSED), []),
+            (look("dream"), []),
+        ],
+    )
+    assert closed and seen["closed"] and window.session.seed == 3
+    # What was played in the dream is kept, and the real game was told of all of it.
+    assert [path.name for path in window.kept] == ["play-1.playthrough.json"]
+    assert seen["both"][3] == f"stands after {len(Playthrough.load(window.kept[0]).actions()) // 2}"
+    name, pictures, frame, _ = seen["both"]
+    assert name == "both" and (pictures[0] == frame).all() and (pictures[1] == 255 - frame).all()
+    name, pictures, frame, _ = seen["real"]
+    assert name == "real" and (pictures[0] == 255 - frame).all() and len(pictures) == 1
+    name, pictures, frame, _ = seen["dream"]
+    assert name == "dream" and (pictures[0] == frame).all()
+
+
+def test_where_there_is_no_real_game_the_dream_goes_on():
+    def missing(game: Any, inputs: Any) -> Opening:
+        raise FileNotFoundError("minetest not found: apt-get install -y minetest")
+
+    for real, words in ((missing, "apt-get install"), (None, "not known which game")):
+        window = opened(FakeGame(), real=real)
+        run(window, [(phase(Phase.READY), hold(pygame.K_w)), (shown(3), press(pygame.K_g)), (shown(6), [])])
+        assert words in window.message and window.session.game is not None
+
+
+def test_a_real_game_that_does_not_start_leaves_the_dream_where_it_stood(tmp_path: Path):
+    def dies(tell: Any) -> FakeGame:
+        raise RuntimeError("Luanti died: no display")
+
+    window = opened(FakeGame(), outlets=outlets(tmp_path), real=lambda game, inputs: Opening(open_game=dies, seed=0))
+    seen: dict[str, Any] = {}
+
+    def stands(w: PlayWindow) -> bool:
+        seen.setdefault("shown", w.session.shown)
+        seen.setdefault("frame", w.session.picture())
+        return True
+
+    def back(w: PlayWindow) -> bool:
+        return "Luanti died" in w.message and phase(Phase.READY)(w) and w.session.shown == seen["shown"]
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(6), press(pygame.K_p)),
+            (phase(Phase.PAUSED), press(pygame.K_COMMA)),
+            (phase(Phase.PAUSED), []),
+            (stands, press(pygame.K_g)),
+            (back, []),
+        ],
+    )
+    np.testing.assert_array_equal(window.session.picture(), seen["frame"])
+
+
+def test_another_world_is_opened_from_the_page_of_starts(tmp_path: Path):
+    game, other = FakeGame(), FakeGame(ActionSpec(keys=("noop", "up", "down"), camera=False))
+    picture = np.full((80, 80, 3), 33, np.uint8)
+    tile = WorldTile(name="pong", picture=picture, opening=lambda: Opening(open_game=lambda tell: other, seed=5))
+    window = opened(game, outlets=outlets(tmp_path), worlds=lambda: [tile])
+
+    def click(w: PlayWindow) -> bool:
+        if w.starts is None or len(w.starts.places) < 6:
+            return False
+        event = pygame.event.Event(pygame.MOUSEBUTTONDOWN, {"button": 1, "pos": w.starts.places[5].center})
+        w._event(event)
+        return True
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(3), []),
+            (lambda w: w.starts is not None and len(w.starts.tiles) == 6, press(pygame.K_b)),
+            (click, []),
+            (lambda w: w.session.game is other and phase(Phase.READY)(w), hold(pygame.K_UP)),
+            (shown(3), []),
+        ],
+    )
+    # The other game's keys hold, and what was played in the first is kept.
+    np.testing.assert_array_equal(other.seen[0], np.tile([0, 1, 0], (2, 1)))
+    assert len(window.kept) == 1 and window.session.seed == 5 and not window._covered()
+
+
+def test_views_are_looked_at_in_turn_also_of_a_moment_that_stands():
+    window, seen = opened(FakeGame()), {}
+
+    def look(w: PlayWindow) -> bool:
+        seen["negative"] = (w._panels()[0].picture, w._frame)
+        return "negative" in w.session.insight
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(5), press(pygame.K_p)),
+            (phase(Phase.PAUSED), press(pygame.K_v)),
+            (phase(Phase.PAUSED), []),
+            (look, press(pygame.K_v)),
+            (phase(Phase.PAUSED), []),
+        ],
+    )
+    picture, frame = seen["negative"]
+    np.testing.assert_array_equal(picture, 255 - frame)
+    assert window.views.name == "picture" and (window._panels()[0].picture == window._frame).all()
+
+
+def test_a_film_ends_where_the_view_changes_its_size(tmp_path: Path):
+    window = opened(FakeTwin(), outlets=outlets(tmp_path, scale=1), view="dream")
+    run(
+        window,
+        [
+            (phase(Phase.READY), press(pygame.K_F7)),
+            (always, hold(pygame.K_w)),
+            (shown(4), press(pygame.K_v)),
+            (always, press(pygame.K_v)),
+            (lambda w: bool(w.kept), []),
+        ],
+    )
+    assert read_video(window.kept[0]).shape[1:] == (40, 72, 3)
+
+
+def test_a_command_newer_than_the_settings_has_its_usual_key_if_that_is_free():
+    path = default_path()
+    path.parent.mkdir(parents=True)
+    old = {key: what for key, what in DEFAULTS.items() if what not in ("real", "view")} | {"g": "jump"}
+    path.write_text(json.dumps({"keys": old, "sensitivity": 0.1, "smooth": False}))
+    keys = Preferences.load(path).keys
+    assert keys["v"] == "view" and keys["g"] == "jump" and "real" not in keys.values()
+
+
+def test_a_picture_that_is_dropped_on_the_window_is_begun_from_and_anything_else_is_refused():
+    game, seen = FakeGame(), {}
+    window = opened(game)
+
+    def refused(w: PlayWindow) -> bool:
+        seen["error"] = w.session.error
+        return w.session.phase is Phase.FAILED
+
+    run(
+        window,
+        [
+            (phase(Phase.READY), hold(pygame.K_w)),
+            (shown(4), [(pygame.DROPFILE, {"file": "home.txt"})]),
+            (refused, press(pygame.K_BACKSPACE)),
+            # What was played is still there.
+            (phase(Phase.READY), [(pygame.DROPFILE, {"file": "home.png"})]),
+            (lambda w: game.start == len("home.png") and phase(Phase.READY)(w), []),
+        ],
+    )
+    assert "home.txt is no picture" in seen["error"] and window.session.shown == 0 and window.session.error == ""

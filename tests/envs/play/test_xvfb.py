@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.envs.play.fake_game import FakeGame
+from tests.envs.play.screenshots import keep
+from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 
@@ -96,12 +98,6 @@ def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
     server.wait()
 
 
-def keep(picture: NDArray[np.uint8], name: str) -> None:
-    """For people: the pictures of a run with ``WORLDSIM_SCREENSHOTS=FOLDER``."""
-    if folder := os.environ.get("WORLDSIM_SCREENSHOTS"):
-        pygame.image.save(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), f"{folder}/{name}.png")
-
-
 def drive(window: PlayWindow, acts: list[tuple[Callable[[], Any], Callable[[], Any]]], seconds: float = 60.0) -> None:
     """Once something holds, do the next thing; the window is closed at the end."""
     left, look, end = list(acts), window.window.events, time.monotonic() + seconds
@@ -120,7 +116,7 @@ def drive(window: PlayWindow, acts: list[tuple[Callable[[], Any], Callable[[], A
 
 def test_a_person_at_a_real_screen(screen: Screen):
     game = FakeGame()
-    window = PlayWindow(lambda tell: game, seed=3)
+    window = PlayWindow(Opening(open_game=lambda tell: game, seed=3))
     session, seen, pictures = window.session, {}, {}
 
     def look(name: str) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.video_files import turn_video
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.datasets.store.video import read_video, write_video
-from worldsim.envs.learned.initial_context import InitialContext, prefill
+from worldsim.envs.learned.initial_context import InitialContext, choose, prefill
 from worldsim.envs.rollouts.prefix import find_prefix, find_recorded
 from worldsim.envs.rollouts.rollout import divergence, write_rollout
 from worldsim.envs.rollouts.tree_picture import draw_tree
@@ -134,6 +135,30 @@ def test_prefixes(tmp_path: Path):
     ]:
         with pytest.raises(error):
             past(wrong)
+
+
+def test_a_past_has_the_poses_that_were_recorded(tmp_path: Path):
+    """As ``reset`` has them: else a world with a spatial memory takes the camera to be level."""
+    poses = np.random.default_rng(0).normal(size=(4, 5, 5)).astype(np.float32)
+    starts = replace(tiny_starts(), poses=poses)
+    short = find_prefix("2", tiny_world(), starts, frames=4, seed=3)
+    np.testing.assert_array_equal(short.poses, poses[2, -3:])
+    begun = choose(tiny_world(), starts, np.random.default_rng(0), {"start": 2})
+    whole = find_prefix("2", tiny_world(), starts, frames=33, seed=3)
+    np.testing.assert_array_equal(whole.poses, begun.poses)
+    assert whole.start == begun.start == 2 and past("2").poses is None
+    store, number = EpisodeStore(tmp_path / "store"), np.arange(12, dtype=np.float32)
+    episode = Episode(
+        frames=np.repeat(starts.frames[1][:1], 12, 0),
+        actions=np.zeros((12, MINECRAFT.size), np.float32),
+        rewards=np.zeros(12, np.float32),
+        terminated=np.zeros(12, bool),
+        state={"position": np.stack([number] * 3, 1), "yaw": 10 + number, "pitch": 20 + number},
+        provenance={"seed": 5, "split": split_of(5)},
+    )
+    store.append(episode, "walk")
+    recorded = find_prefix(f"{tmp_path / 'store'}:walk@4", tiny_world(), starts, frames=5, seed=3).poses
+    np.testing.assert_array_equal(recorded, [[n, n, n, 10 + n, 20 + n] for n in range(4, 9)])
 
 
 def test_a_past_from_a_phone_is_shown_upright(tmp_path: Path):

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from tests.tiny_memory import remembering_world, tiny_memory
+from tests.tiny_world import tiny_world
+from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.state import WorldState
@@ -48,6 +50,23 @@ def test_where_nobody_moves_and_memory_knows_the_picture_it_stands_still_for_goo
     # Below is the hotbar, which memory does not hold: there the network draws.
     assert not np.array_equal(step.frames[:, -1, FIRST_ROW_OF_HUD:], frames[:, -1, FIRST_ROW_OF_HUD:])  # pyright: ignore
     assert step.pose.max() == 0  # pyright: ignore
+
+
+def test_a_step_tells_whose_each_pixel_is():
+    world = remembering_world(amount=0)
+    state = world.prefill(*past(), [1, 2])
+    memory, screen, generated = (SOURCES.index(name) for name in ("memory", "screen", "generated"))
+    _, still = world.step(state, np.zeros((2, 2, 22), np.float32))
+    assert still.sources is not None and still.sources.shape == still.frames.shape[:-1]
+    assert still.sources.dtype == np.uint8 and not (still.sources[..., FIRST_ROW_OF_HUD:, :] == memory).any()
+    assert np.isin(still.sources[..., :FIRST_ROW_OF_HUD, :], (memory, screen)).mean() > 0.95
+    turn = np.zeros((2, 2, 22), np.float32)
+    turn[..., -1] = 9
+    _, turned = world.step(state, turn)
+    # What comes newly into view at the right edge is the network's.
+    assert turned.sources is not None
+    assert (turned.sources[:, -1, :FIRST_ROW_OF_HUD, -4:] == generated).mean() > 0.9
+    assert tiny_world().step(tiny_world().prefill(*past(), [1, 2]), turn)[1].sources is None
 
 
 def test_turning_away_and_back_shows_what_was_seen():

@@ -123,7 +123,7 @@ def rollout(config: Rollout) -> None:
         folder, past, tree, fps=world.config.fps, scale=config.scale, task=config.task or "m explored", scores=scores,
         truth=films,
     )  # fmt: skip
-    _tell(summary, folder)
+    _tell(summary, folder, camera=world.spec.camera)
 
 
 def _saved(config: Rollout) -> "Playthrough | None":
@@ -211,20 +211,23 @@ def _against_engine(
     return (*dreamed[0], truth)
 
 
-def _apart(number: int, branch: Mapping[str, Any]) -> str:
-    """How far a branch is from the first."""
+def _apart(number: int, branch: Mapping[str, Any], *, camera: bool, alone: bool) -> str:
+    """How far a branch is from the first; where the first one ends, in a game whose camera moves."""
     if number == 0:
         x, y, z, yaw, pitch = branch["pose"]
-        return f"ends at {x:.1f} {y:.1f} {z:.1f} m, {yaw:.0f} {pitch:.0f} degrees; the others are compared with it"
+        where = f"ends at {x:.1f} {y:.1f} {z:.1f} m, {yaw:.0f} {pitch:.0f} degrees" if camera else ""
+        ended = f"over after {branch['ended']} steps" if branch["ended"] is not None else ""
+        return "; ".join(one for one in (where, ended, "" if alone else "the others are compared with it") if one)
     first = branch["first_different_frame"]
     where = "equal to the first branch" if first is None else f"differs from frame {first} on"
     return f"mean absolute difference {branch['mean_abs_difference']:.3f} of 255, {where}"
 
 
-def _tell(summary: Mapping[str, Any], folder: Path) -> None:
-    scores = summary.get("engine")
+def _tell(summary: Mapping[str, Any], folder: Path, *, camera: bool) -> None:
+    scores, alone = summary.get("engine"), len(summary["branches"]) == 1
     for number, branch in enumerate(summary["branches"]):
-        line = f"{branch['name']}: reward {branch['reward']:+.3f}, {_apart(number, branch)}"
+        apart = _apart(number, branch, camera=camera, alone=alone)
+        line = f"{branch['name']}: reward {branch['reward']:+.3f}{', ' if apart else ''}{apart}"
         if scores is not None:
             one = scores["branches"][number]
             line += f"; in the engine: {one['psnr']:.1f} dB (last picture held: {one['repeat']:.1f})"

@@ -1,55 +1,50 @@
 """``worldsim play --serve``: the world on a web page."""
 
 import os
-from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worldsim.envs.play.serving.settings import Serving
+from worldsim.cli.runs import existing_path, run_folder
+from worldsim.cli.worlds.play_games import dream_of
+from worldsim.cli.worlds.play_window import opening_of
 from worldsim.extras import require
 
 if TYPE_CHECKING:
-    from worldsim.envs.play.games import Game, WorldGame
-    from worldsim.envs.play.keeping import Outlets
-    from worldsim.envs.play.session import Session, Tell
+    from worldsim.cli.worlds.play import Play
+    from worldsim.envs.play.games import WorldGame
+    from worldsim.envs.play.session import Tell
 
 
-def in_browser(
-    serving: Serving,
-    open_game: "Callable[[Tell], Game]",
-    outlets: "Outlets",
-    sensitivity: float | None,
-    make_session: "Callable[[Callable[[Tell], Game]], Session]",
-) -> None:
-    """Serve until Ctrl-C.
-
-    Args:
-        serving: where, and how much.
-        open_game: loads a learned world, once.
-        outlets: where what is kept goes.
-        sensitivity: of the mouse; None: as in the window.
-        make_session: makes a session of a function that opens its game.
-    """
+def play_in_browser(config: "Play") -> None:
+    """Serve until Ctrl-C."""
     require("aiohttp", "play --serve")
     from worldsim.envs.play.bindings import Preferences, default_path
     from worldsim.envs.play.serving.access import access_for
     from worldsim.envs.play.serving.server import WorldServer, serve
     from worldsim.envs.play.serving.sharing import SharedWorld
+    from worldsim.envs.play.tree.playthrough import Playthrough
 
+    saved = None if config.load is None else Playthrough.load(existing_path(config.load))
+    if saved is not None:
+        config.world, config.seed = saved.origin.world, saved.seed
     preferences = Preferences.load(default_path())
-    if sensitivity is not None:
-        preferences.sensitivity = sensitivity
-    access = access_for(serving.host, serving.origins, os.environ)
+    if config.sensitivity is not None:
+        preferences.sensitivity = config.sensitivity
+    access = access_for(config.serving.host, config.serving.origins, os.environ)
+    folder: list[Path] = []
+
+    def place() -> Path:
+        folder[:] = folder or [run_folder("play", config)]
+        return folder[0]
+
+    opening = opening_of(config, place, saved)
 
     def open_world(tell: "Tell") -> "WorldGame":
-        game = open_game(tell)
-        # Known by now: PyTorch is loaded after the page can be opened.
-        from worldsim.envs.play.games import WorldGame
+        return dream_of(opening.open_game(tell))
 
-        assert isinstance(game, WorldGame)
-        return game
-
-    world = SharedWorld(open_world)
-    server = WorldServer(lambda: make_session(world), access, serving, outlets, preferences)
+    shared = replace(opening, open_game=SharedWorld(open_world))
+    server = WorldServer(shared.session, access, config.serving, opening.outlets, preferences)
     try:
         serve(server, lambda url: print(f"the world is at {url} (Ctrl-C ends)", flush=True))
     finally:

@@ -7,6 +7,9 @@ import { Tree } from "./tree.js";
 import { View } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
+// What the server does for a page; it refuses all else.
+const ASKED = new Set(["step", "earlier", "later", "rewind", "quick save", "quick load", "restart", "player", "save",
+  "keep"]);
 const WHEEL = 40, SAID = 4000;
 let game = null, state = null, me = 0, connected = false, number = 0, wheeled = 0, goOn = false, saying = 0;
 
@@ -103,7 +106,7 @@ function command(what, further = false, wheel = false) {
   // Elsewhere than in play, Tab goes from one button to the next.
   if (what === "player" && document.activeElement?.tagName === "BUTTON") return false;
   if (here[what]) here[what]();
-  else if (["video", "gif"].includes(what)) return false;
+  else if (!ASKED.has(what)) return false;
   else send(what, further);
   return true;
 }

@@ -97,3 +97,27 @@ def test_a_game_that_does_not_rewind_keeps_its_present_only():
     timeline.begin(0)
     timeline.advance(forward())
     assert len(timeline.moments) == 1 and timeline.kept()[0] == 0
+
+
+def test_branches_are_apart_by_their_latents_at_the_same_time():
+    game, timeline, _ = played(6)
+    assert timeline.apart(5) is None
+    mine = game.latent().astype(float)
+    timeline.go(4)
+    timeline.advance(forward(yaw=4))
+    # The same actions again: the same latents. Then another turn.
+    timeline.advance(forward(yaw=99))
+    assert timeline.apart(7) == (0, 0.0) == (0, timeline.apart(5)[1])  # pyright: ignore[reportOptionalSubscript]
+    other = game.latent().astype(float)
+    stretch, far = timeline.apart(8)  # pyright: ignore[reportGeneralTypeIssues]
+    assert stretch == 0 and far == pytest.approx(np.sqrt(((mine - other) ** 2).mean() / (other**2).mean()), rel=1e-3)
+    assert timeline.apart(6)[0] == 1 and timeline.apart(2) is None  # pyright: ignore[reportOptionalSubscript]
+
+
+def test_a_game_that_keeps_no_moments_shows_its_present_one():
+    game = FakeGame(rewinds=False)
+    timeline = Timeline(game)
+    first = timeline.begin(3)
+    last = timeline.advance(forward())
+    assert len(timeline.moments) == 1 and (last != first).any()
+    np.testing.assert_array_equal(timeline.picture(0), last)
