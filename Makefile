@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
 # Extras whose lowest versions `make test-minimums` installs.
-MINIMUM_EXTRAS := rl train atari remote ray import
+MINIMUM_EXTRAS := rl train atari serve remote ray import
 # For a build of PyTorch other than the package index's own (say, the CPU one): the index to take it from.
 TORCH_INDEX ?=
 

@@ -64,6 +64,7 @@ GYM = ["collect", "source=gym", "episodes=1", "workers=0", "--out", "store"]
         ([*GYM, "env=ALE/Pong-v5"], "ale_py", "atari"),
         (["collect", "source=minerl", "--out", "store"], "gym", "minerl"),
         (["collect", "source=minerl", "--out", "store"], "minerl", "minerl"),
+        (["play", "--serve"], "aiohttp", "serve"),
         (["data", "list", "data=memory://nothing"], "fsspec", "remote"),
         (["data", "import", "lerobot", "--out", "store"], "pyarrow", "import"),
     ],

@@ -47,6 +47,8 @@ EXTRAS = {
         "Java 8; MineRL 1.0 instead of 0.4.4: docs/guides/data.md",
     ),
     "atari": Extra("Pong's emulator, collect source=gym env=ALE/...", _named_alike("ale-py")),
+    # Before "remote", which has its package too: a missing one is named with this extra.
+    "serve": Extra("play --serve", _named_alike("aiohttp")),
     "remote": Extra("stores behind a URL", _named_alike("fsspec", "aiohttp")),
     "ray": Extra("collect on many machines", _named_alike("ray")),
     "import": Extra("data import of Minari and LeRobot data sets", _named_alike("h5py", "pyarrow", "minari")),

@@ -28,8 +28,68 @@ class Overlay(Protocol):
     def __call__(self, *, menu: bool = False, help: bool = False, starts: bool = False) -> None: ...  # noqa: D102
 
 
-class Commands:
-    """Commands by name; see ``COMMANDS``.
+class PlayCommands:
+    """Commands that every surface has, by name; see ``COMMANDS``.
+
+    Args:
+        session: what is played.
+        keeper: keeps what is asked for.
+        preferences: of the person.
+        say: shows a line to the player.
+    """
+
+    def __init__(self, session: Session, keeper: Keeper, preferences: Preferences, say: Callable[[str], None]):
+        self.session, self.keeper, self.preferences, self.say = session, keeper, preferences, say
+        self._all: dict[str, Callable[[], Any]] = {
+            "pause": self._pause,
+            "step": session.single_step,
+            "rewind": lambda: session.back(BACK),
+            "quick save": self._mark,
+            "quick load": self._to_mark,
+            "restart": session.restart,
+            "player": self._hand_over,
+            "save": keeper.save,
+            "keep": keeper.keep_episode,
+        }
+
+    def do(self, what: str, shift: bool = False) -> None:
+        """A command; ``shift``: further."""
+        game = self.session.game
+        if what in REWINDING and game is not None and not game.rewinds:
+            self.say("this game cannot go back")
+        elif what in ("earlier", "later"):
+            second = 1 if game is None else max(1, round(game.fps / game.chunk))
+            self.session.pause()
+            self.session.scrub((second if shift else 1) * (-1 if what == "earlier" else 1))
+        else:
+            self._all[what]()
+
+    def _pause(self) -> None:
+        if self.session.phase is Phase.PLAYING:
+            self.session.pause()
+        else:
+            self.session.resume()
+
+    def _mark(self) -> None:
+        self.session.set_mark()
+        keys = [spoken(key) for key in self.preferences.keys_of("quick load")]
+        self.say("marked" + (f": {' or '.join(keys)} returns here" if keys else ""))
+
+    def _to_mark(self) -> None:
+        if not self.session.to_mark():
+            self.say("no moment is marked")
+
+    def _hand_over(self) -> None:
+        if len(self.session.seats.names) < 2:
+            self.say("nobody else can play this game")
+            return
+        self.say(f"{self.session.seats.next()} plays")
+        if self.session.seats.playing != YOU and self.session.phase is Phase.READY:
+            self.session.resume()
+
+
+class Commands(PlayCommands):
+    """The window's commands: those of every surface, and its own.
 
     Args:
         session: what is played.
@@ -53,43 +113,22 @@ class Commands:
         look: Callable[[str], None],
         beside: Callable[[], None],
     ):
+        super().__init__(session, keeper, preferences, say)
+        self.window, self.overlay, self.inside = window, overlay, False
         self.look, self.beside = look, beside
-        self.session, self.window, self.keeper, self.preferences = session, window, keeper, preferences
-        self.say, self.overlay, self.inside = say, overlay, False
-        self._all: dict[str, Callable[[], Any]] = {
-            "pause": self._pause,
-            "step": session.single_step,
-            "rewind": lambda: session.back(BACK),
-            "quick save": self._mark,
-            "quick load": self._to_mark,
-            "restart": session.restart,
+        self._all |= {
             "starts": lambda: overlay(starts=True),
-            "player": self._hand_over,
             "view": self._next_view,
             "real": self._real,
-            "save": keeper.save,
             "screenshot": lambda: keeper.screenshot(window.picture()),
             "video": lambda: keeper.toggle(".mp4"),
             "gif": lambda: keeper.toggle(".gif"),
-            "keep": keeper.keep_episode,
             "inside": self._inside,
             "smooth": self._smooth,
             "full screen": lambda: window.resize(not window.full_screen),
             "help": lambda: overlay(help=True),
             "menu": lambda: overlay(menu=True),
         }
-
-    def do(self, what: str, shift: bool = False) -> None:
-        """A command; ``shift``: further."""
-        game = self.session.game
-        if what in REWINDING and game is not None and not game.rewinds:
-            self.say("this game cannot go back")
-        elif what in ("earlier", "later"):
-            second = 1 if game is None else max(1, round(game.fps / game.chunk))
-            self.session.pause()
-            self.session.scrub((second if shift else 1) * (-1 if what == "earlier" else 1))
-        else:
-            self._all[what]()
 
     def entries(self, game: "Game", leave: Callable[[], None]) -> list[Entry]:
         """Lines of the menu for a game."""
@@ -124,29 +163,6 @@ class Commands:
                 self.overlay()
 
         return Entry(text, choose)
-
-    def _pause(self) -> None:
-        if self.session.phase is Phase.PLAYING:
-            self.session.pause()
-        else:
-            self.session.resume()
-
-    def _mark(self) -> None:
-        self.session.set_mark()
-        keys = [spoken(key) for key in self.preferences.keys_of("quick load")]
-        self.say("marked" + (f": {' or '.join(keys)} returns here" if keys else ""))
-
-    def _to_mark(self) -> None:
-        if not self.session.to_mark():
-            self.say("no moment is marked")
-
-    def _hand_over(self) -> None:
-        if len(self.session.seats.names) < 2:
-            self.say("nobody else can play this game")
-            return
-        self.say(f"{self.session.seats.next()} plays")
-        if self.session.seats.playing != YOU and self.session.phase is Phase.READY:
-            self.session.resume()
 
     def _next_view(self) -> None:
         game = self.session.game

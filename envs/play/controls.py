@@ -47,14 +47,14 @@ class Controls:
             return False
         released = event.type in (pygame.KEYUP, pygame.MOUSEBUTTONUP)
         if released or event.type == pygame.KEYDOWN or captured:
-            self._hold(control, not released)
+            self.press(control, not released)
         return not released and (event.type == pygame.KEYDOWN or captured)
 
     def feed_pad(self, event: Any) -> bool:
         """Take in an event of a gamepad; whether something was pressed."""
         if event.type in (pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP):
             control = PAD_BUTTONS.get(event.button, "")
-            self._hold(control, event.type == pygame.JOYBUTTONDOWN)
+            self.press(control, event.type == pygame.JOYBUTTONDOWN)
             return event.type == pygame.JOYBUTTONDOWN and bool(control)
         if event.type != pygame.JOYAXISMOTION:
             return False
@@ -63,11 +63,12 @@ class Controls:
             self._look[PAD_LOOK[event.axis]] = value * PAD_TURN
             return False
         less, more = PAD_STICK.get(event.axis, ("", ""))
-        self._hold(less, value < 0)
-        self._hold(more, value > 0)
+        self.press(less, value < 0)
+        self.press(more, value > 0)
         return bool(value)
 
-    def _hold(self, control: str, held: bool) -> None:
+    def press(self, control: str, held: bool) -> None:
+        """Hold a control, or let it go; one that the game does not have is ignored."""
         if held and control in self.spec.keys:
             self.held.add(control)
             self.tapped.add(control)

@@ -141,6 +141,10 @@ class WorldGame:
         assert self._begun is not None, "reset comes first"
         return self._begun
 
+    def another(self) -> "WorldGame":
+        """A game of its own in the same world, which is loaded once; for before anybody plays this one."""
+        return WorldGame(self.world, self.starts, self.options, self.beginning, self.learned)
+
     def reset(self, seed: int) -> Frames:
         """Begin from a start clip that the seed decides, or where it was said."""
         self._begun = self.beginning or choose(self.world, self.starts, np.random.default_rng(seed), self.options)

@@ -1,49 +1,18 @@
 """What the play window draws over the picture: status, help, menu, loading, the timeline as a tree."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pygame
 
 from worldsim.envs.play.overlays.menu import Menu
 from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.session import Session
+from worldsim.envs.play.tree.lanes import Lane, lanes
 from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.plotting.window import Window
 
 WHITE, DARK, RED = (255, 255, 255), (60, 60, 66), (255, 120, 110)
 MINE, OTHER, HERE, MARK = (120, 200, 255), (130, 130, 140), (255, 220, 120), (150, 255, 150)
-ROWS, ROW_HEIGHT, MARGIN = 6, 12, 14
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A stretch on the timeline: its row, and the depths of its parent moment and its last."""
-
-    stretch: int
-    row: int
-    first: int
-    last: int
-
-
-def lanes(timeline: Timeline, shown: int, rows: int = ROWS) -> list[Lane]:
-    """Rows for stretches, so that none covers another; the newest go first, after those that lead to what is shown."""
-    moments, stretches = timeline.moments, timeline.stretches
-    path, number = set(), shown
-    while number >= 0:
-        path.add(moments[number].stretch)
-        number = stretches[moments[number].stretch].parent
-    order = sorted(range(len(stretches)), key=lambda i: (i not in path, i in path and i, -i))
-    taken: list[list[tuple[int, int]]] = [[] for _ in range(rows)]
-    out = []
-    for i in order:
-        first = moments[stretches[i].parent].depth if stretches[i].parent >= 0 else 0
-        last = moments[stretches[i].numbers[-1]].depth
-        free = (r for r in range(rows) if all(last < a or first > b for a, b in taken[r]))
-        if (row := next(free, None)) is not None:
-            taken[row].append((first, last))
-            out.append(Lane(i, row, first, last))
-    return out
+ROW_HEIGHT, MARGIN = 12, 14
 
 
 class Strip:
@@ -97,9 +66,7 @@ class Strip:
             return abs(self._y(lane.row) - y), abs(min(max(depth, lane.first), lane.last) - depth)
 
         lane = min(self._lanes, key=far)
-        numbers = timeline.stretches[lane.stretch].numbers
-        first = timeline.moments[numbers[0]].depth
-        return numbers[min(max(depth - first, 0), len(numbers) - 1)]
+        return timeline.at(lane.stretch, depth)
 
     def _x(self, depth: int) -> int:
         return MARGIN + round(depth / self._deepest * (self.ground.width - 2 * MARGIN))

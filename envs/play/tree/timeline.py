@@ -199,6 +199,11 @@ class Timeline:
         following = [s.numbers[0] for s in self.stretches if s.parent == number]
         return following[-1] if following else number
 
+    def at(self, stretch: int, depth: int) -> int:
+        """The moment of a stretch that is nearest to so many chunks after the beginning."""
+        numbers = self.stretches[stretch].numbers
+        return numbers[min(max(depth - self.moments[numbers[0]].depth, 0), len(numbers) - 1)]
+
     def picture(self, number: int) -> "Frames":
         """The frames of a moment, or of the nearest one before it whose frames are kept."""
         with self._lock:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldsim.cli.runs import existing_path, run_folder
-from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
+from worldsim.cli.settings import folder_setting, group, seed_setting, setting, threads_setting, world_setting
 from worldsim.cli.worlds.play_games import dream_of, open_game
+from worldsim.envs.play.serving.settings import Serving
 from worldsim.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Play:
     prompt: str | None = setting(None, help="text, where the world takes one; default: none")
     load: str | None = setting(None, help="go on with a playthrough that the window saved; default: begin anew")
     headless: bool = setting(False, help="scripted player instead of a window; also where there is no display")
+    serve: bool = setting(False, help="a web page instead of a window")
+    serving: Serving = group(Serving)
     engine: str = setting(
         "world",
         help="the learned world, the real game Luanti (needs minetest), or the world and the game it was recorded from "
@@ -72,6 +75,13 @@ def play(config: Play) -> None:
                 raise UserError(f"{name} is for learned worlds: worldsim collect plays the real game by policies")
     if config.engine == "both" and (config.load is not None or config.keep is not None):
         raise UserError("load and keep are for a learned world alone: in its window, G opens the real game beside it")
+    if config.serve:
+        if config.headless or config.engine != "world":
+            raise UserError("--serve shows a learned world on a page: leave --headless, policy and engine out")
+        from worldsim.cli.worlds.serve import play_in_browser
+
+        play_in_browser(config)
+        return
     if not config.headless and not has_display():
         print("no display: a scripted player plays into a video (as --headless does)")
         config.headless = True

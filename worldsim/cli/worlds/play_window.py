@@ -38,7 +38,7 @@ def play_in_window(config: "Play") -> None:
         folder[:] = folder or [run_folder("play", config)]
         return folder[0]
 
-    window = PlayWindow(_opening(config, place, saved), preferences=preferences)
+    window = PlayWindow(opening_of(config, place, saved), preferences=preferences)
     try:
         print(window.run().line())
     finally:
@@ -48,7 +48,8 @@ def play_in_window(config: "Play") -> None:
             print(path)
 
 
-def _opening(config: "Play", place: Place, saved: "Playthrough | None" = None) -> "Opening":
+def opening_of(config: "Play", place: Place, saved: "Playthrough | None" = None) -> "Opening":
+    """What a sitting needs to begin, in a window or on a page."""
     from worldsim.envs.play.keeping import Outlets
     from worldsim.envs.play.opening import Opening
     from worldsim.envs.play.pace import BOTH
@@ -85,7 +86,7 @@ def _worlds(config: "Play", place: Place) -> "Sequence[WorldTile]":
             if name != config.world:
                 # What was said of one world does not fit another.
                 other = replace(other, world=name, prefix=None, prompt=None, agent=None)
-            opening = partial(_opening, other, place)
+            opening = partial(opening_of, other, place)
             tiles.append(WorldTile(name=Path(name).name, picture=picture, opening=opening))
     return tiles
 
@@ -98,7 +99,7 @@ def _beside(config: "Play", place: Place) -> "Callable[[Game, Sequence[Any]], Op
         from worldsim.envs.play.real.twin import twin_opening
 
         dream = dream_of(game)
-        return twin_opening(_opening(config, place), dream, find_real(dream), inputs)
+        return twin_opening(opening_of(config, place), dream, find_real(dream), inputs)
 
     return beside
 

@@ -34,6 +34,15 @@ def test_every_moment_comes_back_to_the_bit():
         assert timeline.here == number
 
 
+def test_a_moment_is_found_by_its_place_on_a_stretch():
+    _, timeline, _ = played(9)
+    timeline.go(4)
+    branch = timeline.add(4, forward())
+    assert [timeline.at(0, depth) for depth in (0, 4, 9, 99)] == [0, 4, 9, 9]
+    # Before its first moment a branch has none of its own.
+    assert [timeline.at(1, depth) for depth in (0, 5, 6)] == [branch] * 3
+
+
 def test_going_back_plays_again_only_from_the_last_snapshot():
     game, timeline, _ = played(50, every=8)
     before = game.steps

@@ -1,0 +1,1 @@
+"""The play window's world on a web page: a server, and the page."""
