@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS ?= constraints.txt
 TORCH = $(shell grep '^torch==' $(PINS))
 
-.PHONY: demo test test-minimums test-minerl extras docs lint format types clean
+.PHONY: demo test fuzz kills test-minimums test-minerl extras docs lint format types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/worldsim play
@@ -22,6 +22,13 @@ test: $(VENV)/.installed-test
 	@# Tests of the real game and of clusters want the machine for themselves: they come one by one after the others.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not alone'; side_by_side=$$?; \
 	    OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone; alone=$$?; exit $$((side_by_side || alone))
+
+# Thousands of damaged inputs for everything that reads (`make test` takes a few), and kill -9 at random moments.
+fuzz: $(VENV)/.installed-test
+	FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist load tests/fuzz
+
+kills: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.kills
 
 # The lowest versions that pyproject.toml claims, in an environment of their own.
 test-minimums:

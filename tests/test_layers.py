@@ -32,7 +32,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.simulation",),
     ("worldsim.datasets.store",),
     ("worldsim.datasets.recording", "worldsim.datasets.governance", "worldsim.datasets.captions"),
-    ("worldsim.datasets.loading", "worldsim.datasets.checks", "worldsim.datasets.importers"),
+    (
+        "worldsim.datasets.loading",
+        "worldsim.datasets.checks",
+        "worldsim.datasets.importers",
+        "worldsim.datasets.exporters",
+    ),
     ("worldsim.training",),
     ("worldsim.envs.learned",),
     ("worldsim.envs.luanti", "worldsim.envs.pong"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing.resource_tracker
+import os
 import signal
 from collections.abc import Iterator
 
@@ -23,3 +24,13 @@ def interrupts_stay_here() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def started_ranks() -> int:
+    """How many processes torchrun started this one as one of; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys() else 1
+
+
+def started_first() -> bool:
+    """Whether torchrun started this process as the first rank, or did not start it."""
+    return started_ranks() == 1 or os.environ["RANK"] == "0"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from worldsim.agents.policies.net_config import NetConfig
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import load_module, load_tensors, misfits, save_tensors
 from worldsim.models.shield import shielded
 from worldsim.spec.damage import reading
 from worldsim.spec.from_json import dataclass_of
@@ -202,8 +202,16 @@ def load_policy(path: str | Path) -> LearnedPolicy:
         options, net, told = about["options"], dataclass_of(NetConfig, about["net"]), dict(about["about"])
         action = spaces.Discrete(options) if isinstance(options, int) else spaces.MultiDiscrete(options)
         channels, *size = about["picture"]
+        # Sizes are compared before memory is taken: the mean picture tells that of pictures.
+        if tuple(tensors["features_extractor.mean"].shape) != (channels, *size):
+            raise ValueError(f"pictures {about['picture']!r:.60} are not those of its mean picture")
+        seen = spaces.Box(0, 255, (channels // net.stack, *size), np.uint8)
         with torch.random.fork_rng(devices=()):
-            policy = make_policy_net(spaces.Box(0, 255, (channels // net.stack, *size), np.uint8), action, net)
+            with torch.device("meta"):
+                expected = policy_tensors(make_policy_net(seen, action, net))
+            if text := misfits(expected, tensors):
+                raise ValueError(f"its weights do not fit what it says of itself: {text}")
+            policy = make_policy_net(seen, action, net)
     load_policy_tensors(policy, tensors, str(path))
     policy.set_training_mode(False)
     return LearnedPolicy(policy, net, told)

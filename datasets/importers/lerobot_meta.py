@@ -12,12 +12,15 @@ from typing import Any
 
 from worldsim.errors import UserError
 from worldsim.extras import require
+from worldsim.spec.damage import check_declared
 from worldsim.spec.inside import inside
 from worldsim.spec.text_files import json_lines, read_json, read_text
 
 INFO = "meta/info.json"
-# Rows of one table: run lengths make billions of equal ones fit into a few bytes.
+# Rows of one table.
 MOST_ROWS = 20_000_000
+# Bytes of a value in a column's memory, and of what is made of it here.
+_VALUE_BYTES = 8
 
 Row = Mapping[str, Any]
 _PLACE = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
@@ -132,13 +135,19 @@ def read_table(source: Path, path: Path, **options: Any) -> Any:
         raise FileNotFoundError(f"{path} is missing")
     parquet = _parquet()
     try:
-        rows = parquet.read_metadata(path).num_rows
-        table = parquet.read_table(path, **options) if rows <= MOST_ROWS else None
+        about = parquet.read_metadata(path)
+        groups = [about.row_group(i) for i in range(about.num_row_groups)]
+        values = sum(group.column(i).num_values for group in groups for i in range(group.num_columns))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.name} is not a whole parquet file: {error}") from error
-    if table is None:
-        raise ValueError(f"{path.name} declares {rows} rows, more than {MOST_ROWS}")
-    return table
+    if about.num_rows > MOST_ROWS:
+        raise ValueError(f"{path.name} declares {about.num_rows} rows, more than {MOST_ROWS}")
+    # Run lengths make billions of equal values fit into a few bytes.
+    check_declared(path.name, _VALUE_BYTES * values, path.stat().st_size, slack=2**22)
+    try:
+        return parquet.read_table(path, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path.name} is not a whole parquet file: {error}") from error
 
 
 def _episodes_v2(source: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ directly, frame by frame; arrow and parquet are read by the ``minari`` package, 
 Actions of any space become keys and axes as when an environment is recorded (``action_codec``).
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,19 +23,20 @@ from numpy.typing import NDArray
 from worldsim.datasets.importers.minari_spaces import picture_path, space_of
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.recording.action_codec import SpaceCodec
-from worldsim.datasets.store.picture import read_picture
+from worldsim.datasets.store.picture import check_pixels, read_picture
 from worldsim.errors import UserError
 from worldsim.extras import require
+from worldsim.spec.damage import check_declared
 from worldsim.spec.inside import inside
 from worldsim.spec.text_files import parse_json, read_json
 
 ABOUT, HDF5 = "metadata.json", "main_data.hdf5"
 # Minari does not tell the rate of its environments.
 DEFAULT_FPS = 20
-# Frames read from HDF5 at once.
-_BLOCK = 32
-# Compression makes thousands of bytes of one; more is declared, and not there.
-_LARGEST_RATIO, _SMALL = 4096, 2**24
+# Frames, and their bytes, read from HDF5 at once.
+_BLOCK, _BLOCK_BYTES = 32, 2**25
+# Steps of an episode: a day at 20 Hz.
+_MOST_STEPS = 1_728_000
 _DEEPEST = 32
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -75,7 +77,8 @@ def find_minari(source: Path, view: str = "", fps: float | None = None) -> list[
     folder = data_folder(source)
     if folder is None:
         raise UserError(f"{source} is no Minari data set: there is no {ABOUT} with a data_format in it")
-    inside(source, folder / HDF5)
+    for path in [folder / HDF5] if (folder / HDF5).is_file() else folder.rglob("*"):
+        inside(source, path)
     about = _about(folder)
     if "action_space" not in about or "observation_space" not in about:
         raise UserError(f"{folder / ABOUT} does not tell the spaces: load and save the data set with a newer Minari")
@@ -146,20 +149,22 @@ def _check_own(h5py: Any, group: Any, picture: tuple[str, ...], depth: int = 0) 
             continue
         if part.external or part.is_virtual:
             raise ValueError(f"{part.name} lies in another file, which is not read")
-        if part.nbytes > _LARGEST_RATIO * part.id.get_storage_size() + _SMALL:
-            raise ValueError(
-                f"{part.name} declares {part.nbytes} bytes, of which {part.id.get_storage_size()} are there"
-            )
+        check_declared(part.name, part.nbytes, part.id.get_storage_size())
 
 
 def _footage(
     episode: Any, frames: Callable[[], Iterator[Frame]], metadata: Mapping[str, Any], shown: _Shown
 ) -> Footage:
     about, steps = shown.about, len(episode["rewards"])
-    done = action_rows(shown.codec, episode["actions"], steps)
-    length = len(_at(episode["observations"], shown.picture))
+    stored = _at(episode["observations"], shown.picture)
+    length = len(stored)
     if length != steps + 1:
         raise ValueError(f"{length} observations for {steps} actions: an episode has one more")
+    if steps > _MOST_STEPS:
+        raise ValueError(f"it has {steps} steps, more than {_MOST_STEPS}")
+    if len(getattr(stored, "shape", ())) > 2:
+        check_pixels("its picture", *sorted(stored.shape[1:])[-2:])
+    done = action_rows(shown.codec, episode["actions"], steps)
     flags = {name: np.asarray(episode[name][:], np.bool_) for name in ("terminations", "truncations")}
     terminated = np.zeros(length, np.bool_)
     terminated[1:] = flags["terminations"]
@@ -191,8 +196,9 @@ def _env(about: Mapping[str, Any]) -> str:
 
 def _pictures(stored: Any) -> Iterator[Frame]:
     """Frames as RGB from an array, an HDF5 data set, or rows of JPEG bytes."""
-    for start in range(0, len(stored), _BLOCK):
-        for row in stored[start : start + _BLOCK]:
+    block = max(1, min(_BLOCK, _BLOCK_BYTES // max(1, math.prod(getattr(stored, "shape", (1, 1))[1:]))))
+    for start in range(0, len(stored), block):
+        for row in stored[start : start + block]:
             if isinstance(row, bytes) or getattr(row, "ndim", 0) == 1:
                 yield read_picture(bytes(row))
                 continue

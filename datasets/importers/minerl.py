@@ -28,7 +28,7 @@ from worldsim.spec.text_files import read_json
 FPS = 20
 ARRAYS, VIDEO, ABOUT = "rendered.npz", "recording.mp4", "metadata.json"
 # Arrays of a recording hold numbers of each step: hours of them fit.
-MOST_BYTES = 128 * 2**20
+MOST_BYTES = 64 * 2**20
 # Choices of an item: "none", or what is crafted, placed and so on.
 _CHOICES = ("place", "equip", "craft", "nearbyCraft", "nearbySmelt")
 
@@ -157,14 +157,15 @@ def _array(about: zipfile.ZipInfo, content: bytes) -> NDArray[Any]:
     try:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
+        shape, by_columns, dtype = read_header(file)
     except ValueError as error:
         raise ValueError(f"{about.filename} is no array: {error}") from error
     if dtype.hasobject:
         raise ValueError(f"{ARRAYS} holds pickled objects, which are never loaded")
     if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError(f"{about.filename} promises {shape} of {dtype}, but has {len(content) - file.tell()} bytes")
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    array = np.frombuffer(content, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _state(arrays: Mapping[str, NDArray[Any]], length: int) -> tuple[dict[str, NDArray[Any]], list[str]]:

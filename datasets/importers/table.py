@@ -19,7 +19,7 @@ Depth, where the game knows it, is an array of NumPy beside the video, ``NAME.de
 video's size, 4096 for 1 / metre along the camera's axis, 0 in the sky.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ from worldsim.datasets.importers.recording import Footage, Recording, base_of, f
 from worldsim.datasets.importers.vpt_files import is_vpt
 from worldsim.datasets.recording.action_codec import AXIS
 from worldsim.datasets.store.episode import DEPTH
-from worldsim.datasets.store.video import probe_video, stream_video
+from worldsim.datasets.store.video import index_times, probe_video, stream_video
 from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
 from worldsim.spec.inside import inside
-from worldsim.spec.text_files import MOST_COLUMNS, csv_rows, json_lines, table_number
+from worldsim.spec.text_files import MOST_COLUMNS, MOST_LINES, csv_rows, json_lines, table_number
 
 MOUSE = ("pitch", "yaw")
 RESERVED = ("frame", "time", "reward", "terminated", *MOUSE)
@@ -68,7 +68,7 @@ def find_table(source: Path, spec: ActionSpec | None = None) -> list[Recording]:
     for name, video in zip(names_of(videos, base_of(source)), videos, strict=True):
         table = table_of(video)
         if table is not None and spec is None:
-            spec = _columns([t for v in videos if (t := table_of(v)) is not None], base_of(source))
+            spec = _columns({t: v for v in videos if (t := table_of(v)) is not None}, base_of(source))
         files = tuple(p for p in (video, table, video.with_suffix(".depth.npy")) if p is not None and p.is_file())
         found.append(
             Recording(
@@ -93,7 +93,8 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
     """
     if table is None or spec is None:
         raise FileNotFoundError(f"no {video.stem}.csv or {video.stem}.jsonl beside it")
-    rows, info = read_rows(table), probe_video(video)
+    info = probe_video(video)
+    rows = read_rows(table, _most_rows(info.frames))
     if not rows or len(rows) not in (info.frames, info.frames - 1):
         raise ValueError(f"{table.name} has {len(rows)} rows for {info.frames} frames: give one row per frame")
     if not spec.size:
@@ -126,6 +127,11 @@ def open_table(video: Path, table: Path | None, spec: ActionSpec | None) -> Foot
     )
 
 
+def _most_rows(frames: int) -> int:
+    """Rows that are read of a table whose video has so many frames: enough to say how many too many there are."""
+    return 2 * frames + 40
+
+
 def _depth_beside(video: Path, shape: tuple[int, int, int]) -> NDArray[np.uint16] | None:
     path = video.with_suffix(".depth.npy")
     if not path.is_file():
@@ -139,36 +145,41 @@ def _depth_beside(video: Path, shape: tuple[int, int, int]) -> NDArray[np.uint16
     return depth
 
 
-def read_rows(table: Path) -> Rows:
-    """The rows of a table: names to finite numbers.
+def read_rows(table: Path, most: int = MOST_LINES) -> Rows:
+    """The rows of a table, ``most`` at most: names to finite numbers.
 
     Raises:
         UserError: a mistake; says in which line.
     """
+    lines: Iterable[tuple[int, Mapping[str, Any]]]
     if table.suffix == ".csv":
         _, lines, comma = csv_rows(table)
     else:
-        lines, comma = json_lines(table), False
-    rows = [
-        {
-            name: table_number(f"{table.name}, line {line}: {name}", value, decimal_comma=comma)
-            for name, value in row.items()
-        }
-        for line, row in lines
-    ]
+        lines, comma = json_lines(table, most=most), False
+    rows: Rows = []
+    for line, row in lines:
+        if len(rows) == most:
+            raise UserError(f"{table.name} has more than {most} rows")
+        rows.append(
+            {
+                name: table_number(f"{table.name}, line {line}: {name}", value, decimal_comma=comma)
+                for name, value in row.items()
+            }
+        )
     for name in dict.fromkeys(name for row in rows for name in row):
         if name not in RESERVED and name.lower() in RESERVED:
             raise UserError(f"{table.name}: column {name!r} would be a key: write {name.lower()!r}")
     return rows
 
 
-def _columns(tables: Sequence[Path], root: Path) -> ActionSpec:
-    """Keys of all tables in order of appearance; tables that cannot be read are told of when they are opened."""
+def _columns(tables: Mapping[Path, Path], root: Path) -> ActionSpec:
+    """Keys of all tables, by their videos, in order of appearance; what cannot be read is told when it is opened."""
     names: dict[str, None] = {}
-    for table in tables:
+    for table, video in tables.items():
         try:
             inside(root, table)
-            for row in [csv_rows(table)[0]] if table.suffix == ".csv" else read_rows(table):
+            by_row = table.suffix != ".csv"
+            for row in read_rows(table, _most_rows(len(index_times(video)))) if by_row else [csv_rows(table)[0]]:
                 names |= dict.fromkeys(row)
         except (ValueError, OSError):
             continue

@@ -14,6 +14,7 @@ What is known of them (Baker et al. 2022; the loader that OpenAI published besid
 - Escape closes a GUI: it becomes ``inventory`` while one is open.
 - Positions are mirrored in x, to the hand that episodes have: at yaw 0 forward is +z and right is +x.
 - Ticks without any input stay (VPT dropped them for imitation): a world goes on without its player.
+- A tick may be missing whose frame is there: what is held before and after it is held in it, the mouse rests.
 - The video may have a few frames more or fewer than the jsonl has lines; both begin together, the rest is cut. A last
   line that was torn off is dropped.
 """
@@ -29,13 +30,15 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.importers.cursor import draw_cursor
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, base_of, files_below, names_of, still
-from worldsim.datasets.importers.vpt_files import Line, check_ticks, indexed_videos, read_lines
+from worldsim.datasets.importers.vpt_files import Line, indexed_videos, read_lines, with_missing_ticks
 from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
 
 FPS = 20
 DEGREES_PER_COUNT = 360 / 2400
 LARGEST_TURN = 180.0
+# Kinds of items in all inventories of a recording; the game has about 1,000.
+MOST_ITEMS = 4096
 # mouse.x and mouse.y are pixels of a window of this height, whatever the video's size.
 WINDOW_HEIGHT = 720
 # Mouse movement while a GUI is open, by version of the recorder (the folder that a recording lies in).
@@ -90,10 +93,11 @@ def open_vpt(video: Path) -> Footage:
     path = video.with_suffix(".jsonl")
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} beside it")
-    lines, info = read_lines(path), probe_video(video)
+    info = probe_video(video)
+    lines = read_lines(path, 2 * info.frames + 40)
     if abs(len(lines) - info.frames) > max(20, len(lines) // 10):
         raise ValueError(f"{info.frames} frames, but {len(lines)} lines in {path.name}: not the same recording")
-    check_ticks(path.name, lines, info.frames)
+    told, lines = len(lines), with_missing_ticks(path.name, lines, info.frames)
     length = min(len(lines), info.frames)
     actions, notes = vpt_actions(lines, gui_scale=GUI_SCALES.get(video.parent.name, 1.0))
     actions = actions[:length]
@@ -118,7 +122,8 @@ def open_vpt(video: Path) -> Footage:
             "fps": FPS,
             "inventory_items": items,
             "video_frames": info.frames,
-            "action_lines": len(lines),
+            "action_lines": told,
+            "filled_ticks": len(lines) - told,
             **notes,
         },
     )
@@ -216,6 +221,8 @@ def _inventory(rows: Sequence[Line]) -> tuple[list[str], NDArray[np.int32]]:
     """Names of all items that were ever carried, and how many of each in every frame: (F, items)."""
     bags = [{i["type"]: i["quantity"] for i in line.get("inventory", ()) if "type" in i} for line in rows]
     items = sorted({item for bag in bags for item in bag})
+    if len(items) > MOST_ITEMS:
+        raise ValueError(f"its inventories hold {len(items)} kinds of items, more than {MOST_ITEMS}")
     return items, np.array([[bag.get(item, 0) for item in items] for bag in bags], np.int32)
 
 

@@ -79,6 +79,7 @@ class ClipSampler:
         self._rows = rows[self._index.frames[rows] >= frames]
         self._ends = np.cumsum(self._index.frames[self._rows] - (frames - 1), dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_of = 0
         if not len(self._rows):
             raise ValueError(f"no {split or ''} episode in {store.url} has {frames} frames")
 
@@ -148,8 +149,9 @@ class ClipSampler:
     def _map(self, read: Callable[[int], tuple[Episode, str]], count: int) -> list[tuple[Episode, str]]:
         if self.threads == 1 or count == 1:
             return [read(row) for row in range(count)]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="clips")
+        if self._pool is None or self._pool_of != os.getpid():
+            # A process that was forked has the pool and none of its threads: whoever waits for one waits without end.
+            self._pool, self._pool_of = ThreadPoolExecutor(self.threads, thread_name_prefix="clips"), os.getpid()
         return list(self._pool.map(read, range(count)))
 
 

@@ -74,15 +74,16 @@ def absolute(where: str | os.PathLike[str]) -> str:
 
 
 def open_folder(where: str | os.PathLike[str]) -> Folder:
-    """The folder behind a path or a URL; ``file://`` and plain paths are folders of this machine.
+    """The folder behind a path or a URL; ``file://``, ``local://`` and plain paths are folders of this machine.
 
     Raises:
         NotADirectoryError: it is a file.
         UserError: the URL's protocol is unknown or needs a package that is missing.
     """
     if isinstance(where, str) and is_url(where):
-        if where.startswith("file://"):
-            return LocalFolder(Path(where.removeprefix("file://")))
+        # Both mean this machine: here links are looked at, and a folder is absolute.
+        if where.startswith(("file://", "local://")):
+            return LocalFolder(Path(where.partition("://")[2]))
         from worldsim.datasets.store.remote import RemoteFolder
 
         return RemoteFolder(where)

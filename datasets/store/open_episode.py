@@ -14,9 +14,11 @@ from worldsim.datasets.store.folder import Folder
 from worldsim.datasets.store.manifest import ARRAYS, CorruptEpisodeError, file_sha256
 from worldsim.datasets.store.reader import ShardedArray, ShardError
 from worldsim.datasets.store.shard_layout import ShardLayout
-from worldsim.spec.damage import SYMPTOMS
+from worldsim.spec.damage import SYMPTOMS, check_declared
 from worldsim.spec.text_files import parse_json
 
+# Bytes of pictures that were left out because they are black: more than an importer puts into an episode.
+MOST_BLANK = 2**31
 _UPLOAD = re.compile(r"arrays\.[0-9a-f]{8}/")
 # A manifest as Python objects takes about so many times the bytes of its file.
 _OBJECTS_PER_BYTE = 5
@@ -106,6 +108,7 @@ class OpenEpisode:
             for name, file in self._files.items()
             if name.startswith(f"{path}/")
         }
+        check_declared(path, layout.nbytes, sum(sizes.values()), slack=MOST_BLANK)
         sums = {
             f"{self._path}/{name}": self._files[name]["crc32c"]
             for name in self._files
@@ -120,6 +123,7 @@ class OpenEpisode:
             return _ZarrArray(self._in_memory(path)).read(0, None)
         content = {f: self._checked(f) for f in self._files if f.startswith(f"{path}/c/")}
         sizes = {f: len(body) for f, body in content.items()}
+        check_declared(path, layout.nbytes, sum(sizes.values()))
         array = ShardedArray(layout, path, sizes, lambda f, start, stop: content[f][start:stop])
         try:
             return array.read(0, array.shape[0])

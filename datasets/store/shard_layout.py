@@ -1,5 +1,6 @@
 """How the chunks of a zarr v3 array lie in its shards, as its ``zarr.json`` says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class ShardLayout:
     chunk_rows: int
     shard_rows: int
     fill: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole array, unpacked."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @classmethod
     def parse(cls, about: Mapping[str, Any]) -> "ShardLayout | None":

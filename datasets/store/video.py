@@ -25,14 +25,11 @@ from numpy.typing import NDArray
 
 from worldsim.asides import aside_of
 from worldsim.datasets.store.picture import (
-    PICTURE_SUFFIXES,
     Frames,
     Nameless,
     Orientation,
     check_pixels,
     orientation_of,
-    read_picture,
-    scale_picture,
     shown_picture,
 )
 
@@ -160,14 +157,6 @@ def read_video(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
         ValueError: it is not a video, is truncated or damaged, or has no frames.
     """
     return np.stack(list(stream_video(path, size=size)))
-
-
-def read_frames(path: str | os.PathLike[str], *, size: tuple[int, int] | None = None) -> Frames:
-    """The frames of a video file, or a picture as one frame; arguments, result and errors as of ``read_video``."""
-    if Path(path).suffix.lower() not in PICTURE_SUFFIXES:
-        return read_video(path, size=size)
-    picture = read_picture(path)
-    return (scale_picture(picture, size) if size else picture)[None]
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class MultiDiscreteActions:
         Raises:
             UserError: not whole numbers, the wrong shape, or outside the space.
         """
-        array = np.asarray(actions)
+        array = numbers_of(actions)
         sizes = self.space.nvec
         if array.ndim != 2 or array.shape[1] != len(sizes):
             raise UserError(f"an action must be {len(sizes)} whole numbers, got shape {array.shape[1:]}")
@@ -125,7 +125,7 @@ class DictActions:
         """
         if not isinstance(actions, Mapping):
             raise UserError(f"an action is a mapping of {', '.join(self.space)}, got {type(actions).__name__}")
-        arrays = {name: np.asarray(value) for name, value in actions.items()}
+        arrays = {name: numbers_of(value) for name, value in actions.items()}
         lengths = {len(a) if a.ndim else -1 for a in arrays.values()}
         if len(lengths) != 1 or -1 in lengths:
             raise UserError(f"all members of an action must have one row per environment, got {lengths}")
@@ -170,7 +170,7 @@ class DiscreteActions:
         Raises:
             UserError: not whole numbers, the wrong shape, or outside the space.
         """
-        array = np.asarray(actions)
+        array = numbers_of(actions)
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise UserError(f"an action must be one whole number, got {array.dtype} of shape {array.shape[1:]}")
         _check_range(array, np.asarray(self.space.n))
@@ -221,11 +221,16 @@ def make_actions(spec: ActionSpec, name: str | None = None) -> Actions:
 def single(action: Any) -> Any:
     """Give one action a leading batch axis of 1."""
     if isinstance(action, Mapping):
-        return {name: _array(value)[None] for name, value in action.items()}
-    return _array(action)[None]
+        return {name: numbers_of(value)[None] for name, value in action.items()}
+    return numbers_of(action)[None]
 
 
-def _array(value: Any) -> NDArray[Any]:
+def numbers_of(value: Any) -> NDArray[Any]:
+    """An action, or those of all rows, as an array.
+
+    Raises:
+        UserError: it cannot be one, as rows of different lengths.
+    """
     try:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:

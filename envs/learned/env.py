@@ -80,7 +80,7 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
             options: ``start`` (a start clip's number), ``prefix``, ``actions``, ``prompt``: see
                 ``worldsim.envs.learned.initial_context.choose``.
         """
-        super().reset(seed=seed)
+        super().reset(seed=int(seed) if isinstance(seed, np.integer) else seed)
         self._begin(np.zeros(1, np.int64), [self.np_random], [options])
         self._show()
         return self._observation(), self._info() | {"start": int(self._starts[0])}

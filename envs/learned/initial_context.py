@@ -4,6 +4,7 @@ F video frames, H W pixels, A action vector, r frames per chunk.
 """
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 
 import worldsim
 from worldsim.datasets.loading.starts import StartClips, load_starts
-from worldsim.datasets.store.video import read_frames
+from worldsim.datasets.store.picture import PICTURE_SUFFIXES, read_picture, scale_picture
+from worldsim.datasets.store.video import index_times, stream_video
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
+# Frames of a past: far more than a world remembers.
+MOST_FRAMES = 2000
 OPTIONS = ("start", "prefix", "actions", "prompt")
 
 
@@ -202,9 +206,32 @@ def _action_array(actions: Any, wanted: tuple[int, ...]) -> NDArray[np.float32]:
         ) from error
 
 
+def past_frames(path: str | os.PathLike[str], size: tuple[int, int], last: int | None = None) -> NDArray[np.uint8]:
+    """Frames of a video, or a picture as one frame, scaled to ``size`` (width, height): uint8 (F, H, W, 3).
+
+    Args:
+        path: of the video or picture.
+        size: in pixels.
+        last: keep the last so many frames; default: all of them, ``MOST_FRAMES`` at most.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged or neither.
+        UserError: the video is too long.
+    """
+    if Path(path).suffix.lower() in PICTURE_SUFFIXES:
+        return scale_picture(read_picture(path), size)[None]
+    shown = stream_video(path, size=size)
+    if last is not None:
+        return np.stack(list(deque(shown, maxlen=last)))
+    if len(index_times(path)) > MOST_FRAMES:
+        raise UserError(f"{path} has more than {MOST_FRAMES} frames: a past is the last seconds of a video, cut it")
+    return np.stack(list(shown))
+
+
 def _frames(world: WorldModel, prefix: Any) -> NDArray[Any]:
     if isinstance(prefix, str | os.PathLike):
-        return read_frames(prefix, size=(world.config.width, world.config.height))
+        return past_frames(prefix, (world.config.width, world.config.height))
     if isinstance(prefix, np.ndarray):
         return prefix[None] if prefix.ndim == 3 else prefix
     raise UserError(f"prefix must be a start clip's number, a video's path or frames, got {type(prefix).__name__}")

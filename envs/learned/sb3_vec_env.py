@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from worldsim.datasets.loading.starts import StartClips
+from worldsim.envs.learned.action_spaces import numbers_of
 from worldsim.envs.learned.episodes import row_of
 from worldsim.envs.learned.tasks import TaskLike
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
@@ -69,7 +70,7 @@ class WorldSimVecEnv(VecEnv):
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions (N, choices) for ``step_wait``."""
-        self._actions = np.asarray(actions)
+        self._actions = numbers_of(actions)
 
     def step_wait(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Generate every row's next chunk."""

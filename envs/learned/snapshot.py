@@ -112,6 +112,8 @@ def check_fits(moment: Snapshot, world: WorldModel, where: str = "the snapshot")
         check_plain(moment)
         if (moment.state.memory is None) != (world.memory is None):
             raise ValueError(f"{where}: its spatial memory is missing, or one too many")
+        if moment.state.memory is not None and world.memory is not None:
+            moment.state.memory.check_fits(config.height, config.width, world.memory.motion.initial(1).shape[1])
         check_tensors(moment.state.network_tensors(), kinds_of(world.dit, world.tokenizer, grid), where)
 
 

@@ -233,7 +233,10 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
         if seed is None or isinstance(seed, int | np.integer):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         else:
-            seeds = list(seed)
+            try:
+                seeds = list(seed)
+            except TypeError as error:
+                raise UserError(f"seed must be a whole number, or one for each row, got {seed!r:.60}") from error
         if len(seeds) != self.num_envs:
             raise UserError(f"{len(seeds)} seeds for {self.num_envs} environments")
         for row in rows:

@@ -8,8 +8,7 @@ from pathlib import Path
 from worldsim.datasets.loading.starts import StartClips, recorded_poses
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.datasets.store.video import read_frames
-from worldsim.envs.learned.initial_context import InitialContext, fit_past
+from worldsim.envs.learned.initial_context import InitialContext, fit_past, past_frames
 from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
@@ -43,7 +42,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
         episode = store.read(name, first, last)
         past, actions, poses = episode.frames, episode.actions[:-1], recorded_poses(episode)
     else:
-        past, actions = read_frames(text, size=(world.config.width, world.config.height)), None
+        past, actions = past_frames(text, (world.config.width, world.config.height), frames), None
     past = past[-frames:]
     past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
     # A world with a spatial memory begins with the camera as it was held.

@@ -19,6 +19,7 @@ As YAML or JSON, a list whose entries are such stretches, or mappings with ``pla
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,13 @@ from worldsim.spec.text_files import read_text, text_lines
 SUFFIXES = (".tree", ".yaml", ".yml", ".json")
 KEYS = ("play", "name", "branches")
 MOST_NODES, DEEPEST = 2000, 40
+LONGEST_TEXT = 2**20
+# Of all stretches together.
+MOST_FRAMES = 200_000
 # A stretch has a mapping, three keys and their values.
 _MOST_YAML_NODES = 8 * MOST_NODES
+# Of a list, a mapping and a script's own blocks at each level, and some.
+_BRACKET, _DEEPEST_BRACKETS = re.compile(r"[\[\]{}]"), 4 * DEEPEST
 _NAMED = re.compile(r"(?P<name>[^:;{}#=<>]+):(?=\s)\s*")
 _POLICY = re.compile(r"policy\s+(?P<name>[\w.-]+)\s+x?\s*(?P<amount>\d+\.?\d*)(?P<unit>s?)\s*$")
 
@@ -73,7 +79,7 @@ def read_tree(path: str | Path, spec: ActionSpec, *, fps: float, players: Player
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such tree of actions: {path}")
-    text = read_text(path)
+    text = read_text(path, LONGEST_TEXT)
     reader = _Reader(path, spec, fps, players)
     try:
         entries = _from_yaml(text) if path.suffix in (".yaml", ".yml", ".json") else _from_text(text)
@@ -91,6 +97,7 @@ class _Reader:
     fps: float
     players: Players
     count: int = 0
+    frames: int = 0
 
     def node(self, entry: _Entry, depth: int = 1) -> Node:
         self.count += 1
@@ -98,8 +105,13 @@ class _Reader:
             raise ScriptError(entry.where, f"a tree has at most {MOST_NODES} stretches, {DEEPEST} after one another")
         branches = tuple(self.node(below, depth + 1) for below in entry.branches)
         if entry.text.startswith("policy ") or entry.text == "policy":
-            return replace(self.policy(entry), branches=branches)
-        return Node(name=entry.name or branch_name(entry.text), actions=self.actions(entry), branches=branches)
+            node = replace(self.policy(entry), branches=branches)
+        else:
+            node = Node(name=entry.name or branch_name(entry.text), actions=self.actions(entry), branches=branches)
+        self.frames += node.frames if node.actions is None else len(node.actions)
+        if self.frames > MOST_FRAMES:
+            raise ScriptError(entry.where, f"a tree lasts at most {MOST_FRAMES} frames, all stretches together")
+        return node
 
     def policy(self, entry: _Entry) -> Node:
         found = _POLICY.match(entry.text)
@@ -141,17 +153,21 @@ def _from_text(text: str) -> tuple[_Entry, ...]:
         if "\t" in bare[:indent]:
             raise ScriptError(Where(number, bare.index("\t") + 1), "indent with spaces, not tabs")
         lines.append((indent, _entry(bare[indent:], Where(number, indent + 1))))
+        if len(lines) > MOST_NODES:
+            raise ScriptError(Where(number, indent + 1), f"a tree has at most {MOST_NODES} stretches")
     return _nested(lines)
 
 
-def _nested(lines: list[tuple[int, _Entry]]) -> tuple[_Entry, ...]:
+def _nested(lines: list[tuple[int, _Entry]], depth: int = 0) -> tuple[_Entry, ...]:
+    if lines and depth == DEEPEST:
+        raise ScriptError(lines[0][1].where, f"a tree has at most {DEEPEST} stretches after one another")
     done, at = [], 0
     while at < len(lines):
         indent, entry = lines[at]
         if indent != lines[0][0]:
             raise ScriptError(entry.where, "this line stands deeper or less deep than those it belongs beside")
         end = next((i for i in range(at + 1, len(lines)) if lines[i][0] <= indent), len(lines))
-        done.append(replace(entry, branches=_nested(lines[at + 1 : end])))
+        done.append(replace(entry, branches=_nested(lines[at + 1 : end], depth + 1)))
         at = end
     return tuple(done)
 
@@ -167,9 +183,28 @@ def _entry(text: str, where: Where) -> _Entry:
     return _Entry(rest.strip(), Where(where.line, where.column + named.end()), named["name"].strip())
 
 
+class _Loader(yaml.SafeLoader):
+    """Composes no more nodes than a tree can have: of a long file the beginning is enough to say so."""
+
+    composed = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.composed += 1
+        beside = len(parent.value) if parent is not None else 0
+        if isinstance(parent, yaml.MappingNode) and beside > len(KEYS):
+            raise ScriptError(_where(parent), f"expected a mapping with {', '.join(KEYS)}, got more keys")
+        if self.composed > _MOST_YAML_NODES or beside > MOST_NODES:
+            raise ScriptError(Where(1, 1), f"a tree has at most {MOST_NODES} stretches")
+        return super().compose_node(parent, index)
+
+
 def _from_yaml(text: str) -> tuple[_Entry, ...]:
+    # The parser's time grows with the square of the depth.
+    depths = accumulate(1 if found[0] in "[{" else -1 for found in _BRACKET.finditer(text))
+    if max(depths, default=0) > _DEEPEST_BRACKETS:
+        raise ScriptError(Where(1, 1), "branches are nested too deeply")
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Where(mark.line + 1, mark.column + 1) if mark else Where(1, 1)

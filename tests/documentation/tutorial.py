@@ -76,7 +76,7 @@ def run(page: str) -> dict[str, Any]:
         AssertionError: a command fails, or is none that can be run.
     """
     names: dict[str, Any] = {"__name__": "tutorial"}
-    for block in blocks(page):
+    for block in list(blocks(page)):
         if block.file:
             Path(block.file).write_text(block.text)
         elif block.language == "python":

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import worldsim
+from tests.tiny_memory import remembering_world
 from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
@@ -82,12 +83,28 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_world(tmp_path_factory.mktemp("shield") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shield") / "remembering"
+    remembering_world().save(folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_of_the_program_changes_nothing_and_stays(name: str, checkpoint: Path, tmp_path: Path):
     plain = played(worldsim.load(checkpoint, bf16=False), tmp_path)
     with SETTINGS[name]():
         before = seen()
         assert played(worldsim.load(checkpoint, bf16=False), tmp_path) == plain
+        assert seen() == before
+
+
+@pytest.mark.parametrize("name", ["float64", "device", "device as a context", "autocast", "numpy raises", "inference"])
+def test_a_world_with_a_memory_is_shielded_too(name: str, remembering: Path, tmp_path: Path):
+    plain = played(worldsim.load(remembering, bf16=False), tmp_path)
+    with SETTINGS[name]():
+        before = seen()
+        assert played(worldsim.load(remembering, bf16=False), tmp_path) == plain
         assert seen() == before
 
 
@@ -111,11 +128,12 @@ def test_branches_and_batches_under_other_defaults():
         assert b.state.pose.dtype == torch.float32 and b.state.pose.device.type == "cpu"
 
 
-def test_loading_draws_nothing_from_the_programs_generator(checkpoint: Path):
+@pytest.mark.parametrize("kind", ["checkpoint", "remembering"])
+def test_loading_draws_nothing_from_the_programs_generator(kind: str, request: pytest.FixtureRequest):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    worldsim.load(checkpoint)
+    worldsim.load(request.getfixturevalue(kind))
     assert torch.equal(torch.rand(1), expected)
 
 

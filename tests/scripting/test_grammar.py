@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.timing import little_work
 from worldsim.scripting.grammar import format_script, parse_script
 from worldsim.scripting.player import ScriptPolicy, script_actions, script_frames
 from worldsim.scripting.syntax_tree import Act, Duration, Key, Repeat, Script, Turn, Until
@@ -158,6 +159,9 @@ def test_what_scripts_mean(text: str, expected: np.ndarray):
         ("forward 5000000000", (1, 9), "too large"),
         ("{" * 3, (1, 1), "expected the name of a key"),
         ("repeat 2 {" * 60, (1, 511), "deep"),
+        ("forward;repeat 1;" * 2000, (1, 859), "repeats are nested more than 50 deep"),
+        ("repeat 1 {" * 30 + "forward" + ";repeat 1;jump" * 30, (1, 589), "repeats are nested more than 50 deep"),
+        ("forward; repeat " + "9" * 5000, (1, 17), "too large"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_with_line_and_column(text: str, place: tuple[int, int], message: str):
@@ -214,6 +218,18 @@ def test_until_a_number_is_looked_at_before_each_frame():
     assert play("forward until light < 9; jump", infos) == [["jump"]]
     with pytest.raises(ScriptError, match="tells no number 'hunger'; it tells light"):
         play("forward until hunger < 9", infos)
+
+
+def test_a_block_that_takes_no_frame_is_not_played_over_and_over():
+    """The game tells nothing new between two rounds, so that they would go on until all of 10**10 were through."""
+    text = "repeat 100000 { repeat 100000 { forward until light < 9 }; back until light < 9 }; jump 2"
+    with little_work(1):
+        assert play(text, [{"light": 3}] * 4) == [["jump"]] * 2
+    # A block that takes a frame now and then is played as often as it says.
+    infos = [{"light": light} for light in (0, 1, 1, 0, 1, 0)]
+    assert play("repeat 3 { forward until light > 0; back 1 }; jump", infos) == [
+        ["forward"], ["back"], ["back"], ["forward"], ["back"], ["jump"],
+    ]  # fmt: skip
 
 
 def test_the_example_of_the_guide():

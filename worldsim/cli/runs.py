@@ -12,14 +12,28 @@ import yaml
 
 from worldsim.cli.schema import key_of
 from worldsim.errors import UserError
+from worldsim.processes import started_first, started_ranks
+
+# Commands that torchrun may start; all others are one process.
+RANKED = ("tokenizer", "dynamics")
 
 
 def run_folder(command: str, config: Any) -> Path:
-    """Make the folder of this run, ``config.folder`` or ``runs/COMMAND-TIME``, and keep the settings in it."""
+    """Make the folder of this run, ``config.folder`` or ``runs/COMMAND-TIME``, and keep the settings in it.
+
+    Raises:
+        UserError: torchrun started several processes, and the command is one, or no folder was given.
+    """
+    if started_ranks() > 1 and command not in RANKED:
+        raise UserError(f"torchrun started {started_ranks()} processes, and this command is one: start it without")
+    if started_ranks() > 1 and not config.folder:
+        raise UserError("several ranks need folder=FOLDER: all of them, and those of a restart, are to find it")
     folder = Path(config.folder) if config.folder else Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     config.folder = str(folder)
+    if not started_first():
+        return folder
     text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(f"# worldsim {shlex.join(sys.argv[1:])}\n{text}")
     return folder

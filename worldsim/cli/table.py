@@ -96,6 +96,9 @@ COMMANDS: dict[str, Command] = {
         "import recordings: OpenAI VPT and BASALT, MineRL, Minari, LeRobot, videos with csv or jsonl, videos, images, "
         "other stores",
     ),
+    "data export": Command(
+        f"{_CLI}.data.export:export", "write episodes as a LeRobot data set (v3.0), for other programs to learn from"
+    ),
     "data check": Command(
         f"{_CLI}.data.check:check",
         "check a store: alignment, damage, frozen frames, maps in two splits, ...; exit code 1 when something fails",
@@ -144,6 +147,10 @@ COMMANDS: dict[str, Command] = {
     "bench train": Command(
         f"{_CLI}.bench.train:bench_train",
         "measure a training step of the dynamics: FLOP/s beside this machine's matrix-product ceiling, and its parts",
+    ),
+    "bench plan": Command(
+        f"{_CLI}.bench.plan:bench_plan",
+        "memory, work and expected speed of training and play on devices that need not be here; names its assumptions",
     ),
     "doctor": Command(f"{_CLI}.doctor:doctor", "list what is installed, what is missing, and what to do"),
 }

@@ -158,8 +158,9 @@ def dynamics_loss(
     generator: torch.Generator,
     bank: ErrorBank,
     shortcut: bool = False,
+    common: torch.Generator | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step's loss and its parts. Random numbers come from ``generator`` alone.
+    """One step's loss and its parts. Random numbers come from ``generator`` and ``common`` alone.
 
     Args:
         forward: the network, or what it was compiled to.
@@ -168,9 +169,10 @@ def dynamics_loss(
         generator: gives noise, signal levels and dropout.
         bank: recent errors, drawn from and added to.
         shortcut: whether shortcut steps are learned too.
+        common: decides which passes of the network there are, alike for all parts; default: ``generator``.
     """
-    batch = _choose_clips(batch, training, generator)
-    clips = _noised_clips(forward, batch, training, generator, bank, shortcut)
+    batch = _choose_clips(batch, training, common or generator)
+    clips = _noised_clips(forward, batch, training, generator, bank, shortcut, common or generator)
     out, batch, present = _predict(forward, clips, batch, training, generator)
     parts = {"flow": _flow_loss(out, clips, training.loss).mean()}
     total = parts["flow"]
@@ -201,6 +203,7 @@ def _noised_clips(
     generator: torch.Generator,
     bank: ErrorBank,
     shortcut: bool,
+    common: torch.Generator,
 ) -> _NoisedClips:
     """Draw signal levels, noise, context and conditions; the first rows take shortcut steps, the last self-rollouts."""
     data = batch.latents
@@ -223,13 +226,15 @@ def _noised_clips(
         most = training.loss.max_shortcut_steps
         bootstrapped = shortcut_target(forward, noisy[:rows], tau[:rows], step[:rows], most, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
-    images = t == 1 or float(torch.rand((), generator=generator, device=device)) < training.image_fraction
+    images = t == 1 or float(torch.rand((), generator=common, device=device)) < training.image_fraction
     recorded_rows = b - (0 if images else min(int(b * training.self_rollout.fraction), b - rows))
     clips = _NoisedClips(
         data=data, target=target, noisy=noisy, previous=previous, tau=tau, step=step, actions=actions, present=present,
         text=text, drawn=None if images else drawn, images=images, recorded_rows=recorded_rows,
     )  # fmt: skip
-    return _with_self_rollout(forward, clips, training, generator) if recorded_rows < b else clips
+    most = training.self_rollout.max_frames
+    frames = int(torch.randint(1, most + 1, (), generator=common, device=device)) if recorded_rows < b else 0
+    return _with_self_rollout(forward, clips, training, generator, frames) if frames else clips
 
 
 def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.Generator, bank: ErrorBank) -> Tensor:
@@ -243,11 +248,10 @@ def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.G
 
 
 def _with_self_rollout(
-    forward: Forward, clips: _NoisedClips, training: DynamicsTraining, generator: torch.Generator
+    forward: Forward, clips: _NoisedClips, training: DynamicsTraining, generator: torch.Generator, frames: int
 ) -> _NoisedClips:
-    """The last rows with the network's own rollout as their context."""
+    """The last rows with the network's own rollout of so many frames as their context."""
     settings, rows = training.self_rollout, slice(clips.recorded_rows, None)
-    frames = int(torch.randint(1, settings.max_frames + 1, (), generator=generator, device=generator.device))
     conditioning = (clips.actions[rows], clips.present[rows], None if clips.text is None else clips.text[rows])
     drawn = None if clips.drawn is None else clips.drawn[rows]
     extent = (frames, training.noise.sampler_steps, settings.level)

@@ -3,6 +3,7 @@
 A rows, B batch, T latent frames, C channels, H W latent grid.
 """
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -42,13 +43,14 @@ class ErrorBank:
         scale = scale * (torch.rand(scale.shape, generator=generator, device=device) < probability)
         return self._rings[shape[2:]][index] * scale
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """All there is to save, by name."""
         rings = enumerate(self._rings.items())
-        return {f"{i}/{self._filled[shape]}": ring for i, (shape, ring) in rings}
+        return {f"{prefix}{i}/{self._filled[shape]}": ring for i, (shape, ring) in rings}
 
-    def restore(self, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
-        """Take back what ``tensors`` gave."""
+    def restore(self, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu", prefix: str = "") -> None:
+        """Take back what ``tensors`` gave under the same prefix; other names are left alone."""
         for name, ring in tensors.items():
-            shape = tuple(ring.shape[1:])
-            self._rings[shape], self._filled[shape] = ring.to(device), int(name.split("/")[1])
+            if found := re.fullmatch(rf"{re.escape(prefix)}\d+/(\d+)", name):
+                shape = tuple(ring.shape[1:])
+                self._rings[shape], self._filled[shape] = ring.to(device), int(found[1])

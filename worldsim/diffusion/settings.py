@@ -139,6 +139,10 @@ class DynamicsTraining:
             ``["copied"]`` a network that goes on with a memory learns what to take of it and no more.
         recompute: compute activations inside blocks again for the gradient instead of keeping them: a third more work,
             for models whose activations do not fit the device.
+        parts: batches of a step, each of ``batch`` clips, whose losses are averaged (gradient accumulation). What is
+            learned depends on it and not on the number of ranks that share the parts out.
+        shard: with several ranks, spread weights, gradients, optimizer state and averaged weights over them (FSDP2)
+            instead of keeping all of it on each (DDP): for models that do not fit one device.
         optimizer, noise, conditioning, loss, self_rollout: groups of further settings.
     """
 
@@ -150,6 +154,8 @@ class DynamicsTraining:
     compile: bool = True
     learn: tuple[str, ...] = ()
     recompute: bool = False
+    parts: int = 1
+    shard: bool = False
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
@@ -158,7 +164,7 @@ class DynamicsTraining:
 
     def __post_init__(self) -> None:
         shares = ("half_clip_fraction", "image_fraction")
-        check_settings(self, positive=("steps", "validate_every"), shares=shares)
+        check_settings(self, positive=("steps", "validate_every", "parts"), shares=shares)
 
 
 GROUPS: dict[str, type] = {

@@ -120,6 +120,13 @@ def run_parts(evaluation: Evaluation, parts: Mapping[str, EvaluationPart], only:
     return results
 
 
+def kept_parts(evaluation: Evaluation, parts: Mapping[str, EvaluationPart]) -> set[str]:
+    """Names of the parts whose results, of the same inputs, the folder holds already."""
+    weights = weights_digest(evaluation.world)
+    keys = {name: part_digest(evaluation, part, weights) for name, part in parts.items()}
+    return {name for name, key in keys.items() if _kept(evaluation.folder, name, key) is not None}
+
+
 def without_nan(value: Any) -> Any:
     """Results as JSON can hold them: what is not a number is null."""
     if isinstance(value, dict):

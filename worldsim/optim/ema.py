@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from worldsim.optim.distributed.engines import local
+
 
 class Ema:
     """Exponential moving average of a module's parameters, warmed up so that early weights do not linger."""
@@ -19,7 +21,8 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
             names, parameters = zip(*module.named_parameters(), strict=True)
-            torch._foreach_lerp_([self.shadow[name] for name in names], list(parameters), 1 - decay)  # pyright: ignore
+            averages = local([self.shadow[name] for name in names])
+            torch._foreach_lerp_(averages, local(parameters), 1 - decay)  # pyright: ignore
 
     @contextmanager
     def averaged(self, module: nn.Module) -> Iterator[None]:
@@ -33,6 +36,7 @@ class Ema:
     @torch.no_grad()
     def _exchange(self, module: nn.Module) -> None:
         for name, parameter in module.named_parameters():
-            held = parameter.detach().clone()
-            parameter.copy_(self.shadow[name])
-            self.shadow[name].copy_(held)
+            own, average = local([parameter.detach(), self.shadow[name]])
+            held = own.clone()
+            own.copy_(average)
+            average.copy_(held)

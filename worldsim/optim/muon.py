@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from worldsim.models.precision import fast_bf16
+from worldsim.optim.distributed.engines import by_whole_matrices, local
 
 # Of the quintic iteration: steep at zero, ends between 0.7 and 1.2.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -26,6 +27,12 @@ def orthogonalised(matrices_KMN: Tensor, steps: int = 5) -> Tensor:
     # From half as long again on, the second way takes fewer operations; bf16 is too coarse for it.
     x = _by_gram(x, steps) if x.dtype == torch.float32 and long > 1.5 * short else _iterated(x, steps)
     return x.mT if tall else x
+
+
+def _fast_orthogonalised(matrices_KMN: Tensor) -> Tensor:
+    """``orthogonalised`` in the fastest format, to float32."""
+    fast = matrices_KMN.is_cuda or fast_bf16()
+    return orthogonalised(matrices_KMN.bfloat16() if fast else matrices_KMN).float()
 
 
 def _iterated(x: Tensor, steps: int) -> Tensor:
@@ -77,17 +84,19 @@ class Muon(torch.optim.Optimizer):
                     alike[parameter.shape].append(parameter)
             for shape, parameters in alike.items():
                 updates = self._updates(parameters, group["momentum"])
-                updates = orthogonalised(updates.bfloat16() if updates.is_cuda or fast_bf16() else updates).float()
+                # Of rows alone there is no orthogonalising: sharded matrices are put together, shared out among ranks.
+                updates = by_whole_matrices(_fast_orthogonalised, updates, parameters[0])
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore
-                torch._foreach_add_(parameters, updates.unbind(), alpha=-rate)  # pyright: ignore
+                own = local(parameters)
+                torch._foreach_mul_(own, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore
+                torch._foreach_add_(own, updates.unbind(), alpha=-rate)  # pyright: ignore
 
     def _updates(self, parameters: list[Tensor], momentum: float) -> Tensor:
-        """Nesterov's look ahead for matrices of one shape (K, M, N)."""
+        """Nesterov's look ahead for matrices of one shape (K, M, N); of sharded ones, for this rank's rows."""
         for parameter in parameters:
             if "momentum_buffer" not in self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        averages = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
-        gradients = [cast("Tensor", parameter.grad) for parameter in parameters]
+        averages = local(self.state[parameter]["momentum_buffer"] for parameter in parameters)
+        gradients = local(cast("Tensor", parameter.grad) for parameter in parameters)
         torch._foreach_lerp_(averages, gradients, 1 - momentum)  # pyright: ignore
         return torch.stack(torch._foreach_lerp(gradients, averages, momentum))  # pyright: ignore

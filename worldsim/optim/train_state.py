@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.models.checkpoint import load_tensors, misfits, save_tensors
+from worldsim.optim.distributed.engines import spread_like
 from worldsim.optim.ema import Ema
 from worldsim.spec.damage import reading
 
@@ -35,6 +36,17 @@ def save_training(
 
     ``more`` and ``about``, values as JSON can hold them, are what ``load_training`` gives back.
     """
+    tensors = state_tensors(module, ema, optimizers, more)
+    save_tensors(path, tensors, {"step": step, "about": dict(about or {})})
+
+
+def state_tensors(
+    module: nn.Module,
+    ema: Ema | None,
+    optimizers: list[torch.optim.Optimizer],
+    more: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """All tensors of a training by the names that they are saved under."""
     tensors: dict[str, Tensor] = {f"model/{n}": t for n, t in module.state_dict().items()}
     if ema is not None:
         tensors |= {f"ema/{n}": t for n, t in ema.shadow.items()}
@@ -42,7 +54,18 @@ def save_training(
     for i, optimizer in enumerate(optimizers):
         for key, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer{i}/{key}/{n}": torch.as_tensor(v) for n, v in state.items()}
-    save_tensors(path, tensors, {"step": step, "about": dict(about or {})})
+    return tensors
+
+
+def tensors_alike(module: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Live tensors that saved ones are typed and sharded as, by the names that these are saved under."""
+    like = {f"model/{n}": t for n, t in module.state_dict().items()}
+    like |= {f"ema/{n}": p for n, p in module.named_parameters()}
+    for i, optimizer in enumerate(optimizers):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for key, parameter in enumerate(parameters):
+            like |= {f"optimizer{i}/{key}/{n}": parameter for n in ("exp_avg", "exp_avg_sq", "momentum_buffer")}
+    return like
 
 
 def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: list[torch.optim.Optimizer]) -> Restored:
@@ -54,6 +77,26 @@ def load_training(path: Path, module: nn.Module, ema: Ema | None, optimizers: li
         ValueError: the file is damaged or belongs to another model.
     """
     tensors, metadata = load_tensors(path)
+    like = tensors_alike(module, optimizers)
+    tensors = {n: spread_like(t, like[n]) if n in like else t for n, t in tensors.items()}
+    return take_over(path, tensors, metadata, module, ema, optimizers)
+
+
+def take_over(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    module: nn.Module,
+    ema: Ema | None,
+    optimizers: list[torch.optim.Optimizer],
+) -> Restored:
+    """Put saved tensors, sharded as the live ones are, into live objects.
+
+    Nothing is changed unless all of it fits.
+
+    Raises:
+        ValueError: what was read from ``path`` is damaged or belongs to another model.
+    """
     found = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
     averages = {n.removeprefix("ema/"): t for n, t in tensors.items() if n.startswith("ema/")}
     if misfits(module.state_dict(), found) or (ema is not None and misfits(ema.shadow, averages)):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UserError
-from worldsim.scripting.grammar import parse_script
+from worldsim.scripting.grammar import LONGEST_TEXT, parse_script
 from worldsim.scripting.player import script_actions
 from worldsim.scripting.syntax_tree import Script
 from worldsim.scripting.tokens import ScriptError
@@ -66,7 +66,7 @@ def script_text(source: str | os.PathLike[str]) -> tuple[str, str]:
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"no such script: {path}")
-    return read_text(path), str(path)
+    return read_text(path, LONGEST_TEXT), str(path)
 
 
 def is_script(source: str | os.PathLike[str]) -> bool:
@@ -97,13 +97,19 @@ def _read_csv(path: Path, spec: ActionSpec) -> NDArray[np.float32]:
         columns |= {"pitch": spec.size - 2, "yaw": spec.size - 1}
     names, lines, comma = csv_rows(path)
     _check_names(path, names, columns)
-    rows = [_row(f"{path}, line {line}", row, columns, spec, comma) for line, row in lines]
-    if not rows:
+    vectors: list[NDArray[np.float32]] = []
+    lengths: list[int] = []
+    for line, row in lines:
+        vector, repeat = _row(f"{path}, line {line}", row, columns, spec, comma)
+        vectors.append(vector)
+        lengths.append(repeat)
+        if len(lengths) > LONGEST:
+            break
+    if not vectors:
         raise UserError(f"{path} has no actions")
-    lengths = [repeat for _, repeat in rows]
-    if sum(lengths) > LONGEST:
-        raise UserError(f"{path}: {sum(lengths)} frames are more than {LONGEST}")
-    return np.repeat(np.stack([vector for vector, _ in rows]), lengths, axis=0)
+    if (frames := sum(lengths)) > LONGEST:
+        raise UserError(f"{path}: {frames} frames are more than {LONGEST}")
+    return np.repeat(np.stack(vectors), lengths, axis=0)
 
 
 def _check_names(path: Path, names: Sequence[str], columns: Mapping[str, int]) -> None:

@@ -28,6 +28,8 @@ from worldsim.scripting.syntax_tree import PATIENCE, Act, Duration, Key, Repeat,
 from worldsim.scripting.tokens import NOTHING, ScriptError, Token, Where, plain_name, reserved, tokens_of
 
 MOST_REPEATS, DEEPEST = 100_000, 50
+# Characters of a script; longer play is a CSV.
+LONGEST_TEXT = 2**18
 
 
 def parse_script(text: str, name: str = "") -> Script:
@@ -40,6 +42,8 @@ def parse_script(text: str, name: str = "") -> Script:
     Raises:
         ScriptError: it does not follow the grammar; tells line and column.
     """
+    if len(text) > LONGEST_TEXT:
+        raise ScriptError(Where(1, 1), f"the script has {len(text)} characters, more than {LONGEST_TEXT}", name)
     try:
         script = _Parser(text).block(0)
     except ScriptError as error:
@@ -85,6 +89,11 @@ def _quoted(name: str) -> str:
 
 def _duration(duration: Duration) -> str:
     return f"{duration.amount}s" if duration.seconds else str(int(duration.amount))
+
+
+def _levels(script: Script) -> int:
+    """How many repeats lie in one another."""
+    return max((1 + _levels(one.body) for one in script if isinstance(one, Repeat)), default=0)
 
 
 class _Parser:
@@ -139,7 +148,7 @@ class _Parser:
         if not (self.tokens[ahead].kind == "sign" and self.tokens[ahead].text == "{"):
             if not done:
                 raise ScriptError(where, "there is nothing before this repeat, and no block in braces after it")
-            return [Repeat(times=times, body=tuple(done), where=where)]
+            return [self.nested(Repeat(times=times, body=tuple(done), where=where), depth)]
         self.at = ahead
         opened = self.take()
         body = self.block(depth + 1)
@@ -148,7 +157,13 @@ class _Parser:
         self.take()
         if not body:
             raise ScriptError(opened.where, "this block has no actions")
-        return [*done, Repeat(times=times, body=body, where=where)]
+        return [*done, self.nested(Repeat(times=times, body=body, where=where), depth)]
+
+    def nested(self, repeat: Repeat, depth: int) -> Repeat:
+        """A repeat, unless too many lie in one another: each is a level for whoever plays it, in braces or not."""
+        if depth + _levels((repeat,)) > DEEPEST:
+            raise ScriptError(repeat.where, f"repeats are nested more than {DEEPEST} deep")
+        return repeat
 
     def action(self) -> Act:
         where, terms = self.next.where, []
@@ -231,7 +246,7 @@ class _Parser:
     def count(self, what: str) -> int:
         if self.next.kind != "number" or not self.next.text.isdecimal():
             raise self.expected(what)
-        return int(self.take().text)
+        return int(self.number(what))
 
     def number(self, what: str) -> float:
         if self.next.kind != "number":

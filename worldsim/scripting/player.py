@@ -86,8 +86,8 @@ class ScriptPolicy:
     def reset(self, rng: np.random.Generator, info: Mapping[str, Any]) -> None:
         """Begin from the first action; ``rng`` is not used."""
         self.finished = False
-        self._info = info
-        self._running = self._play()
+        self._info, self._frames = info, 0
+        self._running = self._play(self.script)
 
     def act(self, obs: NDArray[np.uint8], info: Mapping[str, Any]) -> Action:
         """The next action (A,); nothing is done any more when ``finished``."""
@@ -96,13 +96,25 @@ class ScriptPolicy:
         self.finished = action is None
         return self.spec.idle() if action is None else action
 
-    def _play(self) -> Iterator[Action]:
-        for act in _played(self.script):
-            vector, frames = _still(act, self.spec, self.fps)
-            for frame in range(frames):
-                if isinstance(act.length, Until) and holds(act.length, self._info, begun=frame > 0):
+    def _play(self, script: Script) -> Iterator[Action]:
+        for one in script:
+            if isinstance(one, Act):
+                yield from self._hold(one)
+                continue
+            for _ in range(one.times):
+                before = self._frames
+                yield from self._play(one.body)
+                # A block that took no frame takes none the next time either: the game has told nothing new.
+                if self._frames == before:
                     break
-                yield vector.copy()
+
+    def _hold(self, act: Act) -> Iterator[Action]:
+        vector, frames = _still(act, self.spec, self.fps)
+        for frame in range(frames):
+            if isinstance(act.length, Until) and holds(act.length, self._info, begun=frame > 0):
+                break
+            self._frames += 1
+            yield vector.copy()
 
 
 def holds(until: Until, info: Mapping[str, Any], *, begun: bool) -> bool:

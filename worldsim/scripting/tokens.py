@@ -11,7 +11,7 @@ NOTHING = ("wait", "noop")
 WORDS = (*NOTHING, "repeat", "until", "within", "event", "yaw", "pitch", "x")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Where:
     """A place in the text, from line 1 and column 1."""
 
@@ -50,7 +50,7 @@ def reserved(name: str) -> bool:
     return name in WORDS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Token:
     """A word, a number or a sign of a script."""
 

@@ -64,6 +64,7 @@ class WorldState:
         """Number of rows B."""
         return len(self.seeds)
 
+    @shielded
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name, batch first."""
         return self.network_tensors() | ({} if self.memory is None else self.memory.tensors())
@@ -141,6 +142,7 @@ class WorldState:
         return plain + (0 if self.memory is None else self.memory.nbytes())
 
     @staticmethod
+    @shielded
     def concatenate(states: Sequence["WorldState"]) -> "WorldState":
         """Worlds of several states as the rows of one."""
         named = [s.network_tensors() for s in states]

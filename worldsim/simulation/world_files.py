@@ -13,6 +13,7 @@ from worldsim.models.fact_heads import FactHeads
 from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.spec.compute import Compute
 from worldsim.spec.damage import reading
 from worldsim.spec.endings import KEY as ENDS
@@ -95,7 +96,12 @@ def read_world(folder: Path) -> WorldFiles:
 
 
 def check_parts(
-    config: WorldConfig, tokenizer: VideoTokenizer, dit: WorldDiT, prompts: Tensor, heads: FactHeads | None
+    config: WorldConfig,
+    tokenizer: VideoTokenizer,
+    dit: WorldDiT,
+    prompts: Tensor,
+    heads: FactHeads | None,
+    memory: SpatialMemory | None,
 ) -> None:
     """Check that the parts of a world fit together.
 
@@ -116,3 +122,5 @@ def check_parts(
         raise ValueError(f"{len(config.prompts)} prompts, but embeddings {tuple(prompts.shape)}")
     if heads is not None and heads.config.features != 2 * dit.config.width:
         raise ValueError(f"task heads read {heads.config.features} features, not {2 * dit.config.width}")
+    if memory is not None:
+        memory.check_fits(config.spec.size, config.height, config.width)

@@ -58,7 +58,7 @@ class WorldModel:
     ) -> None:
         if prompt_embeddings is None:
             prompt_embeddings = torch.zeros(0, dit.config.text_size)
-        check_parts(config, tokenizer, dit, prompt_embeddings, fact_heads)
+        check_parts(config, tokenizer, dit, prompt_embeddings, fact_heads, memory)
         self.prompt_embeddings = prompt_embeddings
         self.fact_heads, self.trust = fact_heads, trust
         self.config = config

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from worldsim.spec.actions import MINECRAFT, ActionSpec
+from worldsim.spec.from_json import dataclass_of
 
 # Depth is stored as inverse depth, uint16: so many steps for 1 / metre; 0 is the sky.
 INVERSE_DEPTH_STEPS = 4096
@@ -47,7 +48,7 @@ class Camera:
             raise ValueError(f"vertical_fov must be between 0 and 180 degrees, got {self.vertical_fov:g}")
         if not 0 < self.near < self.far:
             raise ValueError(f"near must be above 0 and below far, got {self.near:g} and {self.far:g}")
-        if not -90 <= self.pitch_limits[0] < self.pitch_limits[1] <= 90:
+        if len(self.pitch_limits) != 2 or not -90 <= self.pitch_limits[0] < self.pitch_limits[1] <= 90:
             raise ValueError(f"pitch_limits must rise within -90 to 90 degrees, got {self.pitch_limits}")
         if not 0 < self.world_rows <= 1:
             raise ValueError(f"world_rows must be a share above 0, got {self.world_rows:g}")
@@ -72,8 +73,8 @@ class Camera:
             ValueError: a value is missing, unknown or out of range.
         """
         try:
-            return Camera(**{**raw, "pitch_limits": tuple(raw.get("pitch_limits", (-90.0, 90.0)))})
-        except TypeError as error:
+            return dataclass_of(Camera, raw)
+        except ValueError as error:
             raise ValueError(f"this does not describe a camera: {error}") from error
 
 

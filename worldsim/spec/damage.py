@@ -13,6 +13,25 @@ SYMPTOMS = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error,
 )  # fmt: skip
 
+# Compression makes thousands of bytes of one, at most; more is declared and not there.
+_LARGEST_RATIO = 4096
+
+
+def check_declared(what: str, declared: int, held: int, slack: int = 2**24) -> None:
+    """Refuse a size that no compression explains, before memory is taken for it.
+
+    Args:
+        what: has that size, for the message.
+        declared: bytes it says to have.
+        held: bytes of the file that there are of it.
+        slack: bytes that may be declared for nothing.
+
+    Raises:
+        ValueError: it declares too many.
+    """
+    if declared > _LARGEST_RATIO * held + slack:
+        raise ValueError(f"{what} declares {declared} bytes, of which {held} are there")
+
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], kind: str, error: type[ValueError] = ValueError) -> Iterator[None]:

@@ -19,6 +19,7 @@ from worldsim.errors import UserError
 
 MOST_BYTES = 256 * 2**20
 MOST_COLUMNS = 4096
+MOST_LINES = 1_000_000
 # The largest number that float32 holds.
 LARGEST = 3.4028234663852886e38
 # Digits alone: ``float`` also takes underscores, and digits of other scripts.
@@ -26,8 +27,8 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infin
 _WORDS = {"": 0.0, "true": 1.0, "false": 0.0}
 
 
-def read_text(path: Path) -> str:
-    """A text file, without its byte order mark.
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """A text file of at most so many bytes, without its byte order mark.
 
     Raises:
         FileNotFoundError: there is no such file (a named pipe or a folder is none).
@@ -35,8 +36,8 @@ def read_text(path: Path) -> str:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise UserError(f"{path.name} has {size} bytes, more than {MOST_BYTES}")
+    if (size := path.stat().st_size) > most:
+        raise UserError(f"{path.name} has {size} bytes, more than {most}")
     content = path.read_bytes()
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -45,9 +46,15 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path.name} is not {'UTF-16' if wide else 'UTF-8'} text (byte {error.start})") from error
 
 
-def text_lines(text: str) -> list[tuple[int, str]]:
+def text_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines that are not blank with their numbers, counted from 1."""
-    return [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    number, begin = 0, 0
+    while begin < len(text):
+        end = text.find("\n", begin)
+        end = len(text) if end < 0 else end
+        number, line, begin = number + 1, text[begin:end], end + 1
+        if line.strip():
+            yield number, line.rstrip("\r")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -77,27 +84,31 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path.name} is not JSON: {error}") from error
 
 
-def json_lines(path: Path, *, torn: bool = False) -> list[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path, *, most: int = MOST_LINES, torn: bool = False) -> list[tuple[int, dict[str, Any]]]:
     """The objects of a JSON Lines file with the numbers of their lines.
 
     Args:
         path: of the file.
+        most: objects that there may be.
         torn: leave out a last line that is no object, as a killed writer leaves one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is no text, or a line is no JSON object; says which.
+        UserError: it is no text, has too many lines, or a line is no JSON object; says which.
     """
-    lines, rows = text_lines(read_text(path)), []
+    rows: list[tuple[int, dict[str, Any]]] = []
+    lines = text_lines(read_text(path))
     for number, line in lines:
         try:
             row = parse_json(line)
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            if torn and rows and number == lines[-1][0]:
+            if torn and rows and next(lines, None) is None:
                 break
             raise UserError(f"{path.name}, line {number}: not a JSON object")
+        if len(rows) == most:
+            raise UserError(f"{path.name} has more than {most} lines")
         rows.append((number, row))
     return rows
 

@@ -5,6 +5,7 @@ Pixel errors alone are smallest for a blur wherever a latent leaves texture open
 2018). N chunks, r frames, H W pixels.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,8 +14,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from worldsim.optim.train_state import load_training, save_training
+from worldsim.optim.distributed.ranks import ranks
+from worldsim.optim.train_state import load_training, save_training, state_tensors, take_over
 
+# In the folder of a run, and its name in runs of earlier versions; before names in the state of several ranks.
+FILE, OLD_FILE, PREFIX = "discriminator.safetensors", "adversary.safetensors", "discriminator/"
 # Differences of neighbouring pixels, in 0..1, times this are about as large as pixels in -1..1.
 EDGES = 16.0
 
@@ -67,6 +71,28 @@ class Discriminator:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())
+
+    def keep(self, folder: Path, step: int) -> dict[str, Tensor]:
+        """Keep all that resuming needs: in a file, or, of several ranks, in their state, for which it is returned."""
+        if ranks().alone:
+            self.save(folder / FILE, step)
+            return {}
+        state = state_tensors(self.module, None, [self.optimizer])
+        return {f"{PREFIX}{name}": tensor for name, tensor in state.items()}
+
+    def resume(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """Take back what ``keep`` kept last: in the state that the run goes on from, else in the file.
+
+        Raises:
+            FileNotFoundError: there is neither.
+            ValueError: it is of another size.
+        """
+        own = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}
+        if own:
+            take_over("the discriminator", own, {"step": 0}, self.module, None, [self.optimizer])
+        else:
+            new, old = folder / FILE, folder / OLD_FILE
+            self.load(old if old.exists() and not new.exists() else new)
 
     def save(self, path: Path, step: int) -> None:
         """Write all that resuming needs to one safetensors file."""

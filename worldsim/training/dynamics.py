@@ -3,7 +3,7 @@
 B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from worldsim.diffusion.dynamics_loss import Forward, dynamics_loss
 from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.flow import energy_score, interpolate
 from worldsim.diffusion.settings import DynamicsTraining
+from worldsim.diffusion.shared_rows import shared
 from worldsim.models.checkpoint import load_module, save_tensors
 from worldsim.models.dit import DiTConfig, WorldDiT, previous_of
 from worldsim.models.precision import fast_precision
+from worldsim.optim.distributed.engines import shard, whole_state
+from worldsim.optim.distributed.ranks import own_device, ranks
+from worldsim.optim.distributed.shares import share_of
 from worldsim.optim.ema import Ema
-from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimizers
+from worldsim.optim.loop import TrainedModule, finite, split_optimizers
 from worldsim.optim.schedule import learning_rate_factor, set_rate
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import UNKNOWN, Compute
@@ -29,7 +33,9 @@ from worldsim.training.flops import StepCosts
 
 
 @torch.no_grad()
-def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)) -> dict[str, float]:
+def validate(
+    forward: Forward, batch: LatentBatch, levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
+) -> dict[str, float]:
     """x0 error of the last half of each clip given its clean past, with true and with shuffled actions.
 
     Only every second frame of that half is noised, so that every noised frame stands on a clean one.
@@ -50,7 +56,7 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
         tau[:, judged] = level
         noisy = interpolate(data, noise, tau)
         with fast_precision(data.device):
-            out = dit(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present, drawn_BTDHW=drawn)
+            out = forward(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present, drawn_BTDHW=drawn)
         return out.latents[:, judged], out.heads.motion[:, judged]
 
     truth = data[:, judged]
@@ -75,35 +81,40 @@ def validate(dit: WorldDiT, batch: LatentBatch, levels: tuple[float, ...] = (0.0
 def training_step(
     forward: Forward,
     trained: TrainedModule,
-    batch: LatentBatch,
+    batches: Sequence[LatentBatch],
     training: DynamicsTraining,
     step: int,
     seed: int,
-    bank: ErrorBank,
+    banks: Sequence[ErrorBank],
 ) -> dict[str, float]:
-    """Learn from one batch; ``forward`` is the network in training, or what it was compiled to.
+    """Learn from one step's batch; ``forward`` is the network in training, or what it was compiled to.
 
-    All noise follows (seed, step).
+    ``batches`` and ``banks`` are those of this rank's parts. All noise follows (seed, step, part).
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    generator = torch.Generator(batch.latents.device).manual_seed(seed * 1_000_003 + step)
+    share, device = trained.share, batches[0].latents.device
     schedule, shortcut = training.optimizer, step >= training.loss.shortcut_from
     set_rate(trained.optimizers, learning_rate_factor(step, schedule.warmup, training.steps, schedule.cooldown))
-    with fast_precision(batch.latents.device):
-        loss, parts = dynamics_loss(forward, batch, training, generator, bank, shortcut)
-    metrics = {"loss": finite(loss, step), "gradient_norm": 0.0}
-    # Where only what takes drawings learns, a step of images, which have none, teaches nothing.
-    if loss.requires_grad:
-        loss.backward()
-        metrics["gradient_norm"] = trained.step(step)
-    return metrics | {name: float(part.detach()) for name, part in parts.items()}
+    results = []
+    for part, batch, bank in zip(share.mine, batches, banks, strict=True):
+        drawn = share.generator(seed, step, part, device), bank, shortcut, share.common_generator(seed, step, device)
+        with trained.engine.part(last=part == share.mine[-1]):
+            with fast_precision(device):
+                loss, terms = trained.engine(dynamics_loss, forward, batch, training, *drawn)
+            trained.backward(loss)
+        results.append({"loss": loss, **terms})
+    norm = trained.step(step)
+    means = share.mean(results)
+    return {"loss": finite(means.pop("loss"), step), "gradient_norm": norm, **means}
 
 
 def save_dit(path: Path, dit: WorldDiT, about: Mapping[str, Any] | None = None) -> None:
     """Write weights, configuration and what else there is to say about them to one safetensors file."""
-    save_tensors(path, dit.state_dict(), {"dit": asdict(dit.config), **(about or {})})
+    tensors = whole_state(dit)
+    if ranks().first:
+        save_tensors(path, tensors, {"dit": asdict(dit.config), **(about or {})})
 
 
 @dataclass
@@ -113,11 +124,10 @@ class Tally:
     compute: Compute
     ends: int | None
 
-    def add(self, batch: LatentBatch, cost: tuple[int, float]) -> None:
-        """Count one more batch and what it costs: latent frames and operations."""
-        self.compute = self.compute.plus(*cost)
-        # The first frame of a clip has no past: the termination head is not asked there.
-        self.ends = more_ends(self.ends, int((batch.terminated[:, 1:] > 0).sum()))
+    def add(self, latent_frames: float, flop: float, ends: float) -> None:
+        """Count one more step: latent frames and operations that it costs, ends of episodes that it saw."""
+        self.compute = self.compute.plus(round(latent_frames), flop)
+        self.ends = more_ends(self.ends, round(ends))
 
     def restore(self, about: Mapping[str, Any]) -> None:
         """Go on from what a run kept."""
@@ -157,37 +167,54 @@ def train_dynamics(
         ends_before: ends that ``initial``, or a resumed run that did not count them, was taught; None: unknown.
     """
     torch.manual_seed(seed)
-    dit, folder = WorldDiT(dit_config), folder.absolute()
+    dit, folder, place = WorldDiT(dit_config), folder.absolute(), torch.device(own_device(device))
     if initial is not None:
         load_module(dit, with_drawing(dit, initial), "the world to start from")
-    trained = prepared(dit.to(device), training, folder / "state.safetensors")
-    validation, first, bank = validation.to(torch.device(device)), 0, ErrorBank()
+    trained = prepared(dit.to(place), training, folder / "state.safetensors")
+    share, validation = trained.share, validation.to(place)
+    banks = {share.prefix(part): ErrorBank() for part in share.mine}
     tally = Tally(Compute(), 0) if initial is None else Tally(before or Compute(since=UNKNOWN), ends_before)
-    if (restored := trained.restore()) is not None:
-        first = restored.step
-        bank.restore(restored.more, device)
-        tally.restore({ENDS: ends_before, **restored.about})
-    costs = StepCosts(dit, training)
-    forward = compiled(dit, training)
+    first = _resume(trained, banks, tally, ends_before)
+    costs, forward = StepCosts(dit, training), shared(compiled(dit, training), share.rows)
 
     def learn(step: int) -> dict[str, float]:
-        batch = (drawn := batches(step)).to(torch.device(device))
-        tally.add(drawn, costs(batch, step))
-        return training_step(forward, trained, batch, training, step, seed, bank)
+        drawn = [batches(index) for index in share.indices(step)]
+        given = [batch.to(place) for batch in drawn]
+        counts = [(*costs(each, step), ends_in(batch)) for batch, each in zip(drawn, given, strict=True)]
+        tally.add(*share.total([sum(values) for values in zip(*counts, strict=True)]))
+        return training_step(forward, trained, given, training, step, seed, list(banks.values()))
 
     def judge() -> dict[str, float]:
         with trained.ema.averaged(dit):
-            return validate(dit, validation)
+            return validate(shared(dit, share.all_rows), validation)
 
     def save(step: int) -> None:
-        trained.save(step, bank.tensors(), tally.kept())
+        more = {n: ring for prefix, bank in banks.items() for n, ring in bank.tensors(prefix).items()}
+        trained.save(step, more, tally.kept())
         with trained.ema.averaged(dit):
             save_dit(folder / "dit.safetensors", dit, {**(about or {}), **tally.kept()})
 
-    yield from run_steps(
+    yield from trained.run(
         first, training.steps, learn, judge, save,
         validate_every=training.validate_every, save_minutes=training.save_minutes,
     )  # fmt: skip
+
+
+def _resume(trained: TrainedModule, banks: Mapping[str, ErrorBank], tally: Tally, ends_before: int | None) -> int:
+    """Go on from the newest state; returns the step to begin with."""
+    restored = trained.restore(lambda name: name.startswith(tuple(banks)))
+    if restored is None:
+        return 0
+    device = next(trained.module.parameters()).device
+    for prefix, bank in banks.items():
+        bank.restore(restored.more, device, prefix)
+    tally.restore({ENDS: ends_before, **restored.about})
+    return restored.step
+
+
+def ends_in(batch: LatentBatch) -> int:
+    """Ends of episodes that the termination head is shown: never at the first frame of a clip, which has no past."""
+    return int((batch.terminated[:, 1:] > 0).sum())
 
 
 def with_drawing(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -206,5 +233,9 @@ def prepared(dit: WorldDiT, training: DynamicsTraining, path: Path) -> TrainedMo
     dit.recompute = training.recompute
     for name, parameter in dit.named_parameters():
         parameter.requires_grad_(not training.learn or name.startswith(training.learn))
+    sharded = training.shard and not ranks().alone
+    if sharded:
+        shard(dit, dit.blocks)
     rates = training.optimizer
-    return TrainedModule(dit, split_optimizers(dit, "blocks", rates.rate, rates.matrix_rate), Ema(dit, rates.ema), path)
+    optimizers = split_optimizers(dit, "blocks", rates.rate, rates.matrix_rate)
+    return TrainedModule(dit, optimizers, Ema(dit, rates.ema), path, share_of(training.parts), sharded)

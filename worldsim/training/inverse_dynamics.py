@@ -18,9 +18,10 @@ from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, training
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, load_tensors, save_tensors
 from worldsim.models.shield import shielded
 from worldsim.spec.damage import reading
+from worldsim.spec.from_json import LARGEST
 
 Progress = Callable[[str, int, int], None]
 # Keys with an effect that a picture can show at once.
@@ -144,8 +145,15 @@ def load_inverse(path: Path, chunk: int) -> InverseDynamics:
             f"{path} reads chunks of {about.get('chunk')} frames, the world's have {chunk}: "
             f"train one with worldsim train inverse chunk={chunk}"
         )
-    with reading(path, "an inverse-dynamics model"), torch.random.fork_rng(devices=()):
-        model = InverseDynamics(about["inverse"]["keys"], about["inverse"]["width"])
-        model.head[0] = nn.Linear(tensors["head.0.weight"].shape[1], 128)
-    load_module(model, tensors, str(path))
-    return model.eval()
+    with reading(path, "an inverse-dynamics model"):
+        keys, width = [str(key) for key in about["inverse"]["keys"]], about["inverse"]["width"]
+        if type(width) is not int or not 0 < width <= LARGEST:
+            raise ValueError(f"width must be a whole number from 1, got {width!r:.60}")
+        read = tensors["head.0.weight"].shape[1]
+
+    def make() -> InverseDynamics:
+        model = InverseDynamics(keys, width)
+        model.head[0] = nn.Linear(read, 128)
+        return model
+
+    return build_module(make, tensors, str(path)).eval()

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from worldsim.optim.distributed.ranks import ranks
 from worldsim.progress import display
 
 T = TypeVar("T")
@@ -84,10 +85,11 @@ def follow(
     Raises:
         KeyboardInterrupt: told to stop (Ctrl-C, SIGTERM), after the step in progress and after saving.
     """
-    log = RunLog(folder)
+    together = ranks()
+    log = RunLog(folder) if together.first else None
     try:
         # Closed here, a run that is left by an error saves what it has while somebody still hears of it.
-        with interruptions() as stop, display() as show, contextlib.closing(run):
+        with interruptions() as stop, display(enabled=together.first) as show, contextlib.closing(run):
             for step, metrics in run:
                 validated = {
                     k.removeprefix("validation/"): v for k, v in metrics.items() if k.startswith("validation/")
@@ -95,27 +97,31 @@ def follow(
                 if validated:
                     shown = "  ".join(f"{name} {value:.4g}" for name, value in validated.items())
                     show.print(f"{time.strftime('%H:%M:%S')} step {step}: {shown}")
-                if validated or step % every == 0:
+                if log is not None and (validated or step % every == 0):
                     log.write(step, metrics)
                 show(title, step, steps, f"loss {metrics['loss']:.4f}")
-                if stop and step < steps:
+                if together.stop(bool(stop)) and step < steps:
                     run.close()
-                    print(f"stopped and saved after step {step}: the same command goes on from there", flush=True)
+                    if together.first:
+                        print(f"stopped and saved after step {step}: the same command goes on from there", flush=True)
                     raise KeyboardInterrupt
-                if step % sample_every == 0 or step == steps:
+                if log is not None and (step % sample_every == 0 or step == steps):
                     sample(step)
     finally:
-        log.close()
+        if log is not None:
+            log.close()
 
 
-def prefetched(batches: Callable[[int], T], pool: ThreadPoolExecutor) -> Callable[[int], T]:
-    """The same batches, each read while the one before is trained on."""
+def prefetched(
+    batches: Callable[[int], T], pool: ThreadPoolExecutor, following: Callable[[int], int] = lambda index: index + 1
+) -> Callable[[int], T]:
+    """The same batches, each read while the one before is trained on; ``following`` is the next one's number."""
     waiting: dict[int, Any] = {}
 
     def get(index: int) -> T:
         future = waiting.pop(index, None) or pool.submit(batches, index)
         waiting.clear()
-        waiting[index + 1] = pool.submit(batches, index + 1)
+        waiting[following(index)] = pool.submit(batches, following(index))
         return future.result()
 
     return get
@@ -123,5 +129,7 @@ def prefetched(batches: Callable[[int], T], pool: ThreadPoolExecutor) -> Callabl
 
 def write_config(folder: Path, **parts: Any) -> None:
     """Keep what the run was started with beside its results."""
+    if not ranks().first:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(parts, indent=1, default=str))

@@ -28,6 +28,8 @@ from worldsim.models.precision import fast_precision
 from worldsim.models.shield import shielded
 from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.optim.distributed.ranks import ranked, ranks
+from worldsim.optim.distributed.shares import share_of
 from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.batch import LatentBatch
@@ -46,6 +48,7 @@ APART = 1_000_000_000
 
 
 @shielded
+@ranked
 def run_tokenizer(
     *,
     data: str | Path,
@@ -59,7 +62,7 @@ def run_tokenizer(
     seed: int = 0,
     only: EpisodeFilter = ALL,
 ) -> None:
-    """Train a tokenizer on the clips of a store; resumes when ``folder`` holds a run.
+    """Train a tokenizer on a store's clips, alone or as one of torchrun's ranks; resumes when ``folder`` holds a run.
 
     Shorter episodes shorten the clips, down to single pictures. ``initial``: a ``tokenizer.safetensors`` to start from.
     ``only``: the episodes that may be used, for validation too.
@@ -93,7 +96,7 @@ def run_tokenizer(
     weights, before = _start_from(initial, folder / "tokenizer.safetensors")
     about = {"trained_on": training_record(store, clips.names, before=before.get("trained_on"))}
     with ThreadPoolExecutor(1) as pool:
-        ahead = prefetched(lambda i: batch_of(clips, i), pool)
+        ahead = prefetched(lambda i: batch_of(clips, i), pool, share_of(training.parts).following)
         run = train_tokenizer(
             tokenizer,
             training,
@@ -155,6 +158,7 @@ def cache_latents(
 
 
 @shielded
+@ranked
 def run_dynamics(
     *,
     data: str | Path | None,
@@ -174,7 +178,7 @@ def run_dynamics(
     memory: Path | None = None,
     drawn_frames: int = 401,
 ) -> None:
-    """Train the dynamics on the latents of a store, then leave a playable world in ``folder/world``.
+    """Train the dynamics on a store's latents, alone or as one of torchrun's ranks; leaves the world ``folder/world``.
 
     ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
@@ -187,19 +191,19 @@ def run_dynamics(
         UserError: a store cannot be trained on, or there is a memory and no store or several.
     """
     folder, latents, coder = folder.absolute(), latents.absolute(), load_tokenizer(tokenizer)
-    recordings = _prepare_latents(data, latents, tokenizer, only, also)
+    with ranks().first_ahead():
+        recordings, drawn = _prepare_latents(data, latents, tokenizer, only, also), None
+        if memory is not None:
+            drawn = draw_along(data, memory, folder, tokenizer, latents, drawn_frames, only, also)
     spec, sizes = recordings.spec, {**model, "drawn": memory is not None}
     config = DiTConfig(
         channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
     )
-    drawn = None if memory is None else draw_along(data, memory, folder, tokenizer, latents, drawn_frames, only, also)
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn}
     clips = MixedClips([LatentClips(c / "train", batch=batch, seed=seed, **of) for c in (latents, *also.values())])
     validation = LatentClips(latents / "validation", batch=16, seed=12345, **of)(0)
-    write_config(
-        folder, data=[data, *also], tokenizer=tokenizer, dit=asdict(config), training=asdict(training), batch=batch,
-        frames=frames,
-    )  # fmt: skip
+    decided = {"dit": asdict(config), "training": asdict(training), "batch": batch, "frames": frames}
+    write_config(folder, data=[data, *also], tokenizer=tokenizer, **decided)
 
     def sample(step: int) -> None:
         if (folder / "dit.safetensors").exists():
@@ -210,9 +214,9 @@ def run_dynamics(
     about = {"trained_on": clips.training_record(before.get("trained_on"))}
     spent = None if initial is None else Compute.from_json(read_metadata(initial).get("compute"))
     with ThreadPoolExecutor(1) as pool:
+        ahead = prefetched(clips, pool, share_of(training.parts).following)
         run = train_dynamics(
-            config, training, prefetched(clips, pool), validation, folder, seed, weights, about, device, spent,
-            ends_taught(before),
+            config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before),
         )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 

@@ -3,7 +3,7 @@
 B batch, T chunks, r frames per chunk.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from torch import Tensor
 from worldsim.models.checkpoint import load_module, save_tensors
 from worldsim.models.precision import fast_precision
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.optim.distributed.ranks import ranks
+from worldsim.optim.distributed.shares import Rows, share_of
 from worldsim.optim.ema import Ema
-from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimizers
+from worldsim.optim.loop import TrainedModule, finite, has_state, split_optimizers
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.training.discriminator import Discriminator
 
 # Keys of earlier versions, and their names now.
 OLD_KEYS = {"rare_weight": "saliency_weight", "adversary_rate": "discriminator_rate"}
-# Of a run: the discriminator's state, and its name in runs of earlier versions.
-DISCRIMINATOR, OLD_DISCRIMINATOR = "discriminator.safetensors", "adversary.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,8 @@ class TokenizerTraining:
         adversarial: weight of the discriminator's gradient relative to that of reconstruction (ratio of norms, as in
             VQGAN), from the end of the warm-up on. For decoders that already reconstruct: with ``initial=``.
         discriminator_rate: learning rate of the discriminator.
+        parts: batches of a step, each of ``batch`` clips, whose losses are averaged (gradient accumulation); several
+            ranks share them out. 1 with a discriminator.
     """
 
     steps: int = 4000
@@ -65,10 +67,15 @@ class TokenizerTraining:
     freeze_encoder: bool = False
     adversarial: float = 0.0
     discriminator_rate: float = 4e-4
+    parts: int = 1
 
     def __post_init__(self) -> None:
-        positive = ("steps", "latent_std", "fit_batches", "validate_every")
+        positive = ("steps", "latent_std", "fit_batches", "validate_every", "parts")
         check_settings(self, positive=positive, shares=("ema",))
+        if self.adversarial and self.parts > 1:
+            raise ValueError(
+                f"parts must be 1 with a discriminator (adversarial={self.adversarial:g}), got {self.parts}"
+            )
 
 
 def to_chunks(frames: Tensor, chunk: int) -> Tensor:
@@ -122,7 +129,8 @@ def validate(tokenizer: VideoTokenizer, chunks: Tensor) -> dict[str, float]:
 
 def save_tokenizer(path: Path, tokenizer: VideoTokenizer, about: Mapping[str, Any] | None = None) -> None:
     """Write weights, configuration and what else there is to say about them to one safetensors file."""
-    save_tensors(path, tokenizer.state_dict(), {"tokenizer": asdict(tokenizer.config), **(about or {})})
+    if ranks().first:
+        save_tensors(path, tokenizer.state_dict(), {"tokenizer": asdict(tokenizer.config), **(about or {})})
 
 
 def train_tokenizer(
@@ -154,34 +162,32 @@ def train_tokenizer(
     held_out = to_chunks(validation, r)
     if initial is not None:
         load_module(tokenizer, initial, "the tokenizer to start from")
-    elif not (folder / "state.safetensors").exists():
+    elif not has_state(folder / "state.safetensors"):
         tokenizer.fit_linear(
             torch.cat([to_chunks(batches(-1 - i), r) for i in range(training.fit_batches)]), training.latent_std
         )
     trained = prepared(tokenizer, training, folder / "state.safetensors")
     discriminator = Discriminator(r, training.discriminator_rate) if training.adversarial else None
-    first = 0
+    first, share = 0, trained.share
     if (restored := trained.restore()) is not None:
         first = restored.step
         if discriminator is not None:
-            new, old = folder / DISCRIMINATOR, folder / OLD_DISCRIMINATOR
-            discriminator.load(old if old.exists() and not new.exists() else new)
+            discriminator.resume(folder, restored.more)
 
     def learn(step: int) -> dict[str, float]:
-        return training_step(trained, tokenizer, to_chunks(batches(step), r), training, step, seed, discriminator)
+        clips = [to_chunks(batches(index), r) for index in share.indices(step)]
+        return training_step(trained, tokenizer, clips, training, step, seed, discriminator)
 
     def judge() -> dict[str, float]:
         with trained.ema.averaged(tokenizer):
             return validate(tokenizer, held_out)
 
     def save(step: int) -> None:
-        if discriminator is not None:
-            discriminator.save(folder / DISCRIMINATOR, step)
-        trained.save(step)
+        trained.save(step, None if discriminator is None else discriminator.keep(folder, step))
         with trained.ema.averaged(tokenizer):
             save_tokenizer(folder / "tokenizer.safetensors", tokenizer, about)
 
-    yield from run_steps(
+    yield from trained.run(
         first, training.steps, learn, judge, save,
         validate_every=training.validate_every, save_minutes=training.save_minutes,
     )  # fmt: skip
@@ -193,45 +199,69 @@ def prepared(tokenizer: VideoTokenizer, training: TokenizerTraining, path: Path)
         for name, parameter in tokenizer.named_parameters():
             parameter.requires_grad_(not name.startswith("encode"))
     optimizers = split_optimizers(tokenizer, "-", training.rate, 0.0)
-    return TrainedModule(tokenizer, optimizers, Ema(tokenizer, training.ema), path)
+    return TrainedModule(tokenizer, optimizers, Ema(tokenizer, training.ema), path, share_of(training.parts))
+
+
+def reconstructed(
+    tokenizer: VideoTokenizer, chunks: Tensor, latent_noise: float, generator: torch.Generator, rows: Rows
+) -> Tensor:
+    """Chunks (B, T, r, 3, H, W) encoded, and decoded from latents with noise; each rank computes its own rows."""
+    mine, count = rows.mine(len(chunks)), len(chunks)
+    with fast_precision():
+        latents = tokenizer.encode_chunks(chunks[mine])
+        noise = torch.randn((count, *latents.shape[1:]), generator=generator)
+        amount = torch.rand(count, 1, 1, 1, 1, generator=generator) * latent_noise
+        out, _ = tokenizer.decode_chunks(latents + (amount * noise)[mine])
+    return rows.gathered([out], count)[0]
 
 
 def training_step(
     trained: TrainedModule,
     tokenizer: VideoTokenizer,
-    chunks: Tensor,
+    parts: Sequence[Tensor],
     training: TokenizerTraining,
     step: int,
     seed: int,
     discriminator: Discriminator | None = None,
 ) -> dict[str, float]:
-    """Learn from chunks (B, T, r, 3, H, W) in 0..1; ``trained`` holds ``tokenizer``. All noise follows (seed, step).
+    """Learn from this rank's parts of a step: chunks (B, T, r, 3, H, W) in 0..1; ``trained`` holds ``tokenizer``.
+
+    All noise follows (seed, step, part).
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    share, results, shown = trained.share, [], parts[0]
     set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
-    with fast_precision():
-        latents = tokenizer.encode_chunks(chunks)
-        noise = torch.randn(latents.shape, generator=generator)
-        amount = torch.rand(len(latents), 1, 1, 1, 1, generator=generator) * training.latent_noise
-        out, _ = tokenizer.decode_chunks(latents + amount * noise)
-    shown = out.detach().float().requires_grad_()
+    judged = discriminator if step >= training.warmup else None
+    for part, chunks in zip(share.mine, parts, strict=True):
+        generator = share.generator(seed, step, part)
+        with trained.engine.part(last=part == share.mine[-1]):
+            out = trained.engine(reconstructed, tokenizer, chunks, training.latent_noise, generator, share.rows)
+            shown = out.detach().float().requires_grad_()
+            loss, gradient = _loss_and_gradient(shown, chunks, training, judged)
+            trained.backward(out, gradient.to(out.dtype))
+        results.append({"loss": loss})
+    trained.step(step)
+    metrics = {"loss": finite(share.mean(results)["loss"], step)}
+    if discriminator is not None:
+        with fast_precision():
+            metrics["discriminator"] = discriminator.learn(parts[0].flatten(0, 1), shown.flatten(0, 1))
+    return metrics
+
+
+def _loss_and_gradient(
+    shown: Tensor, chunks: Tensor, training: TokenizerTraining, discriminator: Discriminator | None
+) -> tuple[Tensor, Tensor]:
+    """The loss of reconstruction, and what ``shown`` should do about it and about the discriminator."""
     loss = reconstruction_loss(shown, chunks, training.edge_weight, training.saliency_weight)
     (gradient,) = torch.autograd.grad(loss, shown)
-    if discriminator is not None and step >= training.warmup:
+    if discriminator is not None:
         with fast_precision():
             generator_loss = discriminator.generator_loss(shown.flatten(0, 1))
         (wanted,) = torch.autograd.grad(generator_loss, shown)
         gradient = gradient + training.adversarial * gradient.norm() / wanted.norm().clamp_min(1e-12) * wanted
-    out.backward(gradient.to(out.dtype))
-    trained.step(step)
-    metrics = {"loss": finite(loss, step)}
-    if discriminator is not None:
-        with fast_precision():
-            metrics["discriminator"] = discriminator.learn(chunks.flatten(0, 1), shown.flatten(0, 1))
-    return metrics
+    return loss, gradient
 
 
 __all__ = ["TokenizerTraining", "psnr", "save_tokenizer", "to_chunks", "train_tokenizer", "training_step", "validate"]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.asides import aside_of
 from worldsim.envs.play.tree.origin import Origin
 from worldsim.envs.play.tree.timeline import Timeline, number_place
 from worldsim.errors import UserError
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 FORMAT = "worldsim-playthrough-1"
 SUFFIX = ".playthrough.json"
-# A day of play at 20 frames a second; more is a file that somebody made to fill the memory.
-MOST_FRAMES = 24 * 3600 * 20
+# A day of play at 20 frames a second, and bytes of its actions; more is a file that somebody made to fill the memory.
+MOST_FRAMES, MOST_BYTES = 24 * 3600 * 20, 2**26
 # Branches may all follow from one another, and whoever expands them recurses.
 MOST_BRANCHES = 200
 
@@ -159,9 +160,12 @@ class Playthrough:
             "actions": base64.b64encode(zlib.compress(joined.astype("<f4").T.tobytes(), 9)).decode(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_text(json.dumps(content, indent=1) + "\n")
-        aside.replace(path)
+        aside = aside_of(path)
+        try:
+            aside.write_text(json.dumps(content, indent=1) + "\n")
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
     @staticmethod
     def load(path: str | Path) -> "Playthrough":
@@ -201,6 +205,8 @@ def _parsed(content: Mapping[str, Any]) -> Playthrough:
     if chunk < 1 or frames > MOST_FRAMES or any(n < 0 or n % chunk for n in lengths):
         raise ValueError(f"stretches of {lengths[:4]} frames in chunks of {chunk}")
     expected = 4 * frames * origin.size
+    if expected > MOST_BYTES:
+        raise ValueError(f"actions of {expected} bytes, more than {MOST_BYTES}")
     unpacker = zlib.decompressobj()
     raw = unpacker.decompress(base64.b64decode(content["actions"], validate=True), expected + 1)
     if len(raw) != expected:

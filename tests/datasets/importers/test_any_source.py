@@ -26,6 +26,7 @@ from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import write_video
 from worldsim.errors import UserError
 from worldsim.plotting.pictures import write_picture
+from worldsim.spec.actions import MINECRAFT
 
 GREY = np.full((16, 24, 3), 90, np.uint8)
 
@@ -185,6 +186,16 @@ def test_hdf5_may_not_lead_out(tmp_path: Path, how: str, monkeypatch: pytest.Mon
     assert len(store.names()) == 1 and [reason for _, reason in report.broken if "another file" in reason]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tables_of_a_minari_set_may_not_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = minari_sets.write(monkeypatch, tmp_path / "in", data_format="parquet")
+    path = next(path for path in (root / "data").rglob("*") if path.is_file() and path.suffix != ".json")
+    path.replace(tmp_path / "away")
+    path.symlink_to(tmp_path / "away")
+    with pytest.raises(UserError, match="outside of"):
+        find_recordings(root, "minari")
+
+
 def test_hdf5_that_declares_more_than_it_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = minari_sets.write(monkeypatch, tmp_path / "in")
     with minari_sets.h5py.File(root / "data/main_data.hdf5", "a") as file:
@@ -248,16 +259,36 @@ def test_numbers_beyond_float32_in_arrays_are_named(tmp_path: Path):
     assert "its rewards are not all finite numbers of float32: see frame 2" in report.broken[0][1]
 
 
-@pytest.mark.parametrize(("missing", "frames", "fine"), [(None, 12, True), (5, 12, False), (5, 11, True)])
-def test_a_missing_tick_is_told_unless_its_frame_is_missing_too(
-    tmp_path: Path, missing: int | None, frames: int, fine: bool
+@pytest.mark.parametrize(
+    ("missing", "frames", "told"),
+    [([], 12, ""), ([5], 11, ""), ([5], 14, "tick 6 follows tick 4"), ([3, 7], 11, "tick 4 follows tick 2")],
+)
+def test_missing_ticks_that_do_not_explain_the_frames_are_told(
+    tmp_path: Path, missing: list[int], frames: int, told: str
 ):
-    lines = [vpt.line(t) for t in range(12)]
+    lines = [vpt.line(t) for t in range(12) if t not in missing]
     write_film(tmp_path / "in/a.mp4", random_actions(frames))
-    vpt.write_lines(tmp_path / "in/a.jsonl", [line for t, line in enumerate(lines) if t != missing])
+    vpt.write_lines(tmp_path / "in/a.jsonl", lines)
     store, report = taken_in(tmp_path / "in", tmp_path / "out")
-    assert (store.names() == ["a"]) is fine
-    assert fine or "tick 6 follows tick 4" in report.broken[0][1]
+    assert (store.names() == ["a"]) == (not told)
+    assert not told or told in report.broken[0][1]
+
+
+def test_a_missing_tick_shifts_nothing(tmp_path: Path):
+    """The video has a frame for it: what is held around it is held, and every later action stays at its frame."""
+    keys = [["key.keyboard.w", "key.keyboard.a"], ["key.keyboard.w"]]
+    lines = [vpt.line(t, keys=keys[t >= 6], mouse={"dx": 2.0 * t}) for t in range(12)]
+    write_film(tmp_path / "in/a.mp4", random_actions(12))
+    vpt.write_lines(tmp_path / "in/a.jsonl", [line for t, line in enumerate(lines) if t not in (4, 5, 9)])
+    store, report = taken_in(tmp_path / "in", tmp_path / "out")
+    assert report.broken == []
+    episode = store.read("a")
+    turned = [0.3 * t if t not in (4, 5, 9, 11) else 0.0 for t in range(12)]
+    np.testing.assert_allclose(episode.actions[:, -1], turned, rtol=1e-5)
+    forward, left = (MINECRAFT.keys.index(name) for name in ("forward", "left"))
+    assert episode.actions[:, forward].tolist() == [1] * 11 + [0]
+    assert episode.actions[:, left].tolist() == [1] * 4 + [0] * 8
+    assert episode.provenance["filled_ticks"] == 3 and episode.provenance["action_lines"] == 9
 
 
 def test_pictures_and_videos_are_imported_upright(tmp_path: Path):

@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.datasets.store.test_store import make_deep, make_episode
+from tests.timing import wait_until
 from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.store.episode import Episode
@@ -107,3 +109,15 @@ def test_depth_is_read_where_it_is_asked_for(tmp_path: Path):
     sampler = ClipSampler(store, None, frames=20, batch=2, depth=True)
     name, start = sampler.locate(int(sampler.draw(0)[1]))
     np.testing.assert_array_equal(sampler[0]["state"]["depth"][1], store.read(name, start, start + 20).state["depth"])
+
+
+def test_a_process_forked_after_use_draws_the_same_clips(store: EpisodeStore):
+    """Its parent's threads are not there: as in a DataLoader with workers, which forks after the first batch."""
+    sampler = ClipSampler(store, "train", frames=20, batch=4, threads=2)
+    expected = sampler[3]["frames"]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (sampler[3]["frames"] == expected).all() else 1)
+    ended: list[tuple[int, int]] = []
+    wait_until(lambda: ended or ((found := os.waitpid(child, os.WNOHANG))[0] and not ended.append(found)), "its end")
+    assert ended == [(child, 0)]

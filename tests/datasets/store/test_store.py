@@ -299,7 +299,8 @@ def test_links_in_an_episode_are_not_followed(tmp_path: Path):
     file = data_files(store, "a")[0]
     file.replace(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CorruptEpisodeError, match="link to another file"):
-        EpisodeStore(tmp_path / "s").read("a")
+    for url in (str(tmp_path / "s"), f"file://{tmp_path / 's'}", f"local://{tmp_path / 's'}"):
+        with pytest.raises(CorruptEpisodeError, match="link to another file"):
+            EpisodeStore(url).read("a")
     with pytest.raises(CorruptEpisodeError, match="link to another file"):
         EpisodeStore(tmp_path / "s").verify("a")

@@ -236,8 +236,12 @@ def test_mistakes_are_told():
         envs.step(noops())
     with pytest.raises(UserError, match="seeds"):
         envs.reset(seed=[1, 2])
+    with pytest.raises(UserError, match="seed must be a whole number"):
+        envs.reset(seed=1.5)  # pyright: ignore[reportArgumentType]
     envs.reset(seed=[1, None, 3])
     with pytest.raises(UserError, match="2 actions"):
         envs.step(noops(2))
+    with pytest.raises(UserError, match="list is no action"):
+        envs.step([[0] * 9, [0] * 8, [0] * 9])
     with pytest.raises(UserError, match="reset_mask"):
         envs.reset(options={"reset_mask": np.zeros(3, bool)})

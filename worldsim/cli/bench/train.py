@@ -105,7 +105,7 @@ def time_steps(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, st
     whole, optimizing = [], []
     for step in range(UNTIMED + steps):
         begun = time.perf_counter()
-        training_step(forward, trained, batch, training, step, 0, bank)
+        training_step(forward, trained, [batch], training, step, 0, [bank])
         synchronise(batch.latents.device)
         whole.append(time.perf_counter() - begun)
         for parameter in dit.parameters():

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,8 +30,9 @@ from worldsim.evaluation.config import PRESETS, EvalPreset, EvalThresholds
 from worldsim.progress import display
 
 if TYPE_CHECKING:
-    from worldsim.datasets.store.store import EpisodeStore, Split
+    from worldsim.datasets.store.store import Split
     from worldsim.evaluation.config import EvalGoals
+    from worldsim.evaluation.interface.part import Evaluation
 
 STYLES = {"met": "green", "missed": "red", "not judged": "dim", "": "dim"}
 
@@ -58,6 +60,9 @@ class Evaluate:
     rows: int = setting(8, help="rollouts side by side", minimum=1)
     seed: int = seed_setting("decides clips, noise and resampling")
     threads: int | None = threads_setting()
+    ray: str | None = setting(
+        None, help="measure parts side by side on a Ray cluster: local, auto, or its address; default: one by one, here"
+    )
     folder: str | None = folder_setting("eval", "of this run, with report.html and eval.json; give it again to go on")
     preset: EvalPreset = group(
         EvalPreset, option="quick", options={name: asdict(preset) for name, preset in PRESETS.items()}
@@ -67,48 +72,67 @@ class Evaluate:
 
 def evaluate(config: Evaluate) -> None:
     """``worldsim eval``."""
-    import worldsim
-    from worldsim.evaluation.measures.clips import ChosenStore
     from worldsim.evaluation.parts.listing import PARTS
     from worldsim.evaluation.reports.report import write_report
-    from worldsim.evaluation.runner import Evaluation, run_parts
+    from worldsim.evaluation.runner import run_parts
 
-    data, split = store_at(config.data), cast("Split", config.split)
     names = list(PARTS) if config.parts == ["all"] else config.parts
     if unknown := [name for name in names if name not in PARTS]:
         raise UserError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}{suggestion(unknown[0], PARTS)}")
-    use_threads(config.threads)
-    world = worldsim.load(config.world)
-    inverse = None if config.inverse is None else existing_path(config.inverse)
-    store = ChosenStore(data, filter_of(config))
-    _check_unseen(worldsim.world_folder(config.world), inverse, store, split)
+    opened = _opened(config)
+    _check_unseen(config, opened)
     began = time.monotonic()
     with display() as progress:
-        evaluation = Evaluation(
-            world=world,
-            store=store,
-            split=split,
-            preset=config.preset,
-            thresholds=config.thresholds,
-            seed=config.seed,
-            folder=run_folder("eval", config),
-            branches=Path(config.branches or ("branches" if "://" in str(data) else f"{data}-branches")),
-            inverse=inverse,
-            rows=config.rows,
-            progress=progress,
-        )
+        evaluation = replace(opened, folder=run_folder("eval", config), progress=progress)
+        if config.ray is not None:
+            from worldsim.evaluation.on_ray import measure_on_ray
+
+            measure_on_ray(partial(_opened, _everywhere(config)), evaluation, PARTS, names, address=config.ray)
         results = run_parts(evaluation, PARTS, names)
         page = write_report(evaluation, results, config.world, time.monotonic() - began)
     _print(results, config.thresholds.goals)
     print(page)
 
 
-def _check_unseen(world: Path, inverse: Path | None, store: "EpisodeStore", split: "Split") -> None:
+def _everywhere(config: Evaluate) -> Evaluate:
+    """The settings as processes in other folders understand them."""
+    paths = {name: getattr(config, name) for name in ("data", "inverse", "branches")}
+    full = {n: p if p is None or "://" in str(p) else str(Path(p).absolute()) for n, p in paths.items()}
+    world = str(Path(config.world).absolute()) if Path(config.world).is_dir() else config.world
+    return replace(config, world=world, **full)
+
+
+def _opened(config: Evaluate, folder: Path = Path()) -> "Evaluation":
+    """The evaluation that settings ask for; its results go to ``folder``."""
+    import worldsim
+    from worldsim.evaluation.interface.part import Evaluation
+    from worldsim.evaluation.measures.clips import ChosenStore
+
+    data = store_at(config.data)
+    use_threads(config.threads)
+    return Evaluation(
+        world=worldsim.load(config.world),
+        store=ChosenStore(data, filter_of(config)),
+        split=cast("Split", config.split),
+        preset=config.preset,
+        thresholds=config.thresholds,
+        seed=config.seed,
+        folder=folder,
+        branches=Path(config.branches or ("branches" if "://" in str(data) else f"{data}-branches")),
+        inverse=None if config.inverse is None else existing_path(config.inverse),
+        rows=config.rows,
+    )
+
+
+def _check_unseen(config: Evaluate, evaluation: "Evaluation") -> None:
     """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
+    import worldsim
     from worldsim.datasets.governance.provenance import TRAINED_ON, read_metadata
     from worldsim.datasets.governance.seen_maps import check_unseen
     from worldsim.simulation.world_model import FILES
 
+    world, inverse = worldsim.world_folder(config.world), evaluation.inverse
+    store, split = evaluation.store, evaluation.split
     # Task heads are optional; calibrations and start clips are not trained.
     parts = [world / name for name in FILES]
     heads = [file for file in sorted(world.glob("*.safetensors")) if file not in parts]

@@ -93,7 +93,9 @@ def dream_branches(
 ) -> Frames:
     """The same pasts and noise, under ``actions`` (G, K, S, A), in the learned world: (G, K, S, H, W, 3)."""
     if world.chunk != 1 or world.spec != PONG:
-        raise UserError("this is no world of Pong with one frame a step: train it as docs/guides/your-own-game.md tells")
+        raise UserError(
+            "this is no world of Pong with one frame a step: train it as docs/guides/your-own-game.md says"
+        )
     out = np.zeros_like(branches.frames)
     games, count, steps, _ = actions.shape
     for game in range(games):

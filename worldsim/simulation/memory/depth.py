@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.render import FAR
 from worldsim.simulation.memory.unet import UNet, check_levels
+from worldsim.spec.damage import reading
+from worldsim.spec.from_json import dataclass_of
 
 FILE = "depth_completion.safetensors"
 FORMAT = "worldsim-depth-1"
@@ -83,6 +86,7 @@ def save_depth_completion(path: Path, network: DepthCompletion, about: Mapping[s
     save_tensors(path, compact(network), {"format": FORMAT, "depth": asdict(network.config), **(about or {})})
 
 
+@shielded
 def load_depth_completion(path: Path) -> DepthCompletion:
     """Read what ``save_depth_completion`` wrote, or what lies in a folder under the name ``FILE``; it learns no more.
 
@@ -95,7 +99,7 @@ def load_depth_completion(path: Path) -> DepthCompletion:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no depth completion: train one with worldsim train depth")
-    sizes = {name: tuple(values) for name, values in about["depth"].items()}
-    network = DepthCompletion(DepthCompletionConfig(**sizes))
-    load_module(network, tensors, str(path))
+    with reading(path, "a depth completion", UserError):
+        sizes = dataclass_of(DepthCompletionConfig, about["depth"])
+    network = build_module(lambda: DepthCompletion(sizes), tensors, str(path))
     return network.eval().requires_grad_(False)

@@ -14,10 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, load_tensors, save_tensors
 from worldsim.models.rowwise import KERNEL, RowLinear, without_remainder
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.surroundings import SIZE, surroundings
 from worldsim.spec.camera import Camera
+from worldsim.spec.damage import reading
+from worldsim.spec.from_json import dataclass_of
 
 FILE = "ego_motion.safetensors"
 FORMAT = "worldsim-ego-motion-1"
@@ -210,6 +213,7 @@ def save_ego_motion(path: Path, model: EgoMotion, about: Mapping[str, Any] | Non
     save_tensors(path, model.state_dict(), {"format": FORMAT, "ego_motion": config, **(about or {})})
 
 
+@shielded
 def load_ego_motion(path: Path) -> EgoMotion:
     """Read what ``save_ego_motion`` wrote.
 
@@ -221,7 +225,7 @@ def load_ego_motion(path: Path) -> EgoMotion:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no ego-motion: train one with worldsim train motion")
-    raw = about["ego_motion"]
-    model = EgoMotion(EgoMotionConfig(**{**raw, "camera": Camera.from_json(raw["camera"])}))
-    load_module(model, tensors, str(path))
+    with reading(path, "an ego-motion", UserError):
+        sizes = dataclass_of(EgoMotionConfig, about["ego_motion"])
+    model = build_module(lambda: EgoMotion(sizes), tensors, str(path))
     return model.eval().requires_grad_(False)

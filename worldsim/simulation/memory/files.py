@@ -8,19 +8,22 @@ from typing import Any
 import torch
 
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import compact, load_module, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
 from worldsim.simulation.memory.depth import DepthCompletion, DepthCompletionConfig
 from worldsim.simulation.memory.ego_motion import EgoMotion, EgoMotionConfig
-from worldsim.simulation.memory.observe import MemoryConfig
 from worldsim.simulation.memory.spatial import SpatialMemory, SpatialMemoryConfig
-from worldsim.spec.camera import Camera
+from worldsim.spec.damage import reading
+from worldsim.spec.from_json import dataclass_of
 
 FILE = "memory.safetensors"
 FORMAT = "worldsim-memory-1"
 _PARTS = ("depth", "motion", "compositor")
+_SETTINGS = ("camera", "changing", "trust", "keyframes")
 
 
+@shielded
 def save_memory(memory: SpatialMemory, folder: Path, about: Mapping[str, Any] | None = None) -> Path:
     """Write into a world's folder, weights in bf16. ``about``: what it was trained on."""
     parts = {name: getattr(memory, name) for name in _PARTS}
@@ -40,6 +43,7 @@ def save_memory(memory: SpatialMemory, folder: Path, about: Mapping[str, Any] | 
     return folder / FILE
 
 
+@shielded
 def load_memory(folder: Path) -> SpatialMemory | None:
     """The memory in a world's folder; None where there is none.
 
@@ -53,31 +57,24 @@ def load_memory(folder: Path) -> SpatialMemory | None:
     tensors, about = load_tensors(path)
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no spatial memory")
-    try:
-        camera = Camera.from_json(about["camera"])
-        parts = {
-            "depth": DepthCompletion(DepthCompletionConfig(**_tuples(about["depth"]))),
-            "motion": EgoMotion(EgoMotionConfig(camera=camera, **about["motion"])),
-            "compositor": Compositor(CompositorConfig(**_tuples(about["compositor"]))),
-        }
-        config = SpatialMemoryConfig(
-            camera=camera,
-            changing=tuple(about["changing"]),
-            trust=float(about["trust"]),
-            keyframes=MemoryConfig(**about["keyframes"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no spatial memory: {error}") from error
-    for name, part in parts.items():
-        start = f"{name}."
-        load_module(part, {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}, str(path))
+    with reading(path, "a spatial memory", UserError):
+        config = dataclass_of(SpatialMemoryConfig, {name: about[name] for name in _SETTINGS})
+        depth = dataclass_of(DepthCompletionConfig, about["depth"])
+        motion = dataclass_of(EgoMotionConfig, {**about["motion"], "camera": about["camera"]})
+        compositor = dataclass_of(CompositorConfig, about["compositor"])
+    own = {
+        name: {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+        for name in _PARTS
+    }
     overlay = tensors.get("overlay")
-    return SpatialMemory(config, **parts, overlay=None if overlay is None else overlay.bool())
+    return SpatialMemory(
+        config,
+        build_module(lambda: DepthCompletion(depth), own["depth"], str(path)),
+        build_module(lambda: EgoMotion(motion), own["motion"], str(path)),
+        build_module(lambda: Compositor(compositor), own["compositor"], str(path)),
+        overlay=None if overlay is None else overlay.bool(),
+    )
 
 
 def _sizes(config: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}
-
-
-def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}

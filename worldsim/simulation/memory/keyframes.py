@@ -144,8 +144,10 @@ def stack(rows: Sequence[Sequence[KeyFrame]]) -> Sources:
     """Frames of each world side by side, in the order given; short worlds are filled up with frames of confidence 0."""
     some = next((frame for row in rows for frame in row), None)
     if some is None:
-        nothing = torch.zeros(0, 0, 3, dtype=torch.uint8)
-        some = KeyFrame(nothing, nothing[..., 0].half(), nothing[..., 0], torch.zeros(5), -1)
+        # Whatever the program's own defaults are.
+        nothing = torch.zeros(0, 0, 3, dtype=torch.uint8, device="cpu")
+        nowhere = torch.zeros(5, dtype=torch.float32, device="cpu")
+        some = KeyFrame(nothing, nothing[..., 0].half(), nothing[..., 0], nowhere, -1)
     blank = replace(
         some,
         picture=torch.zeros_like(some.picture),

@@ -56,6 +56,19 @@ class MemoryState:
                 raise ValueError(f"not a spatial memory: {name} is {tensor.dtype} of {tuple(tensor.shape)}")
         return MemoryState(KeyFrames.from_tensors(named), *(named[PREFIX + name] for name in _PLAIN))
 
+    def check_fits(self, height: int, width: int, motion: int) -> None:
+        """Whether it is of worlds with pictures of that size and a motion's state of that length.
+
+        Raises:
+            ValueError: it is not.
+        """
+        shown = [self.screen[0], *(frame.picture for row in self.frames.rows for frame in row.frames())]
+        if wrong := [tuple(picture.shape) for picture in shown if picture.shape[:2] != (height, width)]:
+            raise ValueError(f"its spatial memory has pictures of {wrong[0]}, not of {(height, width)}")
+        if tuple(self.motion.shape[1:]) != (motion,):
+            found = tuple(self.motion.shape[1:])
+            raise ValueError(f"the motion of its spatial memory has {found} values, not {motion}")
+
     def rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "MemoryState":
         """The given worlds; ``of`` takes the same rows of a tensor, with or without a copy."""
         return MemoryState(self.frames.select(rows), *(of(getattr(self, name)) for name in _PLAIN))

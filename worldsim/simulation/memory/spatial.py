@@ -16,6 +16,7 @@ from worldsim.simulation.memory.keyframes import KeyFrames, Memory
 from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall_along
 from worldsim.simulation.memory.render import Drawing
+from worldsim.simulation.memory.unet import CELL, HALVINGS
 from worldsim.spec.camera import Camera
 
 # Every how many chunks of a past become an observation, beside the last one.
@@ -25,6 +26,8 @@ NEWS = 24
 # Depth that a network predicts differs between views by more than a game's own: the newest view is believed, but for
 # what is several times as near (measured: 1.6 dB two frames ahead).
 KEY_FRAMES = MemoryConfig(tolerance=0.35, occlusion=3.0, drawn=8, capacity=96)
+# Sides of pictures are multiples of it.
+SIDE = CELL * 2**HALVINGS
 # Number of the step at which play begins: what was seen before has a number too.
 BEGINNING = 1 << 20
 
@@ -90,6 +93,24 @@ class SpatialMemory:
     def modules(self) -> tuple[nn.Module, ...]:
         """Its networks."""
         return self.depth, self.motion, self.compositor
+
+    def check_fits(self, actions: int, height: int, width: int) -> None:
+        """Whether it goes with a world of such action vectors and pictures.
+
+        Raises:
+            ValueError: it does not; says why.
+        """
+        told = {"ego-motion": self.motion.config.actions, "compositor": self.compositor.config.actions}
+        if wrong := [f"the {name} reads {size}" for name, size in told.items() if size != actions]:
+            raise ValueError(f"{wrong[0]} action values, the game has {actions}")
+        camera = self.config.camera
+        places = (camera.pitch_action, camera.yaw_action, *self.config.changing)
+        if wrong := [place for place in places if not -actions <= place < actions]:
+            raise ValueError(f"its memory looks at action {wrong[0]} of {actions}")
+        if height % SIDE or width % SIDE:
+            raise ValueError(f"a memory takes pictures whose sides are multiples of {SIDE}, got {width}x{height}")
+        if self.overlay is not None and tuple(self.overlay.shape) != (height, width):
+            raise ValueError(f"its memory has an overlay of {tuple(self.overlay.shape)}, pictures are {height, width}")
 
     def lens(self, pictures: Tensor) -> Intrinsics:
         """The lens of pictures (..., H, W, 3)."""

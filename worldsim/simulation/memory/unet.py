@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldsim.models.rowwise import RowConv2d, RowLinear
+from worldsim.spec.from_json import MOST_LAYERS
 
 # Pixels to one side of what the network sees as one cell, and how often it halves its grid after that.
 CELL, HALVINGS = 4, 2
@@ -25,6 +26,8 @@ def check_levels(channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
     levels = HALVINGS + 1
     if len(channels) != levels or len(blocks) != levels:
         raise ValueError(f"expected {levels} levels, got channels {channels} and blocks {blocks}")
+    if any(not 0 <= b <= MOST_LAYERS for b in blocks):
+        raise ValueError(f"blocks must be from 0 to {MOST_LAYERS}, got {blocks}")
     if any(c % m or c <= 0 for c, m in zip(channels, MULTIPLES, strict=True)):
         raise ValueError(f"channels must be multiples of {MULTIPLES}, got {channels}")
 

@@ -12,7 +12,8 @@ import torch
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.loading.walks import read_walk
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.models.checkpoint import load_module, load_tensors
+from worldsim.models.checkpoint import build_module, load_tensors
+from worldsim.models.shield import shielded
 from worldsim.plotting.pictures import sheet, write_picture
 from worldsim.progress import display
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
@@ -44,6 +45,7 @@ DRAWN_FRAMES = 201
 CHANGING = ("attack", "use")
 
 
+@shielded
 def run_compositor(
     *,
     world: WorldModel,
@@ -123,9 +125,7 @@ def config_of(camera: Camera, spec: ActionSpec) -> SpatialMemoryConfig:
 
 def load_compositor(path: Path, config: CompositorConfig) -> Compositor:
     """Weights of a run."""
-    network = Compositor(config)
-    load_module(network, load_tensors(path)[0], str(path))
-    return network.eval()
+    return build_module(lambda: Compositor(config), load_tensors(path)[0], str(path)).eval()
 
 
 @dataclass(frozen=True)

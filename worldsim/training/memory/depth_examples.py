@@ -16,6 +16,7 @@ from worldsim.datasets.loading.walks import Walk, read_walk
 from worldsim.datasets.store.episode import DEPTH
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.render import Sources
 from worldsim.simulation.memory.spatial import fixed_to_screen
@@ -133,6 +134,7 @@ class Walks:
         return _mirrored(batch) if random.random() < 0.5 else batch
 
 
+@shielded
 def read_walks(
     store: EpisodeStore, names: Sequence[str], *, depth: bool, megabytes: float = float("inf"), seed: int = 0
 ) -> Walks:

@@ -11,6 +11,7 @@ from torch import Tensor
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.models.checkpoint import load_tensors
+from worldsim.models.shield import shielded
 from worldsim.plotting.pictures import Picture, sheet, write_picture
 from worldsim.simulation.memory.depth import (
     FILE,
@@ -31,6 +32,7 @@ JUDGED_WALKS, SHOWN = 8, 8
 FARTHEST_CODE, NEAREST_CODE = -6.2, 0.7
 
 
+@shielded
 def run_depth(
     *,
     data: str | Path,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.ego_motion import EgoMotion, EgoMotionConfig
 from worldsim.training.memory.motion_data import FARTHEST, RESTING, Track
 
@@ -127,6 +128,7 @@ def motion_loss(moved: Tensor, raw: Tensor, stretches: Stretches, turns_BL: Tens
     return loss + REST * (rests * raw.abs()).mean() / max(still, RESTING)
 
 
+@shielded
 def train_motion(
     tracks: Sequence[Track],
     training: MotionTraining,

@@ -14,6 +14,7 @@ from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.loading.walks import Walk, read_walk
 from worldsim.datasets.store.store import SPLITS, EpisodeStore
 from worldsim.errors import UserError
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.ego_motion import motion_of
 from worldsim.simulation.memory.render import FAR
 from worldsim.simulation.memory.surroundings import surroundings
@@ -76,6 +77,7 @@ def _spread(names: list[str], most: int) -> list[str]:
     return [names[i * len(names) // count] for i in range(count)]
 
 
+@shielded
 def read_tracks(
     store: EpisodeStore,
     names: Sequence[str],

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worldsim.models.shield import shielded
 from worldsim.simulation.memory.ego_motion import EgoMotion
 from worldsim.spec.actions import MINECRAFT
 from worldsim.training.memory.motion import Stretches, cut, headings, in_world, unroll
@@ -25,6 +26,7 @@ WALKING = 0.2
 REST_SECONDS, RESTED = 60, 20
 
 
+@shielded
 @torch.inference_mode()
 def evaluate_motion(model: EgoMotion, tracks: Sequence[Track], chunk: int, fps: float = 20.0) -> dict[str, Any]:
     """Errors of displacements and drift after some video frames, for recorded depth and depth with errors.
