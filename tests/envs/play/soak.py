@@ -104,9 +104,9 @@ class Player:
     def play(self) -> Report:
         """Play; the window is closed at the end."""
         taken, advanced = self.watch
-        original, Timeline.advance = Timeline.advance, advanced
+        original, Timeline.advance = Timeline.advance, advanced  # pyright: ignore[reportAttributeAccessIssue]
         session, tick = self.window.session, self.window.session.tick
-        session.tick = lambda take: tick(partial(taken, take))  # type: ignore[method-assign]
+        session.tick = lambda take: tick(partial(taken, take))  # pyright: ignore[reportAttributeAccessIssue]
         try:
             self.window.run()
         finally:

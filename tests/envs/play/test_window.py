@@ -466,7 +466,7 @@ def test_one_key_opens_the_real_game_and_another_press_switches(tmp_path: Path):
         return Opening(open_game=lambda tell: twins[-1], seed=99, view="both")
 
     game, seen = FakeGame(), {}
-    closed = game.close = lambda: seen.update(closed=True)  # type: ignore[method-assign]
+    closed = game.close = lambda: seen.update(closed=True)  # pyright: ignore[reportAttributeAccessIssue]
     window = opened(game, outlets=outlets(tmp_path), real=real)
 
     def look(name: str) -> Callable[[PlayWindow], bool]:
