@@ -210,7 +210,7 @@ class WorldModel:
         wanted = (state.batch, self.chunk, self.spec.size)
         if actions.shape != wanted or not bool(actions.isfinite().all()):
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
-        outlook = drawn = None
+        outlook = drawn = memory = sources = None
         if self.memory is not None and state.memory is not None:
             outlook = self.memory.look_ahead(state.memory, actions, state.steps + 1)
             if self.dit.config.drawn:
@@ -220,7 +220,6 @@ class WorldModel:
         cache.write(last.keys, last.values)
         chunks, decoder = self.decode(latent, state.decoder)
         shown, pose = torch.from_numpy(chunks[:, 0]), advance_pose(state.pose, last.heads.motion[:, 0])
-        memory = sources = None
         if self.memory is not None and state.memory is not None and outlook is not None:
             shown, memory, sources = self.memory.step(outlook, state.memory, actions, shown, state.steps + 1)
             # Where the camera goes is known better, and what is shown is the past that the next step has.
@@ -246,7 +245,7 @@ class WorldModel:
         # A head that was taught no end has learnt nothing but its bias.
         unknown = np.full(state.batch, np.nan, np.float32)
         ends = last.heads.termination[:, 0].sigmoid().numpy() if self.ends_taught != 0 else unknown.copy()
-        out = Step(
+        return following, Step(
             frames=shown.numpy(),
             reward=(following.furthest - state.furthest).numpy(),
             termination=ends,
@@ -257,7 +256,6 @@ class WorldModel:
             statistics=stats.numpy(),
             sources=None if sources is None else sources.to(torch.uint8).numpy(),
         )
-        return following, out
 
     def branch(
         self, prefix: Any, branches: Sequence[Any], *, seed: int = 0, judge: RewardFunction | None = None
