@@ -18,6 +18,8 @@ from worldsim.simulation.memory.unet import UNet, check_levels
 TRUST_MEMORY = 2.0
 # Shares below this are nothing and above one minus this are all: what stands still must not mix a little every step.
 SHARPNESS = 0.15
+# Steps since a pixel was seen, beyond which it is as old as any: who stands for minutes sees old pixels that are right.
+OLDEST = 24
 # A camera that moved and turned by less (metres, degrees) stands.
 STANDING = (0.01, 0.05)
 PLANES = 3 + 1 + 1 + 1 + 1 + 3 + 3
@@ -87,7 +89,7 @@ class Compositor(UNet):
         pictures = [p.movedim(-1, 1) / 255 for p in (drawn.picture, screen, generated)]
         known = drawn.covered
         depth = torch.where(known, encode_depth(drawn.inverse_depth), 0.0)
-        age = torch.log1p(drawn.age.float())
+        age = torch.log1p(drawn.age.clamp(max=OLDEST).float())
         planes = [known.float(), drawn.confidence, age / 4, depth / 4]
         made = self.run(
             torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
