@@ -52,6 +52,11 @@ EXTRAS = {
     "remote": Extra("stores behind a URL", _named_alike("fsspec", "aiohttp")),
     "ray": Extra("collect on many machines", _named_alike("ray")),
     "import": Extra("data import of Minari and LeRobot data sets", _named_alike("h5py", "pyarrow", "minari")),
+    "docs": Extra(
+        "make docs",
+        {"material": "mkdocs-material", "mkdocstrings_handlers": "mkdocstrings-python"}
+        | _named_alike("mkdocs", "mkdocstrings"),
+    ),
     "test": Extra(
         "make test",
         {"xdist": "pytest-xdist", "pre_commit": "pre-commit"}

@@ -25,6 +25,8 @@ from worldsim.datasets.recording.recorder import STARTED_BY_PLAYER
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.envs.play.bindings import Preferences, default_path
 from worldsim.envs.play.hands import HumanInputMapper
+from worldsim.envs.play.opening import Opening
+from worldsim.envs.play.pace import PICTURE
 from worldsim.envs.play.play import PlayWindow
 
 Frames = NDArray[np.uint8]
@@ -61,6 +63,9 @@ class RecordedGame:
 
     rewinds = False
     pictures: Frames | None = None
+    views: tuple[str, ...] = (PICTURE,)
+    watch = PICTURE
+    news = ""
 
     def __init__(
         self,
@@ -118,6 +123,13 @@ class RecordedGame:
 
     def begin_at(self, number: int) -> None:
         """Never asked for."""
+
+    def insight(self) -> dict[str, Frames]:
+        """Nothing: there is only the picture."""
+        return {}
+
+    def latent(self) -> None:
+        """Nothing: no network made this."""
 
     def status(self) -> str:
         """How much is recorded."""
@@ -194,7 +206,8 @@ def record_person(
         stage.close()
         raise
     try:
-        PlayWindow(lambda tell: game, seed=seed, preferences=preferences, title=source.name).run()
+        opening = Opening(open_game=lambda tell: game, seed=seed)
+        PlayWindow(opening, preferences=preferences, title=source.name).run()
     finally:
         game.close()
     return game.report

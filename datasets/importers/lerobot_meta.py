@@ -18,7 +18,7 @@ from worldsim.spec.text_files import json_lines, read_json, read_text
 
 INFO = "meta/info.json"
 # Rows of one table.
-MOST_ROWS = 20_000_000
+MOST_ROWS = 5_000_000
 # Bytes of a value in a column's memory, and of what is made of it here.
 _VALUE_BYTES = 8
 

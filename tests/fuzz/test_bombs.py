@@ -186,7 +186,8 @@ def test_parquet_of_run_lengths(tmp_path: Path):
     with lerobot.parquet.ParquetWriter(path, rows.schema, compression="zstd") as writer:
         for _ in range(30):
             writer.write_table(rows)
-    assert path.stat().st_size < 50_000
+    # 720 MB of numbers in a file of a fraction of a megabyte.
+    assert path.stat().st_size < 300_000
     assert "declares" in left_out(tmp_path / "in")
 
 

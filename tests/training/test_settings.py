@@ -56,6 +56,10 @@ def test_fractions_end_at_one(name: str):
         from_flat({name: 1.01})
 
 
+# Settings that there were not when all were flat.
+NEWER = {"learn", "parts", "shard", "conditioning.drawing_drop"}
+
+
 def test_flat_settings_of_earlier_versions_are_mapped_and_none_is_lost():
     assert set(OLD) == set(OLD_KEYS) | {"steps", "save_minutes", "validate_every", "compile", "recompute"}
     settings = asdict(from_flat(OLD))
@@ -65,7 +69,7 @@ def test_flat_settings_of_earlier_versions_are_mapped_and_none_is_lost():
     reached = {OLD_KEYS.get(key, key) for key in OLD}
     everything = {name for name, value in settings.items() if not isinstance(value, dict)}
     everything |= {f"{group}.{name}" for group in GROUPS for name in settings[group]}
-    assert reached == everything
+    assert reached == everything - NEWER
 
 
 def test_settings_are_read_back_from_plain_values():

@@ -8,7 +8,8 @@ import pytest
 
 from tests.envs.play.fake_game import drive
 from tests.tiny_world import tiny_starts, tiny_world
-from worldsim.envs.play.session import Phase, Session
+from worldsim.envs.play.opening import Opening
+from worldsim.envs.play.session import Phase
 from worldsim.envs.play.worker import StepTimes
 from worldsim.envs.rollouts import human_branches
 from worldsim.envs.rollouts.human_branches import played_by_a_person
@@ -22,8 +23,9 @@ PAST = find_prefix("2", tiny_world(), tiny_starts(), frames=5, seed=9)
 class Played:
     """Instead of a window: two tries, the second parted from itself."""
 
-    def __init__(self, open_game: Any, *, seed: int, preferences: Any, same_start: bool):
-        self.session = Session(open_game, seed=seed, same_start=same_start)
+    def __init__(self, opening: Opening, *, preferences: Any):
+        assert opening.same_start
+        self.session = opening.session()
 
     def run(self) -> StepTimes:
         session = self.session
