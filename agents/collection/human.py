@@ -121,7 +121,7 @@ class RecordedGame:
     def restore(self, snapshot: Any) -> None:
         """Never asked for."""
 
-    def begin_at(self, number: int) -> None:
+    def begin_at(self, start: int | str) -> None:
         """Never asked for."""
 
     def insight(self) -> dict[str, Frames]:

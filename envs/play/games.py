@@ -46,9 +46,16 @@ class Game(Protocol):
     title: str
     rewinds: bool
     views: tuple[str, ...]
-    watch: str
     # Pictures uint8 (N, H, W, 3) of starts to choose from, or None.
     pictures: Frames | None
+
+    @property
+    def watch(self) -> str:
+        """The view that somebody looks at."""
+        ...
+
+    @watch.setter
+    def watch(self, view: str) -> None: ...
 
     @property
     def news(self) -> str:

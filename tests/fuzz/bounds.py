@@ -55,7 +55,7 @@ def fuzzed(strategy: SearchStrategy[Any], inputs: int) -> Callable[[Callable[...
             derandomize=SHARE == FEW,
             deadline=None,
             database=None,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=tuple(HealthCheck),  # pyright: ignore[reportArgumentType]
         )(given(drawn=strategy)(counted))
 
     return decorate

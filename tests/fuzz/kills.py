@@ -45,7 +45,7 @@ def killed(job: Callable[[], object], after: float) -> bool:
         os.dup2(null, 2)
         code = 1
         try:
-            code = int(job() or 0)
+            code = int(job() or 0)  # pyright: ignore[reportArgumentType]
         finally:
             os._exit(code)
     end = time.monotonic() + after
@@ -99,7 +99,7 @@ def count(path: Path) -> int:
 
 
 def collection(folder: Path, kills: int, rng: random.Random) -> str:
-    gymnasium.register(GAME, Counting, kwargs={"actions": spaces.Discrete(4)})
+    gymnasium.register(GAME, Counting, kwargs={"actions": spaces.Discrete(4)})  # pyright: ignore[reportArgumentType]
 
     def collect(out: Path) -> int:
         words = ["collect", "source=gym", f"env={GAME}", f"episodes={EPISODES}", "episode_frames=40", "workers=0"]

@@ -220,7 +220,9 @@ class Timeline:
         there is no such stretch, or its latents are not kept.
         """
         depth, mine = self.moments[number].depth, self._latents.get(number)
-        for stretch in range(len(self.stretches) - 1, -1, -1) if mine is not None else ():
+        if mine is None:
+            return None
+        for stretch in range(len(self.stretches) - 1, -1, -1):
             numbers = self.stretches[stretch].numbers
             place = depth - self.moments[numbers[0]].depth
             if 0 <= place < len(numbers) and numbers[place] != number:

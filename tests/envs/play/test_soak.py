@@ -22,8 +22,10 @@ PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
 def dummy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     # What is kept on purpose has its size after some seconds, not minutes.
+    defaults = Timeline.__init__.__kwdefaults__
+    assert defaults is not None
     for name in ("picture_bytes", "snapshot_bytes"):
-        monkeypatch.setitem(Timeline.__init__.__kwdefaults__, name, 2**19)
+        monkeypatch.setitem(defaults, name, 2**19)
     yield
     pygame.display.quit()
 

@@ -10,6 +10,7 @@ from tests.tiny_world import tiny_dit, tiny_world
 from tests.training.memory.walks import episode, walk
 from worldsim.datasets.loading.walks import Walk
 from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.simulation.chunk_sampler import ChunkSampler
 from worldsim.simulation.memory.drawn_latents import drawn_latents
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.camera import MINECRAFT_CAMERA
@@ -43,7 +44,7 @@ def test_each_chunk_is_drawn_from_the_frame_before_it():
         assert bool((share[:, : ROWS // 8] == 1).all()) and not share[:, -1].any()
 
 
-def test_play_sees_what_training_saw():
+def test_play_sees_what_training_saw(monkeypatch):
     memory, dit = tiny_memory(), tiny_dit(8, drawn=True)
     plain = tiny_world()
     embedded = plain.prompt_embeddings
@@ -59,14 +60,13 @@ def test_play_sees_what_training_saw():
     learned = drawn_along(memory, world.encode_chunks, [recorded], 2, 3)
     state = world.prefill(frames[None, :1], torch.zeros(1, 0, 22), [0], poses=poses[None, :1])
     seen = []
-    sample = world.sampler.sample
+    plainly = ChunkSampler.sample
 
-    class Watching(type(world.sampler)):
-        def sample(self, state, actions, drawn=None):
-            seen.append(drawn)
-            return sample(state, actions, drawn)
+    def watched(self, state, actions, drawn=None):
+        seen.append(drawn)
+        return plainly(self, state, actions, drawn)
 
-    world.sampler = Watching(world.sampler.dit, world.sampler.sampling, world.sampler.bf16)
+    monkeypatch.setattr(ChunkSampler, "sample", watched)
     world.step(state, actions[None, :2])
     torch.testing.assert_close(seen[0], learned[:, 1:2])
     assert 0.2 < float(seen[0][:, :, -1].mean()) < 0.9

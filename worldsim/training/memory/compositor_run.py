@@ -166,7 +166,7 @@ class Material:
             given = torch.from_numpy(drawn[name].copy()) if name in drawn else None
             found.append(scene_of(world, self.memory.depth, walk, least, self.seed + number, fixed, given))
             progress(number + 1, len(names))
-        return Scenes(found, world.chunk, fixed)
+        return Scenes(found, world.chunk, self.memory.fixed(*found[0].walk.frames.shape[1:3]))
 
 
 @torch.inference_mode()

@@ -57,6 +57,7 @@ def test_it_stands_where_the_clip_ends_and_plays_from_there():
     assert options["position"] == PLACE and (options["yaw"], options["pitch"]) == (30, 4)
     assert past.same_start and "to 0.00 m" in past.words
     assert len(past.frames) == IDLE + 1 and not past.actions.any() and past.actions.shape == (IDLE, MINECRAFT.size)
+    assert past.poses is not None
     np.testing.assert_allclose(past.poses, np.tile([*PLACE, 30, 4], (IDLE + 1, 1)))
     frames = real.advance(np.tile(MINECRAFT.vector({"forward": 1, "camera": (0, 3)}), (2, 1)))
     assert frames.shape == (2, 16, 24, 3) and engine.yaw == 36 and engine.position[0] > PLACE[0]
