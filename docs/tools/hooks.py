@@ -13,6 +13,8 @@ from docs.tools import api, commands  # noqa: E402
 
 # The modules as mkdocstrings reads them (``paths`` in mkdocs.yml).
 TREE = ROOT / "build" / "api"
+# mkdocstrings drops paths that are not there before any hook runs.
+TREE.mkdir(parents=True, exist_ok=True)
 # Files at the top of the repository that are pages too.
 COPIED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 

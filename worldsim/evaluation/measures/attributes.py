@@ -71,7 +71,7 @@ class Plan:
     Attributes:
         values: V of them, sorted.
         clips: numbers (B,) of the clips.
-        sentences: [B][V].
+        sentences: of each clip, one for every value.
         recorded: rows of the recorded frames by value.
     """
 
