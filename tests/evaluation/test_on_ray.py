@@ -85,7 +85,7 @@ class Killer:
 
 def results(folder: Path) -> dict[str, Any]:
     """What was measured, without how long it took."""
-    found = json.loads((folder / "eval.json").read_text())["results"]
+    found = json.loads((folder / "eval.json").read_text())
     return {name: {k: v for k, v in found[name].items() if k != "took_seconds"} for name in NAMES}
 
 
