@@ -139,11 +139,13 @@ def can_make_machines() -> bool:
 def test_two_machines_train_what_one_process_trains(home: Path):
     with two_machines() as machines, (home / "machines.log").open("wb") as log:
         started = []
-        for enter, address, cable in machines:
+        for number, (enter, address, cable) in enumerate(machines):
+            # A machine knows by its name whether it is the endpoint; both have this one's.
+            host = int(number == 0)
             command = [
                 *enter, *LAUNCHER, "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=two",
                 f"--rdzv-endpoint={machines[0][1]}:29400", f"--local-addr={address}",
-                f"--rdzv-conf=read_timeout={PATIENCE:.0f},join_timeout={PATIENCE:.0f}", "-m", "worldsim",
+                f"--rdzv-conf=is_host={host},read_timeout={PATIENCE:.0f},join_timeout={PATIENCE:.0f}", "-m", "worldsim",
                 *settings("machines"),
             ]  # fmt: skip
             there = environment() | {"GLOO_SOCKET_IFNAME": cable}

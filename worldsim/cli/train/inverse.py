@@ -37,6 +37,7 @@ def train_inverse(config: TrainInverse) -> None:
     from worldsim.training.inverse_dynamics import save_inverse
     from worldsim.training.inverse_dynamics import train_inverse as learn
 
+    path = run_folder("inverse", config) / "inverse.safetensors"
     store = EpisodeStore(store_at(config.data))
     use_threads(config.threads)
     with display() as progress:
@@ -49,6 +50,5 @@ def train_inverse(config: TrainInverse) -> None:
             only=filter_of(config),
             progress=progress,
         )
-    path = run_folder("inverse", config) / "inverse.safetensors"
     save_inverse(path, model, about)
     print(path)
