@@ -76,11 +76,9 @@ class Game(Protocol):
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a moment; the snapshot stays good."""
-        ...
 
     def begin_at(self, start: int | str) -> None:
         """Let ``reset`` begin at one of the starts, or from a picture or video."""
-        ...
 
     def status(self) -> str:
         """A few words about where the player is, in one line or several."""
@@ -96,7 +94,6 @@ class Game(Protocol):
 
     def close(self) -> None:
         """Free what the game holds."""
-        ...
 
 
 class WorldGame:
