@@ -142,8 +142,7 @@ def shortcut_target(
     """What two half steps of the model itself arrive at, expressed as clean latents (Frans et al. 2025)."""
     half = step / 2
     given = torch.where(half <= 1.0 / max_steps, torch.zeros_like(half), half)
-    previous, *rest = conditioning
-    *rest, drawn = rest
+    previous, *rest, drawn = conditioning
     first = velocity_from_data(noisy, forward(noisy, previous, tau, given, *rest, drawn_BTDHW=drawn).latents, tau)
     middle = noisy + first * half[..., None, None, None]
     again = forward(middle, previous, tau + half, given, *rest, drawn_BTDHW=drawn)

@@ -69,6 +69,7 @@ class Rooms:
         words = "this world has ended"
         try:
             await room.run()
+        # Whatever went wrong in one world, the others on this server go on.
         except Exception:
             _LOG.exception("a world of the page failed")
             words = "this world has failed"

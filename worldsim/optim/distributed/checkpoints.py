@@ -91,6 +91,7 @@ class ShardedStates:
             try:
                 future.result()
                 self._publish(step)
+            # The writer hands on whatever its thread or another rank raised; the cause stays with it.
             except Exception as error:
                 raise OSError(f"the state in {self.folder} could not be written: {error}") from error
 
