@@ -57,12 +57,12 @@ def losses(run: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())}
 
 
-def assert_same_training(home: Path, run: str, missing: int = 0) -> None:
+def assert_same_training(home: Path, run: str, expected: str = "one", missing: int = 0) -> None:
     """``missing``: rows of the log, at most, that a rank was killed before it could write."""
-    one, found = losses(home / "one"), losses(home / run)
+    one, found = losses(home / expected), losses(home / run)
     assert set(found) <= set(one) and len(one) - len(found) <= missing and STEPS in found
     assert max(abs(one[step] - found[step]) for step in found) < 1e-4
-    weights = [load_tensors(home / name / "world/dit.safetensors")[0] for name in ("one", run)]
+    weights = [load_tensors(home / name / "world/dit.safetensors")[0] for name in (expected, run)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])
 
 
@@ -106,6 +106,17 @@ def test_training_goes_on_after_ranks_are_killed(home: Path):
     # Whole states alone, the last two; of those that were being written, nothing is left.
     assert sorted(path.name for path in (run / "state").iterdir()) == [f"step-{s:09d}" for s in (STEPS - 1, STEPS)]
     assert_same_training(home, "killed", missing=KILLS)
+
+
+def test_ranks_train_on_packed_latents_what_one_process_does(home: Path):
+    with contextlib.chdir(home):
+        assert cli.main(["data", "pack", "latents", "--out", "packs", "megabytes=0.001"]) == 0
+        words = ["latents=packs", "training.parts=2", "shuffle_mb=0.05"]
+        assert cli.main(settings("alone", *words)) == 0
+    launcher = [*LAUNCHER, "--standalone", "--nproc-per-node=2", "-m", "worldsim", *settings("streamed", *words)]
+    found = subprocess.run(launcher, cwd=home, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert_same_training(home, "streamed", "alone")
 
 
 @contextlib.contextmanager
