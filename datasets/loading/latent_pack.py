@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -82,8 +82,14 @@ def pack_latents(
         progress(row + 1, len(cache.lengths))
     if rows:
         flush()
+    prompts, vectors = cache.common_prompts()
+    store = store_record(cache.index["store"], cache.index["records"]) if "records" in cache.index else None
+    row_bytes = {name: cache.arrays[name][:1].nbytes for name in ARRAYS}
     # Last: a set is there when its index is.
-    place.replace(SET, _set_index(cache, packs))
+    index = set_index(
+        _common(cache), packs, cache.lengths, row_bytes, prompts=prompts, vectors=vectors, store=store
+    )
+    place.replace(SET, index)
     return dict(zip(packs["names"], packs["bytes"], strict=True))
 
 
@@ -127,7 +133,7 @@ def _coded(arrays: dict[str, NDArray], step: float) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in (arrays | coded).items():
-            with archive.open(f"{name}.npy", "w") as member:
+            with archive.open(_member(f"{name}.npy", zipfile.ZIP_DEFLATED), "w") as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     return file.getvalue()
 
@@ -140,24 +146,49 @@ def _pack(cache: LatentCache, rows: list[int], parts: list[bytes], step: float) 
     index = {"format": FORMAT, "step": step, "common": _common(cache), "lists": lists}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as pack:
-        pack.writestr("index.json", json.dumps(index), zipfile.ZIP_DEFLATED)
+        pack.writestr(_member("index.json", zipfile.ZIP_DEFLATED), json.dumps(index))
         for place, part in enumerate(parts):
-            pack.writestr(f"{place:05d}.npz", part)
+            pack.writestr(_member(f"{place:05d}.npz"), part)
     return file.getvalue()
 
 
-def _set_index(cache: LatentCache, packs: dict[str, list[Any]]) -> bytes:
-    """The content of ``packs.json``: what can be known of the set without its packs."""
-    prompts, vectors = cache.common_prompts()
+def _member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    """A file of an archive without the time of day: the same latents make the same pack."""
+    member = zipfile.ZipInfo(name)
+    member.compress_type = compression
+    return member
+
+
+def set_index(
+    common: Mapping[str, Any],
+    packs: Mapping[str, Sequence[Any]],
+    lengths: NDArray[np.int64],
+    row_bytes: Mapping[str, int],
+    *,
+    prompts: Sequence[str] = (),
+    vectors: NDArray[np.float32] | None = None,
+    store: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The content of ``packs.json``: what can be known of a set without its packs.
+
+    Args:
+        common: what all episodes share.
+        packs: ``names``, ``bytes``, ``sha256`` and number of ``episodes`` of each.
+        lengths: latent frames of all episodes, pack by pack.
+        row_bytes: bytes of a row of each array, in memory.
+        prompts: the most common captions.
+        vectors: their embeddings (P, X).
+        store: what a checkpoint says of all episodes (``worldsim.datasets.governance.provenance.store_record``).
+    """
     body = {
         "format": SET_FORMAT,
-        "common": _common(cache),
+        "common": common,
         "packs": packs,
-        "lengths": cache.lengths.tolist(),
-        "row_bytes": {n: cache.arrays[n][:1].nbytes for n in ARRAYS},
+        "lengths": lengths.tolist(),
+        "row_bytes": row_bytes,
         "prompts": prompts,
         "vectors": None if vectors is None else [_short(vector) for vector in vectors],
-        "store": store_record(cache.index["store"], cache.index["records"]) if "records" in cache.index else None,
+        "store": store,
     }
     return json.dumps(body | {"sha256": json_sha256(body)}).encode()
 

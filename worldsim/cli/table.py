@@ -144,6 +144,10 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.bench.data:bench_data",
         "measure how fast random clips come out of a store, beside mp4 files decoded with PyAV",
     ),
+    "bench packs": Command(
+        f"{_CLI}.bench.packs:bench_packs",
+        "simulate drawing clips from packed latents of many episodes: time and memory of their index and their order",
+    ),
     "bench train": Command(
         f"{_CLI}.bench.train:bench_train",
         "measure a training step of the dynamics: FLOP/s beside this machine's matrix-product ceiling, and its parts",
