@@ -4,16 +4,15 @@ import functools
 import http.server
 import json
 import threading
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import numpy as np
 import pytest
 import torch
 
+from tests.buckets import bucket  # noqa: F401
 from tests.datasets.loading.test_latent_pack import LENGTHS, make_cache
 from tests.datasets.store.test_remote import Quiet
 from worldsim.datasets.loading import latent_stream
@@ -56,65 +55,6 @@ def url(packs: Path) -> Iterator[str]:
     memory.put(f"{packs}/", "/bucket/packs/", recursive=True)
     yield "memory://bucket/packs"
     memory.rm("/bucket", recursive=True)
-
-
-class Buckets(http.server.BaseHTTPRequestHandler):
-    """As much of S3 as packing and streaming ask for: objects are written, read and listed, by path."""
-
-    objects: dict[str, bytes]
-    # Writers wait until they are told to go on.
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def answer(self, code: int, content: bytes = b"", **headers: str) -> None:
-        self.send_response(code)
-        for name, value in ({"Content-Length": str(len(content))} | headers).items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
-        words = urllib.parse.parse_qs(query)
-        if "list-type" in words:
-            found = {n: c for n, c in self.objects.items() if n.startswith(f"{path}/{words.get('prefix', [''])[0]}")}
-            rows = [
-                f"<Contents><Key>{name[len(path) + 1 :]}</Key><Size>{len(content)}</Size><ETag>x</ETag>"
-                "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
-                for name, content in found.items()
-            ]
-            text = f"<ListBucketResult><KeyCount>{len(rows)}</KeyCount>{''.join(rows)}</ListBucketResult>"
-            self.answer(200, text.encode(), Content_Type="application/xml")
-        elif path in self.objects:
-            self.answer(200, self.objects[path], ETag="x", Last_Modified="Thu, 01 Jan 2026 00:00:00 GMT")
-        else:
-            self.answer(404, b"<Error><Code>NoSuchKey</Code><Message>none</Message></Error>")
-
-    do_HEAD = do_GET
-
-    def do_PUT(self) -> None:
-        self.objects[self.path.partition("?")[0]] = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(200, ETag="x")
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
-    """The objects of an S3 server that ``s3://`` leads to."""
-    pytest.importorskip("s3fs")
-    handler = type("Here", (Buckets,), {"objects": {}})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        # As users set them: FSSPEC_S3_ENDPOINT_URL, FSSPEC_S3_KEY, ...
-        place = {"endpoint_url": f"http://127.0.0.1:{server.server_address[1]}", "key": "k", "secret": "s"}
-        monkeypatch.setitem(fsspec.config.conf, "s3", place)
-        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-        try:
-            yield handler.objects
-        finally:
-            server.shutdown()
 
 
 def stream(where: str | Path, *, batch: int = 2, **options) -> StreamedClips:
