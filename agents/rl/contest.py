@@ -50,7 +50,9 @@ class Contest:
         env, kwargs = self.opens(place)
         return make_one(env, steps=self.steps, kwargs=kwargs)
 
-    def play(self, env: Env, player: str, numbers: range, progress: Progress = lambda done, total: None) -> list[Played]:
+    def play(
+        self, env: Env, player: str, numbers: range, progress: Progress = lambda done, total: None
+    ) -> list[Played]:
         """Episodes of these numbers, by a player that begins anew with each."""
         made = make_player(player, env, deterministic=self.deterministic)
         return play_episodes(env, made, len(numbers), self.seed + numbers.start, progress)

@@ -1,7 +1,7 @@
 """Latents packed small, to carry a training set to another machine or to stream it from there.
 
-A set of packs is a folder, on this machine or behind a URL: ``pack-NNN.zip`` files of whole episodes, and ``packs.json``
-(see ``worldsim.datasets.loading.latent_stream``), which names each with its checksum and the lengths of its episodes.
+A set of packs is a folder, on this machine or behind a URL: ``pack-NNN.zip`` files of whole episodes, and
+``packs.json``, which names each with its checksum and the lengths of its episodes.
 A pack has of each episode an ``.npz`` with the cache's arrays (see ``worldsim.datasets.loading.latent_cache``), latents
 and stills as int8 multiples of ``step``; and ``index.json``, the part of the cache's index that is about them. That is
 a sixth of the cache's size. At a step of 0.1, pictures decoded from rounded latents of Luanti differ from those of the
@@ -86,9 +86,7 @@ def pack_latents(
     store = store_record(cache.index["store"], cache.index["records"]) if "records" in cache.index else None
     row_bytes = {name: cache.arrays[name][:1].nbytes for name in ARRAYS}
     # Last: a set is there when its index is.
-    index = set_index(
-        _common(cache), packs, cache.lengths, row_bytes, prompts=prompts, vectors=vectors, store=store
-    )
+    index = set_index(_common(cache), packs, cache.lengths, row_bytes, prompts=prompts, vectors=vectors, store=store)
     place.replace(SET, index)
     return dict(zip(packs["names"], packs["bytes"], strict=True))
 

@@ -20,7 +20,9 @@ def test_a_set_is_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     size = 3000 * 40 * sum(ROW_BYTES.values()) * PACKED
     assert index["packs"] == pytest.approx(size / 5e6, abs=1)
     # A block holds as many packs as go into memory.
-    each = 3000 / index["packs"] * (40 * sum(v for n, v in ROW_BYTES.items() if n != "stills") + 10 * ROW_BYTES["stills"])
+    each = (
+        3000 / index["packs"] * (40 * sum(v for n, v in ROW_BYTES.items() if n != "stills") + 10 * ROW_BYTES["stills"])
+    )
     assert order["block_mb"] <= 200 * 2**20 / 1e6 < order["block_mb"] + 1.5 * each / 1e6
     assert order["block_packs"] == pytest.approx(np.floor(200 * 2**20 / each), abs=1.5)
     assert order["block_batches"] == pytest.approx(order["block_episodes"] * 3 / 64, rel=0.1, abs=1)

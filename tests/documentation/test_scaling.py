@@ -21,7 +21,7 @@ from worldsim.simulation.world_model import WorldModel
 def test_the_page_goes_from_data_to_a_judged_world(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    bucket: dict[str, bytes],  # noqa: F811
+    bucket: dict[str, bytes],
 ):
     for package in ("ray", "stable_baselines3"):
         pytest.importorskip(package)

@@ -56,7 +56,7 @@ def test_a_block_has_every_place_once_but_for_the_rest_of_a_batch(count: int):
     drawn = order.order(Block(0, 0, 0), count)
     assert drawn.shape == (max(1, count // 4), 4)
     once = np.unique(drawn)
-    assert len(once) == min(count, drawn.size) and 0 <= once[0] and once[-1] < count
+    assert len(once) == min(count, drawn.size) and once[0] >= 0 and once[-1] < count
     assert not np.array_equal(drawn, order.order(Block(0, 1, 0), count))
     assert not np.array_equal(drawn, order.order(Block(1, 0, 0), count))
 
