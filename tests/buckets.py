@@ -6,8 +6,8 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import pytest
+from fsspec.config import conf
 
 
 class Buckets(http.server.BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
         # fsspec reads these when it is imported, which has happened here.
         for name, value in place.items():
             monkeypatch.setenv(f"FSSPEC_S3_{name.upper()}", value)
-        monkeypatch.setitem(fsspec.config.conf, "s3", place)
+        monkeypatch.setitem(conf, "s3", place)
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
         try:
             yield handler.objects

@@ -41,7 +41,8 @@ def test_files_of_workers_come_into_the_run(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(on_ray, "run_parts", run)
     told: list[tuple[Any, ...]] = []
     here: Any = SimpleNamespace(folder=tmp_path, progress=lambda *words: told.append(words))
-    on_ray.measure_on_ray(Path, here, PARTS, ["actions", "horizons", "inverse"], address="local")
+    opens: Any = Path
+    on_ray.measure_on_ray(opens, here, PARTS, ["actions", "horizons", "inverse"], address="local")
     assert written == ["horizons.npz", "video.mp4", "horizons.json"]
     assert (tmp_path / "parts/horizons.json").read_text() == "parts/horizons.json"
     assert [words[1:] for words in told] == [(0, 2), (1, 2), (2, 2)]

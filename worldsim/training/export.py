@@ -54,6 +54,7 @@ def export_world(
         sizes = dataclass_of(DiTConfig, metadata["dit"])
     dit = build_module(lambda: WorldDiT(sizes), tensors, str(folder / "dit.safetensors"))
     prompts, vectors = open_latents(f"{latents}/train").common_prompts()
+    embedded = None if vectors is None else torch.from_numpy(vectors)
     config = WorldConfig(
         height=recordings.height,
         width=recordings.width,
@@ -63,7 +64,7 @@ def export_world(
         prompts=tuple(prompts),
     )
     world = WorldModel(
-        config, load_tokenizer(tokenizer), dit, prompt_embeddings=None if vectors is None else torch.from_numpy(vectors), bf16=False,
+        config, load_tokenizer(tokenizer), dit, prompt_embeddings=embedded, bf16=False,
         compute=Compute.from_json(metadata.get("compute")), ends_taught=ends_taught(metadata),
     )  # fmt: skip
     trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}

@@ -158,7 +158,7 @@ def run_dynamics(
         channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
     )
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
-    of_step = of | {"batch": batch, "seed": seed, "lanes": training.parts}
+    of_step: dict[str, Any] = of | {"batch": batch, "seed": seed, "lanes": training.parts}
     clips = MixedClips([clips_of(open_latents(f"{one}/train"), **of_step) for one in (latents, *also.values())])
     held_out = open_latents(f"{latents}/validation")
     validation = clips_of(held_out, batch=16, seed=12345, lanes=1, ahead=False, **of)(0)

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_cluster_of_any_size_plays_the_episodes_that_one_process_plays(workers
 def test_a_player_that_does_not_fit_is_told_and_the_rest_given_up(monkeypatch: pytest.MonkeyPatch):
     nearby = Nearby(1)
     monkeypatch.setattr(contests, "connected", lambda address, count: contextlib.nullcontext(nearby))
-    wrong = Contest(**(vars(CONTEST) | {"players": ("noop", "explore")}))
+    wrong = replace(CONTEST, players=("noop", "explore"))
     with pytest.raises(UserError, match="plays Minecraft-like worlds only"):
         play_on_ray(wrong, "auto", quiet)
     assert len(nearby.given_up) == 3

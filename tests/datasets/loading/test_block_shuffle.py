@@ -1,4 +1,4 @@
-"""The order of clips out of packs: each place once an epoch, lanes apart, memory bounded, for a million episodes too."""
+"""The order of clips out of packs: each place once an epoch, lanes apart, memory bounded, for a million episodes."""
 
 import tracemalloc
 

@@ -211,7 +211,7 @@ def test_damage_and_mistakes(packs: Path, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no latents in"):
         open_latents(tmp_path / "nowhere")
     index.write_text(json.dumps(body))
-    with pytest.raises(ValueError, match="no episode in .* has 30 latent frames"):
+    with pytest.raises(ValueError, match=r"no episode in .* has 30 latent frames"):
         StreamedClips(LatentPacks(packs), frames=30, batch=1)
     with pytest.raises(UserError, match="are packed"):
         clips_of(LatentPacks(packs), drawn={}, frames=4, batch=1, lanes=1, limit=1)

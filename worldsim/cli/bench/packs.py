@@ -51,7 +51,8 @@ def bench_packs(config: BenchPacks) -> None:
     index, order = results["index"], results["order"]
     print(
         f"{config.episodes:,} episodes, {index['hours']:,.0f} hours at 20 frames/s, in {index['packs']:,} packs\n"
-        f"index: {index['megabytes']:.0f} MB, opened in {index['seconds']:.1f} s, {index['resident_mb']:.0f} MB resident\n"
+        f"index: {index['megabytes']:.0f} MB, opened in {index['seconds']:.1f} s, "
+        f"{index['resident_mb']:.0f} MB resident\n"
         f"order of an epoch: {order['epoch_seconds']:.2f} s for {config.parts} parts, {order['places']:,} places\n"
         f"a batch anywhere in the first ten epochs: {order['locate_ms']:.3f} ms once their order is known "
         f"({order['ten_epochs_seconds']:.1f} s), its block's clips shuffled in {order['shuffle_ms']:.1f} ms\n"
