@@ -4,7 +4,7 @@ import pickle
 from types import SimpleNamespace
 from typing import Any
 
-from worldsim.agents.collection.cluster import RETRIES
+from worldsim.cluster import RETRIES
 
 
 class Nearby:

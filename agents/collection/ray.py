@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from worldsim.agents.collection.cluster import connected
 from worldsim.agents.collection.job import record_world
 from worldsim.agents.collection.report import Display, Message
 from worldsim.agents.collection.types import MakeEnv, MapJob
+from worldsim.cluster import connected
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from worldsim.agents.collection.cluster import connected, results_of
 from worldsim.agents.policies.player import Env, make_player
 from worldsim.agents.rl.envs import make_one
 from worldsim.agents.rl.evaluation import Played, Progress, play_episodes
+from worldsim.cluster import connected, results_of
 
 Show = Callable[[str, float, float], None]
 # By place, the episodes of each player in the order of their seeds.

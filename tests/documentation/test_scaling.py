@@ -10,7 +10,7 @@ from tests.buckets import bucket  # noqa: F401
 from tests.cli.test_train import record
 from tests.documentation.pages import DOCS
 from tests.documentation.tutorial import run
-from worldsim.agents.collection.cluster import connected
+from worldsim.cluster import connected
 from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.optim.distributed.checkpoints import newest_step

@@ -1,7 +1,8 @@
 """Runs a tutorial from the text of its page: files are saved, commands and code are run, in the order of the page.
 
 Fenced blocks that count: ``bash`` (each command of ``worldsim``, ``python FILE`` or ``torchrun``), ``python`` (run,
-all blocks of a page in one namespace) and ``python title="NAME"`` (saved as a file). A comment before a block changes that block alone:
+all blocks of a page in one namespace) and ``python title="NAME"`` (saved as a file). A comment before a block changes
+that block alone:
 
 - ``<!-- test: OLD => NEW -->``: a test puts NEW where OLD stands, which it must do at least once: fewer steps, say;
 - ``<!-- test: skip, REASON -->``: a test leaves the block out.

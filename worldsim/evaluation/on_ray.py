@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from worldsim.agents.collection.cluster import connected, results_of
 from worldsim.asides import aside_of, scratch_folder
+from worldsim.cluster import connected, results_of
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.runner import kept_parts, run_parts

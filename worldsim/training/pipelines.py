@@ -1,6 +1,6 @@
 """Training runs from a store of episodes: the tokenizer, the latents, the dynamics, and the world that they make."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -158,8 +158,7 @@ def run_dynamics(
         channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
     )
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
-    of_step: dict[str, Any] = of | {"batch": batch, "seed": seed, "lanes": training.parts}
-    clips = MixedClips([clips_of(open_latents(f"{one}/train"), **of_step) for one in (latents, *also.values())])
+    clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
     held_out = open_latents(f"{latents}/validation")
     validation = clips_of(held_out, batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
     decided = {"dit": asdict(config), "training": asdict(training), "batch": batch, "frames": frames}
@@ -179,6 +178,11 @@ def run_dynamics(
             config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before),
         )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
+
+
+def _clips(latents: Iterable[str | Path], **of: Any) -> MixedClips:
+    """Clips of what is trained on in some places."""
+    return MixedClips([clips_of(open_latents(f"{one}/train"), **of) for one in latents])
 
 
 def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, dict[str, Any]]:

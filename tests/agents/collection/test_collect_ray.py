@@ -15,11 +15,11 @@ import pytest
 from tests.fake_engine import FakeEngine, make_crashing, make_fake
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
-from worldsim.agents.collection.cluster import connected
 from worldsim.agents.collection.collect import collect
 from worldsim.agents.collection.source_world import WorldSource
 from worldsim.agents.collection.types import MapJob
 from worldsim.cli import collect as collect_command
+from worldsim.cluster import connected
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
