@@ -26,6 +26,7 @@ from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.optim.distributed.ranks import ranked, ranks
 from worldsim.optim.distributed.shares import share_of
 from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import ActionSpec
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
 from worldsim.spec.endings import ends_taught
@@ -153,14 +154,10 @@ def run_dynamics(
         recordings, drawn = prepare_latents(data, latents, tokenizer, only, also), None
         if memory is not None:
             drawn = draw_along(data, memory, folder, tokenizer, Path(latents), drawn_frames, only, also)
-    spec, sizes = recordings.spec, {**model, "drawn": memory is not None}
-    config = DiTConfig(
-        channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
-    )
+    config = _network(coder.config, recordings.spec, {**model, "drawn": memory is not None})
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
     clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
-    held_out = open_latents(f"{latents}/validation")
-    validation = clips_of(held_out, batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
+    validation = clips_of(open_latents(f"{latents}/validation"), batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
     decided = {"dit": asdict(config), "training": asdict(training), "batch": batch, "frames": frames}
     write_config(folder, data=[data, *also], tokenizer=tokenizer, **decided)
 
@@ -178,6 +175,11 @@ def run_dynamics(
             config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before),
         )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
+
+
+def _network(coder: TokenizerConfig, spec: ActionSpec, sizes: Mapping[str, Any]) -> DiTConfig:
+    """Sizes of the network for a game's latents."""
+    return DiTConfig(channels=coder.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.chunk, **sizes)
 
 
 def _clips(latents: Iterable[str | Path], **of: Any) -> MixedClips:
