@@ -100,9 +100,9 @@ class LatentPacks:
         """
         numbers = [int(number) for number in packs]
         lengths = np.concatenate([self.lengths[self._begins[n] : self._begins[n + 1]] for n in numbers])
-        rows = dict.fromkeys(ROWS, int(lengths.sum())) | {"stills": int(stills_of(lengths).sum())}
-        arrays: dict[str, NDArray] = {}
-        filled, lists = dict.fromkeys(ARRAYS, 0), dict[str, list[Any]]()
+        rows: dict[str, int] = dict.fromkeys(ROWS, int(lengths.sum())) | {"stills": int(stills_of(lengths).sum())}
+        filled: dict[str, int] = dict.fromkeys(ARRAYS, 0)
+        arrays, lists = dict[str, NDArray](), dict[str, list[Any]]()
         for number in numbers:
             name = f"{self.url}/{self.names[number]}"
             file = io.BytesIO(self._content(number))

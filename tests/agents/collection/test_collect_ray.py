@@ -134,7 +134,7 @@ def test_dreams_on_a_cluster_are_those_of_one_process(tmp_path: Path, monkeypatc
     words += ["episode_frames=9", "seed=2"]
     assert cli.main([*words, "workers=0", "--out", "here", "folder=run"]) == 0
     (tmp_path / "engines").mkdir()
-    everywhere = collect_command._everywhere
+    everywhere: Any = collect_command._everywhere
 
     def mortal(source: Any) -> MortalSource:
         # What workers get has its place from the root.

@@ -45,7 +45,7 @@ class Counting(gymnasium.Env[Any, Any]):
 
 
 if "Counting-v0" not in gymnasium.registry:
-    gymnasium.register("Counting-v0", Counting)
+    gymnasium.register("Counting-v0", f"{__name__}:Counting")
 
 
 def opened(kinds: Mapping[str, int], place: str) -> tuple[str, dict[str, Any]]:
