@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from worldsim.agents.policies.player import Env, make_player
+from worldsim.agents.policies.player import Env, Player, make_player
 from worldsim.agents.rl.envs import make_one
 from worldsim.agents.rl.evaluation import Played, Progress, play_episodes
 from worldsim.cluster import connected, results_of
@@ -50,12 +51,17 @@ class Contest:
         env, kwargs = self.opens(place)
         return make_one(env, steps=self.steps, kwargs=kwargs)
 
-    def play(
-        self, env: Env, player: str, numbers: range, progress: Progress = lambda done, total: None
-    ) -> list[Played]:
+    def player(self, env: Env, name: str) -> Player:
+        """Who plays in an environment.
+
+        Raises:
+            UserError: there is no such player, or it does not fit.
+        """
+        return make_player(name, env, deterministic=self.deterministic)
+
+    def play(self, env: Env, player: Player, numbers: range, progress: Progress = lambda *_: None) -> list[Played]:
         """Episodes of these numbers, by a player that begins anew with each."""
-        made = make_player(player, env, deterministic=self.deterministic)
-        return play_episodes(env, made, len(numbers), self.seed + numbers.start, progress)
+        return play_episodes(env, player, len(numbers), self.seed + numbers.start, progress)
 
 
 def play_here(contest: Contest, show: Show) -> Results:
@@ -63,14 +69,12 @@ def play_here(contest: Contest, show: Show) -> Results:
     found: Results = {}
     for place in contest.places:
         with closing(contest.environment(place)) as env:
-
-            def played(player: str, env: Env = env, place: str = place) -> list[Played]:
-                def tell(done: int, total: int) -> None:
-                    show(f"{player} in the {place}", done, total)
-
-                return contest.play(env, player, range(contest.episodes), tell)
-
-            found[place] = [played(player) for player in contest.players]
+            # All of them before the first plays: a name that is wrong is told at once.
+            players = [contest.player(env, name) for name in contest.players]
+            found[place] = [
+                contest.play(env, player, range(contest.episodes), partial(show, f"{name} in the {place}"))
+                for name, player in zip(contest.players, players, strict=True)
+            ]
     return found
 
 
@@ -115,4 +119,4 @@ def _play(contest: Contest, place: str, player: str, numbers: range) -> list[Pla
     if contest.threads is not None:
         torch.set_num_threads(contest.threads)
     with closing(contest.environment(place)) as env:
-        return contest.play(env, player, numbers)
+        return contest.play(env, contest.player(env, player), numbers)
