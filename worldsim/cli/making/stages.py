@@ -11,6 +11,7 @@ from worldsim.cli.making.recipes import RECIPES
 from worldsim.cli.making.rounds import Target
 from worldsim.errors import UserError
 
+ANY_NUMBER = 1_000_000_000
 # Rollouts that the evaluation measures, and their length.
 JUDGED_CLIPS, JUDGED_SECONDS, MOST_CHUNKS = 16, 3.0, 60
 
@@ -62,7 +63,9 @@ class Stages:
 
     def check(self) -> list[str]:
         """Settings of ``data check``: a look of about a minute."""
-        return [self.data, f"folder={self.folder / 'check'}", "frames=8000", "gigabytes=0.5"]
+        words = [self.data, f"folder={self.folder / 'check'}", "frames=8000", "gigabytes=0.5"]
+        # A game without a camera is one place: its episodes look alike, in whichever split they are.
+        return words if self.plan.look["camera"] else [*words, f"limits.shared_views={ANY_NUMBER}"]
 
     def train_tokenizer(self) -> list[str]:
         """Settings of ``train tokenizer``."""
