@@ -13,15 +13,24 @@ from pathlib import Path
 
 from worldsim import cli
 
-env, episodes, hours = (*sys.argv[1:4], *("ALE/Breakout-v5", "40", "1.0")[len(sys.argv[1:4]) :])
-more = sys.argv[4:]  # further settings of make-world
 
-recorded = cli.main([
-    "collect", "source=gym", f"env={env}", "env_kwargs={frameskip:4,repeat_action_probability:0.0}", "resize=80x96",
-    "out=data/atari", f"episodes={episodes}", "episode_frames=500", "workers=1",
-])  # fmt: skip
-made = recorded or cli.main(["make-world", "data/atari", f"hours={hours}", "out=worlds/atari", "folder=runs/atari", *more])
-if made:
-    sys.exit(made)
-shutil.copyfile(sorted(Path("runs/atari/dynamics/samples").glob("*.mp4"))[-1], "atari.mp4")
-print("atari.mp4; to play it: worldsim play --world worlds/atari")
+def main(env: str = "ALE/Breakout-v5", episodes: str = "40", hours: str = "1.0", *more: str) -> int:
+    """Record, make the world, keep its last sample; ``more``: further settings of make-world."""
+    for split, count in (("train", int(episodes)), ("validation", 1), ("test", 1)):
+        failed = cli.main([
+            "collect", "source=gym", f"env={env}", "env_kwargs={frameskip:4,repeat_action_probability:0.0}",
+            "resize=80x96", "out=data/atari", f"maps={split}", f"episodes={count}", "episode_frames=500", "workers=1",
+        ])  # fmt: skip
+        if failed:
+            return failed
+    words = [f"hours={hours}", "out=worlds/atari", "folder=runs/atari", *more]
+    if failed := cli.main(["make-world", "data/atari", *words]):
+        return failed
+    shutil.copyfile(sorted(Path("runs/atari/dynamics/samples").glob("*.mp4"))[-1], "atari.mp4")
+    print("atari.mp4; to play it: worldsim play --world worlds/atari")
+    return 0
+
+
+# Recording starts processes, which import this file again: nothing may run then.
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -14,14 +14,13 @@ import os
 import random
 import sys
 
-store, split, frames, auto = sys.argv[1], sys.argv[2], int(sys.argv[3]), "auto" in sys.argv[4:]
-if auto:
-    os.environ["SDL_VIDEODRIVER"] = "dummy"
-
 import pygame
 
 from worldsim.datasets.recording.recorder import Recorder
 
+store, split, frames, auto = sys.argv[1], sys.argv[2], int(sys.argv[3]), "auto" in sys.argv[4:]
+if auto:
+    os.environ["SDL_VIDEODRIVER"] = "dummy"
 SIZE, KEYS = 48, {"left": pygame.K_LEFT, "right": pygame.K_RIGHT, "gas": pygame.K_UP}
 screen, clock, dice = pygame.display.set_mode((SIZE, SIZE)), pygame.time.Clock(), random.Random(split)
 bends = [(dice.uniform(2, 6), dice.uniform(60, 200), dice.uniform(0, 7)) for _ in range(3)]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.datasets.recording.recorder import Recorder
+from worldsim.datasets.store.store import Split
 from worldsim.datasets.store.video import write_video
 
 KEYS = ("left", "right")
@@ -15,7 +16,9 @@ KEYS = ("left", "right")
 def play(frames: int, seed: int, size: tuple[int, int] = (32, 32)) -> tuple[NDArray[np.uint8], list[str]]:
     """Pictures and the key that is held at each."""
     rng, (width, height) = np.random.default_rng(seed), size
-    ground = np.random.default_rng(7).integers(60, 120, (height // 4, width // 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    ground = (
+        np.random.default_rng(7).integers(60, 120, (height // 4, width // 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    )
     x, pictures, held = width // 2, [], []
     for t in range(frames):
         picture = ground.copy()
@@ -26,16 +29,21 @@ def play(frames: int, seed: int, size: tuple[int, int] = (32, 32)) -> tuple[NDAr
     return np.stack(pictures), held
 
 
-def record(store: Path, split: str | None, name: str, frames: int = 60, seed: int = 0, fps: float = 10) -> None:
-    """One episode."""
-    with Recorder(store, KEYS, fps=fps, source="block", split=split, name=name, licence="CC0-1.0") as recorder:  # pyright: ignore[reportArgumentType]
+def record(
+    store: Path, split: Split | None, name: str, frames: int = 60, seed: int = 0, map_seed: int | None = None
+) -> None:
+    """One episode; ``map_seed``: as of a game with maps."""
+    with Recorder(
+        store, KEYS, fps=10, source="block", split=split, name=name, licence="CC0-1.0", seed=map_seed
+    ) as recorder:
         for picture, key in zip(*play(frames, seed), strict=True):
             recorder.add(picture, [key] if key else [])
 
 
 def record_store(store: Path) -> Path:
     """A store with all splits."""
-    for number, split in enumerate(("train", "train", "train", "validation", "test")):
+    splits: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
+    for number, split in enumerate(splits):
         record(store, split, f"{split}{number}", seed=number)
     return store
 
@@ -49,5 +57,7 @@ def record_videos(folder: Path, count: int, size: tuple[int, int] = (64, 64), ta
         if table:
             with (folder / f"part{number}.csv").open("w", newline="") as file:
                 writer = csv.writer(file)
-                writer.writerows([("frame", *KEYS), *((t, *(int(key == k) for k in KEYS)) for t, key in enumerate(held))])
+                writer.writerows(
+                    [("frame", *KEYS), *((t, *(int(key == k) for k in KEYS)) for t, key in enumerate(held))]
+                )
     return folder

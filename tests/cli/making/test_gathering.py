@@ -8,12 +8,14 @@ from tests.cli.making.recordings import record, record_store, record_videos
 from worldsim.cli.making.gathering import gather, with_splits
 from worldsim.datasets.governance.provenance import ALL
 from worldsim.datasets.importers.recording import Footage, Recording
-from worldsim.datasets.store.store import EpisodeStore
+from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.training.game_kind import STILL, GameLook
 
 
-def gathered(source: Path, folder: Path, size: str | None = None, fps: float | None = None) -> tuple[EpisodeStore, GameLook]:
+def gathered(
+    source: Path, folder: Path, size: str | None = None, fps: float | None = None
+) -> tuple[EpisodeStore, GameLook]:
     return gather(source, folder, kind=None, size=size, fps=fps, keys=None, only=ALL)
 
 
@@ -45,7 +47,7 @@ def test_videos_with_tables_are_scaled_and_some_are_held_out(tmp_path: Path, cap
     store, _ = gathered(folder, tmp_path / "copy")
     assert {store.frame_size(name) for name in store.names()} == {(144, 80)}
     assert store.names("train") and store.names("validation")
-    assert "pictures of 320x176 are scaled to 144x80: what is smaller than 2 pixels" in capsys.readouterr().out
+    assert "pictures of 320x176 are scaled to 144x80: what is smaller than 2.2 pixels" in capsys.readouterr().out
     # Once more: nothing is imported twice.
     before = store.names()
     assert gathered(folder, tmp_path / "copy")[0].names() == before
@@ -89,3 +91,11 @@ def test_videos_without_actions_are_refused(tmp_path: Path):
     folder = record_videos(tmp_path / "videos", 2, table=False)
     with pytest.raises(UserError, match="videos without a table of actions"):
         gathered(folder, tmp_path / "copy")
+
+
+def test_seeds_of_maps_decide_splits(tmp_path: Path):
+    seeds = [seed for seed in range(60) if split_of(seed) == "train"][:2]
+    for seed in seeds:
+        record(tmp_path / "store", None, f"map{seed}", seed=seed, map_seed=seed)
+    with pytest.raises(UserError, match="none of the 2 recordings is for validation, and the seeds of their maps"):
+        gathered(tmp_path / "store", tmp_path / "copy")

@@ -9,7 +9,9 @@ from worldsim.cli.making.rounds import COOLDOWN, PATIENCE, ROUNDS, Round, Target
 
 
 def a_round(steps: int = 100, loss: float = 1.0, keys: float = 1.0, **parts: float) -> Round:
-    return Round(**{"steps": steps, "seconds": 10.0, "loss": loss, "keys": keys, "repeat": 0.5, "trained": 1.0, **parts})
+    return Round(
+        **{"steps": steps, "seconds": 10.0, "loss": loss, "keys": keys, "repeat": 0.5, "trained": 1.0, **parts}
+    )
 
 
 def some(losses: list[float], keys: list[float]) -> list[Round]:
@@ -75,7 +77,12 @@ def test_the_least_budget_still_trains_and_ends():
     assert [one.last for one in found] == [False, True] and found[0].steps == 1
 
 
-METRICS = {"validation/x0": 0.5, "validation/shuffled_ratio_noise": 1.5, "validation/x0_0": 0.2, "validation/repeat": 0.8}
+METRICS = {
+    "validation/x0": 0.5,
+    "validation/shuffled_ratio_noise": 1.5,
+    "validation/x0_0": 0.2,
+    "validation/repeat": 0.8,
+}
 
 
 def test_a_round_is_read_from_metrics():

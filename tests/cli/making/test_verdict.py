@@ -15,14 +15,17 @@ STILL = GameLook(ground=0.99, changed=0.01, shifted=0.0)
 
 def rounds(*losses: float) -> list[Round]:
     return [
-        Round(steps=100 * i, seconds=1.0, loss=loss, keys=1.5, repeat=0.5, trained=1.0) for i, loss in enumerate(losses, 1)
+        Round(steps=100 * i, seconds=1.0, loss=loss, keys=1.5, repeat=0.5, trained=1.0)
+        for i, loss in enumerate(losses, 1)
     ]
 
 
 IMPROVING, STALLED, BY_HEART = rounds(1, 0.8, 0.6, 0.5, 0.4), rounds(1, 1, 1, 1, 0.95), rounds(1, 0.8, 0.9, 1.0, 1.1)
 
 
-def judge(judged: Judged = GOOD, made: list[Round] = IMPROVING, look: GameLook = LOOK, frames: int = 50_000) -> list[Line]:
+def judge(
+    judged: Judged = GOOD, made: list[Round] = IMPROVING, look: GameLook = LOOK, frames: int = 50_000
+) -> list[Line]:
     return verdict(judged, made, look, frames, hours=0.5)
 
 
@@ -109,5 +112,5 @@ def test_an_evaluation_is_read_and_a_damaged_one_refused():
     judged = Judged.of(results)
     assert judged == Judged(keys=1.25, gain=[2.0, 1.0, -1.0], delta=2.0, tokenizer=30.0, step=0.1)
     assert judged.good_steps == 2
-    with pytest.raises(ValueError, match="eval.json is damaged"):
+    with pytest.raises(ValueError, match=r"eval\.json is damaged"):
         Judged.of(results | {"horizons": {}})

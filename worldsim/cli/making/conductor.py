@@ -34,7 +34,7 @@ class Wishes:
         out: of the finished world.
         hours: for all of it.
         kind, size, fps, keys, memory: as in ``worldsim make-world``; None where that is found out.
-        tokenizer, dynamics: settings of these stages that count more than the recipe's.
+        tokenizer, dynamics, judging: settings of these stages that count more than what is chosen.
         only: the episodes that may be used.
         common: the same as settings.
         check: whether the recordings are checked first.
@@ -52,6 +52,7 @@ class Wishes:
     memory: bool | None
     tokenizer: Sequence[str]
     dynamics: Sequence[str]
+    judging: Sequence[str]
     only: EpisodeFilter
     common: Sequence[str]
     check: bool
@@ -91,7 +92,7 @@ def prepare(wishes: Wishes, making: Making, say: Say = print) -> Stages:
         say(f"{minutes(making.spent)} of {minutes(3600 * wishes.hours)} are spent; done: {done}")
     return Stages(
         plan=plan, folder=making.folder, out=wishes.out, tokenizer=wishes.tokenizer, dynamics=wishes.dynamics,
-        common=wishes.common, seed=wishes.seed, threads=wishes.threads, fps=recordings.fps,
+        judging=wishes.judging, common=wishes.common, seed=wishes.seed, threads=wishes.threads, fps=recordings.fps,
     )  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def conduct(wishes: Wishes, making: Making, stages: Stages, say: Say = print) ->
         train_dynamics(wishes, making, stages, say)
     _once(making, "export", lambda: run_stage("train export", stages.export()))
     if plan.tasks:
-        _once(making, "tasks", lambda: run_stage("train tasks", stages.train_tasks()))
+        _once(making, "tasks", lambda: _train_tasks(stages, say))
     if plan.memory:
         _once(making, "depth", lambda: _in_time(making, "depth", stages.train_depth, wishes.hours))
         _once(making, "motion", lambda: run_stage("train motion", stages.train_motion()))
@@ -131,6 +132,14 @@ def _once(making: Making, stage: str, work: Callable[[], None]) -> None:
     with making.spending(stage):
         work()
     making.finish(stage)
+
+
+def _train_tasks(stages: Stages, say: Say) -> None:
+    """Heads for tasks are an extra: where facts are too rare to learn them, the world goes without."""
+    try:
+        run_stage("train tasks", stages.train_tasks())
+    except ValueError as reason:
+        say(f"no heads for tasks: {reason}")
 
 
 def _in_time(making: Making, stage: str, words: Callable[[int], list[str]], hours: float) -> None:

@@ -72,15 +72,32 @@ def gather(
     if wanted != (width, height):
         lost = max(width / wanted[0], height / wanted[1])
         print(f"pictures of {width}x{height} are scaled to {wanted[0]}x{wanted[1]}" + (
-            f": what is smaller than {lost:.0f} pixels may be lost (size= decides otherwise)" if lost > 1 else ""
+            f": what is smaller than {lost:.1f} pixels may be lost (size= decides otherwise)" if lost > 1.5 else ""
         ))  # fmt: skip
     options = ImportOptions(
         size=None if wanted == (width, height) else wanted, fps=None if lowered == rate else lowered
     )
+    if form == "store":
+        _check_seeds(EpisodeStore(source), only)
     store = EpisodeStore(folder)
     if bring_in(store, with_splits(recordings), options):
         print("some recordings were left out, as said above: the others will do", file=sys.stderr)
     return store, look_at_game(store, only)
+
+
+def _check_seeds(source: EpisodeStore, only: EpisodeFilter) -> None:
+    """Refuse a store without a validation split whose maps' seeds decide the splits.
+
+    Raises:
+        UserError: it is one.
+    """
+    names = only.names(source)
+    empty = [split for split in ("train", "validation") if not only.names(source, split)]
+    if empty and any(source.manifest(name)["provenance"].get("seed") is not None for name in names):
+        raise UserError(
+            f"none of the {len(names)} recordings is for {empty[0]}, and the seeds of their maps decide that: record "
+            f"more, or some with 'worldsim collect ... maps={empty[0]}'"
+        )
 
 
 def with_splits(recordings: Sequence[Recording]) -> list[Recording]:

@@ -44,6 +44,7 @@ class MakeWorld:
     dynamics: list[str] = setting(
         [], help="settings of train dynamics that count more than what is chosen: dynamics=[model=small,batch=8]"
     )
+    evaluate: list[str] = setting([], help="settings of eval that count more: evaluate=[preset.clips=32]")
     plan: bool = setting(False, help="say what would be done and how long it would take, and stop")
     licence: str | None = licence_setting()
     source: str | None = source_setting()
@@ -86,6 +87,7 @@ def make_world(config: MakeWorld) -> None:
         memory=config.memory,
         tokenizer=config.tokenizer,
         dynamics=config.dynamics,
+        judging=config.evaluate,
         only=filter_of(config),
         common=[f"{key}={value}" for key in ("licence", "source") if (value := getattr(config, key)) is not None],
         check=config.check,

@@ -9,6 +9,8 @@ from worldsim.training.store_checks import SIDE
 
 # Rates above this are lowered by a whole factor: two pictures in a row should differ, and each costs time.
 FASTEST = 30.0
+# How much worse it is to stretch a picture than to make it smaller by the same factor.
+SHAPE = 4.0
 # Optimizer steps below which a network learns pictures and not yet what keys do: a smaller network gets further then.
 ENOUGH_STEPS = 3000
 
@@ -50,7 +52,7 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     STILL: Recipe(
         why="each video frame is a step of its own, and half of the loss goes to what differs from the mean picture",
-        pixels=80 * 80,
+        pixels=96 * 80,
         tokenizer=(*_SMALL_TOKENIZER, "training.saliency_weight=1"),
         tokenizer_steps=300,
         models=("atari", "tiny"),
@@ -78,15 +80,21 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def fitting_size(width: int, height: int, pixels: int) -> tuple[int, int]:
-    """The size to scale pictures to: sides are multiples of ``SIDE``, about the same shape, at most about ``pixels``.
+    """The size to scale pictures to: sides are multiples of ``SIDE``, about the same shape, at most ``pixels``.
 
-    Pictures that can be trained on, and are small enough, keep their size.
+    Pictures that can be trained on, and are small enough, keep their size. None is made larger by more than rounding.
     """
     if width % SIDE == 0 and height % SIDE == 0 and width * height <= pixels:
         return width, height
-    scale = min(1.0, math.sqrt(pixels / (width * height)))
-    fitted = [max(SIDE, round(side * scale / SIDE) * SIDE) for side in (width, height)]
-    return fitted[0], fitted[1]
+    sides = [[SIDE * n for n in range(1, min(pixels // SIDE, math.ceil(side / SIDE) * SIDE) // SIDE + 1)]
+             for side in (width, height)]  # fmt: skip
+    fits = [(w, h) for w in sides[0] for h in sides[1] if w * h <= pixels]
+
+    def cost(size: tuple[int, int]) -> float:
+        stretched = abs(math.log(size[0] / size[1] * height / width))
+        return SHAPE * stretched + math.log(pixels / (size[0] * size[1]))
+
+    return min(fits, key=cost)
 
 
 def fitting_rate(fps: float) -> float:

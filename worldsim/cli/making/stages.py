@@ -24,7 +24,7 @@ class Stages:
         plan: of the making.
         folder: of the making; each run has its own folder in it.
         out: of the finished world.
-        tokenizer, dynamics: a user's own settings, which count more than the recipe's.
+        tokenizer, dynamics, judging: a user's own settings of these and of ``eval``, which count more.
         common: settings of all stages: which episodes.
         seed: of all stages.
         threads: settings of PyTorch's threads.
@@ -36,6 +36,7 @@ class Stages:
     out: Path
     tokenizer: Sequence[str]
     dynamics: Sequence[str]
+    judging: Sequence[str]
     common: Sequence[str]
     seed: int
     threads: Sequence[str]
@@ -122,7 +123,7 @@ class Stages:
         prefix = 1 + chunk * max(1, round(16 / chunk))
         amount = [f"preset.clips={JUDGED_CLIPS}", f"preset.prefix={prefix}", f"preset.chunks={chunks}"]
         words = [f"world={self.out}", f"split={self.plan.split}", "parts=[horizons,actions]"]
-        return [*self.run_settings, *words, *amount, f"folder={self.folder / 'eval'}"]
+        return [*self.run_settings, *words, *amount, *self.judging, f"folder={self.folder / 'eval'}"]
 
 
 def run_stage(name: str, words: Sequence[str]) -> None:
