@@ -78,6 +78,7 @@ def test_atari_world(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("ale_py")
     monkeypatch.setattr(stages, "JUDGED_CLIPS", 2)
     monkeypatch.setattr(stages, "JUDGED_SECONDS", 0.2)
+    monkeypatch.setattr(stages, "WINDOWS", 2)
     tiny = ",".join(f"model.{name}=8" for name in ("channels", "encoder_width", "decoder_width", "detail_width"))
     tokenizer = f"tokenizer=[{tiny},batch=1,chunks=4,training.fit_batches=1,training.steps=1]"
     with pytest.raises(SystemExit) as end:

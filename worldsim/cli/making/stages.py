@@ -11,6 +11,8 @@ from worldsim.cli.making.recipes import RECIPES
 from worldsim.cli.making.rounds import Target
 from worldsim.errors import UserError
 
+# Stretches of recordings that heads for tasks learn from.
+WINDOWS = 200
 ANY_NUMBER = 1_000_000_000
 # Rollouts that the evaluation measures, and their length.
 JUDGED_CLIPS, JUDGED_SECONDS, MOST_CHUNKS = 16, 3.0, 60
@@ -93,7 +95,7 @@ class Stages:
 
     def train_tasks(self) -> list[str]:
         """Settings of ``train tasks``."""
-        words = [f"world={self.out}", "text=false", f"folder={self.folder / 'tasks'}"]
+        words = [f"world={self.out}", "text=false", f"windows={WINDOWS}", f"folder={self.folder / 'tasks'}"]
         return [self.data, f"seed={self.seed}", *self.threads, *words]
 
     def train_depth(self, steps: int) -> list[str]:
