@@ -3,10 +3,10 @@
 What one sees: the road winds towards the car, faster with gas; beside the road the car sticks in the grass.
 Play with the arrow keys, or let a random player drive (no window is needed):
 
-    python examples/car_game.py data/car train 20000 auto
-    python examples/car_game.py data/car validation 2000 auto
-    python examples/car_game.py data/car test 2000 auto
-    worldsim make-world data/car hours=0.5
+    python examples/car_game.py data/car train 12000 auto
+    python examples/car_game.py data/car validation 1500 auto
+    python examples/car_game.py data/car test 1500 auto
+    worldsim make-world data/car hours=0.4
 """
 
 import math

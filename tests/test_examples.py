@@ -16,6 +16,7 @@ from worldsim.datasets.store.video import probe_video
 from worldsim.envs.luanti import process
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PAGE = EXAMPLES.parent / "docs" / "examples.md"
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_car_game():
 
 
 def test_the_page_lists_every_example_and_each_says_what_one_sees():
-    listed = set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text()))
+    listed = set(re.findall(r"^\| `(\w+\.py)` \|", PAGE.read_text(), re.MULTILINE))
     assert listed == {path.name for path in EXAMPLES.glob("*.py")}
     for name in listed:
         assert "What one sees" in (EXAMPLES / name).read_text().split('"""')[1], name

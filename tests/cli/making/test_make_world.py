@@ -165,6 +165,7 @@ def test_recordings_that_fail_the_check_stop_it(tmp_path: Path, quick: list[str]
         (["tokenizer=[folder=here]"], "folder is decided by make-world"),
         (["dynamics=[training.steps=9]"], "training.steps is decided by make-world"),
         (["dynamics=[modle=small]"], "unknown setting 'modle'; did you mean model"),
+        (["evaluate=[preset.clips=0]"], "preset.clips must be"),
         (["memory=true"], "memory=true wants recordings with a camera and depth; these have no camera and no depth"),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from worldsim.cli.making.rounds import COOLDOWN, PATIENCE, ROUNDS, Round, Target, next_target, stalled
+from worldsim.cli.making.rounds import COOLDOWN, PATIENCE, ROUNDS, SHORTEST, Round, Target, next_target, stalled
 
 
 def a_round(steps: int = 100, loss: float = 1.0, keys: float = 1.0, **parts: float) -> Round:
@@ -57,7 +57,8 @@ def test_a_training_that_improves_takes_the_time_it_was_given(step: float, budge
     assert found[-1].steps == pytest.approx(budget / step, abs=2)
     assert found[-1].cooldown == pytest.approx(COOLDOWN, abs=0.1) and not any(one.last for one in found[:-1])
     steps = [one.steps for one in found]
-    assert steps == sorted(set(steps)) and ROUNDS - 1 <= len(found) <= ROUNDS + 2
+    most = min(ROUNDS, budget * (1 - COOLDOWN) / SHORTEST)
+    assert steps == sorted(set(steps)) and most - 1 <= len(found) <= most + 2
 
 
 def test_a_training_that_no_longer_improves_ends_early_with_a_falling_rate():

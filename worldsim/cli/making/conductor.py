@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.cli.making.gathering import format_of, gather
-from worldsim.cli.making.plan import MEMORY_SHARE, Plan, make_plan, minutes
+from worldsim.cli.making.plan import MEMORY_SHARE, Plan, check_words, make_plan, minutes
 from worldsim.cli.making.rounds import Round, Target, next_target, stalled
 from worldsim.cli.making.stages import Stages, run_stage
 from worldsim.cli.making.state import Making
@@ -64,8 +64,9 @@ def prepare(wishes: Wishes, making: Making, say: Say = print) -> Stages:
     """Gather the recordings and plan, or take the plan of before; says what will be done and how long it takes.
 
     Raises:
-        UserError: the recordings cannot be trained on.
+        UserError: the recordings cannot be trained on, or a setting does not fit.
     """
+    check_words(wishes.tokenizer, wishes.dynamics, wishes.judging)
     with making.spending("recordings"):
         store, look = gather(
             wishes.recordings, making.folder / "recordings", kind=wishes.kind, size=wishes.size, fps=wishes.fps,

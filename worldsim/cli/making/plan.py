@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from worldsim.cli.compose import compose
 from worldsim.cli.making.recipes import RECIPES, choose_model
 from worldsim.cli.making.timing import dynamics_seconds, tokenizer_seconds
+from worldsim.cli.train.worlds import TrainDynamics, TrainTokenizer
+from worldsim.cli.worlds.evaluate import Evaluate
 from worldsim.datasets.loading.task_facts import episode_facts
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.recording_format import RecordingFormat
@@ -17,7 +20,10 @@ from worldsim.training.game_kind import KINDS, GameLook
 # Shares of the time: at most so much for the tokenizer, so much kept for the evaluation, so much for a memory.
 TOKENIZER_SHARE, JUDGING_SHARE, MEMORY_SHARE = 0.2, 0.08, 0.3
 # What the plan decides itself: it depends on the time and on what is found on the way.
-DECIDED = ("training.steps", "training.optimizer.cooldown", "training.validate_every", "folder", "data", "tokenizer")
+DECIDED = {
+    "training.steps", "training.optimizer.cooldown", "training.validate_every", "folder", "data", "tokenizer", "latents",
+    "world",
+}  # fmt: skip
 # A forward pass is about this share of a training step.
 FORWARD = 0.25
 # Episodes that are looked through for points and other facts.
@@ -147,13 +153,10 @@ def make_plan(
         time_tokenizer, time_dynamics: measure a step.
 
     Raises:
-        UserError: a setting is decided by the plan, or a memory cannot be had.
+        UserError: a memory is asked for that cannot be had.
     """
-    check_words("tokenizer", tokenizer, ("training.steps",))
-    check_words("dynamics", dynamics)
+    _check_memory(memory, look)
     kind = kind or look.kind
-    if memory and not (look.camera and look.depth):
-        raise UserError("memory=true wants recordings with a camera and depth; these have " + _lacks(look))
     recipe, budget = RECIPES[kind], 3600 * hours
     each = time_tokenizer([*recipe.tokenizer, *tokenizer], recordings)
     steps = max(1, min(recipe.tokenizer_steps, int(TOKENIZER_SHARE * budget / each)))
@@ -187,16 +190,21 @@ def dynamics_words(kind: str, model: str, given: Sequence[str]) -> list[str]:
     return [*RECIPES[kind].dynamics, "training.compile=false", *given, f"model={model}"]
 
 
-def check_words(name: str, words: Sequence[str], allowed: Sequence[str] = ()) -> None:
-    """Refuse settings of a stage that the plan decides.
+def check_words(tokenizer: Sequence[str], dynamics: Sequence[str], judging: Sequence[str]) -> None:
+    """Refuse settings of stages that do not fit, before hours have passed.
 
     Raises:
-        UserError: one of them is.
+        UserError: one is unknown, has a value that it cannot have, or is decided by the plan.
     """
-    for word in words:
-        key = word.partition("=")[0]
-        if key in DECIDED and key not in allowed:
-            raise UserError(f"{name}=[{word}]: {key} is decided by make-world; hours= and folder= are its settings")
+    given = {"tokenizer": tokenizer, "dynamics": dynamics, "evaluate": judging}
+    for name, words in given.items():
+        for word in words:
+            key = word.partition("=")[0]
+            if key in DECIDED - ({"training.steps"} if name == "tokenizer" else set()):
+                raise UserError(f"{name}=[{word}]: {key} is decided by make-world; hours= and folder= are its settings")
+    compose(TrainTokenizer, ["data=store", *tokenizer])
+    compose(TrainDynamics, ["data=store", "tokenizer=file", *dynamics])
+    compose(Evaluate, ["data=store", *judging])
 
 
 def has_tasks(episode: Episode) -> bool:
@@ -204,6 +212,16 @@ def has_tasks(episode: Episode) -> bool:
     known = episode_facts(episode, 1)[1] - PLACES
     rewarded = bool(episode.rewards.any())
     return bool(known & set(LEARNED) - ({"won", "lost"} if not rewarded else set()))
+
+
+def _check_memory(memory: bool | None, look: GameLook) -> None:
+    """Refuse a memory for recordings that it cannot be learned from.
+
+    Raises:
+        UserError: they are such.
+    """
+    if memory and not (look.camera and look.depth):
+        raise UserError("memory=true wants recordings with a camera and depth; these have " + _lacks(look))
 
 
 def _lacks(look: GameLook) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 KEYS_IGNORED, KEYS_MATTER = 1.02, 1.2
 # Rounds in a row without progress that end the training, and what counts as progress: of the loss and of that ratio.
 PATIENCE, LOSS_PROGRESS, KEYS_PROGRESS = 3, 0.01, 0.01
-# Rounds at the full learning rate, and the share of all steps over which it falls at the end.
-ROUNDS, COOLDOWN = 8, 0.25
+# Rounds at the full learning rate, the share of all steps over which it falls at the end, and the seconds that a round
+# takes at least: each ends with a validation, a sample and a save.
+ROUNDS, COOLDOWN, SHORTEST = 8, 0.25, 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def next_target(rounds: Sequence[Round], step_seconds: float, left: float) -> Ta
     """
     done = rounds[-1].steps if rounds else 0
     whole = done + max(1, int(left / step_seconds))
-    size = max(1, math.ceil(whole * (1 - COOLDOWN) / ROUNDS))
+    size = max(1, math.ceil(whole * (1 - COOLDOWN) / ROUNDS), math.ceil(SHORTEST / step_seconds))
     plateau = int(whole * (1 - COOLDOWN))
     # What is left of a round is not worth one of its own.
     if done and (stalled(rounds) or done + size // 2 >= plateau):
