@@ -21,8 +21,8 @@ from worldsim.training.game_kind import KINDS, GameLook
 TOKENIZER_SHARE, JUDGING_SHARE, MEMORY_SHARE = 0.2, 0.08, 0.3
 # What the plan decides itself: it depends on the time and on what is found on the way.
 DECIDED = {
-    "training.steps", "training.optimizer.cooldown", "training.validate_every", "folder", "data", "tokenizer", "latents",
-    "world",
+    "training.steps", "training.optimizer.cooldown", "training.validate_every", "folder", "data", "tokenizer",
+    "latents", "world",
 }  # fmt: skip
 # A forward pass is about this share of a training step.
 FORWARD = 0.25
