@@ -80,12 +80,13 @@ def test_what_was_learned_by_heart_wants_more_data():
 
 
 def test_few_frames_want_more_data():
-    lines = judge(replace(GOOD, gain=[-1.0]), frames=9_999)
+    lines = judge(replace(GOOD, gain=[-1.0]), STALLED, frames=9_999)
     assert "few recordings: 9,999 frames" in lines[-1].text and not lines[-1].good
     assert "Record more" in lines[1].advice
 
 
-def test_what_still_improves_wants_more_time():
+def test_what_still_improves_wants_more_time_first():
+    assert "the same command again with hours=1." in judge(replace(GOOD, keys=1.1), frames=100)[0].advice
     assert "the same command again with hours=1." in judge(replace(GOOD, keys=1.1))[0].advice
 
 

@@ -119,7 +119,8 @@ def next_target(rounds: Sequence[Round], step_seconds: float, left: float) -> Ta
     plateau = int(whole * (1 - COOLDOWN))
     # What is left of a round is not worth one of its own.
     if done and (stalled(rounds) or done + size // 2 >= plateau):
-        falling = min(whole - done, math.ceil(done * COOLDOWN / (1 - COOLDOWN)))
-        steps = done + max(1, falling)
+        wanted = math.ceil(done * COOLDOWN / (1 - COOLDOWN))
+        # Where other programs made the last round slow, some of the fall is worth more than the minute that it costs.
+        steps = done + max(min(whole - done, wanted), math.ceil(wanted / 3))
         return Target(steps=steps, cooldown=(steps - done) / steps)
     return Target(steps=min(done + size, max(done + 1, plateau)), cooldown=0.0)

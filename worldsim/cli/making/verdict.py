@@ -148,11 +148,14 @@ def _learned_by_heart(rounds: Sequence[Round]) -> bool:
 
 def _what_would_help(rounds: Sequence[Round], look: GameLook, frames: int, hours: float) -> str:
     """More data, more steps, or another choice."""
-    if _learned_by_heart(rounds) or frames < FEW_FRAMES:
-        return "Record more, then give the same command again."
+    record = "Record more, then give the same command again."
+    if _learned_by_heart(rounds):
+        return record
     # The last round has a falling rate, which always helps: the ones before tell whether there is more to come.
     if not stalled(rounds[:-1]):
         return f"It was still improving: give the same command again with hours={2 * hours:g}."
+    if frames < FEW_FRAMES:
+        return record
     others = "dynamics=[model=small]" if look.kind == STILL else "kind=still, dynamics=[model=small] or size="
     return f"More steps would not help: try another choice in another folder=, {others}, or record more."
 
