@@ -11,6 +11,7 @@ from tests.cli.making.recordings import record, record_store
 from worldsim import cli
 from worldsim.cli.making import conductor, plan, stages
 from worldsim.cli.making.rounds import ROUNDS
+from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.simulation.world_model import WorldModel
 
 TINY = ",".join(f"model.{name}=8" for name in ("channels", "encoder_width", "decoder_width", "detail_width"))
@@ -78,15 +79,21 @@ def test_a_world_is_made_of_recordings(store: Path, quick: list[str], capsys: py
     assert make(store, "hours=0.008") == 0 and len(quick) == done
 
 
-def test_more_time_goes_on_where_the_training_ended(store: Path, quick: list[str]):
-    assert make(store, "hours=0.004", "check=false") == 0
+def test_more_time_and_more_recordings_go_on_where_the_training_ended(tmp_path: Path, quick: list[str]):
+    store = record_store(tmp_path / "own")
+    assert make(store, "hours=0.004") == 0
     first = json.loads(Path("made/make-world.json").read_text())["rounds"]
     tokenizer = Path("made/tokenizer/tokenizer.safetensors").stat().st_mtime_ns
-    assert make(store, "hours=0.008", "check=false") == 0
-    rounds = json.loads(Path("made/make-world.json").read_text())["rounds"]
+    record(store, "train", "added", seed=99)
+    assert make(store, "hours=0.008") == 0
+    state = json.loads(Path("made/make-world.json").read_text())
+    rounds = state["rounds"]
     assert rounds[: len(first)] == first and rounds[len(first)]["steps"] > first[-1]["steps"]
     assert Path("made/tokenizer/tokenizer.safetensors").stat().st_mtime_ns == tokenizer
-    assert sum(line.startswith("eval ") for line in quick) == 2
+    assert sum(line.startswith("eval ") for line in quick) == sum(line.startswith("data check ") for line in quick) == 2
+    assert state["plan"]["frames"] == 240
+    trained_on = read_metadata(Path("worlds/block/dit.safetensors"))["trained_on"]["stores"]
+    assert any(name.startswith("added") for one in trained_on for name in one["episodes"])
 
 
 class Killed(BaseException):

@@ -39,11 +39,18 @@ def test_a_good_world_needs_nothing():
 
 
 @pytest.mark.parametrize(
-    ("keys", "said", "good"),
-    [(1.01, "The keys are ignored", False), (1.02, "The keys matter little", False), (1.2, "The keys matter:", True)],
+    ("keys", "delta", "said", "good"),
+    [
+        (1.01, 0.29, "The keys are ignored", False),
+        (1.02, 0.0, "The keys matter little", False),
+        (1.0, 0.3, "The keys matter little", False),
+        (1.19, 0.99, "The keys matter little", False),
+        (1.2, 0.0, "The keys matter:", True),
+        (1.0, 1.0, "The keys matter:", True),
+    ],
 )
-def test_keys(keys: float, said: str, good: bool):
-    line = judge(replace(GOOD, keys=keys))[0]
+def test_keys(keys: float, delta: float, said: str, good: bool):
+    line = judge(replace(GOOD, keys=keys, delta=delta))[0]
     assert line.text.startswith(said) and line.good is good and bool(line.advice) is not good
 
 
@@ -74,9 +81,9 @@ def test_pictures_of_small_things_are_advised_otherwise():
 
 
 def test_what_was_learned_by_heart_wants_more_data():
-    lines = judge(replace(GOOD, keys=1.1), BY_HEART)
+    lines = judge(replace(GOOD, keys=1.1, delta=0.5), BY_HEART)
     assert "by heart" in lines[-1].text and not lines[-1].good and "Record more" in lines[-1].advice
-    assert lines[0].advice == "Record more, then give the same command again."
+    assert lines[0].advice == "Record more, then give the same command again with hours=1."
 
 
 def test_few_frames_want_more_data():
@@ -86,18 +93,20 @@ def test_few_frames_want_more_data():
 
 
 def test_what_still_improves_wants_more_time_first():
-    assert "the same command again with hours=1." in judge(replace(GOOD, keys=1.1), frames=100)[0].advice
-    assert "the same command again with hours=1." in judge(replace(GOOD, keys=1.1))[0].advice
+    assert "the same command again with hours=1." in judge(replace(GOOD, keys=1.1, delta=0.5), frames=100)[0].advice
+    assert "the same command again with hours=1." in judge(replace(GOOD, keys=1.1, delta=0.5))[0].advice
 
 
 def test_what_no_longer_improves_wants_another_choice():
-    assert "another choice in another folder=" in judge(replace(GOOD, keys=1.1), STALLED)[0].advice
-    assert "kind=still" not in judge(replace(GOOD, keys=1.1), STALLED, STILL)[0].advice
+    assert "another choice in another folder=" in judge(replace(GOOD, keys=1.1, delta=0.5), STALLED)[0].advice
+    assert "kind=still" not in judge(replace(GOOD, keys=1.1, delta=0.5), STALLED, STILL)[0].advice
 
 
 def test_recordings_without_keys_are_named():
     idle = replace(LOOK, idle=0.75)
-    assert "In 75% of the recorded frames no key is held" in judge(replace(GOOD, keys=1.0), look=idle)[0].advice
+    assert (
+        "In 75% of the recorded frames no key is held" in judge(replace(GOOD, keys=1.0, delta=0.0), look=idle)[0].advice
+    )
 
 
 def test_an_evaluation_is_read_and_a_damaged_one_refused():

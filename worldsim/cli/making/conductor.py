@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.cli.making.gathering import format_of, gather
-from worldsim.cli.making.plan import MEMORY_SHARE, Plan, check_words, make_plan, minutes
+from worldsim.cli.making.plan import MEMORY_SHARE, Plan, check_words, make_plan, minutes, recorded_frames
 from worldsim.cli.making.rounds import Round, Target, next_target, stalled
 from worldsim.cli.making.stages import Stages, run_stage
 from worldsim.cli.making.state import Making
@@ -84,6 +84,11 @@ def prepare(wishes: Wishes, making: Making, say: Say = print) -> Stages:
                 kind=wishes.kind, hours=wishes.hours, tokenizer=wishes.tokenizer, dynamics=wishes.dynamics,
                 memory=wishes.memory,
             ).to_json()  # fmt: skip
+    frames = recorded_frames(store, wishes.only.names(store, "train"))
+    if frames != making.plan["frames"]:
+        # Recordings were added since: they are checked, too.
+        making.plan["frames"] = frames
+        making.reopen("check")
     plan = Plan.from_json(making.plan)
     say(f"{plan.frames:,} frames of {plan.size[0]}x{plan.size[1]} to learn from, {recordings.fps} a second")
     for line in plan.lines(wishes.hours):

@@ -108,6 +108,11 @@ class Plan:
             yield f"  {name:16} {'not timed' if seconds is None else minutes(seconds):>10}   {note}"
 
 
+def recorded_frames(store: EpisodeStore, names: Sequence[str]) -> int:
+    """Video frames of episodes."""
+    return sum(int(store.manifest(name)["frames"]) for name in names)
+
+
 def minutes(seconds: float) -> str:
     """A time for people."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
@@ -173,7 +178,7 @@ def make_plan(
         look=look.to_json(),
         model=chosen,
         size=(recordings.width, recordings.height),
-        frames=sum(int(store.manifest(name)["frames"]) for name in names["train"]),
+        frames=recorded_frames(store, names["train"]),
         split="test" if names["test"] else "validation",
         tokenizer_steps=int(given[-1]) if given else steps,
         tokenizer_step=each,

@@ -8,6 +8,9 @@ from worldsim.cli.making.rounds import KEYS_IGNORED, KEYS_MATTER, Round, stalled
 from worldsim.spec.damage import reading
 from worldsim.training.game_kind import STILL, GameLook
 
+# Where small things move, a loss over the whole picture hardly knows them. By what a rollout shows, keys matter from
+# the second of these on, in dB that other keys are farther from what was recorded, and not at all below the first.
+SAME_DB, OTHER_DB = 0.3, 1.0
 # PSNR of the tokenizer's own pictures, dB: below the first they are blurred, from the second on nobody sees much.
 BLURRED, CLEAR = 26.0, 32.0
 # Share of the horizon for which a dream must be better than the last frame, to be called lasting.
@@ -93,9 +96,9 @@ def verdict(judged: Judged, rounds: Sequence[Round], look: GameLook, frames: int
 def _keys(judged: Judged, look: GameLook, more: str) -> Line:
     measured = f"under wrong keys the error is {judged.keys:.2f} times as large, and pictures are {judged.delta:.1f} dB"
     measured += " farther from what was recorded"
-    if judged.keys >= KEYS_MATTER:
+    if judged.keys >= KEYS_MATTER or judged.delta >= OTHER_DB:
         return Line(good=True, text=f"The keys matter: {measured}.")
-    if judged.keys >= KEYS_IGNORED:
+    if judged.keys >= KEYS_IGNORED or judged.delta >= SAME_DB:
         return Line(good=False, text=f"The keys matter little: {measured}.", advice=more)
     advice = more
     if look.idle > IDLE:
@@ -148,7 +151,7 @@ def _learned_by_heart(rounds: Sequence[Round]) -> bool:
 
 def _what_would_help(rounds: Sequence[Round], look: GameLook, frames: int, hours: float) -> str:
     """More data, more steps, or another choice."""
-    record = "Record more, then give the same command again."
+    record = f"Record more, then give the same command again with hours={2 * hours:g}."
     if _learned_by_heart(rounds):
         return record
     # The last round has a falling rate, which always helps: the ones before tell whether there is more to come.
