@@ -3,7 +3,6 @@
 import contextlib
 import threading
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from worldsim.optim.distributed.shares import Rows, Share, share_of
 from worldsim.optim.loop import split_optimizers
 from worldsim.optim.train_state import state_tensors
 from worldsim.training.dynamics import prepared, train_dynamics
-from worldsim.training.flops import meta_step_flops, step_flops
 from worldsim.training.tokenizer import TokenizerTraining, train_tokenizer
 
 # Processes that talk to each other want the machine for themselves.
@@ -302,18 +300,6 @@ def test_alone_nothing_is_waited_for():
     assert ranks() is ALONE and ALONE.first and ALONE.total([2.0]) == [2.0] and not ALONE.any(False)
     share = share_of(1)
     assert share == Share(ALONE, 1, range(1), Rows()) and share.scale == 1 and share.rows.mine(5) == slice(None)
-
-
-@pytest.mark.parametrize("shares", [0.0, 0.5])
-def test_operations_counted_without_weights_are_those_of_the_network(shares: float, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worldsim.training.flops.DRAWS", 2)
-    training = DynamicsTraining(
-        self_rollout=SelfRolloutSettings(fraction=shares, max_frames=2), loss=LossSettings(shortcut_from=0)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = meta_step_flops(tiny_dit(), latents(0), training)
-    assert found == pytest.approx(step_flops(tiny_dit(), latents(0), training), rel=0.02)
 
 
 class Died(Exception):
