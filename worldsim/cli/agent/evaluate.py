@@ -76,8 +76,9 @@ def evaluate(config: EvaluateAgent) -> None:
             made = make_one(env, steps=config.episode, kwargs=kwargs)
             try:
                 groups = []
-                for name in (*names, *others):
-                    player = make_player(name, made, deterministic=config.deterministic)
+                # All of them first: a name that is no player's is told before anybody plays.
+                players = [make_player(name, made, deterministic=config.deterministic) for name in (*names, *others)]
+                for name, player in zip((*names, *others), players, strict=True):
                     stage = show.stage(f"{name} in the {place}")
                     groups.append(play_episodes(made, player, config.episodes, config.seed, stage))
             finally:

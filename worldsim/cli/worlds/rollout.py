@@ -12,7 +12,7 @@ from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.envs.learned.initial_context import InitialContext
-    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.learned.world_rewards import WorldRewardFunction
     from worldsim.envs.play.tree.playthrough import Playthrough
     from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.simulation.branch_tree import Node
@@ -78,7 +78,7 @@ class Rollout:
 def rollout(config: Rollout) -> None:
     """``worldsim rollout``."""
     from worldsim.envs.learned.initial_context import resolve
-    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.learned.world_rewards import WorldRewardFunction
     from worldsim.envs.rollouts.prefix import find_prefix
     from worldsim.envs.rollouts.rollout import write_rollout
 
