@@ -122,7 +122,8 @@ def memory(sizes: DiTConfig, grid: tuple[int, int], config: BenchPlan) -> dict[s
 def kept_by_a_block(sizes: DiTConfig, grid: tuple[int, int], frames: int) -> int:
     """Bytes that a block with temporal attention keeps for the gradient of one clip, without scores of attention."""
     one = DiTConfig(**{**asdict(sizes), "blocks": 1, "temporal_every": 1})
-    network = MetaNetwork(one).network
+    with torch.device("meta"):
+        network = WorldDiT(one)
     rows, columns = network.patchifier.grid(*grid)
     tokens = rows * columns + sizes.registers
     outside = {p.untyped_storage()._cdata for p in network.parameters()}
