@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.latent_build import build_latents, is_current
 from worldsim.datasets.loading.latent_cache import LatentCache
@@ -22,7 +22,7 @@ from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.datasets.store.video import write_video
 from worldsim.diffusion.settings import DynamicsTraining
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_tensors
+from worldsim.models.checkpoint import load_tensors, read_metadata
 from worldsim.models.dit import DiTConfig
 from worldsim.models.precision import fast_precision
 from worldsim.models.shield import shielded

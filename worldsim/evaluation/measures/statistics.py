@@ -81,7 +81,7 @@ def survival(times: ArrayLike, failed: ArrayLike, horizon: int) -> NDArray[np.fl
     times = np.minimum(np.asarray(times, np.int64), horizon + 1)
     ended = np.bincount(times, np.asarray(failed, bool), minlength=horizon + 2)
     watched = np.bincount(times, minlength=horizon + 2)[::-1].cumsum()[::-1]
-    return np.cumprod(1 - ended / np.maximum(watched, 1))[: horizon + 1]
+    return np.cumprod(1 - ended / np.maximum(watched, 1), dtype=np.float64)[: horizon + 1]
 
 
 def survival_summary(
