@@ -26,7 +26,7 @@ class About:
         above: a number has to be larger than this.
         maximum: the largest number allowed.
         choices: the texts allowed; empty for any.
-        check: raises for a text that will not do: before the command imports anything heavy.
+        check: raises for a text that will not do, before the command begins and imports anything heavy.
         example: how to give a setting that has no default.
         word: name in ``--help`` of a setting that can be given as a word of its own.
         option: of a group that has several choices of defaults, the usual one.

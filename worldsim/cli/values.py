@@ -33,7 +33,6 @@ def read_value(setting: Setting, text: str) -> Any:
 
     Raises:
         UserError: the text does not fit the setting's type, range or choices.
-        FileNotFoundError: what it names is not there.
     """
     if text == "null":
         if setting.optional:
@@ -104,8 +103,6 @@ def _checked(setting: Setting, value: Any, text: str) -> Any:
         *most, last = about.choices
         allowed = f"{', '.join(most)} or {last}" if most else last
         raise UserError(f"{setting.key} must be {allowed}, got {value!r}{suggestion(value, about.choices)}")
-    if about.check is not None and isinstance(value, str):
-        about.check(value)
     # The range of a library dataclass's field is checked by itself, where it may depend on other fields.
     if isinstance(value, str | bool) or "." in setting.key:
         return value
