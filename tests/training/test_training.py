@@ -177,9 +177,9 @@ def test_the_energy_score_teaches_samples_where_the_squared_error_teaches_the_me
     spread = {}
     for twins in (False, True):
         training = DynamicsTraining(
-            steps=120,
+            steps=80,
             compile=False,
-            validate_every=120,
+            validate_every=80,
             optimizer=OptimizerSettings(warmup=5, rate=3e-3, matrix_rate=1e-2, ema=0.9),
             noise=NoiseSettings(inference_level_fraction=0.8, sampler_steps=1),
             loss=LossSettings(energy_score_loss=twins, noise_weight=1.0),
