@@ -254,7 +254,7 @@ class WorldModel:
             features=following.features.numpy().copy(),
             trust=unknown if self.trust is None else following.trust.numpy().copy(),
             statistics=stats.numpy(),
-            sources=None if sources is None else sources.to(torch.uint8).numpy(),
+            sources=None if sources is None else sources.numpy(),
         )
 
     def branch(

@@ -8,7 +8,7 @@ from worldsim.simulation.memory.depth import (
     decode_depth,
     encode_depth,
 )
-from worldsim.simulation.memory.depth_losses import (
+from worldsim.training.memory.depth_losses import (
     COLOUR_SCALE,
     confidence_loss,
     depth_loss,

@@ -121,6 +121,26 @@ def test_a_fork_leaves_its_parent_alone_and_shares_key_frames():
     assert memory_of(state.share([1])).frames.rows == (memory_of(state).frames.rows[1],)
 
 
+def test_rows_of_a_batch_remember_to_the_bit_what_the_worlds_alone_do():
+    memory = remembering_world().memory
+    assert memory is not None
+    frames, actions = (torch.as_tensor(each) for each in past(3))
+    chunks = actions.unflatten(1, (-1, 2))
+    together = memory.begin(frames, chunks)
+    alone = [memory.begin(frames[i : i + 1], chunks[i : i + 1]) for i in range(3)]
+    for k in range(6):
+        todo, steps = torch.as_tensor(acts(3, seed=k)), torch.full((3,), k + 1)
+        made = torch.randint(0, 256, (3, 2, 48, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(k))
+        shown, together, _ = memory.step(memory.look_ahead(together, todo, steps), together, todo, made, steps)
+        for i in range(3):
+            row = slice(i, i + 1)
+            outlook = memory.look_ahead(alone[i], todo[row], steps[row])
+            one, alone[i], _ = memory.step(outlook, alone[i], todo[row], made[row], steps[row])
+            assert torch.equal(one, shown[row])
+            kept = together.rows([i], lambda t, i=i: t[i : i + 1]).tensors()
+            assert all(torch.equal(t, kept[name]) for name, t in alone[i].tensors().items())
+
+
 def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same(tmp_path):
     world = remembering_world()
     frames, actions = past(3)
@@ -131,7 +151,9 @@ def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same
         together, shown = world.step(together, todo)
         for i in range(3):
             alone[i], one = world.step(alone[i], todo[i : i + 1])
-            assert np.abs(one.frames.astype(int) - shown.frames[i : i + 1]).max() <= 1
+            differs = np.abs(one.frames.astype(int) - shown.frames[i : i + 1])
+            # So narrow a network rounds by the size of the batch: a level here and there, which drawing again spreads.
+            assert (differs > 1).mean() < 1e-4 and differs.max() <= 1 + k
     joined = WorldState.concatenate([alone[2], alone[0]])
     assert memory_of(joined).frames.batch == 2
     joined.save(tmp_path / "state.safetensors")

@@ -10,9 +10,9 @@ from worldsim.datasets.governance.provenance import ALL
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.simulation.memory.depth import encode_depth
-from worldsim.simulation.memory.depth_losses import reprojection_error
 from worldsim.training.memory.depth import evidence, moved
 from worldsim.training.memory.depth_examples import Walks, choose_episodes, read_walks
+from worldsim.training.memory.depth_losses import reprojection_error
 from worldsim.training.memory.depth_priors import drawn_prior
 
 TRAIN = [seed for seed in range(200) if split_of(seed) == "train"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldsim.simulation.memory.masks import at_least, greater, less
 from worldsim.spec.camera import Camera
 from worldsim.spec.pose import advance_pose
 
@@ -80,12 +81,19 @@ class RelativePose:
         lead = self.shift.shape[:-1] + (1,) * count
         return RelativePose(self.matrix.reshape(*lead, 3, 3), self.shift.reshape(*lead, 3))
 
+    def in_pixels(self, lens: Intrinsics) -> "RelativePose":
+        """To x and y that a lens shows as pixels: what it makes of ``p'`` is this over its z."""
+        centre = torch.tensor([(lens.width - 1) / 2, (lens.height - 1) / 2, 0.0], device=self.shift.device)
+        focal = torch.tensor([lens.focal, lens.focal, 1.0], device=self.shift.device)
+        matrix = self.matrix * focal[:, None] + self.matrix[..., 2:, :] * centre[:, None]
+        return RelativePose(matrix, self.shift * focal + self.shift[..., 2:] * centre)
+
 
 def rotation(poses: Tensor) -> Tensor:
     """Matrices (..., 3, 3) from camera axes to world axes of poses (..., 5); the columns are right, down, forward."""
-    yaw, pitch = torch.deg2rad(poses[..., 3]), torch.deg2rad(poses[..., 4])
-    sin_yaw, cos_yaw, sin_pitch, cos_pitch = yaw.sin(), yaw.cos(), pitch.sin(), pitch.cos()
-    zero = torch.zeros_like(yaw)
+    angles = torch.deg2rad(poses[..., 3:5])
+    (sin_yaw, sin_pitch), (cos_yaw, cos_pitch) = angles.sin().unbind(-1), angles.cos().unbind(-1)
+    zero = torch.zeros_like(sin_yaw)
     right = torch.stack([cos_yaw, zero, -sin_yaw], -1)
     down = torch.stack([-sin_yaw * sin_pitch, -cos_pitch, -cos_yaw * sin_pitch], -1)
     forward = torch.stack([sin_yaw * cos_pitch, -sin_pitch, cos_yaw * cos_pitch], -1)
@@ -110,38 +118,41 @@ def relative_pose(source: Tensor, target: Tensor) -> RelativePose:
     The height of the eye above the feet is the same in both and drops out.
     """
     turned, back = rotation(source), rotation(target).mT
-    columns = [_product(back, turned[..., column]) for column in range(3)]
-    return RelativePose(torch.stack(columns, -1), _product(back, source[..., :3] - target[..., :3]))
+    # As ``_product`` of every column.
+    terms = back[..., :, :, None] * turned[..., None, :, :]
+    matrix = terms[..., 0, :] + terms[..., 1, :] + terms[..., 2, :]
+    return RelativePose(matrix, _product(back, source[..., :3] - target[..., :3]))
 
 
 def reproject(
     lens: Intrinsics, relative: RelativePose, u: Tensor, v: Tensor, inverse_depth: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where pixels of one camera are seen by another: u, v in pixels and inverse depth (1/m), -1 behind the camera.
+    """Where pixels of one camera are seen by another: u, v in pixels and inverse depth (1/m), -1 behind the camera."""
+    return reproject_by(relative.in_pixels(lens), *lens.directions(u, v), inverse_depth)
+
+
+def reproject_by(in_pixels: RelativePose, x: Tensor, y: Tensor, inverse_depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``reproject`` of rays of slopes x and y by a relative pose that is ``in_pixels`` already.
 
     ``p / z`` instead of ``p`` is moved: ``matrix (x, y, 1) + shift / z`` holds for ``1 / z = 0`` too.
     """
-    x, y = lens.directions(u, v)
-    m, t = relative.matrix, relative.shift
+    m, t = in_pixels.matrix, in_pixels.shift
     # What depends on the column alone, then on the row, is added before it meets the plane of depths: fewer big sums.
     across, below, ahead = (
         (m[..., row, 0] * x + m[..., row, 2]) + m[..., row, 1] * y + t[..., row] * inverse_depth for row in range(3)
     )
     # ahead = z' / z; a far point in front has z' > 0 with any z.
-    front = ahead > NEAREST * inverse_depth.clamp(min=1e-6)
-    scale = 1 / torch.where(front, ahead, 1.0)
-    pixels = scale * lens.focal
-    return (
-        across * pixels + (lens.width - 1) / 2,
-        below * pixels + (lens.height - 1) / 2,
-        torch.where(front, inverse_depth * scale, -1.0),
-    )
+    front = greater(ahead, inverse_depth.clamp(min=1e-6) * NEAREST)
+    behind = 1 - front
+    scale = (ahead * front + behind).reciprocal()
+    return across * scale, below * scale, inverse_depth * scale * front - behind
 
 
 def within(lens: Intrinsics, u: Tensor, v: Tensor, inverse_depth: Tensor) -> Tensor:
-    """Whether reprojected pixels round to a pixel of the picture and lie in front of the camera."""
-    inside = (u >= -0.5) & (u < lens.width - 0.5) & (v >= -0.5) & (v < lens.height - 0.5)
-    return inside & (inverse_depth >= 0)
+    """1 where reprojected pixels round to a pixel of the picture and lie in front of the camera, else 0."""
+    inside = at_least(u, -0.5).mul_(less(u, lens.width - 0.5))
+    inside.mul_(at_least(v, -0.5)).mul_(less(v, lens.height - 0.5))
+    return inside.mul_(at_least(inverse_depth, 0.0))
 
 
 def advance_camera(pose_B5: Tensor, turns_BR2: Tensor, moved_B3: Tensor, pitch_limits: tuple[float, float]) -> Tensor:

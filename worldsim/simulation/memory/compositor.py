@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldsim.simulation.memory.depth import encode_depth
+from worldsim.simulation.memory.masks import greater, select
 from worldsim.simulation.memory.render import Drawing
 from worldsim.simulation.memory.unet import UNet, check_levels
 
@@ -20,6 +21,8 @@ TRUST_MEMORY = 2.0
 SHARPNESS = 0.15
 # Steps since a pixel was seen, beyond which it is as old as any: who stands for minutes sees old pixels that are right.
 OLDEST = 24
+# Below every logit by so much that its share is 0 in single precision.
+NEVER = 1e4
 # A camera that moved and turned by less (metres, degrees) stands.
 STANDING = (0.01, 0.05)
 PLANES = 3 + 1 + 1 + 1 + 1 + 3 + 3
@@ -87,18 +90,16 @@ class Compositor(UNet):
             sharp: take shares near 0 and 1 as 0 and 1, as at play; False in training.
         """
         pictures = [p.movedim(-1, 1) / 255 for p in (drawn.picture, screen, generated)]
-        known = drawn.covered
-        depth = torch.where(known, encode_depth(drawn.inverse_depth), 0.0)
+        known = drawn.covered.float()
+        depth = encode_depth(drawn.inverse_depth) * known
         age = torch.log1p(drawn.age.clamp(max=OLDEST).float())
-        planes = [known.float(), drawn.confidence, age / 4, depth / 4]
+        planes = [known, drawn.confidence, age / 4, depth / 4]
         made = self.run(
             torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
         )
         logits, correction = made[:, : len(SOURCES)], made[:, len(SOURCES) :]
-        of_memory = torch.where(
-            known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust).reshape(-1, 1, 1), -torch.inf
-        )
-        of_screen = torch.where(may_stay & ~known, logits[:, 1], -torch.inf)
+        of_memory = _only(known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust).reshape(-1, 1, 1))
+        of_screen = _only(may_stay.float() * (1 - known), logits[:, 1])
         shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)
         if sharp:
             shares = ((shares - SHARPNESS) / (1 - 2 * SHARPNESS)).clamp(0, 1)
@@ -106,6 +107,14 @@ class Compositor(UNet):
         candidates = [pictures[0], pictures[1], (pictures[2] + correction).clamp(0, 1)]
         terms = [share[:, None] * each for share, each in zip(shares.unbind(1), candidates, strict=True)]
         return Composite(terms[0] + terms[1] + terms[2], shares, candidates[2])
+
+
+def whose(shares_B3HW: Tensor) -> Tensor:
+    """Which of ``SOURCES`` has the greatest share of each pixel, uint8 (B, H, W); of equals the first."""
+    memory, screen, generated = shares_B3HW.unbind(1)
+    # ``argmax`` over so few values takes as long as half of the network.
+    newly = greater(generated, torch.maximum(memory, screen))
+    return select(newly, torch.full_like(newly, 2), greater(screen, memory)).to(torch.uint8)
 
 
 def staying(before_B5: Tensor, poses_B5: Tensor, fixed_HW: Tensor) -> Tensor:
@@ -118,6 +127,11 @@ def staying(before_B5: Tensor, poses_B5: Tensor, fixed_HW: Tensor) -> Tensor:
     turn = torch.minimum(change[:, 3:], 360 - change[:, 3:]).amax(1)
     stands = (change[:, :3].amax(1) < STANDING[0]) & (turn < STANDING[1])
     return stands[:, None, None] | fixed_HW
+
+
+def _only(mask: Tensor, logits: Tensor) -> Tensor:
+    """Logits where a mask is 1; elsewhere so small that they have no share at all."""
+    return logits * mask - (1 - mask) * NEVER
 
 
 def _scale(actions_BA: Tensor) -> Tensor:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from worldsim.simulation.memory.camera import Intrinsics, relative_pose, reproject, within
+from worldsim.simulation.memory.camera import Intrinsics, RelativePose, relative_pose, reproject_by, within
 from worldsim.simulation.memory.keyframes import KeyFrame, KeyFrames, Memory, stack
+from worldsim.simulation.memory.masks import at_least, extreme, greater, less, positive
 from worldsim.simulation.memory.render import FAR, Drawing, draw
 from worldsim.simulation.memory.selection import choose, coverage, most_redundant
 
 # Key frames looked at together for dead points: few enough for the processor's cache. At first one in 3x3 pixels.
-GROUP = 8
+GROUP = 32
 COARSE = 3
 
 
@@ -156,48 +156,69 @@ def without_dead_points(
     """The frames, without the points that lie in front of what is seen there now.
 
     A point must be nearer than all of the nine pixels around it, so that edges kill nothing. Frames that lose no point
-    are the same objects. Every point is looked at only in frames of which one in 3x3 pixels dies: what is smaller than
+    are the same objects. Every point is looked at only around those of one in 3x3 pixels that die: what is smaller than
     that in the frame is forgotten when it is seen from nearer.
     """
-    sure = now.confidence >= config.least_confidence * 255
-    around = F.max_pool2d(torch.where(sure, now.inverse_depth.float(), 0.0)[None], 3, 1, 1)[0]
+    sure = at_least(now.confidence.float(), config.least_confidence * 255)
+    if not frames or not bool(sure.amax()):
+        return tuple(frames)
+    around = extreme(now.inverse_depth.float() * sure, "max")
     # Through what is not seen well (HUD, hand) nothing is seen to be gone.
-    limit = torch.where(sure, around * (1 + config.tolerance) + FAR, torch.inf)
+    limit = torch.where(sure.bool(), around * (1 + config.tolerance) + FAR, torch.inf).flatten()
     out = list(frames)
-    suspects = [
-        i
-        for first in range(0, len(out), GROUP * COARSE**2)
-        for i, dead in enumerate(_dead(lens, out[first : first + GROUP * COARSE**2], now.pose, limit, COARSE), first)
-        if bool(dead.any())
-    ]
-    for first in range(0, len(suspects), GROUP):
-        group = suspects[first : first + GROUP]
-        for i, dead in zip(group, _dead(lens, [out[i] for i in group], now.pose, limit, 1), strict=True):
-            out[i] = replace(out[i], confidence=torch.where(dead, 0, out[i].confidence))
+    for first in range(0, len(out), GROUP):
+        for i, gone in _dead(lens, out[first : first + GROUP], now.pose, limit).items():
+            confidence = out[first + i].confidence.clone()
+            confidence.view(-1)[gone] = 0
+            out[first + i] = replace(out[first + i], confidence=confidence)
     return tuple(out)
 
 
-def _dead(lens: Intrinsics, frames: Sequence[KeyFrame], pose_5: Tensor, limit: Tensor, stride: int) -> Tensor:
-    """Which live points (N, h, w), one in ``stride`` pixels, are nearer to a pose than its limit (H, W) allows."""
-    points = slice(stride // 2, None, stride)
-    depth = torch.stack([frame.inverse_depth[points, points] for frame in frames]).float()
-    alive = torch.stack([frame.confidence[points, points] for frame in frames]) > 0
-    relative = relative_pose(torch.stack([frame.pose for frame in frames]), pose_5).unsqueeze(2)
-    u, v, depth = reproject(lens, relative, *lens.pixels(stride, limit.device), depth)
+def _dead(lens: Intrinsics, frames: Sequence[KeyFrame], pose_5: Tensor, limit: Tensor) -> dict[int, Tensor]:
+    """By frame, indices of live points that are nearer to a pose than its limit (H W,) allows; empty ones left out."""
+    to_pose = relative_pose(torch.stack([frame.pose for frame in frames]), pose_5).in_pixels(lens)
+    coarse = slice(COARSE // 2, None, COARSE)
+    depth = torch.stack([frame.inverse_depth[coarse, coarse] for frame in frames]).float()
+    alive = positive(torch.stack([frame.confidence[coarse, coarse] for frame in frames]))
+    rays = lens.directions(*lens.pixels(COARSE, limit.device))
+    found = _nearer(lens, reproject_by(to_pose.unsqueeze(2), *rays, depth), limit).mul_(alive)
+    frame, row, column = extreme(found, "max").nonzero(as_tuple=True)
+    if not len(frame):
+        return {}
+    # All pixels of the coarse cells, and of those around them.
+    ways = torch.arange(COARSE, device=frame.device)
+    rows = (row * COARSE)[:, None, None] + ways[:, None]
+    columns = (column * COARSE)[:, None, None] + ways
+    within_picture = (rows < lens.height) & (columns < lens.width)
+    v, u, of = (each.expand(within_picture.shape)[within_picture] for each in (rows, columns, frame[:, None, None]))
+    pixel = v * lens.width + u
+    place = of * (lens.height * lens.width) + pixel
+    depth = torch.stack([frame.inverse_depth for frame in frames]).flatten().index_select(0, place).float()
+    alive = positive(torch.stack([frame.confidence for frame in frames]).flatten().index_select(0, place))
+    each = RelativePose(to_pose.matrix.index_select(0, of), to_pose.shift.index_select(0, of))
+    dead = _nearer(lens, reproject_by(each, *lens.directions(u.float(), v.float()), depth), limit).mul_(alive).bool()
+    of, pixel = of[dead], pixel[dead]
+    return {number: pixel[of == number] for number in of.unique().tolist()}
+
+
+def _nearer(lens: Intrinsics, seen: tuple[Tensor, Tensor, Tensor], limit: Tensor) -> Tensor:
+    """1 where points, ``reproject_by``ed, are nearer than the limit (H W,) of the pixel they fall on, else 0."""
+    u, v, depth = seen
     inside = within(lens, u, v, depth)
-    pixel = torch.where(inside, v.round() * lens.width + u.round(), 0.0).long()
-    return inside & alive & (depth > limit.flatten()[pixel])
+    pixel = v.round_().mul_(lens.width).add_(u.round_()).mul_(inside).int()
+    return greater(depth, limit.index_select(0, pixel.flatten()).view_as(depth)).mul_(inside)
 
 
 def _is_worth_keeping(known: Drawing, seen: Observation, config: MemoryConfig) -> list[bool]:
     """Whether each world's observation shows enough that its key frames lack, or show otherwise."""
-    sure = seen.confidence >= config.least_confidence
-    lacking = (sure & ~known.covered).flatten(1).sum(1)
-    depth = torch.where(sure, seen.inverse_depth.float(), 0.0)[:, None]
-    nearest = F.max_pool2d(depth, 3, 1, 1)[:, 0] * (1 + config.tolerance) + FAR
-    farthest = -F.max_pool2d(-depth, 3, 1, 1)[:, 0] * (1 - config.tolerance) - FAR
-    other = (known.inverse_depth > nearest) | (known.inverse_depth < farthest)
-    changed = (sure & known.covered & other).flatten(1).sum(1)
+    sure = at_least(seen.confidence, config.least_confidence)
+    known_there = known.covered.float()
+    lacking = (sure * (1 - known_there)).flatten(1).sum(1)
+    depth = seen.inverse_depth.float() * sure
+    nearest = extreme(depth, "max") * (1 + config.tolerance) + FAR
+    farthest = extreme(depth, "min") * (1 - config.tolerance) - FAR
+    other = torch.maximum(greater(known.inverse_depth, nearest), less(known.inverse_depth, farthest))
+    changed = (sure * known_there * other).flatten(1).sum(1)
     pixels = sure[0].numel()
     return ((lacking > config.new_share * pixels) | (changed > config.changed_share * pixels)).tolist()
 

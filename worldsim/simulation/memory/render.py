@@ -9,16 +9,18 @@ B worlds, K key frames, H W pixels. Scattering takes the maximum, which has no o
 of a batch equals the row alone to the bit.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from worldsim.simulation.memory.camera import Intrinsics, RelativePose, relative_pose, reproject, within
+from worldsim.simulation.memory.camera import Intrinsics, RelativePose, relative_pose, reproject_by, within
+from worldsim.simulation.memory.masks import at_least, extreme, greater, less, positive, select
 
 # Inverse depths (1/m) that differ by less are the same: beyond 500 m it is all sky.
 FAR = 0.002
+# Worlds drawn together: more of them would not fit the processor's cache.
+ROWS = 2
 # Share of a sample's four neighbours, by weight, that must be known.
 FEWEST_KNOWN = 0.2
 
@@ -40,6 +42,10 @@ class Sources:
     confidence: Tensor
     poses: Tensor
     taken: Tensor
+
+    def of_worlds(self, some: slice) -> "Sources":
+        """Those of some of the worlds, without a copy."""
+        return Sources(*(getattr(self, of.name)[some] for of in fields(Sources)))
 
 
 @dataclass(frozen=True)
@@ -85,33 +91,58 @@ def draw(
     Raises:
         ValueError: shapes do not go together.
     """
-    b, k, h, w, _ = sources.pictures.shape
+    b, _, h, w, _ = sources.pictures.shape
     if (h, w) != (lens.height, lens.width) or len(poses_B5) != b or len(steps_B) != b:
         raise ValueError(
             f"{b} worlds with pictures of {h}x{w} do not go with a camera of {lens.height}x{lens.width}, "
             f"{len(poses_B5)} poses, {len(steps_B)} steps"
         )
-    near = splat(lens, sources, poses_B5)
-    near, around = filled(near, tolerance)
-    newest, depth = torch.zeros_like(near[:, 0], dtype=torch.long), near[:, 0]
-    limit = around[:, 0]
+    together = [slice(first, first + ROWS) for first in range(0, b, ROWS)]
+    parts = [
+        _draw_few(
+            lens, sources.of_worlds(few), poses_B5[few], steps_B[few], tolerance, occlusion,
+            excluded[few] if excluded is not None and excluded.dim() == 3 else excluded,
+        )
+        for few in together
+    ]  # fmt: skip
+    if len(parts) == 1:
+        return parts[0]
+    return Drawing(*(torch.cat([getattr(part, of.name) for part in parts]) for of in fields(Drawing)))
+
+
+def _draw_few(
+    lens: Intrinsics,
+    sources: Sources,
+    poses_B5: Tensor,
+    steps_B: Tensor,
+    tolerance: float,
+    occlusion: float,
+    excluded: Tensor | None,
+) -> Drawing:
+    """``draw`` for few worlds, whose planes stay in the processor's cache."""
+    b, k, h, w = sources.inverse_depth.shape
+    near, around = filled(splat(lens, sources, poses_B5), tolerance)
+    depth, limit = near[:, 0], around[:, 0]
+    newest = torch.zeros_like(depth)
     for frame in range(1, k):
         # Nearer than all that the newer frame shows around the pixel: it hides it. Edges that differ by a pixel do not.
-        hides = (near[:, frame] > limit * (1 + occlusion) + FAR) | (depth < 0) & (near[:, frame] >= 0)
-        newest = torch.where(hides, frame, newest)
-        depth, limit = torch.where(hides, near[:, frame], depth), torch.where(hides, around[:, frame], limit)
-    covered = depth >= 0
+        there = near[:, frame]
+        hides = greater(there, limit * (1 + occlusion) + FAR)
+        hides = torch.maximum(hides, less(depth, 0.0).mul_(at_least(there, 0.0)))
+        newest = select(hides, torch.full_like(newest, frame), newest)
+        depth, limit = select(hides, there, depth), select(hides, around[:, frame], limit)
+    colour, confidence, known = _sample(lens, sources, poses_B5, newest.long(), depth)
+    covered = at_least(depth, 0.0).mul_(known)
     if excluded is not None:
-        covered = covered & ~excluded
-    colour, confidence, known = _sample(lens, sources, poses_B5, newest, depth)
-    covered = covered & known
-    age = steps_B[:, None, None] - sources.taken.gather(1, newest.flatten(1)).view_as(newest)
+        covered.mul_((~excluded).float())
+    age = steps_B[:, None, None] - sources.taken.gather(1, newest.long().flatten(1)).view(b, h, w)
+    seen = covered.bool()
     return Drawing(
-        picture=torch.where(covered[..., None], colour, 0),
-        covered=covered,
-        inverse_depth=torch.where(covered, depth, 0.0),
-        confidence=torch.where(covered, confidence, 0.0),
-        age=torch.where(covered, age, 0),
+        picture=colour * seen[..., None],
+        covered=seen,
+        inverse_depth=depth * covered,
+        confidence=confidence * covered,
+        age=age * seen,
     )
 
 
@@ -131,14 +162,14 @@ def draw_turned(lens: Intrinsics, pictures: Tensor, source_B5: Tensor, target_B5
 def splat(lens: Intrinsics, sources: Sources, poses_B5: Tensor) -> Tensor:
     """Inverse depth (B, K, H, W) of each key frame's nearest point in each pixel of the new pose, -1 where none."""
     b, k, h, w = sources.inverse_depth.shape
-    relative = relative_pose(sources.poses, poses_B5[:, None]).unsqueeze(2)
-    u, v = lens.pixels(device=poses_B5.device)
-    u, v, depth = reproject(lens, relative, u, v, sources.inverse_depth.float())
-    use = within(lens, u, v, depth) & (sources.confidence > 0)
-    plane = torch.arange(b * k, device=u.device).view(b, k, 1, 1) * (h * w)
-    pixel = torch.where(use, v.round() * w + u.round(), 0.0).long() + plane
+    in_pixels = relative_pose(sources.poses, poses_B5[:, None]).in_pixels(lens).unsqueeze(2)
+    x, y = lens.directions(*lens.pixels(device=poses_B5.device))
+    u, v, depth = reproject_by(in_pixels, x, y, sources.inverse_depth.float())
+    use = within(lens, u, v, depth).mul_(positive(sources.confidence))
+    plane = torch.arange(0, b * k * h * w, h * w, device=u.device).view(b, k, 1, 1)
+    pixel = v.round_().mul_(w).add_(u.round_()).mul_(use).int().long().add_(plane)
     near = torch.full((b * k * h * w,), -1.0, device=u.device)
-    near.scatter_reduce_(0, pixel.flatten(), torch.where(use, depth, -1.0).flatten(), "amax")
+    near.scatter_reduce_(0, pixel.flatten(), depth.mul_(use).sub_(1 - use).flatten(), "amax")
     return near.view(b, k, h, w)
 
 
@@ -148,39 +179,32 @@ def filled(near: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     Splats of a surface that has come nearer lie apart: what shows between them is a hole, or what is behind. The
     greatest of 3x3 neighbours, then the least of those (closing, Serra 1982), fills gaps and leaves edges in place.
     """
-    around = _extreme(_extreme(near, torch.maximum, -1), torch.maximum, -2)
-    closed = _extreme(_extreme(around, torch.minimum, -1), torch.minimum, -2)
-    return torch.where(near < (1 - tolerance) * closed, closed, near), around
-
-
-def _extreme(planes: Tensor, of: Callable[[Tensor, Tensor], Tensor], dim: int) -> Tensor:
-    """The extreme of each value and its two neighbours along a dimension; there are none beyond the border."""
-    n = planes.shape[dim]
-    pairs = of(planes.narrow(dim, 0, n - 1), planes.narrow(dim, 1, n - 1))
-    first, last = planes.narrow(dim, 0, 1), planes.narrow(dim, n - 1, 1)
-    return of(torch.cat([first, pairs], dim), torch.cat([pairs, last], dim))
+    around = extreme(near, "max")
+    closed = extreme(around, "min")
+    return select(less(near, (1 - tolerance) * closed), closed, near), around
 
 
 def _sample(
     lens: Intrinsics, sources: Sources, poses_B5: Tensor, chosen_BHW: Tensor, depth_BHW: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour uint8 (B, H, W, 3), confidence and whether anything is known (B, H, W), from each pixel's key frame."""
+    """Colour uint8 (B, H, W, 3), confidence, and 1 where anything is known (B, H, W), from each pixel's key frame."""
     b, k, h, w = sources.inverse_depth.shape
-    back = relative_pose(poses_B5[:, None], sources.poses)
+    back = relative_pose(poses_B5[:, None], sources.poses).in_pixels(lens)
     plane = chosen_BHW + torch.arange(b, device=chosen_BHW.device)[:, None, None] * k
     entries = torch.cat([back.matrix.flatten(-2), back.shift], -1).flatten(0, 1).T.contiguous()
     entries = entries.index_select(1, plane.flatten()).view(12, b, h, w).movedim(0, -1)
     to_source = RelativePose(entries[..., :9].unflatten(-1, (3, 3)), entries[..., 9:])
-    u, v, _ = reproject(lens, to_source, *lens.pixels(device=depth_BHW.device), depth_BHW.clamp(min=0))
+    x, y = lens.directions(*lens.pixels(device=depth_BHW.device))
+    u, v, _ = reproject_by(to_source, x, y, depth_BHW.clamp(min=0))
     u, v = u.clamp(0, w - 1), v.clamp(0, h - 1)
     left, top = u.floor(), v.floor()
     right, low = u - left, v - top
-    corner = plane * (h * w) + (top * w + left).long()
+    corner = plane * (h * w) + (top * w + left).int()
     # Beyond the last column or row the share is 0: any index will do.
-    across, below = (left < w - 1).long(), (top < h - 1).long() * w
+    across, below = less(left, w - 1).int(), less(top, h - 1).int() * w
     # Red, green, blue and confidence of a pixel in one number: a quarter of the look-ups.
     packed = torch.cat([sources.pictures, sources.confidence[..., None]], -1).view(torch.int32).flatten()
-    total = torch.zeros(b, h, w, 4, device=u.device)
+    sums: list[Tensor] = []
     known = torch.zeros_like(u)
     for step, share in (
         (0, (1 - right) * (1 - low)),
@@ -188,9 +212,13 @@ def _sample(
         (below, (1 - right) * low),
         (across + below, right * low),
     ):
-        value = packed[corner + step][..., None].view(torch.uint8)
-        share = torch.where(value[..., 3] > 0, share, 0.0)
-        total = total + value * share[..., None]
+        value = packed.index_select(0, (corner + step).flatten()).view(b, h, w)
+        channels = [(value >> bits).bitwise_and_(255).float() for bits in (0, 8, 16, 24)]
+        share = share * channels[3].clamp(max=1.0)
         known = known + share
-    mean = total / known.clamp(min=FEWEST_KNOWN)[..., None]
-    return mean[..., :3].round().to(torch.uint8), mean[..., 3] / 255, known >= FEWEST_KNOWN
+        terms = [channel.mul_(share) for channel in channels]
+        sums = [total.add_(term) for total, term in zip(sums, terms, strict=True)] if sums else terms
+    weight = known.clamp(min=FEWEST_KNOWN).reciprocal_()
+    *colours, confidence = (total.mul_(weight) for total in sums)
+    colour = torch.stack([each.round_().to(torch.uint8) for each in colours], -1)
+    return colour, confidence / 255, at_least(known, FEWEST_KNOWN)

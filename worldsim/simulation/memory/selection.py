@@ -28,13 +28,13 @@ def coverage(lens: Intrinsics, frames: Sequence[KeyFrame], pose_5: Tensor) -> Te
     """
     u, v, depth, source_depth, live = (of[0] for of in _seen_from(lens, frames, pose_5[None], STRIDE))
     columns, rows = -(-lens.width // STRIDE), -(-lens.height // STRIDE)
-    live = live & within(lens, u, v, depth)
+    live = within(lens, u, v, depth).mul_(live)
     cell = ((v.round() / STRIDE).floor() * columns + (u.round() / STRIDE).floor()).clamp(0, rows * columns - 1)
     # A point seen from twice as far away has half the resolution.
     quality = ((source_depth + FAR) / (depth.clamp(min=0) + FAR)).clamp(max=1.0)
-    level = torch.where(live, (quality * LEVELS).ceil(), 0.0).long()
+    level = (quality * LEVELS).ceil().mul_(live).int().long()
     out = torch.zeros(len(frames), rows * columns, dtype=torch.long, device=level.device)
-    index = torch.where(live, cell, 0.0).long().flatten(1)
+    index = cell.mul_(live).int().long().flatten(1)
     return out.scatter_reduce_(1, index, level.flatten(1), "amax")
 
 
@@ -62,7 +62,7 @@ def most_redundant(lens: Intrinsics, frames: Sequence[KeyFrame], tolerance: floa
     n = len(frames)
     poses = torch.stack([frame.pose for frame in frames])
     u, v, depth, _, live = _seen_from(lens, frames, poses, PAIR_STRIDE)
-    inside = live & within(lens, u, v, depth)
+    inside = live & within(lens, u, v, depth).bool()
     surface = torch.stack([f.inverse_depth for f in frames]).float()
     alive = torch.stack([f.confidence for f in frames]) > 0
     pixel = torch.where(inside, v.round() * lens.width + u.round(), 0.0).long().flatten(2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.simulation.memory.camera import Intrinsics, advance_camera
-from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying
+from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying, whose
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
 from worldsim.simulation.memory.keyframes import KeyFrames, Memory
@@ -191,7 +191,7 @@ class SpatialMemory:
             trust=self._trust(actions_BRA).repeat_interleave(r, 0),
         )
         pictures = (made.picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
-        return pictures.unflatten(0, (batch, r)), made.shares.argmax(1).unflatten(0, (batch, r))
+        return pictures.unflatten(0, (batch, r)), whose(made.shares).unflatten(0, (batch, r))
 
     def remember(
         self, outlook: Outlook, state: MemoryState, pictures_BRHWC: Tensor, sources_BHW: Tensor, steps_B: Tensor

@@ -73,8 +73,7 @@ class UNet(nn.Module):
         height, width = planes_BPHW.shape[-2:]
         if height % (step := CELL * 2**HALVINGS) or width % step:
             raise ValueError(f"pictures must be a multiple of {step} pixels high and wide, got {height}x{width}")
-        cells = F.pixel_unshuffle(planes_BPHW, CELL)
-        x = self.enter(torch.cat([cells, _places(cells)], 1).contiguous(memory_format=torch.channels_last))
+        x = self.enter(_cells(planes_BPHW))
         if self.told is not None and condition_BE is not None:
             x = x + self.told(condition_BE)[:, :, None, None]
         skips = []
@@ -102,9 +101,14 @@ class _Residual(nn.Module):
         return x + self.two(F.silu(self.one(F.silu(self.norm(x)))))
 
 
-def _places(cells: Tensor) -> Tensor:
-    """Row and column of each cell from -1 to 1: (B, 2, h, w)."""
-    b, _, h, w = cells.shape
+def _cells(planes_BPHW: Tensor) -> Tensor:
+    """Planes with each cell's pixels as channels (``pixel_unshuffle``), and its row and column from -1 to 1.
+
+    Channels last, which is written at once: unshuffled, joined and turned, the planes would be copied three times.
+    """
+    h, w = planes_BPHW.shape[-2] // CELL, planes_BPHW.shape[-1] // CELL
+    cells = planes_BPHW.unflatten(-1, (w, CELL)).unflatten(-3, (h, CELL)).permute(0, 2, 4, 1, 3, 5).flatten(3)
     y = torch.linspace(-1, 1, h, device=cells.device)[:, None].expand(h, w)
     x = torch.linspace(-1, 1, w, device=cells.device).expand(h, w)
-    return torch.stack([y, x]).expand(b, -1, -1, -1)
+    places = torch.stack([y, x], -1).expand(len(cells), -1, -1, -1)
+    return torch.cat([cells, places], 3).permute(0, 3, 1, 2)

@@ -17,7 +17,9 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.depth import FILE, DepthCompletion, DepthCompletionConfig, save_depth_completion
-from worldsim.simulation.memory.depth_losses import (
+from worldsim.simulation.memory.render import Sources
+from worldsim.training.memory.depth_examples import DepthBatch, Walks
+from worldsim.training.memory.depth_losses import (
     confidence_loss,
     depth_loss,
     edge_loss,
@@ -25,8 +27,6 @@ from worldsim.simulation.memory.depth_losses import (
     self_supervised_loss,
     smoothness_loss,
 )
-from worldsim.simulation.memory.render import Sources
-from worldsim.training.memory.depth_examples import DepthBatch, Walks
 from worldsim.training.memory.depth_priors import drawn_prior, moved_sources, own_depth, punched, wrong_depth
 
 # Reprojection errors (of colour, 0 to 1) are divided by it, so that their loss is of the size of that of depth.

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from worldsim.simulation.memory.depth import DepthCompletion, encode_depth
-from worldsim.simulation.memory.depth_losses import COLOUR_SCALE
 from worldsim.simulation.memory.render import Drawing, Sources, draw_turned
 from worldsim.simulation.memory.spatial import KEY_FRAMES
 from worldsim.training.memory.depth import evidence, moved
 from worldsim.training.memory.depth_examples import DepthBatch, Walks
+from worldsim.training.memory.depth_losses import COLOUR_SCALE
 from worldsim.training.memory.depth_priors import completed, drawn_prior, remembered
 
 # Frames before a place that it is drawn from: one alone; and many, as a memory has them.

@@ -63,7 +63,7 @@ def reprojection_error(
     """
     relative = relative_pose(poses_B5[:, None], other_poses).unsqueeze(2)
     u, v, depth = reproject(lens, relative, *lens.pixels(device=code.device), decode_depth(code)[:, None])
-    inside = within(lens, u, v, depth) & (v < (lens.height if rows is None else rows) - 0.5)
+    inside = within(lens, u, v, depth).bool() & (v < (lens.height if rows is None else rows) - 0.5)
     grid = torch.stack([u / (lens.width - 1) * 2 - 1, v / (lens.height - 1) * 2 - 1], -1).clamp(-2, 2)
     colours = others.flatten(0, 1).movedim(-1, 1) / 255
     there = F.grid_sample(colours, grid.flatten(0, 1), padding_mode="border", align_corners=True)
