@@ -7,6 +7,9 @@ MINIMUM_EXTRAS := rl train atari serve remote ray import
 # For a build of PyTorch other than the package index's own (say, the CPU one): the index to take it from.
 TORCH_INDEX ?=
 
+# Compiled modules are kept: some two hundred processes of the tests import them.
+export PYTHONDONTWRITEBYTECODE =
+
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Versions to install. Tools that check the code and are no claim of ours (test runner, linters) stay as they are.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._dynamo
 
 from tests.timing import PATIENCE
 from worldsim.optim.distributed.ranks import ranked
@@ -18,7 +19,8 @@ def run_ranks(count: int, function: Callable[..., Any], *args: Any) -> list[Any]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Forked: what tests have imported need not be imported again by every rank.
+    # Forked: what tests have imported need not be imported again by every rank; that is why PyTorch's compiler, which
+    # optimizers import, is imported here.
     fork = multiprocessing.get_context("fork")
     pipes, processes = [], []
     for rank in range(count):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 # Seconds for what is not measured: a process that starts, an answer to a signal.
 PATIENCE = 300.0
+# Beside other work the same instructions take up to twice the processor time (measured: threads that share a core).
+BUSY = 2.5
 
 
 def wait_until(holds: Callable[[], object], what: str, pause: float = 0.02) -> None:
@@ -21,8 +23,11 @@ def wait_until(holds: Callable[[], object], what: str, pause: float = 0.02) -> N
 
 @contextlib.contextmanager
 def little_work(seconds: float) -> Iterator[None]:
-    """What is done in this context takes at most so many seconds of this process's processor time."""
+    """What is done in this context takes at most so many seconds of a quiet machine's processor time.
+
+    Work without a bound takes minutes, so that it is told from a busy machine's.
+    """
     begun = time.process_time()
     yield
     spent = time.process_time() - begun
-    assert spent < seconds, f"{spent:.1f} s of work, more than {seconds:g} s"
+    assert spent < BUSY * seconds, f"{spent:.1f} s of work, more than {BUSY:g} times {seconds:g} s"

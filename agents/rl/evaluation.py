@@ -6,8 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import trim_mean
+from numpy.typing import ArrayLike, NDArray
 
 from worldsim.agents.policies.player import Player
 
@@ -63,9 +62,12 @@ def play_episodes(
     return played
 
 
-def interquartile_mean(values: Sequence[float]) -> float:
+def interquartile_mean(values: ArrayLike) -> float:
     """Mean of the middle half (Agarwal et al. 2021); of fewer than four values the plain mean."""
-    return float(trim_mean(np.asarray(values, np.float64), 0.25))
+    everything = np.asarray(values, np.float64)
+    cut = len(everything) // 4
+    # (As scipy.stats.trim_mean does, whose checks cost fifty times as much: intervals take thousands of these.)
+    return float(np.partition(everything, (cut, len(everything) - cut - 1))[cut : len(everything) - cut].mean())
 
 
 def summary(groups: Sequence[Sequence[float]], seed: int = 0) -> dict[str, Any]:
@@ -76,16 +78,17 @@ def summary(groups: Sequence[Sequence[float]], seed: int = 0) -> dict[str, Any]:
             with one, only episodes.
         seed: of the draws.
     """
-    everything = np.concatenate([np.asarray(group, np.float64) for group in groups])
+    returns = [np.asarray(group, np.float64) for group in groups]
+    everything = np.concatenate(returns)
     rng = np.random.default_rng(seed)
     means = []
     for _ in range(RESAMPLES):
         chosen = rng.integers(len(groups), size=len(groups)) if len(groups) > 1 else [0]
-        drawn = [rng.choice(np.asarray(groups[g], np.float64), len(groups[g])) for g in chosen]
-        means.append(interquartile_mean(np.concatenate(drawn).tolist()))
+        drawn = [rng.choice(returns[g], len(groups[g])) for g in chosen]
+        means.append(interquartile_mean(np.concatenate(drawn)))
     low, high = np.percentile(means, [2.5, 97.5])
     return {
-        "iqm": interquartile_mean(everything.tolist()),
+        "iqm": interquartile_mean(everything),
         "interval": [float(low), float(high)],
         "mean": float(everything.mean()),
         "episodes": len(everything),
@@ -107,10 +110,10 @@ def advantage(groups: Sequence[Sequence[float]], others: Sequence[Sequence[float
     found = []
     for _ in range(RESAMPLES):
         episodes = rng.integers(a.shape[1], size=a.shape[1])
-        drawn = [m[rng.integers(len(m), size=len(m))][:, episodes].ravel().tolist() for m in (a, b)]
+        drawn = [m[rng.integers(len(m), size=len(m))][:, episodes].ravel() for m in (a, b)]
         found.append(interquartile_mean(drawn[0]) - interquartile_mean(drawn[1]))
     low, high = np.percentile(found, [2.5, 97.5])
-    ours, theirs = (interquartile_mean(m.ravel().tolist()) for m in (a, b))
+    ours, theirs = (interquartile_mean(m.ravel()) for m in (a, b))
     return {"difference": ours - theirs, "interval": [float(low), float(high)], "iqm": theirs}
 
 

@@ -21,7 +21,6 @@ from worldsim.datasets.store.index import EpisodeIndex
 from worldsim.datasets.store.manifest import json_sha256
 from worldsim.datasets.store.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import read_metadata
 
 RECORD_FORMAT = 1
 TRAINED_ON = "trained_on"
@@ -227,6 +226,9 @@ def read_training_record(checkpoint: str | os.PathLike[str]) -> dict[str, dict[s
         ValueError: a file is damaged, or a record is of another format.
         UserError: none of the files says what it was trained on.
     """
+    # Imported here: stores are listed and chosen from without PyTorch.
+    from worldsim.models.checkpoint import read_metadata
+
     path = Path(checkpoint)
     files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
     if not path.exists() or not files:

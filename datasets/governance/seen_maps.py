@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.datasets.governance.map_seeds import map_name
-from worldsim.datasets.governance.provenance import SHORT, TRAINED_ON, identity, origins_of, read_metadata, stores_of
+from worldsim.datasets.governance.provenance import SHORT, TRAINED_ON, identity, origins_of, stores_of
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
+from worldsim.models.checkpoint import read_metadata
 
 
 def check_unseen(files: Iterable[Path], store: EpisodeStore, split: Split) -> list[Path]:

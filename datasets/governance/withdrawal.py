@@ -15,7 +15,6 @@ from worldsim.datasets.governance.provenance import (
     SHORT,
     TRAINED_ON,
     identity,
-    read_metadata,
     recovered_from,
     stores_of,
 )
@@ -128,6 +127,9 @@ def checkpoints_that_saw(
     folders: Iterable[str | os.PathLike[str]], withdrawn: Sequence[Withdrawal]
 ) -> Iterator[tuple[Path, list[str]]]:
     """Checkpoint files below folders that were trained on withdrawn episodes, with the names of those."""
+    # Imported here: episodes are withdrawn and imported without PyTorch.
+    from worldsim.models.checkpoint import read_metadata
+
     for folder in folders:
         path = Path(folder)
         for file in sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]:

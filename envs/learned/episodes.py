@@ -16,7 +16,8 @@ from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.action_spaces import Meanings, make_actions
 from worldsim.envs.learned.initial_context import choose, last_frames, prefill, resolve
 from worldsim.envs.learned.snapshot import Snapshot, check_fits, fingerprint, plain
-from worldsim.envs.learned.tasks import TaskLike, WorldRewardFunction
+from worldsim.envs.learned.tasks import TaskLike
+from worldsim.envs.learned.world_rewards import WorldRewardFunction
 from worldsim.errors import UserError
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel

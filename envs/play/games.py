@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.envs.learned.initial_context import InitialContext, choose, last_frames, prefill
-from worldsim.envs.learned.tasks import world_facts
+from worldsim.envs.learned.world_rewards import world_facts
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
 from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight

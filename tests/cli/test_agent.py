@@ -13,11 +13,11 @@ from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.agents.policies.policy_net import load_policy
 from worldsim.agents.rl.envs import sampled
-from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.datasets.store.video import read_video
 from worldsim.envs.learned.initial_context import shared_world
+from worldsim.models.checkpoint import read_metadata
 from worldsim.spec.actions import MINECRAFT
 
 SMALL = ["net.shrink=4", "net.channels=4", "net.features=16", "episode=6"]

@@ -226,3 +226,20 @@ def test_the_command_line_starts_without_torch_and_the_heavy_libraries():
     code = f"import sys\nfrom worldsim.cli import main\nmain(['--help'])\nprint(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["play --headless out=p1", "play load=missing.play", "play prefix=missing.mp4", "rollout actions=[forward]"],
+        ["play world=nowhere", "rollout world=nowhere", "agent watch policy=noop out=film.gif"],
+        ["data list nowhere", "data summary nowhere", "data export nowhere out=x", "rollout"],
+        ["data repair nowhere", "agent eval policy=noop world=nowhere", "rollout prefix=0 tree=missing.tree"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_mistakes_are_told_before_pytorch_is_imported(words: list[str], tmp_path: Path):
+    code = "import sys\nfrom worldsim.cli import main\nfor words in sys.argv[1:]:\n"
+    code += "    assert main(words.split()) == 2 and 'torch' not in sys.modules, words"
+    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0 and len(run.stderr.splitlines()) == len(words), run.stderr

@@ -10,13 +10,12 @@ import torch
 from tests.tiny_memory import tiny_memory
 from tests.training.memory.walks import episode
 from worldsim import cli
-from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.datasets.loading.latent_pack import SET
 from worldsim.datasets.loading.latents import LatentClips, MixedClips
 from worldsim.datasets.loading.walks import Walk
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
-from worldsim.models.checkpoint import load_tensors
+from worldsim.models.checkpoint import load_tensors, read_metadata
 from worldsim.simulation.memory.files import save_memory
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT

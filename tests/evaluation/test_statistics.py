@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from worldsim.evaluation.measures.statistics import curve, estimate, quantile_members, survival, survival_summary
 
@@ -43,6 +44,16 @@ def test_survival_of_a_textbook_example():
 def test_who_fails_at_once_has_no_good_steps():
     np.testing.assert_allclose(survival([0, 2], [True, True], 3), [0.5, 0.5, 0, 0])
     assert survival_summary([0, 0], [True, True], [1, 2], 3)["restricted_mean"]["value"] == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_survival_is_that_of_scipy(seed: int):
+    rng = np.random.default_rng(seed)
+    times, failed = rng.integers(0, 15, 40), rng.random(40) < 0.6
+    watched = stats.CensoredData.right_censored(times, ~failed)
+    np.testing.assert_allclose(survival(times, failed, 20), stats.ecdf(watched).sf.evaluate(np.arange(21)), atol=1e-12)
+    # Who is watched for longer than asked has not failed by then.
+    np.testing.assert_allclose(survival(times, failed, 9), survival(times, failed, 20)[:10], atol=1e-12)
 
 
 def test_survival_summary_says_when_half_have_failed():

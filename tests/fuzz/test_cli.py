@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.datasets.store.test_store import make_episode
-from tests.fuzz.bounds import fuzzed, in_time
+from tests.fuzz.bounds import DOCUMENTED, check_message, fuzzed, in_time
 from worldsim import cli
 from worldsim.cli.command import SettingsCommand
 from worldsim.cli.table import COMMANDS
@@ -59,7 +59,13 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
 def said(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     capfd.readouterr()
     with in_time():
-        code = cli.main(arguments)
+        try:
+            code = cli.main(arguments)
+        except DOCUMENTED as error:
+            # Raised on where it was asked for: such an error and no other.
+            assert "--traceback" in arguments
+            check_message(error)
+            code = 2
     return code, capfd.readouterr().err
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import threading
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +30,8 @@ from worldsim.optim.distributed.shares import Rows, Share, share_of
 from worldsim.optim.loop import split_optimizers
 from worldsim.optim.train_state import state_tensors
 from worldsim.training.dynamics import prepared, train_dynamics
-from worldsim.training.flops import meta_step_flops, step_flops
 from worldsim.training.tokenizer import TokenizerTraining, train_tokenizer
 
-# Processes that talk to each other want the machine for themselves.
-alone = pytest.mark.alone
 CONFIG = replace(tiny_dit().config, blocks=2)
 # Everything that couples the clips of a batch, or decides how often the network runs.
 COUPLED: dict[str, Any] = {
@@ -84,7 +80,6 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
     return train(tmp_path_factory.mktemp("single"), 50, 50, {})
 
 
-@alone
 @pytest.mark.parametrize(("count", "sharded"), [(2, False), (2, True), (4, False), (4, True)])
 def test_ranks_learn_what_one_process_learns(count: int, sharded: bool, tmp_path: Path, single: list[dict[str, float]]):
     found = run_ranks(count, train, tmp_path, 50, 50, {"shard": sharded, "recompute": sharded})
@@ -94,7 +89,6 @@ def test_ranks_learn_what_one_process_learns(count: int, sharded: bool, tmp_path
     assert all(other == found[0] for other in found)
 
 
-@alone
 @pytest.mark.parametrize("sharded", [False, True])
 def test_what_couples_clips_is_that_of_the_whole_batch(sharded: bool, tmp_path: Path):
     """Three ranks do not even divide the four clips."""
@@ -104,7 +98,6 @@ def test_what_couples_clips_is_that_of_the_whole_batch(sharded: bool, tmp_path: 
     assert any("termination" not in metrics for metrics in one), "no step of images was drawn"
 
 
-@alone
 @pytest.mark.parametrize(("parts", "count", "sharded"), [(4, 2, False), (4, 2, True), (2, 4, True)])
 def test_what_is_learned_depends_on_the_parts_and_not_on_the_ranks(
     parts: int, count: int, sharded: bool, tmp_path: Path
@@ -124,7 +117,6 @@ def train_in_bf16(folder: Path, sharded: bool) -> list[dict[str, float]]:
         return train(folder, 3, 3, {"shard": sharded, "image_fraction": 0.0})
 
 
-@alone
 def test_where_products_run_in_bf16_masters_stay_fp32(tmp_path: Path):
     one = train_in_bf16(tmp_path / "one", False)
     two = run_ranks(2, train_in_bf16, tmp_path / "two", True)[0]
@@ -149,7 +141,6 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
-@alone
 def test_a_state_of_four_ranks_goes_on_with_any_number(tmp_path: Path):
     """Saved on 4 ranks, read on 4, 2 (sharded or not), 3 and 1: the same; and from 1 back to 2."""
     run_ranks(4, train, tmp_path, 6, 12, {"shard": True})
@@ -170,7 +161,6 @@ def test_a_state_of_four_ranks_goes_on_with_any_number(tmp_path: Path):
     assert apart(whole_run[6:], rest) < 1e-4
 
 
-@alone
 def test_the_state_is_that_of_the_step_although_steps_go_on(tmp_path: Path):
     """Writing happens beside the training: what later steps change is not in the file."""
     run_ranks(2, train, tmp_path / "stopped", 4, 8, {"shard": True})
@@ -225,7 +215,6 @@ def muon_steps(sharded: bool) -> dict[str, Any]:
     return {name: tensor.numpy() for name, tensor in whole_state(module).items()}
 
 
-@alone
 @pytest.mark.parametrize("count", [2, 3])
 def test_muon_orthogonalises_whole_matrices(count: int):
     expected = muon_steps(False)
@@ -251,7 +240,6 @@ def code(folder: Path, stop: int, options: dict[str, Any]) -> list[dict[str, flo
     return found
 
 
-@alone
 @pytest.mark.parametrize("options", [{"adversarial": 0.5}, {"parts": 4}])
 def test_ranks_train_the_tokenizer_that_one_process_trains(options: dict[str, Any], tmp_path: Path):
     one = code(tmp_path / "one", 6, options)
@@ -302,18 +290,6 @@ def test_alone_nothing_is_waited_for():
     assert ranks() is ALONE and ALONE.first and ALONE.total([2.0]) == [2.0] and not ALONE.any(False)
     share = share_of(1)
     assert share == Share(ALONE, 1, range(1), Rows()) and share.scale == 1 and share.rows.mine(5) == slice(None)
-
-
-@pytest.mark.parametrize("shares", [0.0, 0.5])
-def test_operations_counted_without_weights_are_those_of_the_network(shares: float, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worldsim.training.flops.DRAWS", 2)
-    training = DynamicsTraining(
-        self_rollout=SelfRolloutSettings(fraction=shares, max_frames=2), loss=LossSettings(shortcut_from=0)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = meta_step_flops(tiny_dit(), latents(0), training)
-    assert found == pytest.approx(step_flops(tiny_dit(), latents(0), training), rel=0.02)
 
 
 class Died(Exception):

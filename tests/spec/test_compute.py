@@ -1,15 +1,17 @@
 """What weights have cost: counted, cumulative, equal after an interruption, carried into the world."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny_world import tiny_dit, tiny_world
 from tests.training.test_training import latents
-from worldsim.diffusion.settings import DynamicsTraining, OptimizerSettings, SelfRolloutSettings
+from worldsim.diffusion.dynamics_loss import dynamics_loss
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.settings import DynamicsTraining, LossSettings, OptimizerSettings, SelfRolloutSettings
 from worldsim.models.checkpoint import load_tensors
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.compute import UNKNOWN, Compute
@@ -51,18 +53,46 @@ def test_compute_is_cumulative_over_initial_weights(tmp_path: Path):
     assert blind.since == UNKNOWN and not blind.known and blind.steps == 1
 
 
-def test_counting_operations_changes_neither_weights_nor_draws(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worldsim.training.flops.DRAWS", 2)
+SETTINGS = {
+    "plain": DynamicsTraining(image_fraction=0.0),
+    "energy score": DynamicsTraining(loss=LossSettings(energy_score_loss=True), image_fraction=0.0),
+    "shortcuts, computed again": DynamicsTraining(
+        loss=LossSettings(shortcut_from=0), recompute=True, image_fraction=0.0
+    ),
+    "dreams and half clips": DynamicsTraining(
+        self_rollout=SelfRolloutSettings(fraction=0.5, max_frames=3), half_clip_fraction=0.5, image_fraction=0.0
+    ),
+}
+
+
+@pytest.mark.parametrize("learn", [(), ("heads",)])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_operations_are_those_that_the_network_does(name: str, learn: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worldsim.training.flops.DRAWS", 3)
+    training, dit = SETTINGS[name], tiny_dit()
+    dit.recompute = training.recompute
+    for weight, parameter in dit.named_parameters():
+        parameter.requires_grad_(not learn or weight.startswith(learn))
+    draws, counted = 3 if name == "dreams and half clips" else 1, 0
+    for draw in range(draws):
+        with FlopCounterMode(display=False) as counter:
+            generator = torch.Generator().manual_seed(draw)
+            shortcut = training.loss.shortcut_from == 0
+            dynamics_loss(dit, latents(0), training, generator, ErrorBank(1), shortcut)[0].backward()
+        counted += counter.get_total_flops()
+        dit.zero_grad(set_to_none=True)
+    assert step_flops(dit, latents(5), training) == counted / draws
+
+
+def test_counting_operations_changes_neither_weights_nor_draws():
     dit = tiny_dit()
     before, state = [p.clone() for p in dit.parameters()], torch.get_rng_state()
-    training = DynamicsTraining(self_rollout=SelfRolloutSettings(fraction=0.5, max_frames=3), image_fraction=1.0)
+    dreams = SelfRolloutSettings(fraction=0.5, max_frames=3)
     plain, dreaming = (
-        step_flops(dit, latents(0), replace(training, self_rollout=SelfRolloutSettings(fraction=share)))
-        for share in (0.0, 0.5)
+        step_flops(dit, latents(0), DynamicsTraining(self_rollout=rollout, image_fraction=1.0))
+        for rollout in (SelfRolloutSettings(), dreams)
     )
-    assert plain < dreaming and plain == step_flops(
-        dit, latents(5), replace(training, self_rollout=SelfRolloutSettings())
-    )
+    assert plain < dreaming
     assert torch.equal(state, torch.get_rng_state()) and all(p.grad is None for p in dit.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, dit.parameters(), strict=True))
 

@@ -11,10 +11,9 @@ import torch
 
 from tests.tiny_world import tiny_dit, tiny_starts, tiny_world
 from tests.training.test_training import latents
-from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.diffusion.settings import DynamicsTraining, OptimizerSettings
 from worldsim.envs.learned.env import WorldSimEnv
-from worldsim.models.checkpoint import load_tensors
+from worldsim.models.checkpoint import load_tensors, read_metadata
 from worldsim.models.heads import MOTION
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.endings import KEY, ends_taught, more_ends

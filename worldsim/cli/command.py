@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,6 +12,7 @@ from click.shell_completion import CompletionItem
 from worldsim.cli.compose import WORD, compose, is_setting
 from worldsim.cli.help import write_settings
 from worldsim.cli.schema import Schema, schema_of
+from worldsim.cli.settings import about_of
 from worldsim.cli.table import COMMANDS, Command
 from worldsim.cli.values import suggestion
 from worldsim.errors import UserError
@@ -53,7 +55,12 @@ class SettingsCommand(click.Command):
         names = {_destination(key): key for key in self.schema.keys}
         given = {names[name]: _as_text(value) for name, value in flags.items() if value not in (None, ())}
         settings, free = self._apart(words, set(given))
-        return function(compose(owner, settings, free | given)) or 0
+        config = compose(owner, settings, free | given)
+        for one in fields(config):
+            about, value = about_of(one), getattr(config, one.name)
+            if about is not None and about.check is not None and value is not None:
+                about.check(value)
+        return function(config) or 0
 
     def _apart(self, words: Sequence[str], flags: set[str]) -> tuple[list[str], dict[str, str]]:
         """Settings, and words that stand for the settings that may be given so."""

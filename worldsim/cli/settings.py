@@ -4,9 +4,13 @@ A field is declared with ``setting``, a part whose dataclass lives in the librar
 The meanings of a library dataclass's fields are read from the ``Attributes`` section of its docstring.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field
+from pathlib import Path
 from typing import Any
+
+import worldsim
+from worldsim.errors import UserError
 
 _KEY = "worldsim"
 
@@ -22,6 +26,7 @@ class About:
         above: a number has to be larger than this.
         maximum: the largest number allowed.
         choices: the texts allowed; empty for any.
+        check: raises for a text that will not do, before the command begins and imports anything heavy.
         example: how to give a setting that has no default.
         word: name in ``--help`` of a setting that can be given as a word of its own.
         option: of a group that has several choices of defaults, the usual one.
@@ -37,6 +42,7 @@ class About:
     above: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    check: Callable[[str], object] | None = None
     example: str = ""
     word: str = ""
     option: str = ""
@@ -55,13 +61,14 @@ def setting(
     above: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] = (),
+    check: Callable[[str], object] | None = None,
     example: str = "",
     word: str = "",
 ) -> Any:
     """Declare a setting; one without a default must be given, as ``example`` shows. See ``About``."""
     about = About(
-        help=help, unit=unit, minimum=minimum, above=above, maximum=maximum, choices=tuple(choices), example=example,
-        word=word,
+        help=help, unit=unit, minimum=minimum, above=above, maximum=maximum, choices=tuple(choices), check=check,
+        example=example, word=word,
     )  # fmt: skip
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata={_KEY: about})
@@ -93,7 +100,17 @@ def about_of(one: "Field[Any]") -> About | None:
 
 def world_setting(help: str = "a shipped world's name, or a checkpoint folder") -> Any:
     """The world that a command is about."""
-    return setting("minecraft", help=help)
+    return setting("minecraft", help=help, check=worldsim.world_folder)
+
+
+def video_setting(help: str) -> Any:
+    """A video to write."""
+    return setting(None, help=help, check=_check_video)
+
+
+def _check_video(path: str) -> None:
+    if Path(path).suffix != ".mp4":
+        raise UserError(f"videos are written as .mp4, got {Path(path).name!r}")
 
 
 def seed_setting(help: str) -> Any:

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from worldsim.asides import aside_of
 from worldsim.models.shield import shielded
@@ -168,10 +169,27 @@ def build_module(make: Callable[[], M], tensors: Mapping[str, Tensor], where: st
         ValueError: the weights do not fit what ``make`` makes, or it cannot be made.
     """
     with reading(where, "what its configuration says"), torch.random.fork_rng(devices=()):
-        with torch.device("meta"):
+        with sizes_alone():
             expected = make().state_dict()
         if text := misfits(expected, tensors):
             raise ValueError(f"{where} does not fit this model: {text}")
         module = make()
     load_module(module, tensors, where)
     return module
+
+
+@contextlib.contextmanager
+def sizes_alone() -> Iterator[None]:
+    """Tensors that are made within take no memory: they are on PyTorch's meta device, and nothing is drawn for them.
+
+    (On that device PyTorch draws numbers in Python and imports its compiler and sympy for it: two seconds.)
+    """
+    with torch.device("meta"), _NothingDrawn():
+        yield
+
+
+class _NothingDrawn(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))

@@ -35,7 +35,7 @@ class ActionCodec(nn.Module):
         features = keys + (2 * (2 + 2 * 4) if camera else 0)
         self.embed = RowLinear(features, width)
         self.pool = RowLinear(chunk * width, width)
-        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.null = nn.Parameter(torch.empty(width).normal_(std=0.02))
 
     def features(self, actions: Tensor) -> Tensor:
         """Actions (..., A) to what the embedding reads."""

@@ -168,8 +168,8 @@ class WorldDiT(nn.Module):
         self.drawing = SpacetimePatchifier(channels=config.channels + 1, patch=config.patch)
         self.drawn_in = nn.Linear(self.drawing.token_size, w, bias=False) if config.drawn else None
         self.copied = nn.Linear(w, config.patch**2) if config.drawn else None
-        self.start = nn.Parameter(torch.randn(w) * 0.02)
-        self.registers = nn.Parameter(torch.randn(config.registers, w) * 0.02)
+        self.start = nn.Parameter(torch.empty(w).normal_(std=0.02))
+        self.registers = nn.Parameter(torch.empty(config.registers, w).normal_(std=0.02))
         self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
         self.modulation_in = nn.Sequential(nn.SiLU(), RowLinear(w, config.modulation), nn.SiLU())
         self.blocks = nn.ModuleList(Block(config, i in config.temporal_blocks) for i in range(config.blocks))

@@ -91,7 +91,7 @@ class VideoTokenizer(nn.Module):
         c = config
         patch_size = c.chunk * 3 * SPATIAL**2
         # Linear path: patch @ components / scale, and back. Buffers: fitted once, never trained.
-        self.register_buffer("components", torch.eye(patch_size)[:, : c.channels].contiguous())
+        self.register_buffer("components", torch.zeros(patch_size, min(patch_size, c.channels)).fill_diagonal_(1))
         self.register_buffer("mean", torch.zeros(patch_size))
         self.register_buffer("scale", torch.ones(c.channels))
         quarter = c.chunk * 3 * 16

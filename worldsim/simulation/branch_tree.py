@@ -54,7 +54,7 @@ class Node:
 
 
 class RewardFunction(Protocol):
-    """Rewards and ends of a world's steps, as ``worldsim.envs.learned.tasks.WorldRewardFunction`` gives them."""
+    """Rewards and ends of a world's steps (``worldsim.envs.learned.world_rewards.WorldRewardFunction``)."""
 
     def facts(self, state: WorldState) -> Any:
         """Facts before a step, which ``judge`` needs."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.latent_stream import clips_of, open_latents
 from worldsim.datasets.loading.latents import MixedClips
@@ -19,7 +19,7 @@ from worldsim.datasets.store.folder import absolute
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import write_video
 from worldsim.diffusion.settings import DynamicsTraining
-from worldsim.models.checkpoint import load_tensors
+from worldsim.models.checkpoint import load_tensors, read_metadata
 from worldsim.models.dit import DiTConfig
 from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer

@@ -31,7 +31,7 @@ def planner(seed: int = 0, config: PlannerConfig = SMALL) -> Planner:
 
 def test_it_beats_random_players_on_the_learned_reward_from_the_same_starts():
     world = tiny_world()
-    looking = PlannerConfig(candidates=32, rounds=3, elite=4, horizon=8, hold=4, replan=4)
+    looking = PlannerConfig(candidates=16, rounds=3, elite=4, horizon=8, hold=4, replan=4)
     nodes = [Node(name="planner", player=lambda: planner(config=looking), frames=16)]
     nodes += [Node(name=f"random {i}", player=players(world, seed=i)("random"), frames=16) for i in range(4)]
     earned = np.array(

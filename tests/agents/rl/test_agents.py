@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from scipy.stats import trim_mean
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecFrameStack
 
 from tests.envs.luanti.test_engine_env import engine
@@ -272,6 +273,9 @@ def test_an_advantage_is_judged_from_the_same_starts():
 
 def test_interquartile_mean_and_interval():
     assert interquartile_mean([100, 1, 2, 3, 4, 5, 6, -50]) == pytest.approx(3.5)
+    for count in range(1, 20):
+        values = np.random.default_rng(count).normal(size=count)
+        assert interquartile_mean(values) == trim_mean(values, 0.25)
     alike = summary([[1.0, 1.0, 1.0, 1.0]])
     assert alike["iqm"] == 1.0 and alike["interval"] == [1.0, 1.0] and alike["seeds"] == 1
     rng = np.random.default_rng(0)

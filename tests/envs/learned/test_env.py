@@ -429,6 +429,8 @@ both, actions = each.reset(seed=0)[0], each.action_space.sample()
 assert (both == envs.reset(seed=0)[0][:2]).all()
 stepped = envs.step([*actions, actions[0]])[0][:2]
 assert abs(each.step(actions)[0].astype(int) - stepped).max() <= 1
+# PyTorch's compiler takes longer to import than all else.
+assert not {"torch._dynamo", "sympy", "stable_baselines3", "matplotlib"} & set(sys.modules)
 """
 
 

@@ -9,8 +9,9 @@ import torch
 
 from tests.tiny_world import TEXT, save_tiny_world, shaken, tiny_starts, tiny_world
 from worldsim.envs.learned.env import WorldSimEnv
-from worldsim.envs.learned.tasks import StepInformation, WorldRewardFunction, world_facts
+from worldsim.envs.learned.tasks import StepInformation
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
+from worldsim.envs.learned.world_rewards import WorldRewardFunction, world_facts
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import compact
 from worldsim.models.fact_heads import FactHeads, FactHeadsConfig, load_fact_heads, save_fact_heads

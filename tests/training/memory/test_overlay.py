@@ -11,9 +11,9 @@ from worldsim.training.memory.overlay import fixed_pixels
 
 def test_a_crosshair_is_found_and_the_world_behind_it_is_not():
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 256, (300, 2, 4, 3), generator=generator).float()
+    coarse = torch.randint(0, 256, (160, 2, 4, 3), generator=generator).float()
     cells = coarse.repeat_interleave(24, 1).repeat_interleave(24, 2)
-    shifts = torch.randint(24, (300, 2), generator=generator).tolist()
+    shifts = torch.randint(24, (160, 2), generator=generator).tolist()
     frames = torch.stack([cell.roll(shift, (0, 1)) for cell, shift in zip(cells, shifts, strict=True)])[:, :, 7:87]
     frames = (frames + 30 * torch.randn(frames.shape, generator=generator)).clamp(0, 255)
     cross = torch.zeros(48, 80, dtype=torch.bool)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+import worldsim
 from worldsim.cli.settings import setting
 from worldsim.errors import UserError
 
@@ -27,7 +28,7 @@ def env_setting(help: str = "the world's id, or any Gymnasium id with pictures")
 
 def checkpoint_setting() -> Any:
     """The world, by its checkpoint."""
-    return setting(None, help="checkpoint folder; default: the shipped world")
+    return setting(None, help="checkpoint folder; default: the shipped world", check=worldsim.world_folder)
 
 
 def sampling_setting() -> Any:

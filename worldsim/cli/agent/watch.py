@@ -17,7 +17,7 @@ from worldsim.cli.agent.environments import (
     take_task,
 )
 from worldsim.cli.runs import run_folder, use_threads
-from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting
+from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, video_setting
 from worldsim.extras import require
 
 
@@ -37,7 +37,7 @@ class Watch:
     deterministic: bool = setting(False, help="always the likeliest action")
     headless: bool = setting(False, help="a video instead of a window; also where there is no display")
     scale: int = setting(4, help="the picture's pixels per world pixel", minimum=1)
-    out: str | None = setting(None, help="the video; default: watch.mp4 in the run folder")
+    out: str | None = video_setting("the video; default: watch.mp4 in the run folder")
     seed: int = seed_setting("decides where episodes begin, and the player's draws")
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("agent-watch")

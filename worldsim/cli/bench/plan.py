@@ -22,7 +22,7 @@ from worldsim.optim.loop import split_optimizers
 from worldsim.simulation.config import SamplingConfig
 from worldsim.spec.actions import MINECRAFT
 from worldsim.spec.batch import LatentBatch
-from worldsim.training.flops import MetaNetwork, meta_step_flops
+from worldsim.training.flops import step_flops
 
 GIB, TERA = 2**30, 1e12
 
@@ -122,7 +122,8 @@ def memory(sizes: DiTConfig, grid: tuple[int, int], config: BenchPlan) -> dict[s
 def kept_by_a_block(sizes: DiTConfig, grid: tuple[int, int], frames: int) -> int:
     """Bytes that a block with temporal attention keeps for the gradient of one clip, without scores of attention."""
     one = DiTConfig(**{**asdict(sizes), "blocks": 1, "temporal_every": 1})
-    network = MetaNetwork(one).network
+    with torch.device("meta"):
+        network = WorldDiT(one)
     rows, columns = network.patchifier.grid(*grid)
     tokens = rows * columns + sizes.registers
     outside = {p.untyped_storage()._cdata for p in network.parameters()}
@@ -162,7 +163,7 @@ def training(sizes: DiTConfig, grid: tuple[int, int], config: BenchPlan) -> dict
         motion=torch.zeros(config.clips, config.frames, 5),
         terminated=torch.zeros(config.clips, config.frames),
     )
-    flop = meta_step_flops(dit, batch, config.training)
+    flop = step_flops(dit, batch, config.training)
     weights = sum(p.numel() for p in dit.parameters())
     machine = config.machine
     compute = flop / (machine.tflops * TERA * machine.training_share)
@@ -182,16 +183,16 @@ def playing(sizes: DiTConfig, coder: VideoTokenizer, grid: tuple[int, int], mach
 
     sampling = SamplingConfig(reuse_last_eval_for_cache=sizes.clean_past)
     evaluations = sampling.steps + (not sampling.reuse_last_eval_for_cache)
-    network = MetaNetwork(sizes)
-    inputs = _inputs(sizes, grid, 1, 1)
-    with torch.no_grad():
-        network(*inputs, cache=network.network.empty_cache(1, grid, torch.bfloat16))
-        with FlopCounterMode(display=False) as counter:
-            coder.decode_chunks(inputs[0])
-    flop = evaluations * network.flop + counter.get_total_flops()
-    cache = network.network.empty_cache(1, grid, torch.bfloat16)
+    with torch.device("meta"):
+        network = WorldDiT(sizes)
+    cache, inputs = network.empty_cache(1, grid, torch.bfloat16), _inputs(sizes, grid, 1, 1)
+    with torch.no_grad(), FlopCounterMode(display=False) as drawing:
+        coder.decode_chunks(inputs[0])
+    with torch.no_grad(), FlopCounterMode(display=False) as evaluating:
+        network(*inputs, cache=cache)
+    flop = evaluations * evaluating.get_total_flops() + drawing.get_total_flops()
     held = cache.keys.nbytes + cache.values.nbytes
-    read = evaluations * (2 * sum(p.numel() for p in network.network.parameters()) + held)
+    read = evaluations * (2 * sum(p.numel() for p in network.parameters()) + held)
     share = machine.playing_share
     seconds = max(flop / (machine.tflops * TERA * share), read / (machine.bandwidth_tb * TERA * share))
     return {

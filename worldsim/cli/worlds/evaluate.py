@@ -72,6 +72,7 @@ class Evaluate:
 
 def evaluate(config: Evaluate) -> None:
     """``worldsim eval``."""
+    store_at(config.data)
     from worldsim.evaluation.parts.listing import PARTS
     from worldsim.evaluation.reports.report import write_report
     from worldsim.evaluation.runner import run_parts
@@ -126,8 +127,9 @@ def _opened(config: Evaluate, folder: Path = Path()) -> "Evaluation":
 def _check_unseen(config: Evaluate, evaluation: "Evaluation") -> None:
     """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
     import worldsim
-    from worldsim.datasets.governance.provenance import TRAINED_ON, read_metadata
+    from worldsim.datasets.governance.provenance import TRAINED_ON
     from worldsim.datasets.governance.seen_maps import check_unseen
+    from worldsim.models.checkpoint import read_metadata
     from worldsim.simulation.world_model import FILES
 
     world, inverse = worldsim.world_folder(config.world), evaluation.inverse

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldsim.cli.runs import existing_path, run_folder
-from worldsim.cli.settings import folder_setting, group, seed_setting, setting, threads_setting, world_setting
+from worldsim.cli.settings import (
+    folder_setting,
+    group,
+    seed_setting,
+    setting,
+    threads_setting,
+    video_setting,
+    world_setting,
+)
 from worldsim.cli.worlds.play_games import dream_of, open_game
 from worldsim.envs.play.serving.settings import Serving
 from worldsim.errors import UserError
@@ -39,7 +47,7 @@ class Play:
         choices=("world", "luanti", "both"),
     )
     seconds: float = setting(20.0, help="length of a headless video", unit="seconds", above=0)
-    out: str | None = setting(None, help="the video; default: play.mp4 in the run folder")
+    out: str | None = video_setting("the video; default: play.mp4 in the run folder")
     sampling_steps: int | None = setting(
         None,
         help="network evaluations a latent frame; default: the world's own, or one where these are too slow for real "
@@ -67,6 +75,10 @@ def play(config: Play) -> None:
     """``worldsim play``."""
     from worldsim.plotting.window import has_display
 
+    if config.load is not None:
+        existing_path(config.load)
+    if config.prefix is not None and not config.prefix.isdecimal():
+        existing_path(config.prefix)
     if config.policy is not None:
         config.headless = True
     if config.engine == "luanti":

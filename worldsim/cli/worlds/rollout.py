@@ -12,7 +12,7 @@ from worldsim.progress import display
 
 if TYPE_CHECKING:
     from worldsim.envs.learned.initial_context import InitialContext
-    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.learned.world_rewards import WorldRewardFunction
     from worldsim.envs.play.tree.playthrough import Playthrough
     from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.simulation.branch_tree import Node
@@ -77,8 +77,18 @@ class Rollout:
 
 def rollout(config: Rollout) -> None:
     """``worldsim rollout``."""
+    if not (config.actions or config.tree or config.policy or config.playthrough or config.human):
+        raise UserError(
+            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy, --playthrough or "
+            "--human"
+        )
+    if config.playthrough is None:
+        wanted(config.prefix, "prefix", "--prefix 0")
+    for path in (config.playthrough, config.tree):
+        if path is not None:
+            existing_path(path)
     from worldsim.envs.learned.initial_context import resolve
-    from worldsim.envs.learned.tasks import WorldRewardFunction
+    from worldsim.envs.learned.world_rewards import WorldRewardFunction
     from worldsim.envs.rollouts.prefix import find_prefix
     from worldsim.envs.rollouts.rollout import write_rollout
 
@@ -105,10 +115,7 @@ def rollout(config: Rollout) -> None:
 
         nodes += played_by_a_person(world, starts, past, sensitivity=config.sensitivity)
     if not nodes:
-        raise UserError(
-            "there are no branches: give --actions a.csv --actions 'forward 20', --tree, --policy, --playthrough or "
-            "--human"
-        )
+        raise UserError("there are no branches: what was given holds none")
     scores, truth = None, None
     if config.against == "engine":
         past, tree, truth = _against_engine(config, world, past, nodes, judge)

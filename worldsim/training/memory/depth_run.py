@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, training_record
 from worldsim.datasets.store.store import EpisodeStore
-from worldsim.models.checkpoint import load_tensors
+from worldsim.models.checkpoint import load_tensors, read_metadata
 from worldsim.models.shield import shielded
 from worldsim.plotting.pictures import Picture, sheet, write_picture
 from worldsim.simulation.memory.depth import (
