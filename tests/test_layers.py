@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "worldsim.extras",
         "worldsim.asides",
     ),
-    ("worldsim.spec", "worldsim.plotting"),
+    ("worldsim.spec", "worldsim.plotting", "worldsim.cluster"),
     ("worldsim.models",),
     ("worldsim.scripting", "worldsim.optim"),
     ("worldsim.diffusion",),

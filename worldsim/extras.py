@@ -50,7 +50,8 @@ EXTRAS = {
     # Before "remote", which has its package too: a missing one is named with this extra.
     "serve": Extra("play --serve", _named_alike("aiohttp")),
     "remote": Extra("stores behind a URL", _named_alike("fsspec", "aiohttp")),
-    "ray": Extra("collect on many machines", _named_alike("ray")),
+    "s3": Extra("stores and packs behind s3://", _named_alike("s3fs")),
+    "ray": Extra("collect, eval and agent eval on many machines", _named_alike("ray")),
     "import": Extra("data import of Minari and LeRobot data sets", _named_alike("h5py", "pyarrow", "minari")),
     "docs": Extra(
         "make docs",
@@ -62,7 +63,7 @@ EXTRAS = {
         {"xdist": "pytest-xdist", "pre_commit": "pre-commit"}
         | _named_alike(
             "pytest", "hypothesis", "ale-py", "stable-baselines3", "tensorboard", "h5py", "pyarrow", "minari",
-            "tensorstore", "ray", "aiohttp", "ruff", "setuptools", "pyright",
+            "tensorstore", "ray", "aiohttp", "s3fs", "ruff", "setuptools", "pyright",
         ),
     ),
 }  # fmt: skip

@@ -6,21 +6,18 @@ are exclusive: a world that is recorded twice, because its worker only seemed de
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from worldsim.agents.collection.job import record_world
 from worldsim.agents.collection.report import Display, Message
 from worldsim.agents.collection.types import MakeEnv, MapJob
+from worldsim.cluster import connected
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
-from worldsim.extras import require
 
-LOCAL = "local"
 POLL_SECONDS = 0.5
-STARTS = 4
 # Tells whether another attempt at a world is due, after the given one failed for the given reason.
 Fail = Callable[[MapJob, int, str], bool]
 
@@ -195,33 +192,3 @@ def _outcome(ray: Any, task: Any, one: _Running, ledger: _Ledger) -> str:
         return f"{type(error.cause).__name__}: {error.cause}"
     except ray.exceptions.RayError as error:
         return one.stopped or f"worker died: {type(error).__name__}"
-
-
-@contextmanager
-def connected(address: str, workers: int) -> Iterator[Any]:
-    """The ``ray`` module, connected to a cluster; what was connected before stays so.
-
-    Raises:
-        UserError: Ray is not installed, or there is no such cluster.
-    """
-    ray: Any = require("ray", "collecting on many machines")
-    if ray.is_initialized():
-        yield ray
-        return
-    local = {"num_cpus": max(1, workers), "include_dashboard": False}
-    options: dict[str, Any] = local if address == LOCAL else {"address": address}
-    # A busy machine may need longer than the half minute that Ray gives itself to start.
-    for attempt in range(STARTS):
-        try:
-            ray.init(log_to_driver=False, **options)
-            break
-        except Exception as error:
-            # Ray raises plain exceptions here.
-            ray.shutdown()
-            if address != LOCAL or attempt + 1 == STARTS:
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                raise UserError(f"no Ray cluster at {address}: {reason}") from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()

@@ -18,6 +18,8 @@ from worldsim.errors import UserError
 from worldsim.spec.actions import ActionSpec
 
 Env = gymnasium.Env[Any, Any]
+# Players that are no file and no class.
+KNOWN = ("random", "noop", "scripted", "mixture", *SCRIPTS)
 
 
 class Player(Protocol):
@@ -154,7 +156,7 @@ def make_player(name: str, env: Env, *, deterministic: bool = False) -> Player:
         return IdlePlayer(env)
     if name == "scripted":
         return ScriptPlayer(env, "explore")
-    if name == "mixture" or name in SCRIPTS or (":" in name and not Path(name).exists()):
+    if name in KNOWN or (":" in name and not Path(name).exists()):
         return ScriptPlayer(env, name)
     return TrainedPlayer(env, name, deterministic)
 

@@ -150,7 +150,8 @@ def training_record(
     Raises:
         ValueError: there is no episode, or ``before`` is not a record.
     """
-    return join_record(store.url, [episode_record(name, store.manifest(name)) for name in set(names)], before=before)
+    episodes = [episode_record(name, store.manifest(name)) for name in set(names)]
+    return join_record(store_record(store.url, episodes), before)
 
 
 def episode_record(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,13 +168,11 @@ def episode_record(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def join_record(
-    url: str, episodes: Sequence[Mapping[str, Any]], *, before: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """A training record (see ``training_record``) of episodes of the store at ``url``, each by its ``episode_record``.
+def store_record(url: str, episodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a training record says of one store (see ``training_record``), whose episodes come as ``episode_record``s.
 
     Raises:
-        ValueError: there is no episode, or ``before`` is not a record.
+        ValueError: there is no episode.
     """
     if not episodes:
         raise ValueError("a training record needs at least one episode")
@@ -193,8 +192,17 @@ def join_record(
     # Of some maps alone one could not tell that the others are missing.
     if all("map" in e for e in ordered) and (maps := sorted({e["map"] for e in ordered if e["map"]})):
         one["maps"] = maps
-    earlier = [] if before is None else [s for s in stores_of(before) if s["digest"] != one["digest"]]
-    return {"format": RECORD_FORMAT, "stores": [*earlier, one]}
+    return one
+
+
+def join_record(store: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A training record of one store's part (see ``store_record``) and of the record before it.
+
+    Raises:
+        ValueError: ``before`` is not a record.
+    """
+    earlier = [] if before is None else [s for s in stores_of(before) if s["digest"] != store["digest"]]
+    return {"format": RECORD_FORMAT, "stores": [*earlier, dict(store)]}
 
 
 def stores_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ that a cache can be trained on where its store is not.
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +30,48 @@ ROWS = ("latents", "actions", "motion", "terminated")
 ARRAYS = (*ROWS, "stills")
 
 
-class LatentCache:
+def stills_of(lengths: Any) -> Any:
+    """Stills of an episode of so many latent frames; of several, of each."""
+    return -(-lengths // STILL_EVERY)
+
+
+def clip_starts(lengths: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+    """In how many places of each episode a clip of so many latent frames can begin: at its stills."""
+    return np.maximum(0, stills_of(lengths - frames + 1))
+
+
+class LatentRows:
+    """Latents of episodes, one after another.
+
+    Args:
+        index: what they are of; with ``lengths``, in latent frames.
+        arrays: by the names in ``ARRAYS``.
+        text: sentence embedding of each episode's caption (episodes, X), or None.
+
+    Raises:
+        ValueError: an array has another number of rows than the episodes have.
+    """
+
+    def __init__(
+        self, index: Mapping[str, Any], arrays: Mapping[str, NDArray], text: NDArray[np.float32] | None
+    ) -> None:
+        self.index, self.arrays, self.text = index, arrays, text
+        self.lengths = np.array(index["lengths"], np.int64)
+        self.begins = np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
+        stills = stills_of(self.lengths)
+        self.first_still = np.concatenate([[0], np.cumsum(stills)[:-1]]).astype(np.int64)
+        rows = {name: int(self.lengths.sum()) for name in ROWS} | {"stills": int(stills.sum())}
+        if short := [name for name, count in rows.items() if len(arrays[name]) != count]:
+            raise ValueError(f"{len(arrays[short[0]])} rows of {short[0]}, not {rows[short[0]]}")
+
+    def episode(self, row: int) -> dict[str, NDArray]:
+        """All arrays of episode number ``row``."""
+        begin, length, still = self.begins[row], self.lengths[row], self.first_still[row]
+        out = {name: self.arrays[name][begin : begin + length] for name in ROWS}
+        return out | {"stills": self.arrays["stills"][still : still + stills_of(length)]}
+
+
+class LatentCache(LatentRows):
     """A finished folder of latents, mapped into memory.
 
     Raises:
@@ -41,22 +83,19 @@ class LatentCache:
         if not (folder / "index.json").is_file():
             raise FileNotFoundError(f"no latents in {folder}")
         with reading(folder, "a cache of latents"):
-            self.index: dict[str, Any] = dict(read_json(folder / "index.json"))
-            self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-            self.text = np.load(folder / "text.npy") if (folder / "text.npy").is_file() else None
-            self.lengths = np.array(self.index["lengths"], np.int64)
-            self.begins = np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
-            stills = -(-self.lengths // STILL_EVERY)
-            self.first_still = np.concatenate([[0], np.cumsum(stills)[:-1]]).astype(np.int64)
-            rows = {name: int(self.lengths.sum()) for name in ROWS} | {"stills": int(stills.sum())}
-            if short := [name for name, count in rows.items() if len(self.arrays[name]) != count]:
-                raise ValueError(f"{len(self.arrays[short[0]])} rows of {short[0]}, not {rows[short[0]]}")
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+            text = np.load(folder / "text.npy") if (folder / "text.npy").is_file() else None
+            super().__init__(dict(read_json(folder / "index.json")), arrays, text)
+            if text is not None and not len(text) == len(self.index["texts"]) == len(self.lengths):
+                raise ValueError(f"captions of {len(text)} episodes, not {len(self.lengths)}")
 
-    def episode(self, row: int) -> dict[str, NDArray]:
-        """All arrays of episode number ``row``."""
-        begin, length, still = self.begins[row], self.lengths[row], self.first_still[row]
-        out = {name: self.arrays[name][begin : begin + length] for name in ROWS}
-        return out | {"stills": self.arrays["stills"][still : still + -(-length // STILL_EVERY)]}
+    def common_prompts(self, count: int = 64) -> tuple[list[str], NDArray[np.float32] | None]:
+        """The most common captions and their embeddings (P, X); nothing where captions were not embedded."""
+        if self.text is None:
+            return [], None
+        texts = self.index["texts"]
+        chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
+        return chosen, self.text[[texts.index(text) for text in chosen]]
 
 
 def write_cache(

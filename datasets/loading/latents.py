@@ -2,15 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.datasets.governance.provenance import join_record
-from worldsim.datasets.loading.latent_cache import STILL_EVERY, LatentCache
+from worldsim.datasets.governance.provenance import join_record, store_record
+from worldsim.datasets.loading.latent_cache import STILL_EVERY, LatentCache, LatentRows
 from worldsim.diffusion.dynamics_loss import LatentBatch
+
+
+class Clips(Protocol):
+    """Endless batches of clips: number i is a function of the seed and i alone, on every machine.
+
+    Attributes:
+        seed: of the draws.
+        places: where a clip can begin.
+    """
+
+    seed: int
+    places: int
+
+    def __call__(self, index: int) -> LatentBatch:
+        """Batch number ``index``."""
+        ...
+
+    def store_record(self) -> dict[str, Any]:
+        """What a checkpoint says of the store behind the clips (see ``worldsim.datasets.governance.provenance``)."""
+        ...
 
 
 class LatentClips:
@@ -27,7 +47,7 @@ class LatentClips:
 
     def __init__(
         self,
-        folder: Path,
+        latents: Path | LatentRows,
         *,
         frames: int,
         batch: int,
@@ -35,7 +55,8 @@ class LatentClips:
         mouse: bool = True,
         drawn: Mapping[str, NDArray] | None = None,
     ) -> None:
-        self.cache, self.drawn = LatentCache(folder), drawn
+        self.cache = latents if isinstance(latents, LatentRows) else LatentCache(latents)
+        self.drawn = drawn
         self.frames, self.batch, self.seed, self.mouse = frames, batch, seed, mouse
         names, lengths = self.cache.index["names"], self.cache.lengths
         if drawn is not None:
@@ -43,14 +64,15 @@ class LatentClips:
         spans = zip(self.cache.begins, lengths, strict=True)
         self.starts = np.concatenate([np.arange(b, b + n - frames + 1, STILL_EVERY) for b, n in spans])
         self.names = [name for name, length in zip(names, lengths, strict=True) if length >= frames]
+        self.places = len(self.starts)
         if not self.names:
-            raise ValueError(f"no episode in {folder} has {frames} latent frames")
+            raise ValueError(f"no episode in {latents} has {frames} latent frames")
 
-    def training_record(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What a checkpoint says of these clips' episodes; ``before``: the record of the weights begun with."""
+    def store_record(self) -> dict[str, Any]:
+        """What a checkpoint says of the store behind these clips' episodes."""
         wanted = set(self.names)
         records = [record for record in self.cache.index["records"] if record["name"] in wanted]
-        return join_record(self.cache.index["store"], records, before=before)
+        return store_record(self.cache.index["store"], records)
 
     def __call__(self, index: int) -> LatentBatch:
         """Batch number ``index``."""
@@ -84,23 +106,24 @@ class LatentClips:
 
 
 class MixedClips:
-    """Clips of several caches, a batch from one of them: pictures of several sizes, none cropped.
+    """Clips of several sources, a batch from one of them: pictures of several sizes, none cropped.
 
-    Each cache is drawn as often as it has places where a clip can begin.
+    Each source is drawn as often as it has places where a clip can begin.
     """
 
-    def __init__(self, parts: Sequence[LatentClips]) -> None:
+    def __init__(self, parts: Sequence[Clips]) -> None:
         self.parts = parts
-        share = np.array([len(part.starts) for part in parts], np.float64)
+        share = np.array([part.places for part in parts], np.float64)
         self.share = share / share.sum()
 
     def __call__(self, index: int) -> LatentBatch:
-        """Batch number ``index``; which cache it is from follows from the first one's seed and the index alone."""
+        """Batch number ``index``; which source it is from follows from the first one's seed and the index alone."""
         rng = np.random.default_rng([self.parts[0].seed, abs(index), int(index < 0), len(self.parts)])
         return self.parts[int(rng.choice(len(self.parts), p=self.share))](index)
 
     def training_record(self, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What a checkpoint says of all caches' episodes; ``before``: the record of the weights begun with."""
-        for part in self.parts[:-1]:
-            before = part.training_record(before)
-        return self.parts[-1].training_record(before)
+        """What a checkpoint says of all sources' episodes; ``before``: the record of the weights begun with."""
+        record = dict(before or {})
+        for part in self.parts:
+            record = join_record(part.store_record(), record or None)
+        return record

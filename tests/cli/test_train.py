@@ -11,6 +11,7 @@ from tests.tiny_memory import tiny_memory
 from tests.training.memory.walks import episode
 from worldsim import cli
 from worldsim.datasets.governance.provenance import read_metadata
+from worldsim.datasets.loading.latent_pack import SET
 from worldsim.datasets.loading.latents import LatentClips, MixedClips
 from worldsim.datasets.loading.walks import Walk
 from worldsim.datasets.store.episode import Episode
@@ -74,6 +75,36 @@ def test_train_tokenizer_then_dynamics(store: Path, tmp_path: Path, monkeypatch:
     for file in ("tokenizer.safetensors", "dit.safetensors"):
         (trained_on,) = read_metadata(tmp_path / "dyn" / "world" / file)["trained_on"]["stores"]
         assert trained_on["store"] == str(store) and len(trained_on["episodes"]) == 2
+
+
+def test_packed_latents_are_trained_on_where_they_are(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """In a folder and behind a URL alike, by the setting that names a cache."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "tokenizer", f"data={store}", "folder=tok", "training.steps=1", "batch=1", *TINY]) == 0
+    words = ["train", "dynamics", "tokenizer=tok/tokenizer.safetensors", "model=tiny", "training.steps=2", "batch=2"]
+    words += ["training.compile=false", "frames=8", "training.parts=2", "shuffle_mb=0.001"]
+    assert cli.main([*words, f"data={store}", "latents=cache", "folder=dyn"]) == 0
+    for out in ("packs", "memory://packed/set"):
+        assert cli.main(["data", "pack", "cache", "--out", out, "megabytes=0.001"]) == 0
+    assert [path.name for path in sorted(Path("packs/train").iterdir())] == ["pack-000.zip", "pack-001.zip", SET]
+    runs = {"here": "latents=packs", "there": "latents=memory://packed/set", "plain": "latents=cache"}
+    for run, latents in runs.items():
+        assert cli.main([*words, latents, f"folder={run}"]) == 0
+    found = {run: load_tensors(tmp_path / run / "dit.safetensors") for run in runs}
+    worlds = {run: WorldModel.load(tmp_path / run / "world").config for run in runs}
+    assert worlds["here"] == worlds["there"] == worlds["plain"]
+    assert found["here"][1] == found["there"][1] and found["here"][1]["trained_on"] == found["plain"][1]["trained_on"]
+    assert all(torch.equal(tensor, found["there"][0][name]) for name, tensor in found["here"][0].items())
+    capfd.readouterr()
+    Path("packs/train/pack-001.zip").unlink()
+    assert cli.main([*words, "latents=packs", "folder=lost"]) == 2
+    assert "packs/train/pack-001.zip is missing: it is one of 2 in packs.json" in capfd.readouterr().err
+    assert cli.main([*words, f"data={store}", "latents=packs", "folder=both"]) == 2
+    assert "packed, and are trained on as they are: leave data= away" in capfd.readouterr().err
+    assert cli.main([*words, "latents=memory://packed/nothing", "folder=none"]) == 2
+    assert "no packed latents in memory://packed/nothing/train" in capfd.readouterr().err
 
 
 def test_pictures_train_a_world(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

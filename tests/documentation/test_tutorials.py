@@ -49,7 +49,8 @@ def test_train_an_agent(folder: Path, capsys: pytest.CaptureFixture[str]):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_world_of_your_own_game_and_how_good_it_is(folder: Path, capsys: pytest.CaptureFixture[str]):
     run(text("your-own-game"))
-    assert {EpisodeStore("data/small").frame_size(name) for name in EpisodeStore("data/small")} == {(64, 48)}
+    made = EpisodeStore("runs/catch/recordings")
+    assert {made.frame_size(name) for name in made.names()} == {(64, 48)}
     assert list(folder.glob("runs/play-*/play.mp4")) and list(folder.glob("runs/rollout-*/*.mp4"))
     assert "catch (" in capsys.readouterr().out
     run(text("judge-a-world"))

@@ -1,21 +1,26 @@
 """Runs a tutorial from the text of its page: files are saved, commands and code are run, in the order of the page.
 
-Fenced blocks that count: ``bash`` (each command of ``worldsim`` or ``python FILE``), ``python`` (run, all blocks of a
-page in one namespace) and ``python title="NAME"`` (saved as a file). A comment before a block changes that block alone:
+Fenced blocks that count: ``bash`` (each command of ``worldsim``, ``python FILE`` or ``torchrun``), ``python`` (run,
+all blocks of a page in one namespace) and ``python title="NAME"`` (saved as a file). A comment before a block changes
+that block alone:
 
 - ``<!-- test: OLD => NEW -->``: a test puts NEW where OLD stands, which it must do at least once: fewer steps, say;
 - ``<!-- test: skip, REASON -->``: a test leaves the block out.
 """
 
+import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.documentation.pages import ROOT
+from tests.timing import PATIENCE
 from worldsim import cli
 
 BLOCK = re.compile(
@@ -88,11 +93,17 @@ def run(page: str) -> dict[str, Any]:
 
 
 def run_command(words: list[str]) -> None:
-    """Run ``worldsim ...`` or ``python FILE ...`` in this process."""
+    """Run ``worldsim ...`` or ``python FILE ...`` in this process, ``torchrun ...`` in processes of its own."""
     if words[0] == "worldsim":
         assert cli.main(words[1:]) == 0, words
         return
-    assert words[0] == "python" and words[1].endswith(".py"), f"a tutorial has worldsim and python alone: {words}"
+    if words[0] == "torchrun":
+        launched = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
+        there = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        ended = subprocess.run(launched, env=there, capture_output=True, text=True, timeout=PATIENCE)
+        assert ended.returncode == 0, f"{words}: {ended.stderr[-3000:]}"
+        return
+    assert words[0] == "python" and words[1].endswith(".py"), f"a page has worldsim, python and torchrun alone: {words}"
     before = sys.argv
     sys.argv = words[1:]
     try:

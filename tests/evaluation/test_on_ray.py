@@ -13,34 +13,16 @@ from typing import Any
 import pytest
 
 from tests.cli.test_eval import PRESET, record
+from tests.ray_nearby import Nearby
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.cli.worlds import evaluate
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.evaluation import on_ray
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
-from worldsim.evaluation.on_ray import RETRIES
 from worldsim.evaluation.parts.listing import PARTS
 
 NAMES = ("horizons", "actions")
-
-
-class Nearby:
-    """Ray's calls that are used, in this process: a task runs when its result is asked for."""
-
-    def remote(self, **options: Any) -> Any:
-        assert options == {"num_cpus": 1, "max_retries": RETRIES}
-        return lambda function: SimpleNamespace(remote=lambda *args: (function, args))
-
-    def wait(self, tasks: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
-        return tasks[:1], tasks[1:]
-
-    def get(self, task: Any) -> Any:
-        function, args = task
-        return function(*args)
-
-    def cancel(self, task: Any, force: bool) -> None:
-        raise AssertionError("nothing was to be given up")
 
 
 def test_files_of_workers_come_into_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -59,11 +41,11 @@ def test_files_of_workers_come_into_the_run(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(on_ray, "run_parts", run)
     told: list[tuple[Any, ...]] = []
     here: Any = SimpleNamespace(folder=tmp_path, progress=lambda *words: told.append(words))
-    opens: Any = lambda folder: folder  # noqa: E731
+    opens: Any = Path
     on_ray.measure_on_ray(opens, here, PARTS, ["actions", "horizons", "inverse"], address="local")
     assert written == ["horizons.npz", "video.mp4", "horizons.json"]
     assert (tmp_path / "parts/horizons.json").read_text() == "parts/horizons.json"
-    assert [words[1:] for words in told] == [(0, 2), (1, 2)]
+    assert [words[1:] for words in told] == [(0, 2), (1, 2), (2, 2)]
 
 
 @dataclass(frozen=True)

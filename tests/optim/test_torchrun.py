@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,9 @@ from worldsim.models.checkpoint import load_tensors
 from worldsim.optim.distributed.checkpoints import newest_step
 
 pytestmark = pytest.mark.alone
-STEPS = 9
 KILLS = int(os.environ.get("KILLS", "2"))
+# Between two kills there is a state to go on from.
+STEPS = max(9, KILLS + 5)
 SETTINGS = [*DYNAMICS, "batch=4", f"training.steps={STEPS}", "sample_every=1000"]
 LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]
 
@@ -55,12 +57,12 @@ def losses(run: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())}
 
 
-def assert_same_training(home: Path, run: str, missing: int = 0) -> None:
+def assert_same_training(home: Path, run: str, expected: str = "one", missing: int = 0) -> None:
     """``missing``: rows of the log, at most, that a rank was killed before it could write."""
-    one, found = losses(home / "one"), losses(home / run)
+    one, found = losses(home / expected), losses(home / run)
     assert set(found) <= set(one) and len(one) - len(found) <= missing and STEPS in found
     assert max(abs(one[step] - found[step]) for step in found) < 1e-4
-    weights = [load_tensors(home / name / "world/dit.safetensors")[0] for name in ("one", run)]
+    weights = [load_tensors(home / name / "world/dit.safetensors")[0] for name in (expected, run)]
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])
 
 
@@ -68,6 +70,10 @@ def children(process: int) -> list[int]:
     with contextlib.suppress(OSError):
         return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     return []
+
+
+def at_work(launcher: int, run: Path, step: int) -> bool:
+    return len(children(launcher)) == 2 and newest_step(run / "state") >= step
 
 
 def test_training_goes_on_after_ranks_are_killed(home: Path):
@@ -83,10 +89,12 @@ def test_training_goes_on_after_ranks_are_killed(home: Path):
             for kill in range(KILLS):
                 # At any moment after some more states: in the middle of a step, or of a save.
                 goal = 1 + (kill + 1) * (STEPS - 3) // (KILLS + 1)
-                wait_until(lambda goal=goal: newest_step(run / "state") >= goal, f"state {goal}")
+                # Ranks that died may have saved that state: then these are killed while they start.
+                there = partial(at_work, launched.pid, run, goal)
+                wait_until(lambda there=there: there() or launched.poll() is not None, f"two ranks and state {goal}")
                 time.sleep(chance.random() / 2)
                 ranks = children(launched.pid)
-                assert len(ranks) == 2, (home / "killed.log").read_text()
+                assert len(ranks) == 2, (home / "killed.log").read_text()[-3000:]
                 seen.append(newest_step(run / "state"))
                 os.kill(chance.choice(ranks), signal.SIGKILL)
                 wait_until(lambda ranks=ranks: not set(ranks) & set(children(launched.pid)), "ranks are stopped")
@@ -98,6 +106,17 @@ def test_training_goes_on_after_ranks_are_killed(home: Path):
     # Whole states alone, the last two; of those that were being written, nothing is left.
     assert sorted(path.name for path in (run / "state").iterdir()) == [f"step-{s:09d}" for s in (STEPS - 1, STEPS)]
     assert_same_training(home, "killed", missing=KILLS)
+
+
+def test_ranks_train_on_packed_latents_what_one_process_does(home: Path):
+    with contextlib.chdir(home):
+        assert cli.main(["data", "pack", "latents", "--out", "packs", "megabytes=0.001"]) == 0
+        words = ["latents=packs", "training.parts=2", "shuffle_mb=0.05"]
+        assert cli.main(settings("alone", *words)) == 0
+    launcher = [*LAUNCHER, "--standalone", "--nproc-per-node=2", "-m", "worldsim", *settings("streamed", *words)]
+    found = subprocess.run(launcher, cwd=home, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert found.returncode == 0, found.stderr[-3000:]
+    assert_same_training(home, "streamed", "alone")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,10 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from worldsim.cli.runs import picture_size, run_folder
+from worldsim.cli.runs import everywhere, picture_size, run_folder
 from worldsim.cli.settings import folder_setting, seed_setting, setting, split_setting, world_setting
 from worldsim.errors import UserError
 
@@ -108,7 +108,7 @@ def run_collect(config: Collect) -> int:
         fps=fps,
         policy=policy,
         script=script,
-        make_env=source,
+        make_env=source if config.ray is None else _everywhere(source),
         prefix=name_prefix(source, policy=policy, script=script, episode_frames=config.episode_frames),
         maps=cast("Split | None", config.maps),
         ray=config.ray,
@@ -122,6 +122,13 @@ def run_collect(config: Collect) -> int:
     if report.missing:
         print(f"{report.missing} episodes are missing: the same command tries them again", file=sys.stderr)
     return 1 if report.missing else 0
+
+
+def _everywhere(source: "EnvFactory") -> "EnvFactory":
+    """A source as processes in other folders find what it is made of."""
+    names = {one: getattr(source, one, None) for one in ("world", "starts")}
+    found = {one: everywhere(name) for one, name in names.items() if name is not None}
+    return replace(cast("Any", source), **found) if found else source
 
 
 def _source(config: Collect) -> "EnvFactory":

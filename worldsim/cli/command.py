@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from worldsim.cli.compose import WORD, compose, is_setting
 from worldsim.cli.help import write_settings
 from worldsim.cli.schema import Schema, schema_of
-from worldsim.cli.table import Command
+from worldsim.cli.table import COMMANDS, Command
 from worldsim.cli.values import suggestion
 from worldsim.errors import UserError
 
@@ -98,6 +98,12 @@ class SettingsCommand(click.Command):
         if not known:
             return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(f"{before}{one}") for one in known if one.startswith(begun)]
+
+
+def run_words(name: str, words: Sequence[str]) -> int:
+    """Run a command by its name with settings ``KEY=VALUE``; returns its exit code."""
+    function, owner = SettingsCommand(name, COMMANDS[name]).load()
+    return function(compose(owner, words)) or 0
 
 
 def _split_by_bash(schema: Schema, words: Sequence[str], incomplete: str) -> tuple[str, str] | None:

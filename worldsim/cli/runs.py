@@ -59,6 +59,11 @@ def existing_path(path: str) -> Path:
     return Path(path)
 
 
+def everywhere(name: str) -> str:
+    """A file or folder as processes in other folders find it; the name of anything else stays as it is."""
+    return str(Path(name).absolute()) if Path(name).exists() else name
+
+
 def wanted(value: str | None, key: str, example: str) -> str:
     """A setting that has no default and is needed after all.
 

@@ -27,6 +27,10 @@ COMMANDS: dict[str, Command] = {
         "counterfactual futures: one past, one noise, a tree of branches by scripts, policies or a person; videos, the "
         "tree as a picture, divergence, rewards; and the same branches in the real engine",
     ),
+    "make-world": Command(
+        f"{_CLI}.making.make_world:make_world",
+        "make a playable world of a folder of recordings: check, train, export, judge, with choices that suit the game",
+    ),
     "collect": Command(
         f"{_CLI}.collect:run_collect",
         "record play into an episode store: of the real game, any Gymnasium environment, a learned world; by scripts, "
@@ -144,6 +148,10 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.bench.data:bench_data",
         "measure how fast random clips come out of a store, beside mp4 files decoded with PyAV",
     ),
+    "bench packs": Command(
+        f"{_CLI}.bench.packs:bench_packs",
+        "simulate drawing clips from packed latents of many episodes: time and memory of their index and their order",
+    ),
     "bench train": Command(
         f"{_CLI}.bench.train:bench_train",
         "measure a training step of the dynamics: FLOP/s beside this machine's matrix-product ceiling, and its parts",
@@ -163,7 +171,7 @@ FAMILIES = {
 }
 SECTIONS = {
     "Worlds": ("play", "rollout", "eval", "compare", "compare-emulator"),
-    "Recording and training": ("collect", "train", "agent"),
+    "Recording and training": ("collect", "make-world", "train", "agent"),
     "Episodes": ("data", "expand"),
     "This machine": ("bench", "doctor"),
     "Help": ("help", "completion"),

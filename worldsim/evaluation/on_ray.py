@@ -6,18 +6,17 @@ it had been interrupted. The world and the store are opened by each worker: at p
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from worldsim.agents.collection.ray import connected
 from worldsim.asides import aside_of, scratch_folder
+from worldsim.cluster import connected, results_of
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.runner import kept_parts, run_parts
 
 # Makes the evaluation, given the folder for its results; sent to workers.
 Open = Callable[[Path], Evaluation]
-# How often a part is begun again whose worker died.
-RETRIES = 3
 
 
 def measure_on_ray(
@@ -41,18 +40,9 @@ def measure_on_ray(
     if not missing:
         return
     with connected(address, os.cpu_count() or 1) as ray:
-        measure = ray.remote(num_cpus=1, max_retries=RETRIES)(_measure)
-        running = {measure.remote(opens, name): name for name in missing}
-        try:
-            while running:
-                evaluation.progress("parts on Ray", len(missing) - len(running), len(missing))
-                done, _ = ray.wait(list(running), timeout=1.0)
-                for task in done:
-                    running.pop(task)
-                    _take(evaluation.folder, ray.get(task))
-        finally:
-            for task in running:
-                ray.cancel(task, force=True)
+        tell = partial(evaluation.progress, "parts on Ray")
+        for _, files in results_of(ray, _measure, [(opens, name) for name in missing], tell):
+            _take(evaluation.folder, files)
 
 
 def _measure(opens: Open, name: str) -> dict[str, bytes]:

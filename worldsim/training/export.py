@@ -1,12 +1,11 @@
 """From the results of training runs to a playable world."""
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from worldsim.datasets.loading.latent_stream import open_latents
 from worldsim.datasets.store.recording_format import RecordingFormat
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import build_module, load_tensors
@@ -20,7 +19,6 @@ from worldsim.spec.compute import Compute
 from worldsim.spec.damage import reading
 from worldsim.spec.endings import ends_taught
 from worldsim.spec.from_json import dataclass_of
-from worldsim.spec.text_files import read_json
 
 
 @shielded
@@ -43,7 +41,7 @@ def load_tokenizer(path: Path) -> VideoTokenizer:
 def export_world(
     folder: Path,
     tokenizer: Path,
-    latents: Path,
+    latents: str | Path,
     recordings: RecordingFormat,
     sampling: SamplingConfig | None = None,
 ) -> Path:
@@ -55,17 +53,18 @@ def export_world(
     with reading(folder / "dit.safetensors", "a world's network"):
         sizes = dataclass_of(DiTConfig, metadata["dit"])
     dit = build_module(lambda: WorldDiT(sizes), tensors, str(folder / "dit.safetensors"))
-    prompts, vectors = common_prompts(latents)
+    prompts, vectors = open_latents(f"{latents}/train").common_prompts()
+    embedded = None if vectors is None else torch.from_numpy(vectors)
     config = WorldConfig(
         height=recordings.height,
         width=recordings.width,
         fps=recordings.fps,
         spec=recordings.spec,
         sampling=sampling or SamplingConfig(reuse_last_eval_for_cache=dit.config.clean_past),
-        prompts=prompts,
+        prompts=tuple(prompts),
     )
     world = WorldModel(
-        config, load_tokenizer(tokenizer), dit, prompt_embeddings=vectors, bf16=False,
+        config, load_tokenizer(tokenizer), dit, prompt_embeddings=embedded, bf16=False,
         compute=Compute.from_json(metadata.get("compute")), ends_taught=ends_taught(metadata),
     )  # fmt: skip
     trained_on = {"dit": metadata.get("trained_on"), "tokenizer": load_tensors(tokenizer)[1].get("trained_on")}
@@ -73,14 +72,3 @@ def export_world(
     if (folder / MEMORY_FILE).is_file():
         shutil.copyfile(folder / MEMORY_FILE, folder / "world" / MEMORY_FILE)
     return folder / "world"
-
-
-def common_prompts(latents: Path, count: int = 64) -> tuple[tuple[str, ...], torch.Tensor | None]:
-    """The most common captions trained on and their embeddings (P, X), which ship with the world."""
-    if not (latents / "train" / "text.npy").is_file():
-        return (), None
-    with reading(latents / "train", "a cache of latents"):
-        texts = read_json(latents / "train" / "index.json")["texts"]
-        vectors = np.load(latents / "train" / "text.npy", allow_pickle=False)
-        chosen = [text for text, _ in Counter(t for t in texts if t).most_common(count)]
-        return tuple(chosen), torch.from_numpy(vectors[[texts.index(text) for text in chosen]])

@@ -1,7 +1,6 @@
 """Training runs from a store of episodes: the tokenizer, the latents, the dynamics, and the world that they make."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,33 +13,29 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter, read_metadata, training_record
 from worldsim.datasets.loading.clips import ClipSampler
-from worldsim.datasets.loading.latent_build import build_latents, is_current
-from worldsim.datasets.loading.latent_cache import LatentCache
-from worldsim.datasets.loading.latents import LatentClips, MixedClips
-from worldsim.datasets.store.recording_format import RecordingFormat
-from worldsim.datasets.store.store import EpisodeStore, Split
+from worldsim.datasets.loading.latent_stream import clips_of, open_latents
+from worldsim.datasets.loading.latents import MixedClips
+from worldsim.datasets.store.folder import absolute
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import write_video
 from worldsim.diffusion.settings import DynamicsTraining
-from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors
 from worldsim.models.dit import DiTConfig
-from worldsim.models.precision import fast_precision
 from worldsim.models.shield import shielded
-from worldsim.models.text import TextEncoder, encoder_installed
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
 from worldsim.optim.distributed.ranks import ranked, ranks
 from worldsim.optim.distributed.shares import share_of
-from worldsim.progress import display
 from worldsim.simulation.world_model import WorldModel
+from worldsim.spec.actions import ActionSpec
 from worldsim.spec.batch import LatentBatch
 from worldsim.spec.compute import Compute
-from worldsim.spec.damage import reading
 from worldsim.spec.endings import ends_taught
 from worldsim.training.dynamics import train_dynamics
 from worldsim.training.export import export_world, load_tokenizer
+from worldsim.training.latents import prepare_latents
 from worldsim.training.logging import follow, prefetched, write_config
 from worldsim.training.memory.drawn import draw_along
-from worldsim.training.store_checks import check_size, check_splits, check_store
+from worldsim.training.store_checks import check_size, check_splits
 from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
 # Batches that the linear path is fitted on are drawn far from those trained on.
@@ -119,51 +114,12 @@ def original_and_reconstruction(model: VideoTokenizer, chunks: torch.Tensor) -> 
 
 
 @shielded
-def cache_latents(
-    data: str | Path,
-    tokenizer: Path,
-    folder: Path,
-    splits: Sequence[Split] = ("train", "validation"),
-    only: EpisodeFilter = ALL,
-) -> None:
-    """Encode the splits of a store into ``folder/SPLIT``, where that is not done already.
-
-    Under the precision that a world plays with: a prefix is then encoded as the latents trained on were.
-    """
-    folder, store, model = folder.absolute(), EpisodeStore(data), load_tokenizer(tokenizer)
-    digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
-    embed = TextEncoder() if encoder_installed() else None
-
-    @torch.inference_mode()
-    def encode(chunks: torch.Tensor) -> torch.Tensor:
-        with fast_precision():
-            return model.encode_chunks(chunks.permute(0, 1, 2, 5, 3, 4).float() / 255)
-
-    for split in splits:
-        names = only.names(store, split)
-        if is_current(folder / split, store, names, digest):
-            continue
-        with display() as show:
-            build_latents(
-                store,
-                split,
-                folder / split,
-                encode,
-                model.config.chunk,
-                show.stage(f"latents {split}"),
-                embed,
-                digest,
-                names,
-            )
-
-
-@shielded
 @ranked
 def run_dynamics(
     *,
     data: str | Path | None,
     tokenizer: Path,
-    latents: Path,
+    latents: str | Path,
     folder: Path,
     model: Mapping[str, Any],
     training: DynamicsTraining,
@@ -177,31 +133,31 @@ def run_dynamics(
     also: Mapping[Path, Path] = MappingProxyType({}),
     memory: Path | None = None,
     drawn_frames: int = 401,
+    shuffle_mb: float = 1024,
 ) -> None:
     """Train the dynamics on a store's latents, alone or as one of torchrun's ranks; leaves the world ``folder/world``.
 
     ``data``: the store; None trains on ``latents`` as they are, where the store is not (another machine, say).
+    ``latents``: folder of the latent cache; or packed ones, which are read while training goes on, of a URL too.
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     ``device``: "cpu" or "cuda"; ``only``: the episodes that may be used, for validation too.
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     ``memory``: a world's ``memory.safetensors``, whose drawings are then an input, and which the world gets.
     ``drawn_frames``: video frames of an episode that it draws, from the first; clips are of those.
+    ``shuffle_mb``: megabytes of packed latents that clips are shuffled among.
 
     Raises:
         UserError: a store cannot be trained on, or there is a memory and no store or several.
     """
-    folder, latents, coder = folder.absolute(), latents.absolute(), load_tokenizer(tokenizer)
+    folder, latents, coder = folder.absolute(), absolute(latents), load_tokenizer(tokenizer)
     with ranks().first_ahead():
-        recordings, drawn = _prepare_latents(data, latents, tokenizer, only, also), None
+        recordings, drawn = prepare_latents(data, latents, tokenizer, only, also), None
         if memory is not None:
-            drawn = draw_along(data, memory, folder, tokenizer, latents, drawn_frames, only, also)
-    spec, sizes = recordings.spec, {**model, "drawn": memory is not None}
-    config = DiTConfig(
-        channels=coder.config.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.config.chunk, **sizes
-    )
-    of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn}
-    clips = MixedClips([LatentClips(c / "train", batch=batch, seed=seed, **of) for c in (latents, *also.values())])
-    validation = LatentClips(latents / "validation", batch=16, seed=12345, **of)(0)
+            drawn = draw_along(data, memory, folder, tokenizer, Path(latents), drawn_frames, only, also)
+    config = _network(coder.config, recordings.spec, {**model, "drawn": memory is not None})
+    of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
+    clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
+    validation = clips_of(open_latents(f"{latents}/validation"), batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
     decided = {"dit": asdict(config), "training": asdict(training), "batch": batch, "frames": frames}
     write_config(folder, data=[data, *also], tokenizer=tokenizer, **decided)
 
@@ -221,39 +177,14 @@ def run_dynamics(
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 
 
-def _prepare_latents(
-    data: str | Path | None, latents: Path, tokenizer: Path, only: EpisodeFilter, also: Mapping[Path, Path]
-) -> RecordingFormat:
-    """Make the latents of all stores that are trained on; returns the format that their recordings share.
-
-    Raises:
-        UserError: a store cannot be trained on, or recordings of ``also`` differ in their actions or their rate.
-    """
-    for store, cache in ([] if data is None else [(data, latents)]) + list(also.items()):
-        check_store(EpisodeStore(store), only)
-        cache_latents(store, tokenizer, cache, only=only)
-    recordings = latent_recordings(latents / "train", tokenizer)
-    for store, cache in also.items():
-        other = latent_recordings(cache / "train", tokenizer)
-        if (other.spec, other.fps) != (recordings.spec, recordings.fps):
-            raise UserError(f"{store} has other actions or another rate than {data or latents}")
-    return recordings
+def _network(coder: TokenizerConfig, spec: ActionSpec, sizes: Mapping[str, Any]) -> DiTConfig:
+    """Sizes of the network for a game's latents."""
+    return DiTConfig(channels=coder.channels, keys=len(spec.keys), camera=spec.camera, chunk=coder.chunk, **sizes)
 
 
-def latent_recordings(latents: Path, tokenizer: Path) -> RecordingFormat:
-    """The format of the recordings behind a latent cache.
-
-    Raises:
-        FileNotFoundError: there are no latents.
-        UserError: another tokenizer made them, or an older version that did not say what they are of.
-    """
-    index = LatentCache(latents).index
-    if index.get("tokenizer") != hashlib.sha256(tokenizer.read_bytes()).hexdigest():
-        raise UserError(f"the latents in {latents} were made by another tokenizer than {tokenizer}")
-    if "recordings" not in index:
-        raise UserError(f"the latents in {latents} do not say what they are of: make them anew from their store")
-    with reading(latents, "a cache of latents"):
-        return RecordingFormat.from_json(index["recordings"])
+def _clips(latents: Iterable[str | Path], **of: Any) -> MixedClips:
+    """Clips of what is trained on in some places."""
+    return MixedClips([clips_of(open_latents(f"{one}/train"), **of) for one in latents])
 
 
 def _start_from(initial: Path | None, resumed: Path) -> tuple[dict[str, torch.Tensor] | None, dict[str, Any]]:

@@ -78,7 +78,7 @@ def ship(
     *,
     run: Path,
     tokenizer: Path,
-    latents: Path,
+    latents: str | Path,
     data: str | Path,
     out: Path,
     starts: int = 32,

@@ -1,8 +1,10 @@
 """Collection on a real Ray cluster of several worker processes on this machine."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import numpy as np
 import pytest
 
 from tests.fake_engine import FakeEngine, make_crashing, make_fake
+from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.agents.collection.collect import collect
-from worldsim.agents.collection.ray import connected
+from worldsim.agents.collection.source_world import WorldSource
 from worldsim.agents.collection.types import MapJob
+from worldsim.cli import collect as collect_command
+from worldsim.cluster import connected
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
@@ -106,3 +111,46 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(UserError, match=r"no Ray cluster at auto: could not find any running Ray instance$"):
         collect(out=tmp_path, episodes=1, ray="auto", make_env=make_fake, **SMALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MortalSource(WorldSource):
+    """A learned world; the first worker that is to dream of it dies."""
+
+    folder: Path
+
+    def __call__(self, world: MapJob, fps: float) -> Any:
+        first = not any(self.folder.iterdir())
+        (self.folder / str(os.getpid())).touch()
+        if first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(world, fps)
+
+
+def test_dreams_on_a_cluster_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    save_tiny_world(tmp_path / "tiny")
+    words = ["collect", "source=worldsim", "world=tiny", "policy=random", "episodes=3", "episodes_per_world=1"]
+    words += ["episode_frames=9", "seed=2"]
+    assert cli.main([*words, "workers=0", "--out", "here", "folder=run"]) == 0
+    (tmp_path / "engines").mkdir()
+    everywhere: Any = collect_command._everywhere
+
+    def mortal(source: Any) -> MortalSource:
+        # What workers get has its place from the root.
+        assert everywhere(source).world == str(tmp_path / "tiny")
+        return MortalSource(folder=tmp_path / "engines", **vars(everywhere(source)))
+
+    monkeypatch.setattr(collect_command, "_everywhere", mortal)
+    assert cli.main([*words, "ray=local", "--out", "there", "folder=run"]) == 0
+    here, there = EpisodeStore("here"), EpisodeStore("there")
+    assert there.names() == here.names() and len(here) == 3
+    for name in here:
+        one, other = here.read(name), there.read(name)
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.actions, other.actions)
+        assert [one.provenance[key] for key in ("checkpoint", "source", "start")] == [
+            other.provenance[key] for key in ("checkpoint", "source", "start")
+        ]
+    assert len(list((tmp_path / "engines").iterdir())) >= 2
+    assert any("worker died" in line for line in json.loads(Path("run/report.json").read_text())["failures"])

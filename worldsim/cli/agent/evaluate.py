@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from worldsim.cli.agent.environments import (
     take_task,
     trust_setting,
 )
-from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.runs import everywhere, run_folder, use_threads
 from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting
 from worldsim.errors import UserError
 from worldsim.extras import require
@@ -52,15 +53,18 @@ class EvaluateAgent:
     deterministic: bool = setting(False, help="always the likeliest action")
     seed: int = seed_setting("decides where episodes begin, and the players' draws")
     threads: int | None = threads_setting()
+    ray: str | None = setting(
+        None,
+        help="play episodes side by side on a Ray cluster: local, auto, or its address; default: one by one, here",
+    )
     folder: str | None = folder_setting("agent-eval")
 
 
 def evaluate(config: EvaluateAgent) -> None:
     """``worldsim agent eval``."""
     require("stable_baselines3", "worldsim agent eval")
-    from worldsim.agents.policies.player import make_player
-    from worldsim.agents.rl.envs import make_one
-    from worldsim.agents.rl.evaluation import advantage, exploitation_gap, play_episodes, summary
+    from worldsim.agents.rl.contest import Contest, play_here, play_on_ray
+    from worldsim.agents.rl.evaluation import advantage, exploitation_gap, summary
 
     names, others = config.policy, config.against
     if not names:
@@ -68,20 +72,26 @@ def evaluate(config: EvaluateAgent) -> None:
     use_threads(config.threads)
     take_task(config, names[0])
     places = ("dream", "engine") if config.in_ == "both" else (config.in_,)
-    wanted = [(place, *environment_of(config, place)) for place in places]
+    told = config if config.ray is None else _everywhere(config)
+    contest = Contest(
+        opens=partial(environment_of, told),
+        places=places,
+        players=(*told.policy, *told.against),
+        steps=config.episode,
+        episodes=config.episodes,
+        seed=config.seed,
+        deterministic=config.deterministic,
+        threads=config.threads,
+    )
+    # What is wrong with these settings is said before anything is played.
+    for place in places:
+        contest.opens(place)
     folder = run_folder("agent-eval", config)
     results: dict[str, Any] = {"policy": names, "task": config.task, "env": config.env, "places": {}}
     with display() as show:
-        for place, env, kwargs in wanted:
-            made = make_one(env, steps=config.episode, kwargs=kwargs)
-            try:
-                groups = []
-                for name in (*names, *others):
-                    player = make_player(name, made, deterministic=config.deterministic)
-                    stage = show.stage(f"{name} in the {place}")
-                    groups.append(play_episodes(made, player, config.episodes, config.seed, stage))
-            finally:
-                made.close()
+        found = play_here(contest, show) if config.ray is None else play_on_ray(contest, config.ray, show)
+        for place in places:
+            groups = found[place]
             returns = [[p.total for p in group] for group in groups]
             own, theirs = returns[: len(names)], returns[len(names) :]
             played = [p for group in groups[: len(names)] for p in group]
@@ -99,6 +109,17 @@ def evaluate(config: EvaluateAgent) -> None:
     (folder / "agent.json").write_text(json.dumps(results, indent=1) + "\n")
     _tell(results)
     print(folder / "agent.json")
+
+
+def _everywhere(config: EvaluateAgent) -> EvaluateAgent:
+    """The settings as processes in other folders understand them."""
+    from worldsim.agents.policies.player import KNOWN
+
+    def found(names: list[str]) -> list[str]:
+        return [name if name in KNOWN else everywhere(name) for name in names]
+
+    world = config.world and everywhere(config.world)
+    return replace(config, world=world, policy=found(config.policy), against=found(config.against))
 
 
 def _tell(results: Mapping[str, Any]) -> None:

@@ -95,6 +95,7 @@ def random_batch(batch: int, frames: int, sizes: DiTConfig, grid: tuple[int, int
         motion=torch.randn(batch, frames, 5),
         terminated=torch.zeros(batch, frames),
         text=torch.randn(batch, sizes.text_size),
+        mouse=sizes.camera,
     )
 
 

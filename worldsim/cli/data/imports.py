@@ -1,6 +1,7 @@
 """``worldsim data import``: recordings made elsewhere become episodes."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from worldsim.cli.stores import split_in
 from worldsim.datasets.importers.formats import FORMATS, detect_format, find_recordings
 from worldsim.datasets.importers.importer import ImportOptions, ImportReport, import_recordings
 from worldsim.datasets.importers.pictures import IMAGE_FPS
+from worldsim.datasets.importers.recording import Recording
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import Display, display
@@ -76,9 +78,18 @@ def run_import(config: Import) -> int:
     rate = config.rate
     if rate is None and kind == "images" and (names := store.names()):
         rate = float(store.manifest(names[0])["provenance"].get("fps", IMAGE_FPS))
-    spec = _spec(config.keys, store, kind)
+    spec = spec_named(config.keys, store, kind)
     recordings = find_recordings(source, kind, spec=spec, view=config.view or "", rate=rate)
     print(f"{len(recordings)} recordings in the format {kind}")
+    return bring_in(store, recordings, options)
+
+
+def bring_in(store: EpisodeStore, recordings: Sequence[Recording], options: ImportOptions) -> int:
+    """Import what a store lacks, shown as it goes on; exit code 1 when some recordings were left out.
+
+    Raises:
+        UserError: nothing could be imported.
+    """
     with display() as show:
         report = import_recordings(store, recordings, options, _Listener(show, len(recordings)))
     return _conclude(report)
@@ -116,7 +127,7 @@ def _options(config: Import) -> ImportOptions:
     )
 
 
-def _spec(keys: str | None, store: EpisodeStore, kind: str) -> ActionSpec | None:
+def spec_named(keys: str | None, store: EpisodeStore, kind: str) -> ActionSpec | None:
     """The actions named by ``keys``; for pictures without actions those of the store's other episodes."""
     if keys is None:
         if kind not in ("video", "images") or not (names := store.names()):

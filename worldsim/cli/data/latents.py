@@ -1,4 +1,4 @@
-"""Commands that carry latents from one machine to another."""
+"""Commands that pack latents, to be streamed or carried to another machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Pack:
         example="worldsim data pack data/luanti-latents --out packs",
         word="LATENTS",
     )
-    out: str = setting(help="folder for the files, new or empty", example="--out packs")
+    out: str = setting(help="folder for the files, or a URL (s3://...); new or empty", example="--out packs")
     megabytes: float = setting(15.0, help="size of a file, at most", unit="MB", above=0)
     step: float = setting(0.1, help="what latents are rounded to; 0.1 is not visible", above=0)
 
@@ -40,13 +40,12 @@ def pack(config: Pack) -> None:
     """``worldsim data pack``."""
     from worldsim.datasets.loading.latent_pack import pack_latents
 
-    folder, out = Path(config.latents), Path(config.out)
+    folder = Path(config.latents)
     for split in _splits(folder, "index.json"):
         with display() as show:
-            files = pack_latents(
-                folder / split, out / split, megabytes=config.megabytes, step=config.step, progress=show.stage(split)
-            )
-        print(f"{split}: {len(files)} files, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB in {out / split}")
+            out, to = f"{config.out.rstrip('/')}/{split}", show.stage(split)
+            sizes = pack_latents(folder / split, out, megabytes=config.megabytes, step=config.step, progress=to)
+        print(f"{split}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB in {out}")
 
 
 def unpack(config: Unpack) -> None:

@@ -83,7 +83,15 @@ class TrainDynamics:
     source: str | None = source_setting()
     tokenizer: str = setting(help="tokenizer.safetensors of a tokenizer run", example=TOKENIZER)
     latents: str | None = setting(
-        None, help="folder of the latent cache; default: beside the store, STORE-latents (of a choice: -HASH)"
+        None,
+        help="folder of the latent cache, or packed latents (worldsim data pack), which may be behind a URL; default: "
+        "beside the store, STORE-latents (of a choice: -HASH)",
+    )
+    shuffle_mb: float = setting(
+        1024.0,
+        help="packed latents: memory for those that clips are shuffled among; as much again is read ahead",
+        unit="MB of each of training.parts",
+        above=0,
     )
     initial: str | None = setting(None, help="dit.safetensors to start from; default: random weights")
     memory: str | None = setting(
@@ -119,7 +127,7 @@ def train_dynamics(config: TrainDynamics) -> None:
     run_dynamics(
         data=data,
         tokenizer=tokenizer,
-        latents=Path(wanted(config.latents, "latents", "latents=data/luanti-latents")),
+        latents=wanted(config.latents, "latents", "latents=data/luanti-latents"),
         folder=run_folder("dynamics", config),
         model=config.model,
         training=config.training,
@@ -133,6 +141,7 @@ def train_dynamics(config: TrainDynamics) -> None:
         also={store: Path(latents_of(store, filter_of(config))) for store in also},
         memory=None if config.memory is None else existing_path(config.memory),
         drawn_frames=config.drawn_frames,
+        shuffle_mb=config.shuffle_mb,
     )
 
 
@@ -163,7 +172,7 @@ def export(config: TrainExport) -> None:
     clips = ship(
         run=existing_path(config.run),
         tokenizer=existing_path(config.tokenizer),
-        latents=Path(config.latents or latents_of(data, filter_of(config))),
+        latents=config.latents or latents_of(data, filter_of(config)),
         data=data,
         out=out,
         starts=config.starts,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worldsim.cli.runs import existing_path, run_folder, use_threads
+from worldsim.cli.runs import everywhere, existing_path, run_folder, use_threads
 from worldsim.cli.settings import (
     folder_setting,
     group,
@@ -98,8 +98,7 @@ def _everywhere(config: Evaluate) -> Evaluate:
     """The settings as processes in other folders understand them."""
     paths = {name: getattr(config, name) for name in ("data", "inverse", "branches")}
     full = {n: p if p is None or "://" in str(p) else str(Path(p).absolute()) for n, p in paths.items()}
-    world = str(Path(config.world).absolute()) if Path(config.world).is_dir() else config.world
-    return replace(config, world=world, **full)
+    return replace(config, world=everywhere(config.world), **full)
 
 
 def _opened(config: Evaluate, folder: Path = Path()) -> "Evaluation":

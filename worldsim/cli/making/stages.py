@@ -1,0 +1,139 @@
+"""The stages of a making: each is one of the commands, with the settings that one would type."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldsim.cli.command import run_words
+from worldsim.cli.making.plan import Plan, dynamics_words
+from worldsim.cli.making.recipes import RECIPES
+from worldsim.cli.making.rounds import Target
+from worldsim.errors import UserError
+
+# Stretches of recordings that heads for tasks learn from.
+WINDOWS = 200
+ANY_NUMBER = 1_000_000_000
+# Rollouts that the evaluation measures, and their length.
+JUDGED_CLIPS, JUDGED_SECONDS, MOST_CHUNKS = 16, 3.0, 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What each stage is asked to do.
+
+    Attributes:
+        plan: of the making.
+        folder: of the making; each run has its own folder in it.
+        out: of the finished world.
+        tokenizer, dynamics, judging: a user's own settings of these and of ``eval``, which count more.
+        common: settings of all stages: which episodes.
+        seed: of all stages.
+        threads: settings of PyTorch's threads.
+        fps: frames a second of the recordings.
+    """
+
+    plan: Plan
+    folder: Path
+    out: Path
+    tokenizer: Sequence[str]
+    dynamics: Sequence[str]
+    judging: Sequence[str]
+    common: Sequence[str]
+    seed: int
+    threads: Sequence[str]
+    fps: int
+
+    @property
+    def data(self) -> str:
+        """The store."""
+        return f"data={self.plan.store}"
+
+    @property
+    def weights(self) -> str:
+        """The tokenizer's weights."""
+        return f"tokenizer={self.folder / 'tokenizer' / 'tokenizer.safetensors'}"
+
+    @property
+    def latents(self) -> str:
+        """Where latents are kept."""
+        return f"latents={self.folder / 'latents'}"
+
+    @property
+    def run_settings(self) -> list[str]:
+        """Settings of every training."""
+        return [self.data, *self.common, f"seed={self.seed}", *self.threads]
+
+    def check(self) -> list[str]:
+        """Settings of ``data check``: a look of about a minute."""
+        words = [self.data, f"folder={self.folder / 'check'}", "frames=8000", "gigabytes=0.5"]
+        # A game without a camera is one place: its episodes look alike, in whichever split they are.
+        return words if self.plan.look["camera"] else [*words, f"limits.shared_views={ANY_NUMBER}"]
+
+    def train_tokenizer(self) -> list[str]:
+        """Settings of ``train tokenizer``."""
+        steps = self.plan.tokenizer_steps
+        rest = [f"training.steps={steps}", f"training.warmup={min(100, steps // 10)}"]
+        mine = [*RECIPES[self.plan.kind].tokenizer, *rest, *self.tokenizer]
+        return [*self.run_settings, f"folder={self.folder / 'tokenizer'}", f"sample_every={steps}", *mine]
+
+    def train_dynamics(self, target: Target) -> list[str]:
+        """Settings of ``train dynamics`` up to a target."""
+        goal = [
+            f"training.steps={target.steps}",
+            f"training.optimizer.cooldown={target.cooldown:.6g}",
+            f"training.validate_every={target.steps}",
+            f"sample_every={target.steps}",
+        ]
+        words = [self.weights, self.latents, f"folder={self.folder / 'dynamics'}"]
+        return [*self.run_settings, *words, *dynamics_words(self.plan.kind, self.plan.model, self.dynamics), *goal]
+
+    def export(self) -> list[str]:
+        """Settings of ``train export``."""
+        words = [f"run={self.folder / 'dynamics'}", self.weights, self.latents, f"split={self.plan.split}"]
+        return [self.data, *self.common, *words, f"out={self.out}", *RECIPES[self.plan.kind].export]
+
+    def train_tasks(self) -> list[str]:
+        """Settings of ``train tasks``."""
+        words = [f"world={self.out}", "text=false", f"windows={WINDOWS}", f"folder={self.folder / 'tasks'}"]
+        return [self.data, f"seed={self.seed}", *self.threads, *words]
+
+    def train_depth(self, steps: int) -> list[str]:
+        """Settings of ``train depth``."""
+        return [*self.run_settings, f"folder={self.folder / 'depth'}", f"training.steps={steps}"]
+
+    def train_motion(self) -> list[str]:
+        """Settings of ``train motion``."""
+        return [*self.run_settings, f"folder={self.folder / 'motion'}"]
+
+    def train_memory(self, steps: int) -> list[str]:
+        """Settings of ``train memory``."""
+        depth = f"depth={self.folder / 'depth' / 'depth_completion.safetensors'}"
+        motion = f"motion={self.folder / 'motion' / 'ego_motion.safetensors'}"
+        return [
+            *self.run_settings,
+            f"world={self.out}",
+            depth,
+            motion,
+            f"folder={self.folder / 'memory'}",
+            f"training.steps={steps}",
+        ]
+
+    def evaluate(self, chunk: int) -> list[str]:
+        """Settings of ``eval``."""
+        chunks = max(2, min(MOST_CHUNKS, round(JUDGED_SECONDS * self.fps / chunk)))
+        prefix = 1 + chunk * max(1, round(16 / chunk))
+        amount = [f"preset.clips={JUDGED_CLIPS}", f"preset.prefix={prefix}", f"preset.chunks={chunks}"]
+        words = [f"world={self.out}", f"split={self.plan.split}", "parts=[horizons,actions]"]
+        return [*self.run_settings, *words, *amount, *self.judging, f"folder={self.folder / 'eval'}"]
+
+
+def run_stage(name: str, words: Sequence[str]) -> None:
+    """Run a command, after saying which.
+
+    Raises:
+        UserError: it says that something is wrong (exit code 1).
+    """
+    print(f"\n$ worldsim {name} {shlex.join(words)}", flush=True)
+    if run_words(name, words):
+        raise UserError(f"worldsim {name} found something wrong: see above")
