@@ -17,6 +17,7 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.simulation.memory.compositor import Composite, Compositor, CompositorConfig
 from worldsim.training.memory.compositor_examples import ChunkBatch, Scenes
+from worldsim.training.memory.compositor_play import Play, balance
 
 FILE = "compositor.safetensors"
 
@@ -34,6 +35,9 @@ class CompositorTraining:
         edges: weight of the differences between neighbouring pixels.
         corrected: weight of the corrected picture's own loss. Without it the gate turns away from the network before
             the correction has learned anything, and never comes back (measured).
+        adversarial: weight of the discriminator's gradient at play, relative to that of the losses above; 0 for none.
+        worlds: played side by side for it.
+        discriminator_rate: its learning rate.
         ema: decay of the exponential moving average of the weights.
         save_minutes: minutes between saves.
         validate_every: steps between validations.
@@ -46,12 +50,15 @@ class CompositorTraining:
     holes: float = 0.3
     edges: float = 1.0
     corrected: float = 0.5
+    adversarial: float = 0.0
+    worlds: int = 6
+    discriminator_rate: float = 4e-4
     ema: float = 0.99
     save_minutes: float = 3.0
     validate_every: int = 250
 
     def __post_init__(self) -> None:
-        check_settings(self, positive=("steps", "validate_every"), shares=("drift", "holes", "ema"))
+        check_settings(self, positive=("steps", "validate_every", "worlds"), shares=("drift", "holes", "ema"))
 
 
 def train_compositor(
@@ -65,6 +72,7 @@ def train_compositor(
     seed: int = 0,
     initial: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
+    play: Play | None = None,
 ) -> Generator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
@@ -78,6 +86,7 @@ def train_compositor(
         seed: of the first weights and of all that is drawn.
         initial: weights to start a new run from; a run that is resumed ignores them.
         about: further metadata of the weights.
+        play: worlds whose pictures must pass for recorded ones, where ``training.adversarial`` is above 0.
     """
     torch.manual_seed(seed)
     network = Compositor(config)
@@ -86,6 +95,8 @@ def train_compositor(
     optimizers = split_optimizers(network, "-", training.rate, 0.0)
     trained = TrainedModule(network, optimizers, Ema(network, training.ema), folder / "state.safetensors")
     restored = trained.restore()
+    if restored and play is not None:
+        play.discriminator.resume(folder, {})
 
     def learn(step: int) -> dict[str, float]:
         examples = scenes.batch(seed, step, batch, drift=training.drift, holes=training.holes)
@@ -93,9 +104,17 @@ def train_compositor(
         made = compose(network, examples, sharp=False)
         loss = picture_loss(made.picture, examples.truth, training.edges)
         loss = loss + training.corrected * picture_loss(made.corrected, examples.truth, training.edges)
+        found = {"loss": finite(loss, step)}
+        if play is not None and training.adversarial:
+            recorded, shown = play.advance(network)
+            found["discriminator"] = play.discriminator.learn(recorded, shown)
+            passing = play.discriminator.generator_loss(shown)
+            found["passing"] = float(passing.detach())
+            if step >= training.warmup:
+                loss = loss + training.adversarial * balance(network, loss, passing) * passing
         loss.backward()
         trained.step(step)
-        return {"loss": finite(loss, step)}
+        return found
 
     def judge() -> dict[str, float]:
         with trained.ema.averaged(network):
@@ -103,6 +122,8 @@ def train_compositor(
 
     def save(step: int) -> None:
         trained.save(step)
+        if play is not None:
+            play.discriminator.keep(folder, step)
         with trained.ema.averaged(network):
             save_tensors(folder / FILE, compact(network), {**(about or {}), "steps": step})
 

@@ -33,6 +33,7 @@ from worldsim.training.memory.compositor import (
     train_compositor,
 )
 from worldsim.training.memory.compositor_examples import Scenes, scene_of
+from worldsim.training.memory.compositor_play import Play
 from worldsim.training.memory.depth_examples import choose_episodes
 from worldsim.training.memory.drawn import DrawnLatents, drawer
 from worldsim.training.memory.overlay import fixed_pixels, spread_frames
@@ -96,8 +97,12 @@ def run_compositor(
             composed = samples(load_compositor(folder / FILE, config), judged)
             write_picture(folder / "samples" / f"{step:06d}.png", composed)
 
+    play = None
+    if training.adversarial:
+        walks_played = [scene.walk for scene in scenes.scenes]
+        play = Play(world, before, walks_played, training.worlds, training.discriminator_rate, seed)
     weights = None if initial is None else load_tensors(initial)[0]
-    options: dict[str, Any] = {"batch": batch, "seed": seed, "initial": weights, "about": about}
+    options: dict[str, Any] = {"batch": batch, "seed": seed, "initial": weights, "about": about, "play": play}
     run = train_compositor(scenes, judged, config, training, folder, **options)
     follow(run, folder, training.steps, "compositor", sample, sample_every)
     network = load_compositor(folder / FILE, config)
