@@ -11,8 +11,8 @@ from tests.cli.test_train import record
 from tests.documentation.pages import DOCS
 from tests.documentation.tutorial import run
 from worldsim.cluster import connected
-from worldsim.datasets.governance.provenance import read_metadata
 from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.models.checkpoint import read_metadata
 from worldsim.optim.distributed.checkpoints import newest_step
 from worldsim.simulation.world_model import WorldModel
 

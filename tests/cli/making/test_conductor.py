@@ -11,12 +11,12 @@ import pytest
 
 from worldsim.cli.making import conductor, state
 from worldsim.cli.making.conductor import Wishes, conduct
+from worldsim.cli.making.game_kind import GameLook
 from worldsim.cli.making.plan import MEMORY_SHARE, Plan
 from worldsim.cli.making.stages import Stages
 from worldsim.cli.making.state import Making
 from worldsim.datasets.governance.provenance import ALL
 from worldsim.errors import UserError
-from worldsim.training.game_kind import GameLook
 
 LOOK = GameLook(ground=0.3, changed=0.5, shifted=0.1, camera=True, depth=True)
 PLAN = Plan(

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.making.recordings import record, record_store, record_videos
+from worldsim.cli.making.game_kind import STILL, GameLook
 from worldsim.cli.making.gathering import gather, with_splits
 from worldsim.datasets.governance.provenance import ALL
 from worldsim.datasets.importers.recording import Footage, Recording
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
-from worldsim.training.game_kind import STILL, GameLook
 
 
 def gathered(

@@ -11,7 +11,7 @@ from tests.cli.making.recordings import record, record_store
 from worldsim import cli
 from worldsim.cli.making import conductor, plan, stages
 from worldsim.cli.making.rounds import ROUNDS
-from worldsim.datasets.governance.provenance import read_metadata
+from worldsim.models.checkpoint import read_metadata
 from worldsim.simulation.world_model import WorldModel
 
 TINY = ",".join(f"model.{name}=8" for name in ("channels", "encoder_width", "decoder_width", "detail_width"))

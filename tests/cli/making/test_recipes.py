@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldsim.cli.compose import compose
+from worldsim.cli.making.game_kind import KINDS
 from worldsim.cli.making.recipes import ENOUGH_STEPS, RECIPES, choose_model, fitting_rate, fitting_size
 from worldsim.cli.schema import option_names
 from worldsim.cli.train.worlds import TrainDynamics, TrainExport, TrainTokenizer
-from worldsim.training.game_kind import KINDS
 from worldsim.training.store_checks import check_size
 
 SIDES = st.integers(16, 4000)

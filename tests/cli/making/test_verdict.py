@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from worldsim.cli.making.game_kind import GameLook
 from worldsim.cli.making.rounds import Round
 from worldsim.cli.making.verdict import Judged, Line, as_text, verdict
-from worldsim.training.game_kind import GameLook
 
 GOOD = Judged(keys=1.5, gain=[6.0, 5.0, 4.0, 3.0], delta=2.5, tokenizer=35.0, step=0.5)
 LOOK = GameLook(ground=0.5, changed=0.3, shifted=0.9, idle=0.1)

@@ -1,28 +1,33 @@
 """Worlds in play: recorded chunks belong to the actions, worlds begin anew, gradients are balanced, a run resumes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from tests.tiny_memory import remembering_world
-from tests.training.memory.test_compositor import SMALL, numbered_scenes, numbered_walk
+from tests.training.memory.test_compositor import SMALL, numbered_scenes
 from worldsim.simulation.memory.compositor import Compositor
 from worldsim.training.discriminator import FILE as DISCRIMINATOR
 from worldsim.training.memory.compositor import CompositorTraining, train_compositor
 from worldsim.training.memory.compositor_play import LONGEST, PAST, SHORTEST, Play, balance
 
 
-def playing(worlds: int = 2, seed: int = 0) -> Play:
+def playing(folder: Path, worlds: int = 2) -> Play:
     world = remembering_world()
     assert world.memory is not None
-    return Play(world, world.memory, [numbered_walk()], worlds, 1e-3, seed)
+    walks = [scene.walk for scene in numbered_scenes().scenes]
+    return Play(world, world.memory, walks, worlds=worlds, rate=1e-3, folder=folder, seed=0)
 
 
-def test_what_is_recorded_is_what_the_actions_led_to_and_worlds_begin_anew(monkeypatch):
-    play, network = playing(), Compositor(SMALL)
+def test_what_is_recorded_is_what_the_actions_led_to_and_worlds_begin_anew(tmp_path, monkeypatch):
+    play, network = playing(tmp_path), Compositor(SMALL)
     taken = []
     step = play.world.step
-    monkeypatch.setattr(play.world, "step", lambda state, actions, **kw: (taken.append(actions), step(state, actions, **kw))[1])
+    monkeypatch.setattr(
+        play.world, "step", lambda state, actions, **kw: (taken.append(actions), step(state, actions, **kw))[1]
+    )
     begun = set()
     for _ in range(16):
         recorded, shown = play.advance(network)
@@ -36,8 +41,8 @@ def test_what_is_recorded_is_what_the_actions_led_to_and_worlds_begin_anew(monke
     assert all(SHORTEST - 16 <= p.left <= LONGEST and p.at > 2 * PAST for p in play.players)
 
 
-def test_pictures_with_gradients_are_those_that_play_showed(monkeypatch):
-    play, network = playing(), Compositor(SMALL)
+def test_pictures_with_gradients_are_those_that_play_showed(tmp_path, monkeypatch):
+    play, network = playing(tmp_path), Compositor(SMALL)
     torch.nn.init.normal_(network.leave.weight, std=0.02)
     seen = []
     step = play.world.step
@@ -61,12 +66,15 @@ def test_balanced_gradients_are_equally_large_at_the_last_layer():
 def test_a_run_learns_at_play_and_goes_on_with_its_discriminator(tmp_path):
     settings = CompositorTraining(steps=4, warmup=1, adversarial=1.0, worlds=2, validate_every=100, save_minutes=60)
     scenes = numbered_scenes()
-    run = train_compositor(scenes, scenes, SMALL, settings, tmp_path, batch=2, play=playing())
+    run = train_compositor(scenes, scenes, SMALL, settings, tmp_path, batch=2, play=playing(tmp_path))
     steps = [next(run), next(run)]
     run.close()
     assert all({"loss", "discriminator", "passing"} <= metrics.keys() for _, metrics in steps)
     assert (tmp_path / DISCRIMINATOR).exists()
-    play = playing()
+    play = playing(tmp_path)
+    first = playing(tmp_path / "other")
+    learned, new = (list(p.discriminator.module.parameters()) for p in (play, first))
+    assert any(not torch.equal(a, b) for a, b in zip(learned, new, strict=True))
     before = [p.clone() for p in play.discriminator.module.parameters()]
     after = dict(train_compositor(scenes, scenes, SMALL, settings, tmp_path, batch=2, play=play))
     assert sorted(after) == [3, 4]

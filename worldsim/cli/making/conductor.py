@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldsim.cli.making.game_kind import GameLook
 from worldsim.cli.making.gathering import format_of, gather
 from worldsim.cli.making.plan import MEMORY_SHARE, Plan, check_words, make_plan, minutes, recorded_frames
 from worldsim.cli.making.rounds import Round, Target, next_target, stalled
@@ -15,7 +16,6 @@ from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.store.store import SPLITS
 from worldsim.errors import UserError
 from worldsim.spec.text_files import json_lines, read_json
-from worldsim.training.game_kind import GameLook
 from worldsim.training.store_checks import check_store
 
 # Stages after the dynamics, which are done again when these have been trained on.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from worldsim.cli.data.imports import bring_in, spec_named
+from worldsim.cli.making.game_kind import FIRST_PERSON, GameLook, look_at_game
 from worldsim.cli.making.recipes import RECIPES, fitting_rate, fitting_size
 from worldsim.cli.runs import picture_size
 from worldsim.datasets.governance.provenance import EpisodeFilter
@@ -16,7 +17,6 @@ from worldsim.datasets.importers.recording import Recording
 from worldsim.datasets.store.recording_format import RecordingFormat, recording_format
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
-from worldsim.training.game_kind import FIRST_PERSON, GameLook, look_at_game
 
 # Of this many recordings, one is held out for validation and one for test.
 HELD_OUT_OF = 8

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldsim.cli.making.game_kind import KINDS
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import licence_setting, seed_setting, setting, source_setting, threads_setting
 from worldsim.cli.stores import filter_of
-from worldsim.training.game_kind import KINDS
 
 
 @dataclass(kw_only=True)

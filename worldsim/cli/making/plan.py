@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from worldsim.cli.compose import compose
+from worldsim.cli.making.game_kind import KINDS, GameLook
 from worldsim.cli.making.recipes import RECIPES, choose_model
 from worldsim.cli.making.timing import dynamics_seconds, tokenizer_seconds
 from worldsim.cli.train.worlds import TrainDynamics, TrainTokenizer
@@ -15,7 +16,6 @@ from worldsim.datasets.store.recording_format import RecordingFormat
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.spec.facts import LEARNED
-from worldsim.training.game_kind import KINDS, GameLook
 
 # Shares of the time: at most so much for the tokenizer, so much kept for the evaluation, so much for a memory.
 TOKENIZER_SHARE, JUDGING_SHARE, MEMORY_SHARE = 0.2, 0.08, 0.3

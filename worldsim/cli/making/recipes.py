@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from worldsim.training.game_kind import FIRST_PERSON, SCROLLING, STILL
+from worldsim.cli.making.game_kind import FIRST_PERSON, SCROLLING, STILL
 from worldsim.training.store_checks import SIDE
 
 # Rates above this are lowered by a whole factor: two pictures in a row should differ, and each costs time.

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worldsim.cli.making.game_kind import STILL, GameLook
 from worldsim.cli.making.rounds import KEYS_IGNORED, KEYS_MATTER, Round, stalled
 from worldsim.spec.damage import reading
-from worldsim.training.game_kind import STILL, GameLook
 
 # Where small things move, a loss over the whole picture hardly knows them. By what a rollout shows, keys matter from
 # the second of these on, in dB that other keys are farther from what was recorded, and not at all below the first.

@@ -17,7 +17,7 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.simulation.memory.compositor import Composite, Compositor, CompositorConfig
 from worldsim.training.memory.compositor_examples import ChunkBatch, Scenes
-from worldsim.training.memory.compositor_play import Play, balance
+from worldsim.training.memory.compositor_play import Play
 
 FILE = "compositor.safetensors"
 
@@ -77,8 +77,7 @@ def train_compositor(
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
     Args:
-        scenes: to learn from.
-        judged: of maps that are not learned from.
+        scenes, judged: to learn from; of maps that are not learned from.
         config: sizes of the network.
         training: schedule and losses.
         folder: receives ``state.safetensors`` (to resume) and ``compositor.safetensors`` (averaged weights).
@@ -86,32 +85,23 @@ def train_compositor(
         seed: of the first weights and of all that is drawn.
         initial: weights to start a new run from; a run that is resumed ignores them.
         about: further metadata of the weights.
-        play: worlds whose pictures must pass for recorded ones, where ``training.adversarial`` is above 0.
+        play: worlds whose pictures must pass for recorded ones.
     """
     torch.manual_seed(seed)
     network = Compositor(config)
     if initial is not None:
         load_module(network, initial, "the compositor to start from")
-    optimizers = split_optimizers(network, "-", training.rate, 0.0)
-    trained = TrainedModule(network, optimizers, Ema(network, training.ema), folder / "state.safetensors")
+    optimizers, ema = split_optimizers(network, "-", training.rate, 0.0), Ema(network, training.ema)
+    trained = TrainedModule(network, optimizers, ema, folder / "state.safetensors")
     restored = trained.restore()
-    if restored and play is not None:
-        play.discriminator.resume(folder, {})
 
     def learn(step: int) -> dict[str, float]:
         examples = scenes.batch(seed, step, batch, drift=training.drift, holes=training.holes)
         set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        made = compose(network, examples, sharp=False)
-        loss = picture_loss(made.picture, examples.truth, training.edges)
-        loss = loss + training.corrected * picture_loss(made.corrected, examples.truth, training.edges)
+        loss = _supervised(compose(network, examples, sharp=False), examples.truth, training)
         found = {"loss": finite(loss, step)}
-        if play is not None and training.adversarial:
-            recorded, shown = play.advance(network)
-            found["discriminator"] = play.discriminator.learn(recorded, shown)
-            passing = play.discriminator.generator_loss(shown)
-            found["passing"] = float(passing.detach())
-            if step >= training.warmup:
-                loss = loss + training.adversarial * balance(network, loss, passing) * passing
+        if play is not None:
+            loss, found = play.judged(network, loss, training.adversarial * (step >= training.warmup), found)
         loss.backward()
         trained.step(step)
         return found
@@ -123,7 +113,7 @@ def train_compositor(
     def save(step: int) -> None:
         trained.save(step)
         if play is not None:
-            play.discriminator.keep(folder, step)
+            play.keep(step)
         with trained.ema.averaged(network):
             save_tensors(folder / FILE, compact(network), {**(about or {}), "steps": step})
 
@@ -138,6 +128,11 @@ def compose(network: Compositor, examples: ChunkBatch, *, sharp: bool = True) ->
     return network(
         examples.drawn, examples.screen, examples.generated, examples.actions, examples.may_stay, sharp=sharp
     )
+
+
+def _supervised(made: Composite, truth: Tensor, training: CompositorTraining) -> Tensor:
+    shown, corrected = (picture_loss(each, truth, training.edges) for each in (made.picture, made.corrected))
+    return shown + training.corrected * corrected
 
 
 def picture_loss(picture_B3HW: Tensor, truth_BHWC: Tensor, edges: float) -> Tensor:

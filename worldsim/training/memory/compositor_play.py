@@ -6,6 +6,7 @@ B worlds, r frames per chunk, H W pixels, A action vector.
 """
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.memory.spatial import Outlook, SpatialMemory
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
-from worldsim.training.discriminator import Discriminator
+from worldsim.training.discriminator import FILE, Discriminator
 
 # Chunks of a recorded past that a world in play begins from, and how long it is played.
 PAST = 8
@@ -63,22 +64,48 @@ class WatchedMemory(SpatialMemory):
 class Play:
     """B worlds that follow recorded actions with the compositor in training, each for a while, and a discriminator.
 
-    Not a function of the step: a run that is resumed begins its worlds anew.
+    Not a function of the step: a run that is resumed begins its worlds anew, and goes on with its discriminator.
+
+    Args:
+        world: that is played, with this memory.
+        memory: whose compositor is in training.
+        walks: to begin from and to follow.
+        worlds: played side by side.
+        rate: learning rate of the discriminator.
+        folder: of the run.
+        seed: of all draws.
     """
 
     def __init__(
-        self, world: WorldModel, memory: SpatialMemory, walks: list[Walk], worlds: int, rate: float, seed: int
-    ) -> None:
+        self, world: WorldModel, memory: SpatialMemory, walks: list[Walk], *, worlds: int, rate: float, folder: Path,
+        seed: int,
+    ) -> None:  # fmt: skip
         self.memory = WatchedMemory(memory.config, memory.depth, memory.motion, memory.compositor, memory.overlay)
         self.world = WorldModel(
             world.config, world.tokenizer, world.dit, prompt_embeddings=world.prompt_embeddings, bf16=world.bf16,
             memory=self.memory,
         )  # fmt: skip
-        self.walks, self.worlds = walks, worlds
-        self.discriminator = Discriminator(world.chunk, rate)
+        self.walks, self.worlds, self.folder = walks, worlds, folder
         self.random = np.random.default_rng(seed)
         self.players: list[_Player] = []
         self.state: WorldState | None = None
+        self.discriminator = Discriminator(world.chunk, rate)
+        if (folder / FILE).exists():
+            self.discriminator.resume(folder, {})
+
+    def keep(self, step: int) -> None:
+        """Keep the discriminator in the run's folder, for a run that goes on."""
+        self.discriminator.keep(self.folder, step)
+
+    def judged(
+        self, network: Compositor, loss: Tensor, weight: float, found: dict[str, float]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """A loss and the discriminator's at play, whose gradient counts ``weight`` times as much; and its metrics."""
+        recorded, shown = self.advance(network)
+        seen = self.discriminator.learn(recorded, shown)
+        passing = self.discriminator.generator_loss(shown)
+        found = found | {"discriminator": seen, "passing": float(passing.detach())}
+        return (loss + weight * balance(network, loss, passing) * passing if weight else loss), found
 
     @shielded
     def advance(self, network: Compositor) -> tuple[Tensor, Tensor]:
@@ -108,7 +135,8 @@ class Play:
             past = slice(at - length - 1, at)
             seed = int(self.random.integers(2**31))
             actions = walk.actions[at - length - 1 : at - 1]
-            kept.append(self.world.prefill(walk.frames[None, past], actions[None], [seed], poses=walk.poses[None, past]))
+            poses = walk.poses[None, past]
+            kept.append(self.world.prefill(walk.frames[None, past], actions[None], [seed], poses=poses))
             self.players.append(_Player(walk, at, int(self.random.integers(SHORTEST, LONGEST + 1))))
         return kept[0] if len(kept) == 1 else WorldState.concatenate(kept)
 

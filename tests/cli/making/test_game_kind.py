@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worldsim.training.game_kind import (
+from worldsim.cli.making.game_kind import (
     FIRST_PERSON,
     SCROLLING,
     STILL,
