@@ -17,7 +17,6 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.simulation.memory.compositor import Composite, Compositor, CompositorConfig
 from worldsim.training.memory.compositor_examples import ChunkBatch, Scenes
-from worldsim.training.memory.compositor_play import Play
 
 FILE = "compositor.safetensors"
 
@@ -35,9 +34,6 @@ class CompositorTraining:
         edges: weight of the differences between neighbouring pixels.
         corrected: weight of the corrected picture's own loss. Without it the gate turns away from the network before
             the correction has learned anything, and never comes back (measured).
-        adversarial: weight of the discriminator's gradient at play, relative to that of the losses above; 0 for none.
-        worlds: played side by side for it.
-        discriminator_rate: its learning rate.
         ema: decay of the exponential moving average of the weights.
         save_minutes: minutes between saves.
         validate_every: steps between validations.
@@ -50,15 +46,12 @@ class CompositorTraining:
     holes: float = 0.3
     edges: float = 1.0
     corrected: float = 0.5
-    adversarial: float = 0.0
-    worlds: int = 6
-    discriminator_rate: float = 4e-4
     ema: float = 0.99
     save_minutes: float = 3.0
     validate_every: int = 250
 
     def __post_init__(self) -> None:
-        check_settings(self, positive=("steps", "validate_every", "worlds"), shares=("drift", "holes", "ema"))
+        check_settings(self, positive=("steps", "validate_every"), shares=("drift", "holes", "ema"))
 
 
 def train_compositor(
@@ -72,12 +65,12 @@ def train_compositor(
     seed: int = 0,
     initial: Mapping[str, Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
-    play: Play | None = None,
 ) -> Generator[tuple[int, dict[str, float]]]:
     """Train, resuming from ``folder`` when it holds a run; yields (step, metrics). Closed early, it saves what it has.
 
     Args:
-        scenes, judged: to learn from; of maps that are not learned from.
+        scenes: to learn from.
+        judged: of maps that are not learned from.
         config: sizes of the network.
         training: schedule and losses.
         folder: receives ``state.safetensors`` (to resume) and ``compositor.safetensors`` (averaged weights).
@@ -85,26 +78,24 @@ def train_compositor(
         seed: of the first weights and of all that is drawn.
         initial: weights to start a new run from; a run that is resumed ignores them.
         about: further metadata of the weights.
-        play: worlds whose pictures must pass for recorded ones.
     """
     torch.manual_seed(seed)
     network = Compositor(config)
     if initial is not None:
         load_module(network, initial, "the compositor to start from")
-    optimizers, ema = split_optimizers(network, "-", training.rate, 0.0), Ema(network, training.ema)
-    trained = TrainedModule(network, optimizers, ema, folder / "state.safetensors")
+    optimizers = split_optimizers(network, "-", training.rate, 0.0)
+    trained = TrainedModule(network, optimizers, Ema(network, training.ema), folder / "state.safetensors")
     restored = trained.restore()
 
     def learn(step: int) -> dict[str, float]:
         examples = scenes.batch(seed, step, batch, drift=training.drift, holes=training.holes)
         set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        loss = _supervised(compose(network, examples, sharp=False), examples.truth, training)
-        found = {"loss": finite(loss, step)}
-        if play is not None:
-            loss, found = play.judged(network, loss, training.adversarial * (step >= training.warmup), found)
+        made = compose(network, examples, sharp=False)
+        loss = picture_loss(made.picture, examples.truth, training.edges)
+        loss = loss + training.corrected * picture_loss(made.corrected, examples.truth, training.edges)
         loss.backward()
         trained.step(step)
-        return found
+        return {"loss": finite(loss, step)}
 
     def judge() -> dict[str, float]:
         with trained.ema.averaged(network):
@@ -112,8 +103,6 @@ def train_compositor(
 
     def save(step: int) -> None:
         trained.save(step)
-        if play is not None:
-            play.keep(step)
         with trained.ema.averaged(network):
             save_tensors(folder / FILE, compact(network), {**(about or {}), "steps": step})
 
@@ -128,11 +117,6 @@ def compose(network: Compositor, examples: ChunkBatch, *, sharp: bool = True) ->
     return network(
         examples.drawn, examples.screen, examples.generated, examples.actions, examples.may_stay, sharp=sharp
     )
-
-
-def _supervised(made: Composite, truth: Tensor, training: CompositorTraining) -> Tensor:
-    shown, corrected = (picture_loss(each, truth, training.edges) for each in (made.picture, made.corrected))
-    return shown + training.corrected * corrected
 
 
 def picture_loss(picture_B3HW: Tensor, truth_BHWC: Tensor, edges: float) -> Tensor:

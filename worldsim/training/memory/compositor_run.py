@@ -33,7 +33,6 @@ from worldsim.training.memory.compositor import (
     train_compositor,
 )
 from worldsim.training.memory.compositor_examples import Scenes, scene_of
-from worldsim.training.memory.compositor_play import Play
 from worldsim.training.memory.depth_examples import choose_episodes
 from worldsim.training.memory.drawn import DrawnLatents, drawer
 from worldsim.training.memory.overlay import fixed_pixels, spread_frames
@@ -97,26 +96,16 @@ def run_compositor(
             composed = samples(load_compositor(folder / FILE, config), judged)
             write_picture(folder / "samples" / f"{step:06d}.png", composed)
 
-    play = playing(world, before, scenes, training, folder, seed)
-    options: dict[str, Any] = {"batch": batch, "seed": seed, "about": about, "play": play}
-    options["initial"] = None if initial is None else load_tensors(initial)[0]
+    weights = None if initial is None else load_tensors(initial)[0]
+    options: dict[str, Any] = {"batch": batch, "seed": seed, "initial": weights, "about": about}
     run = train_compositor(scenes, judged, config, training, folder, **options)
     follow(run, folder, training.steps, "compositor", sample, sample_every)
-    before.compositor = network = load_compositor(folder / FILE, config)
+    network = load_compositor(folder / FILE, config)
     (folder / "compositor.json").write_text(json.dumps(judge_compositor(network, judged, chunks=192), indent=1) + "\n")
+    before.compositor = network
     parts = {"depth_trained_on": depth, "motion_trained_on": motion}
     about |= {name: load_tensors(path)[1].get("trained_on") for name, path in parts.items()}
     return save_memory(before, place, about)
-
-
-def playing(
-    world: WorldModel, memory: SpatialMemory, scenes: Scenes, training: CompositorTraining, folder: Path, seed: int
-) -> Play | None:
-    """Worlds in play on the walks of scenes, where the training asks for them."""
-    if not training.adversarial:
-        return None
-    walks, rate = [scene.walk for scene in scenes.scenes], training.discriminator_rate
-    return Play(world, memory, walks, worlds=training.worlds, rate=rate, folder=folder, seed=seed)
 
 
 def without_compositor(
