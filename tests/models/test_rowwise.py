@@ -1,11 +1,13 @@
 """Small layers answer a row alike, however many rows stand beside it: to the bit where that was measured."""
 
+import copy
+
 import pytest
 import torch
 
 from tests.tiny_world import ROUNDING
 from worldsim.models.precision import has_amx
-from worldsim.models.rowwise import RowConv2d, RowLinear, TokenLinear
+from worldsim.models.rowwise import ONEDNN, RowConv2d, RowLinear, TokenLinear
 
 
 @pytest.mark.parametrize("shape", [(16, 1, 64, 96), (16, 1, 2, 40, 32)])
@@ -65,3 +67,29 @@ def test_row_conv_is_a_convolution_whose_rows_are_alike(kernel: int):
         torch.testing.assert_close(together, plain(x))
         for rows in (1, 2, 3):
             torch.testing.assert_close(layer(x[:rows]), together[:rows], rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(("size", "stride"), [((160, 160, 5, 9), 1), ((32, 96, 20, 36), 2), ((192, 192, 10, 18), 1)])
+def test_fixed_weights_are_laid_out_once_and_give_the_same_bits(size: tuple[int, int, int, int], stride: int):
+    given, made, height, width = size
+    torch.manual_seed(0)
+    layer = RowConv2d(given, made, 3, stride, 1)
+    layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    pictures = torch.randn(5, given, height, width).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        # Weights in training are not laid out.
+        plain = layer(pictures)
+        assert layer._laid_out is None
+        layer.requires_grad_(False)
+        assert torch.equal(layer(pictures), plain)
+        rows = torch.cat([layer(row[None].contiguous(memory_format=torch.channels_last)) for row in pictures])
+        assert torch.equal(rows, plain)
+        kept = layer._laid_out
+        layer(pictures)
+        assert layer._laid_out is kept and (kept is not None) == ONEDNN
+        # Other weights, and copies, have layouts of their own.
+        twin = copy.deepcopy(layer)
+        assert twin._laid_out is None
+        layer.weight.mul_(2)
+        layer.bias.mul_(2)  # pyright: ignore[reportOptionalMemberAccess]
+        assert torch.equal(layer(pictures), 2 * plain) and torch.equal(twin(pictures), plain)

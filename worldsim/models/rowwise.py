@@ -84,10 +84,14 @@ class RowConv2d(nn.Conv2d):
         return super().forward(input)
 
     def _has_own_layout(self, input: Tensor) -> bool:
-        """Whether oneDNN can be called with weights in its own layout."""
+        """Whether oneDNN can be called with weights in its own layout: they are fixed, and no gradient is wanted.
+
+        Weights in training are left alone: sharded ones change without being counted as changed.
+        """
         return (
             not torch.compiler.is_compiling()
             and not torch.is_grad_enabled()
+            and not self.weight.requires_grad
             and ONEDNN
             and input.dtype == self.weight.dtype == torch.float32
             and input.device.type == "cpu"
