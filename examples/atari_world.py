@@ -3,7 +3,7 @@
 What one sees (atari.mp4): the dream of the game from four moments of recorded play, each with the recording on its
 left. The verdict that is printed says whether the keys matter yet; give more `hours` or more episodes if not.
 
-    pip install 'worldsim[atari]'
+    pip install '.[atari]'
     python examples/atari_world.py ALE/Breakout-v5 40 1.0
 """
 

@@ -3,7 +3,7 @@
 What one sees (ppo.mp4): the trained agent, in the dream on the left, in the emulator on the right. The lines printed
 say how well the paddle followed the ball before and after, in both. Some 20,000 steps are needed to see a difference.
 
-    pip install 'worldsim[rl,atari]'
+    pip install '.[rl,atari]'
     python examples/ppo_in_the_dream.py 20000
 """
 
