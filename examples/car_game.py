@@ -18,12 +18,15 @@ import pygame
 
 from worldsim.datasets.recording.recorder import Recorder
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 store, split, frames, auto = sys.argv[1], sys.argv[2], int(sys.argv[3]), "auto" in sys.argv[4:]
 if auto:
     os.environ["SDL_VIDEODRIVER"] = "dummy"
 SIZE, KEYS = 48, {"left": pygame.K_LEFT, "right": pygame.K_RIGHT, "gas": pygame.K_UP}
-screen, clock, dice = pygame.display.set_mode((SIZE, SIZE)), pygame.time.Clock(), random.Random(split)
-bends = [(dice.uniform(2, 6), dice.uniform(60, 200), dice.uniform(0, 7)) for _ in range(3)]
+screen, clock, dice = pygame.display.set_mode((SIZE, SIZE)), pygame.time.Clock(), random.Random()
+road = random.Random(split)
+bends = [(road.uniform(2, 6), road.uniform(60, 200), road.uniform(0, 7)) for _ in range(3)]
 
 
 def middle(y: float) -> float:
@@ -48,7 +51,8 @@ def draw(car: float, way: float) -> None:
 
 
 car, way, speed, held = middle(9), 0.0, 1.0, set[str]()
-with Recorder(store, tuple(KEYS), fps=10, source="car", licence="CC0-1.0", split=split) as recorder:
+with Recorder(store, tuple(KEYS), fps=10, source="car", licence="CC0-1.0", split=split,
+              policy="random" if auto else "human") as recorder:  # fmt: skip
     for _ in range(frames):
         pygame.event.pump()
         draw(car, way)

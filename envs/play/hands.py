@@ -67,7 +67,9 @@ class HumanInputMapper:
     def _together(self) -> Layout:
         """Keys that may be held together: Minecraft's own, axes on pairs of keys, else digits."""
         keys, axes = self.target.keys, [key.startswith(AXIS) for key in self.target.keys]
-        if self.target.camera or set(keys) & set(MINECRAFT.keys):
+        named = set(keys) & set(MINECRAFT.keys)
+        # Where a key is none of Minecraft's, all have digits, as far as these go: none may be out of reach.
+        if self.target.camera or (named and (named == set(keys) or len(keys) > len(DIGITS))):
             known = {key for i, key in enumerate(keys) if i not in self._unknown}
             parts = ((tuple(c for c in controls if c in known), text) for controls, text in MINECRAFT_MEANINGS)
             return self._same, tuple((controls, text) for controls, text in parts if controls)
@@ -108,8 +110,9 @@ class HumanInputMapper:
 
     def _digits(self, held: set[str]) -> Vector:
         vector = self.target.noop()
-        for i, digit in enumerate(DIGITS[: len(self.target.keys)]):
-            vector[i] = digit in held
+        for i, (digit, key) in enumerate(zip(DIGITS, self.target.keys, strict=False)):
+            # A key that has one of Minecraft's names is pressed by that, too.
+            vector[i] = digit in held or key in held
         return vector
 
     def _same(self, held: set[str]) -> Vector:

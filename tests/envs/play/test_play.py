@@ -14,6 +14,7 @@ from worldsim.envs.learned.initial_context import prefill
 from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.games import WorldGame
+from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.headless import play_headless
 from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
 from worldsim.envs.play.scripted_player import ScriptedPlayer
@@ -220,3 +221,19 @@ def test_text_is_drawn_also_after_somebody_quit_pygame():
         assert (pictures[-1] != blank).any()
         pygame.quit()
     assert (pictures[0] == pictures[1]).all()
+
+
+@pytest.mark.parametrize("keys", [("left", "right", "gas"), ("left", "right", "fire"), ("steer", "gas")])
+def test_no_key_of_a_game_is_out_of_reach(keys: tuple[str, ...]):
+    """Some keys are named like Minecraft's, others are not: all have digits, and the first ones their names, too."""
+    hands = HumanInputMapper(ActionSpec(keys=keys, camera=False))
+    offered = [control for controls, _ in hands.meanings for control in controls]
+    for i, key in enumerate(keys):
+        wanted = [float(j == i) for j in range(len(keys))]
+        pressed = np.zeros(hands.spec.size, np.float32)
+        pressed[hands.spec.keys.index(offered[i])] = 1
+        assert hands(pressed).tolist() == wanted
+        if key in hands.spec.keys:
+            pressed = np.zeros(hands.spec.size, np.float32)
+            pressed[hands.spec.keys.index(key)] = 1
+            assert hands(pressed).tolist() == wanted

@@ -76,7 +76,7 @@ def prepare(wishes: Wishes, making: Making, say: Say = print) -> Stages:
         recordings = format_of(store, wishes.only)
         if not recordings.spec.size:
             raise UserError(f"{store.url} has no actions: a world learns what keys do from recordings with keys")
-    if not making.plan:
+    if not making.begun:
         say("timing a few steps of training on this machine ...")
         with making.spending("timing"):
             making.plan = make_plan(

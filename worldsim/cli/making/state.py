@@ -77,6 +77,11 @@ class Making:
         aside.replace(self.folder / FILE)
 
     @property
+    def begun(self) -> bool:
+        """Whether training goes by the plan already; until then it is made anew, as other hours may allow more."""
+        return bool(self.plan) and (bool(self.done) or (self.folder / "tokenizer").exists())
+
+    @property
     def spent(self) -> float:
         """Seconds spent so far."""
         return sum(self.seconds.values())
