@@ -26,6 +26,7 @@ from worldsim.errors import UserError
 # Ray starts a dozen processes and gives them seconds to answer.
 pytestmark = pytest.mark.alone
 ray = pytest.importorskip("ray", reason="Ray is not installed")
+ROOT = Path(__file__).resolve().parents[3]
 SMALL: dict[str, Any] = {"episode_frames": 40, "episodes_per_world": 2, "progress": False}
 
 
@@ -129,6 +130,8 @@ class MortalSource(WorldSource):
 
 def test_dreams_on_a_cluster_are_those_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    # Workers import this module, wherever they are started.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     save_tiny_world(tmp_path / "tiny")
     words = ["collect", "source=worldsim", "world=tiny", "policy=random", "episodes=3", "episodes_per_world=1"]
     words += ["episode_frames=9", "seed=2"]

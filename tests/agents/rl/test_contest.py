@@ -24,6 +24,9 @@ from worldsim.cli.agent import evaluate
 from worldsim.errors import UserError
 
 
+ROOT = Path(__file__).resolve().parents[3]
+
+
 class Counting(gymnasium.Env[Any, Any]):
     """Ends when the number that its seed drew is reached; pays what is pressed."""
 
@@ -120,6 +123,8 @@ class Killer:
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_agents_on_a_cluster_earn_what_they_earn_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    # Workers import this module, wherever they are started.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     save_tiny_world(tmp_path / "world")
     words = ["agent", "eval", "policy=[random,explore]", "against=noop", "world=world", "episodes=4", "episode=4"]
     assert cli.main([*words, "threads=1", "folder=one"]) == 0
