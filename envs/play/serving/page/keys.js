@@ -33,7 +33,7 @@ export class Hands {
     this.controls = new Set();
     this.look = [0, 0];
     this.sensitivity = 0.15;
-    this.camera = false;
+    this.camera = this.freed = false;
     this.on = this.recapture = false;
     this.frame = 0;
     this.#listen();
@@ -59,7 +59,7 @@ export class Hands {
   /** Let the mouse go until a key goes on with the game. */
   free() {
     if (!this.captured) return;
-    this.recapture = true;
+    this.recapture = this.freed = true;
     document.exitPointerLock();
   }
 
@@ -105,7 +105,9 @@ export class Hands {
     document.addEventListener("pointerlockchange", () => {
       this.picture.classList.toggle("captured", this.captured);
       if (!this.captured) this.release();
-      this.onCapture(this.captured);
+      // The page that let the mouse go has paused already, or goes on by now: that is news only late.
+      this.onCapture(this.captured, this.freed);
+      this.freed = false;
     });
     this.picture.addEventListener("mousedown", (event) => this.#button(event, true));
     addEventListener("mouseup", (event) => this.#button(event, false));

@@ -25,7 +25,10 @@ const hands = new Hands({
     if (goes && state.plays === "you") view.note(number);
     connection.send({ type: "input", number, held, look });
   },
-  captured: (on) => { if (on) send("resume"); else if (state?.phase === "playing" && driving()) send("pause"); },
+  captured: (on, freed) => {
+    if (on) send("resume");
+    else if (!freed && state?.phase === "playing" && driving()) send("pause");
+  },
 });
 const touch = new Touch(hands, { layer: $("touch"), stick: $("stick"), pads: $("pads"), picture: $("picture") });
 
@@ -59,7 +62,8 @@ const connection = new Connection({
     if (before && mine(before) && !driving()) hands.release();
     if (state.phase !== "playing") {
       view.forget();
-      hands.free();
+      // Only as play ends: a state that was sent before the key that goes on must not take the mouse away again.
+      if (before?.phase === "playing") hands.free();
     }
     show();
   },
