@@ -23,7 +23,6 @@ from worldsim.agents.rl.contest import Contest, _jobs, play_here, play_on_ray
 from worldsim.cli.agent import evaluate
 from worldsim.errors import UserError
 
-
 ROOT = Path(__file__).resolve().parents[3]
 
 
