@@ -131,11 +131,12 @@ def _draw_few(
         hides = torch.maximum(hides, less(depth, 0.0).mul_(at_least(there, 0.0)))
         newest = select(hides, torch.full_like(newest, frame), newest)
         depth, limit = select(hides, there, depth), select(hides, around[:, frame], limit)
-    colour, confidence, known = _sample(lens, sources, poses_B5, newest.long(), depth)
+    chosen = newest.long()
+    colour, confidence, known = _sample(lens, sources, poses_B5, chosen, depth)
     covered = at_least(depth, 0.0).mul_(known)
     if excluded is not None:
         covered.mul_((~excluded).float())
-    age = steps_B[:, None, None] - sources.taken.gather(1, newest.long().flatten(1)).view(b, h, w)
+    age = steps_B[:, None, None] - sources.taken.gather(1, chosen.flatten(1)).view(b, h, w)
     seen = covered.bool()
     return Drawing(
         picture=colour * seen[..., None],
