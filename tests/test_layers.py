@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.evaluation.counterfactuals", "worldsim.evaluation.interface"),
     ("worldsim.evaluation.parts",),
     ("worldsim.evaluation",),
-    ("worldsim.evaluation.reports",),
+    ("worldsim.evaluation.reports", "worldsim.evaluation.study"),
     ("worldsim.cli",),
     ("worldsim.__main__",),
 )

@@ -77,6 +77,15 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.worlds.compare:compare",
         "compare reports of eval: differences with intervals, curves, and measures by training compute",
     ),
+    "study make": Command(
+        f"{_CLI}.worlds.study:make",
+        "make a blind study: a page on which people choose between what worlds, or a world and the game, make of the "
+        "same past and actions",
+    ),
+    "study result": Command(
+        f"{_CLI}.worlds.study:result",
+        "say what raters chose: shares, strengths, intervals; by rater, map and length",
+    ),
     "compare-emulator": Command(
         f"{_CLI}.worlds.compare_emulator:compare_emulator",
         "compare the world of Pong with clones of its emulator: same past, several branches of actions",
@@ -168,9 +177,10 @@ FAMILIES = {
     "agent": "train, measure and watch agents",
     "data": "import, check, repair and describe episodes",
     "bench": "measure speed on this machine",
+    "study": "ask people which of two films looks more like the game",
 }
 SECTIONS = {
-    "Worlds": ("play", "rollout", "eval", "compare", "compare-emulator"),
+    "Worlds": ("play", "rollout", "eval", "compare", "study", "compare-emulator"),
     "Recording and training": ("collect", "make-world", "train", "agent"),
     "Episodes": ("data", "expand"),
     "This machine": ("bench", "doctor"),

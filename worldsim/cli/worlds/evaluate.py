@@ -1,6 +1,5 @@
 """``worldsim eval``: measure a world."""
 
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ from worldsim.cli.settings import (
 )
 from worldsim.cli.stores import filter_of, store_at
 from worldsim.cli.values import suggestion
+from worldsim.cli.worlds.unseen import check_world_unseen
 from worldsim.errors import UserError
 from worldsim.evaluation.config import PRESETS, EvalPreset, EvalThresholds
 from worldsim.progress import display
@@ -81,7 +81,7 @@ def evaluate(config: Evaluate) -> None:
     if unknown := [name for name in names if name not in PARTS]:
         raise UserError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}{suggestion(unknown[0], PARTS)}")
     opened = _opened(config)
-    _check_unseen(config, opened)
+    check_world_unseen(config.world, opened.store, opened.split, [opened.inverse] if opened.inverse else [])
     began = time.monotonic()
     with display() as progress:
         evaluation = replace(opened, folder=run_folder("eval", config), progress=progress)
@@ -122,29 +122,6 @@ def _opened(config: Evaluate, folder: Path = Path()) -> "Evaluation":
         inverse=None if config.inverse is None else existing_path(config.inverse),
         rows=config.rows,
     )
-
-
-def _check_unseen(config: Evaluate, evaluation: "Evaluation") -> None:
-    """Refuse to judge a world, or by a model, on what it was trained on; warn where nobody can tell."""
-    import worldsim
-    from worldsim.datasets.governance.provenance import TRAINED_ON
-    from worldsim.datasets.governance.seen_maps import check_unseen
-    from worldsim.models.checkpoint import read_metadata
-    from worldsim.simulation.world_model import FILES
-
-    world, inverse = worldsim.world_folder(config.world), evaluation.inverse
-    store, split = evaluation.store, evaluation.split
-    # Task heads are optional; calibrations and start clips are not trained.
-    parts = [world / name for name in FILES]
-    heads = [file for file in sorted(world.glob("*.safetensors")) if file not in parts]
-    judged = [*parts, *(file for file in heads if TRAINED_ON in read_metadata(file))]
-    silent = check_unseen([*judged, *([inverse] if inverse else [])], store, split)
-    if silent:
-        print(
-            f"warning: nobody can tell whether the {split} maps of {store.url} are new to "
-            f"{' and '.join(map(str, silent))}: no record of training in there",
-            file=sys.stderr,
-        )
 
 
 def _print(results: dict[str, Any], goals: "EvalGoals") -> None:
