@@ -110,6 +110,16 @@ def test_play_without_a_display_writes_a_video(world: str, folder: Path, capsys:
     assert "seed: 3" in (run / "config.yaml").read_text()
 
 
+def test_a_video_begins_with_a_line_that_says_what_is_loaded_before_pytorch_is(world: str, folder: Path):
+    program = "import builtins, sys\nsay = print\n"
+    program += "builtins.print = lambda *words, **how: say('torch' in sys.modules, *words, **how)\n"
+    program += "from worldsim import cli\nsys.exit(cli.main(sys.argv[1:]))\n"
+    words = ["play", "--headless", "--world", world, "seconds=0.1"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=folder)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and lines[0] == f"False loading the world {world}" and lines[-1].startswith("True ")
+
+
 def test_the_planner_plays_without_a_display(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     words = ["play", "--headless", "--policy", "planner", "--world", world, "--seconds", "0.3", "--out", "a.mp4"]
     assert cli.main(words) == 0 and len(read_video(folder / "a.mp4")) == 8

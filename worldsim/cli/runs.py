@@ -75,8 +75,8 @@ def wanted(value: str | None, key: str, example: str) -> str:
     return value
 
 
-def picture_size(text: str | None) -> tuple[int, int] | None:
-    """Width and height in pixels of ``"144x80"``.
+def picture_size(text: str | None, key: str = "resize") -> tuple[int, int] | None:
+    """Width and height in pixels of ``"144x80"``, the value of the setting ``key``.
 
     Raises:
         UserError: it is no size.
@@ -85,7 +85,7 @@ def picture_size(text: str | None) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found:
-        raise UserError(f"resize must be WIDTHxHEIGHT in pixels, say 144x80, got {text!r}")
+        raise UserError(f"{key} must be WIDTHxHEIGHT in pixels, say 144x80, got {text!r}")
     return int(found[1]), int(found[2])
 
 
