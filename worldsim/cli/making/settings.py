@@ -55,17 +55,8 @@ class MakeWorld:
         """The episodes that may be used."""
         return filter_of(self)
 
-    @property
-    def choice(self) -> list[str]:
-        """The same as settings of the stages."""
-        return self._passed_on("licence", "source")
-
-    @property
-    def running(self) -> list[str]:
-        """Settings of every stage that trains or judges."""
-        return self._passed_on("seed", "threads")
-
-    def _passed_on(self, *names: str) -> list[str]:
+    def passed_on(self, *names: str) -> list[str]:
+        """Settings of these names as a stage is given them; those that nobody set are left out."""
         return [f"{name}={value}" for name in names if (value := getattr(self, name)) is not None]
 
 

@@ -51,9 +51,14 @@ class Stages:
         return f"latents={self.folder / 'latents'}"
 
     @property
+    def allowed(self) -> list[str]:
+        """The store, and which of its episodes may be used."""
+        return [self.data, *self.config.passed_on("licence", "source")]
+
+    @property
     def run_settings(self) -> list[str]:
         """Settings of every training."""
-        return [self.data, *self.config.choice, *self.config.running]
+        return [*self.allowed, *self.config.passed_on("seed", "threads")]
 
     def check(self) -> list[str]:
         """Settings of ``data check``: a look of about a minute."""
@@ -87,12 +92,12 @@ class Stages:
     def export(self) -> list[str]:
         """Settings of ``train export``."""
         words = [f"run={self.folder / 'dynamics'}", self.weights, self.latents, f"split={self.plan.split}"]
-        return [self.data, *self.config.choice, *words, f"out={self.config.out}", *RECIPES[self.plan.kind].export]
+        return [*self.allowed, *words, f"out={self.config.out}", *RECIPES[self.plan.kind].export]
 
     def train_tasks(self) -> list[str]:
         """Settings of ``train tasks``."""
         words = [f"world={self.config.out}", "text=false", f"windows={WINDOWS}", f"folder={self.folder / 'tasks'}"]
-        return [self.data, *self.config.running, *words]
+        return [*self.run_settings, *words]
 
     def train_depth(self, steps: int) -> list[str]:
         """Settings of ``train depth``."""
