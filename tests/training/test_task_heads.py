@@ -102,7 +102,7 @@ def test_moments_come_from_episodes_that_may_be_used(tmp_path: Path):
     record(store, second, licence="CC0-1.0")
     made = make_examples(world, [store], "train", windows=100, only=EpisodeFilter(licence="CC0*"))
     assert made.episodes == {str(store.url): [f"map{second}"]}
-    with pytest.raises(UserError, match="no train episode of .* fits licence=MIT"):
+    with pytest.raises(UserError, match=r"no train episode of .* fits licence=MIT"):
         make_examples(world, [store], "train", windows=100, only=EpisodeFilter(licence="MIT"))
 
 

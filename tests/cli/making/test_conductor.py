@@ -115,15 +115,7 @@ def test_settings_reach_every_stage(commands: Commands):
     run(commands)
     for name, settings in commands.ran:
         assert settings.get("data") == "data/walks", name
-    for name in (
-        "train tokenizer",
-        "train dynamics",
-        "train tasks",
-        "train depth",
-        "train motion",
-        "train memory",
-        "eval",
-    ):
+    for name in set(ALL_STAGES) - {"data check", "train export"}:
         for settings in commands.of(name):
             assert (settings["seed"], settings["threads"], settings["source"]) == ("7", "1", "mine")
     (judged,) = commands.of("eval")
