@@ -88,8 +88,10 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return made
 
 
-def run(commands: Commands, plan: Plan = PLAN, asked: MakeWorld = ASKED, say: Any = lambda line: None) -> list[Any]:
-    stages = Stages(plan=plan, folder=commands.folder, config=asked, fps=20)
+def run(
+    commands: Commands, plan: Plan = PLAN, asked: MakeWorld = ASKED, say: Any = lambda line: None, longest: int = 1000
+) -> list[Any]:
+    stages = Stages(plan=plan, folder=commands.folder, config=asked, fps=20, longest=longest)
     return conduct(asked, Making.open(commands.folder, {}), stages, say)
 
 
@@ -123,6 +125,14 @@ def test_settings_reach_every_stage(commands: Commands):
     assert (judged["preset.chunks"], judged["preset.prefix"], judged["preset.clips"]) == ("30", "17", "3")
     assert "limits.shared_views" not in commands.of("data check")[0]
     run(commands, replace(PLAN, look=replace(LOOK, camera=False).to_json()), replace(ASKED, hours=0.5))
+
+
+@pytest.mark.parametrize(("longest", "chunks"), [(1000, 30), (77, 30), (76, 29), (33, 8), (21, 2)])
+def test_rollouts_are_judged_as_far_as_recordings_go(commands: Commands, longest: int, chunks: int):
+    run(commands, longest=longest)
+    (judged,) = commands.of("eval")
+    assert int(judged["preset.chunks"]) == chunks
+    assert int(judged["preset.prefix"]) + 2 * chunks <= longest
 
 
 @pytest.mark.parametrize(("step", "steps"), [(1.0, int(1800 * MEMORY_SHARE)), (0.01, 3000), (1000.0, 20)])

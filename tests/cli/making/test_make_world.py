@@ -13,6 +13,7 @@ from worldsim import cli
 from worldsim.cli.making import conductor, plan, stages
 from worldsim.cli.making.recipes import FEW_STEPS
 from worldsim.cli.making.rounds import ROUNDS
+from worldsim.datasets.store.store import SPLITS, Split
 from worldsim.models.checkpoint import read_metadata
 from worldsim.simulation.world_model import WorldModel
 
@@ -216,6 +217,25 @@ def test_a_plan_of_few_steps_is_warned_of_and_the_hours_it_names_are_enough(
     assert 0 < steps < FEW_STEPS and "ignores keys" in warned
     steps, warnings = steps_and_warnings(re.findall(r"hours=([\d.]+)", warned)[0])
     assert steps >= FEW_STEPS and not warnings
+
+
+@pytest.mark.parametrize(
+    ("split", "frames", "needed"), [("train", 15, 16), ("validation", 15, 16), ("test", 32, 33), (None, 16, 16)]
+)
+def test_recordings_that_are_too_short_are_refused_before_anything_is_trained(
+    tmp_path: Path, quick: list[str], split: Split | None, frames: int, needed: int, capsys: pytest.CaptureFixture[str]
+):
+    store = tmp_path / "short"
+    for number, each in enumerate(SPLITS):
+        long = 16 if each != "test" else 33
+        record(store, each, each, frames=frames if each == split else long, seed=number)
+    words = ["make-world", str(store), "plan=true", "folder=made", "dynamics=[model=tiny,frames=16]", "kind=still"]
+    code, said = cli.main(words), capsys.readouterr()
+    if split is None:
+        assert code == 0 and not said.err
+    else:
+        assert code == 2 and f"the longest {split} recording has {frames} frames" in said.err
+        assert f"needs {needed} in a row" in said.err and not quick
 
 
 def test_empty_folders_and_one_recording_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

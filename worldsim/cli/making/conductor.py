@@ -6,6 +6,7 @@ from typing import Any
 
 from worldsim.cli.making.game_kind import GameLook
 from worldsim.cli.making.gathering import format_of, gather
+from worldsim.cli.making.lengths import check_lengths, longest_recording
 from worldsim.cli.making.plan import MEMORY_SHARE, Plan, check_words, make_plan, minutes, recorded_frames
 from worldsim.cli.making.rounds import Round, Target, next_target, stalled
 from worldsim.cli.making.settings import MakeWorld
@@ -61,7 +62,9 @@ def prepare(config: MakeWorld, making: Making, say: Say = print) -> Stages:
     if making.spent > 60:
         done = ", ".join(making.done) or "-"
         say(f"{minutes(making.spent)} of {minutes(3600 * config.hours)} are spent; done: {done}")
-    return Stages(plan=plan, folder=making.folder, config=config, fps=recordings.fps)
+    check_lengths(store, config, plan)
+    longest = longest_recording(store, config, plan.split)
+    return Stages(plan=plan, folder=making.folder, config=config, fps=recordings.fps, longest=longest)
 
 
 def conduct(config: MakeWorld, making: Making, stages: Stages, say: Say = print) -> list[Line]:

@@ -15,8 +15,8 @@ from worldsim.errors import UserError
 # Stretches of recordings that heads for tasks learn from.
 WINDOWS = 200
 ANY_NUMBER = 1_000_000_000
-# Rollouts that the evaluation measures, and their length.
-JUDGED_CLIPS, JUDGED_SECONDS, MOST_CHUNKS = 16, 3.0, 60
+# Rollouts that the evaluation measures, their length, and the bounds of that in chunks.
+JUDGED_CLIPS, JUDGED_SECONDS, SHORTEST, MOST_CHUNKS = 16, 3.0, 2, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,14 @@ class Stages:
         folder: of the making; each run has its own folder in it.
         config: what a user asked for.
         fps: frames a second of the recordings.
+        longest: frames of the longest recording that the world is judged on.
     """
 
     plan: Plan
     folder: Path
     config: MakeWorld
     fps: int
+    longest: int
 
     @property
     def data(self) -> str:
@@ -122,11 +124,17 @@ class Stages:
 
     def evaluate(self, chunk: int) -> list[str]:
         """Settings of ``eval``."""
-        chunks = max(2, min(MOST_CHUNKS, round(JUDGED_SECONDS * self.fps / chunk)))
-        prefix = 1 + chunk * max(1, round(16 / chunk))
+        prefix = prefix_of(chunk)
+        room = (self.longest - prefix) // chunk
+        chunks = max(SHORTEST, min(MOST_CHUNKS, room, round(JUDGED_SECONDS * self.fps / chunk)))
         amount = [f"preset.clips={JUDGED_CLIPS}", f"preset.prefix={prefix}", f"preset.chunks={chunks}"]
         words = [f"world={self.config.out}", f"split={self.plan.split}", "parts=[horizons,actions]"]
         return [*self.run_settings, *words, *amount, *self.config.evaluate, f"folder={self.folder / 'eval'}"]
+
+
+def prefix_of(chunk: int) -> int:
+    """Frames of the past from which rollouts are judged: about 16, whole chunks and the frame before them."""
+    return 1 + chunk * max(1, round(16 / chunk))
 
 
 def run_stage(name: str, words: Sequence[str]) -> None:
