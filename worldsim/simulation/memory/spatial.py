@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from worldsim.simulation.memory.camera import Intrinsics, advance_camera
 from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying, whose
-from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
+from worldsim.simulation.memory.depth import DepthCompletion, decode_depth, in_scale_of
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
 from worldsim.simulation.memory.keyframes import KeyFrames, Memory
 from worldsim.simulation.memory.memory_state import MemoryState
@@ -132,7 +132,7 @@ class SpatialMemory:
         """
         batch, r = len(frames_BFHWC), actions_BTRA.shape[2]
         seen = frames_BFHWC[:, ::r]
-        depth, confidence = self._look(seen.flatten(0, 1), None)
+        depth, confidence = self._look(seen.flatten(0, 1))
         depth, confidence = (t.unflatten(0, seen.shape[:2]) for t in (depth, confidence))
         pose = torch.zeros(batch, 5)
         if poses_BF5 is not None:
@@ -207,7 +207,8 @@ class SpatialMemory:
         differs = (pictures.int() - drawn.picture).abs().amax(-1) > NEWS
         remembered = drawn.covered & ~(generated & differs)
         old = remembered | (sources_BHW == SOURCES.index("screen"))
-        depth, confidence = self._look(pictures, drawn, unless=old)
+        depth, confidence = self._look(pictures, unless=old)
+        depth = in_scale_of(drawn.inverse_depth, drawn.covered, depth)
         depth = torch.where(remembered, drawn.inverse_depth, depth)
         confidence = torch.where(remembered, drawn.confidence, torch.where(old, 0.0, confidence))
         # The last observation goes now: what it alone showed must be observed again.
@@ -219,8 +220,12 @@ class SpatialMemory:
         frames = observe(self.lens(pictures), state.frames, observation, self.config.keyframes, known)
         return _state(frames, outlook.poses[:, -1], outlook.motion, pictures, depth, confidence)
 
-    def _look(self, pictures: Tensor, drawn: Drawing | None, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped."""
+    def _look(self, pictures: Tensor, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped.
+
+        The network is not told what memory draws there. Told, it goes on from it: mistakes of its own grow until all
+        that is new stands in one plane, sky and ground alike, and whoever walks on walks into a wall.
+        """
         size = pictures.shape[:3]
         depth, confidence = torch.zeros(size), torch.zeros(size)
         fixed = self.fixed(*size[1:])
@@ -228,9 +233,7 @@ class SpatialMemory:
         if unless is not None:
             rows = rows[~(unless | fixed).flatten(1).all(1)]
         if len(rows):
-            prior = torch.zeros(size) if drawn is None else drawn.inverse_depth
-            covered = torch.zeros(size, dtype=torch.bool) if drawn is None else drawn.covered
-            code, logits = self.depth(pictures[rows], prior[rows], covered[rows])
+            code, logits = self.depth(pictures[rows], depth[rows], torch.zeros_like(depth[rows], dtype=torch.bool))
             depth[rows], confidence[rows] = decode_depth(code), logits.sigmoid()
         confidence[:, fixed] = 0
         return depth, torch.where(confidence < self.config.keyframes.least_confidence, 0.0, confidence)
