@@ -123,6 +123,11 @@ def threads_setting() -> Any:
     return setting(None, help="CPU threads of PyTorch; default: all cores", minimum=1)
 
 
+def device_setting() -> Any:
+    """Where networks compute."""
+    return setting(None, help="cpu or cuda; default: a GPU if there is one")
+
+
 def folder_setting(name: str, help: str = "of this run") -> Any:
     """The folder of a run."""
     return setting(None, help=f"{help}; default: runs/{name}-TIME")

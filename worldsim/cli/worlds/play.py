@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worldsim.cli.runs import existing_path, run_folder
 from worldsim.cli.settings import (
+    device_setting,
     folder_setting,
     group,
     seed_setting,
@@ -17,6 +18,7 @@ from worldsim.cli.settings import (
 from worldsim.cli.worlds.play_games import dream_of, open_game
 from worldsim.envs.play.serving.settings import Serving
 from worldsim.errors import UserError
+from worldsim.simulation.devices import device_of
 
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Game
@@ -67,6 +69,7 @@ class Play:
         None, help="of the mouse; default: what the window's menu was set to, .15 at first", unit="degrees per pixel",
         above=0,
     )  # fmt: skip
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("play")
 
@@ -77,6 +80,8 @@ def play(config: Play) -> None:
 
     if config.load is not None:
         existing_path(config.load)
+    if config.device is not None:
+        device_of(config.device)
     if config.prefix is not None and not config.prefix.isdecimal():
         existing_path(config.prefix)
     if config.policy is not None:

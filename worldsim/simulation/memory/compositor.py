@@ -98,7 +98,9 @@ class Compositor(UNet):
             torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
         )
         logits, correction = made[:, : len(SOURCES)], made[:, len(SOURCES) :]
-        of_memory = _only(known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust).reshape(-1, 1, 1))
+        of_memory = _only(
+            known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust, device=made.device).reshape(-1, 1, 1)
+        )
         of_screen = _only(may_stay.float() * (1 - known), logits[:, 1])
         shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)
         if sharp:
