@@ -62,7 +62,16 @@ class _Calls(TorchFunctionMode):
             if isinstance(args[0], Elsewhere):
                 return args[0].to(kwargs.get("dtype") or args[0].dtype)
             return func(*args, **kwargs | {"device": "cpu"}).to(ELSEWHERE)
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            # A list of numbers becomes a tensor of the indexed one's device.
+            args = (args[0], _indices(args[1]), *args[2:])
         return func(*args, **kwargs)
+
+
+def _indices(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(map(_indices, index))
+    return torch.tensor(index, dtype=torch.long) if isinstance(index, list) else index
 
 
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -78,7 +87,7 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     out = func(*tree_map(_held, args), **tree_map(_held, kwargs) | ({} if wanted is None else {"device": "cpu"}))
     # What an operation writes to stays the object that it is.
     known = {id(x.held): x for x in tree_iter((args, kwargs)) if isinstance(x, Elsewhere)}
-    moved = ELSEWHERE == wanted if wanted is not None else bool(there)
+    moved = wanted == ELSEWHERE if wanted is not None else bool(there)
 
     def back(x: Any) -> Any:
         if not isinstance(x, Tensor) or id(x) in known:

@@ -152,7 +152,7 @@ class WorldEpisodes:
             ended=bool(self._ended[row]),
             start=int(self._starts[row]),
             rng=plain(generator.bit_generator.state),
-            world=fingerprint(self.world),
+            world=fingerprint(self.world, portable=True),
         )
 
     def _show_moment(self, row: int, moment: Snapshot) -> None:

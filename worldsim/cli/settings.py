@@ -11,6 +11,7 @@ from typing import Any
 
 import worldsim
 from worldsim.errors import UserError
+from worldsim.simulation.devices import device_of
 
 _KEY = "worldsim"
 
@@ -125,7 +126,7 @@ def threads_setting() -> Any:
 
 def device_setting() -> Any:
     """Where networks compute."""
-    return setting(None, help="cpu or cuda; default: a GPU if there is one")
+    return setting(None, help="cpu or cuda; default: a GPU if there is one", check=device_of)
 
 
 def folder_setting(name: str, help: str = "of this run") -> Any:

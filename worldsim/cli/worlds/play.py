@@ -18,7 +18,6 @@ from worldsim.cli.settings import (
 from worldsim.cli.worlds.play_games import dream_of, open_game
 from worldsim.envs.play.serving.settings import Serving
 from worldsim.errors import UserError
-from worldsim.simulation.devices import device_of
 
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Game
@@ -80,8 +79,6 @@ def play(config: Play) -> None:
 
     if config.load is not None:
         existing_path(config.load)
-    if config.device is not None:
-        device_of(config.device)
     if config.prefix is not None and not config.prefix.isdecimal():
         existing_path(config.prefix)
     if config.policy is not None:
