@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-
 # Layers whose weights are held in bf16 where products run in it.
 HELD = (nn.Linear, nn.Conv2d)
 
