@@ -27,7 +27,7 @@ from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_model import WorldModel
 
 # Kernels are not the same everywhere: convolutions and norms of one device round otherwise than those of another.
-NEAR = {"rtol": 0.02, "atol": 0.02}
+NEAR = 0.02
 GREYS = 4
 FORWARD = np.zeros((2, 4, 22), np.float32)
 FORWARD[..., 0] = 1
@@ -85,8 +85,8 @@ def check_alike(a: Step, b: Step) -> None:
     assert np.abs(a.frames.astype(int) - b.frames).max() <= GREYS
     for name in ("reward", "termination", "pose", "features", "trust", "statistics"):
         assert type(getattr(b, name)) is np.ndarray
-        np.testing.assert_allclose(getattr(b, name), getattr(a, name), err_msg=name, **NEAR)
-    np.testing.assert_allclose(fetched(b.latents), a.latents.numpy(), **NEAR)
+        np.testing.assert_allclose(getattr(b, name), getattr(a, name), NEAR, NEAR, err_msg=name)
+    np.testing.assert_allclose(fetched(b.latents), a.latents.numpy(), NEAR, NEAR)
     assert (a.sources is None) == (b.sources is None)
     if a.sources is not None and b.sources is not None:
         assert (a.sources == b.sources).mean() > 0.99
@@ -209,7 +209,7 @@ def test_what_measures_a_world_elsewhere():
     with elsewhere() as device:
         far, shown = measured(world.to(device))
     for name, values in errors.items():
-        np.testing.assert_allclose(far[name], values, **NEAR)
+        np.testing.assert_allclose(far[name], values, NEAR, NEAR)
     assert np.abs(pictures.astype(int) - shown).max() <= GREYS
 
 

@@ -46,19 +46,17 @@ class Replayed:
         """What the function gives; the tensors belong to the caller."""
         kind = tuple(None if x is None else (x.shape, x.dtype, x.device) for x in inputs)
         with self._lock:
-            if self.record is None or kind not in self._seen:
-                self._seen.add(kind)
-                return self.function(*inputs)
-            if kind not in self._kept and not self._recorded(kind, inputs):
-                return self.function(*inputs)
-            self._kept.move_to_end(kind)
-            given, replay, made = self._kept[kind]
-            for place, x in zip(given, inputs, strict=True):
-                if place is not None and x is not None:
-                    place.copy_(x)
-            replay()
-            # The next replay writes to the same place.
-            return [x.clone() for x in made]
+            if kind in self._seen and (kind in self._kept or self._recorded(kind, inputs)):
+                self._kept.move_to_end(kind)
+                given, replay, made = self._kept[kind]
+                for place, x in zip(given, inputs, strict=True):
+                    if place is not None and x is not None:
+                        place.copy_(x)
+                replay()
+                # The next replay writes to the same place.
+                return [x.clone() for x in made]
+            self._seen.add(kind)
+        return self.function(*inputs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies begin without recordings, which belong to one process."""
@@ -66,7 +64,8 @@ class Replayed:
 
     def _recorded(self, kind: Any, inputs: Inputs) -> bool:
         """Record a run with tensors of its own as inputs; whether that was possible."""
-        assert self.record is not None
+        if self.record is None:
+            return False
         given = tuple(None if x is None else x.clone(memory_format=torch.contiguous_format) for x in inputs)
         try:
             replay, made = self.record(lambda: self.function(*given))
@@ -98,6 +97,6 @@ def record_cuda(device: torch.device, run: Callable[[], Sequence[Tensor]]) -> tu
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         # Other threads may go on using the GPU meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
             made = run()
     return graph.replay, made

@@ -96,8 +96,9 @@ class SpatialMemory:
 
     def to(self, device: torch.device | str) -> "SpatialMemory":
         """The same memory on a device; its networks are moved, as those of a module are."""
-        parts = (module.to(device) for module in self.modules())
-        return SpatialMemory(self.config, *parts, overlay=None if self.overlay is None else self.overlay.to(device))
+        depth, motion, compositor = self.depth.to(device), self.motion.to(device), self.compositor.to(device)
+        overlay = None if self.overlay is None else self.overlay.to(device)
+        return SpatialMemory(self.config, depth, motion, compositor, overlay)
 
     def check_fits(self, actions: int, height: int, width: int) -> None:
         """Whether it goes with a world of such action vectors and pictures.
