@@ -1,4 +1,4 @@
-"""What a run needs beside its settings: its folder, the machine's threads and devices, files that must be there."""
+"""What a run needs beside its settings: its folder, the machine's threads, files that must be there."""
 
 import re
 import shlex
@@ -95,18 +95,3 @@ def use_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def device_of(name: str | None) -> str:
-    """The device to train on: the one named, else a GPU if there is one.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    import torch
-
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
-        raise UserError(f"device {name!r} is not available: cpu, or cuda where PyTorch finds a GPU")
-    return name

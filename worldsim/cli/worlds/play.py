@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worldsim.cli.runs import existing_path, run_folder
 from worldsim.cli.settings import (
+    device_setting,
     folder_setting,
     group,
     seed_setting,
@@ -67,6 +68,7 @@ class Play:
         None, help="of the mouse; default: what the window's menu was set to, .15 at first", unit="degrees per pixel",
         above=0,
     )  # fmt: skip
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("play")
 

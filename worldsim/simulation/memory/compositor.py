@@ -103,7 +103,9 @@ class Compositor(UNet):
         )
         logits = made[:, : len(SOURCES)]
         correction = F.avg_pool2d(made[:, len(SOURCES) :], TONE, 1, TONE // 2, count_include_pad=False)
-        of_memory = _only(known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust).reshape(-1, 1, 1))
+        of_memory = _only(
+            known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust, device=made.device).reshape(-1, 1, 1)
+        )
         of_screen = _only(may_stay.float() * (1 - known), logits[:, 1])
         shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)
         if sharp:
