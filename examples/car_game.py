@@ -1,7 +1,8 @@
 """A car game of fifty lines, and its recording: a road seen from above, three keys, recorded by two lines.
 
 What one sees: the road winds towards the car, faster with gas; beside the road the car sticks in the grass.
-Play with the arrow keys, or let a random player drive (no window is needed):
+Play with the arrow keys: `python examples/car_game.py data/car train 12000`. Close the window to end earlier; what was
+recorded so far is kept. Or let a random player drive, without a window:
 
     python examples/car_game.py data/car train 12000 auto
     python examples/car_game.py data/car validation 1500 auto
@@ -24,7 +25,9 @@ store, split, frames, auto = sys.argv[1], sys.argv[2], int(sys.argv[3]), "auto" 
 if auto:
     os.environ["SDL_VIDEODRIVER"] = "dummy"
 SIZE, KEYS = 48, {"left": pygame.K_LEFT, "right": pygame.K_RIGHT, "gas": pygame.K_UP}
-screen, clock, dice = pygame.display.set_mode((SIZE, SIZE)), pygame.time.Clock(), random.Random()
+# A window of 48 pixels could not be seen: it is shown enlarged, and recorded as it is.
+screen = pygame.display.set_mode((SIZE, SIZE), 0 if auto else pygame.SCALED)
+clock, dice = pygame.time.Clock(), random.Random()
 road = random.Random(split)
 bends = [(road.uniform(2, 6), road.uniform(60, 200), road.uniform(0, 7)) for _ in range(3)]
 
@@ -54,7 +57,8 @@ car, way, speed, held = middle(9), 0.0, 1.0, set[str]()
 with Recorder(store, tuple(KEYS), fps=10, source="car", licence="CC0-1.0", split=split,
               policy="random" if auto else "human") as recorder:  # fmt: skip
     for _ in range(frames):
-        pygame.event.pump()
+        if any(event.type == pygame.QUIT for event in pygame.event.get()):
+            break
         draw(car, way)
         if auto and dice.random() < 0.15:
             held = {key for key in KEYS if dice.random() < (0.6 if key == "gas" else 0.35)}

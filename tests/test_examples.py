@@ -100,6 +100,23 @@ def test_car_game():
     assert episode.actions[:-1, 2].any() and not episode.actions[:-1, 2].all()
 
 
+@pytest.mark.filterwarnings("ignore:no fast renderer")
+def test_closing_the_car_games_window_ends_it_and_keeps_the_recording(monkeypatch: pytest.MonkeyPatch):
+    import pygame
+
+    polls: list[int] = []
+
+    def closed_at_the_seventh() -> list[pygame.event.Event]:
+        polls.append(len(polls))
+        return [pygame.event.Event(pygame.QUIT)] if len(polls) == 7 else []
+
+    monkeypatch.setattr(pygame.event, "get", closed_at_the_seventh)
+    example("car_game.py", "data/car", "train", "40")
+    store = EpisodeStore("data/car")
+    (name,) = store.names("train")
+    assert store.manifest(name)["frames"] == 6 and store.frame_size(name) == (48, 48)
+
+
 def test_the_page_lists_every_example_and_each_says_what_one_sees():
     listed = set(re.findall(r"^\| `(\w+\.py)` \|", PAGE.read_text(), re.MULTILINE))
     assert listed == {path.name for path in EXAMPLES.glob("*.py")}

@@ -111,6 +111,28 @@ def test_the_doctor_lists_every_extra_and_what_to_do(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "h5py" else find(name, *rest))
     assert cli.main(["doctor"]) in (0, 1)
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("play: ready")
     about = {name: next(line for line in lines if line.startswith(f"extra {name}: ")) for name in EXTRAS}
     assert about["import"].startswith("extra import: missing h5py: pip install 'worldsim[import]'")
     assert about["rl"].startswith("extra rl: ready (stable-baselines3 ")
+
+
+@pytest.mark.parametrize(
+    ("missing", "first"),
+    [("av", "play: not ready: av not installed; pip install . in the repository"), (None, "play: not ready: no world")],
+)
+def test_the_doctor_begins_with_why_one_cannot_play(
+    missing: str | None, first: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    import importlib.util
+
+    import worldsim
+
+    def load() -> None:
+        raise FileNotFoundError("no world")
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    monkeypatch.setattr(worldsim, "load", load)
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().out.splitlines()[0] == first

@@ -20,16 +20,21 @@ __version__ = "0.1.0"
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 
-def load(name: str | Path = "minecraft", *, bf16: bool | None = None) -> "WorldModel":
+def load(name: str | Path = "minecraft", *, bf16: bool | None = None, device: str = "cpu") -> "WorldModel":
     """Load a world by the name of a shipped one ("minecraft") or by its checkpoint folder.
+
+    Args:
+        name: which world.
+        bf16: matrix products in bf16; default: on GPUs, and on CPUs that are fast at it.
+        device: "cpu", or "cuda" for a GPU.
 
     Raises:
         FileNotFoundError: there is neither.
-        ValueError: the checkpoint is damaged.
+        ValueError: the checkpoint is damaged, or there is no such device.
     """
     from worldsim.simulation.world_model import WorldModel
 
-    return WorldModel.load(world_folder(name), bf16=bf16)
+    return WorldModel.load(world_folder(name), bf16=bf16, device=device)
 
 
 def world_folder(name: str | Path) -> Path:

@@ -18,15 +18,18 @@ def results_of(
     function: Callable[..., Any],
     jobs: Sequence[tuple[Any, ...]],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    gpus: int = 0,
 ) -> Iterator[tuple[int, Any]]:
     """Call a function with each job's arguments on the workers of a cluster; (number of the job, result), any order.
 
-    A job whose worker dies is begun again by another. Those that are left when the caller stops are given up.
+    A job whose worker dies is begun again by another. Those that are left when the caller stops are given up. Each has
+    a CPU and so many ``gpus`` of its machine for itself.
 
     Raises:
         Exception: what the function raises.
     """
-    task = ray.remote(num_cpus=1, max_retries=RETRIES)(function)
+    wanted = {"num_cpus": 1, "num_gpus": gpus} if gpus else {"num_cpus": 1}
+    task = ray.remote(**wanted, max_retries=RETRIES)(function)
     running = {task.remote(*job): number for number, job in enumerate(jobs)}
     try:
         while running:

@@ -57,7 +57,7 @@ class PolicyPlayer:
 
     def choose(self, state: WorldState, frame: NDArray[np.uint8] | None, count: int) -> Actions:
         """The next actions (n, A); within a chunk the policy foresees its own turns."""
-        pose = state.pose[0].numpy().astype(np.float64)
+        pose = state.pose[0].cpu().numpy().astype(np.float64)
         info = _told(pose, pose if self._last is None else self._last, self._world.config.fps / self._world.chunk)
         if frame is None:
             frame = np.zeros((self._world.config.height, self._world.config.width, 3), np.uint8)

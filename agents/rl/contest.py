@@ -35,6 +35,7 @@ class Contest:
         seed: of the first; the following ones count up.
         deterministic: always the likeliest action.
         threads: of PyTorch on each worker; None leaves that to it.
+        gpus: that a worker takes for itself.
     """
 
     opens: Callable[[str], tuple[str, Mapping[str, Any]]]
@@ -45,6 +46,7 @@ class Contest:
     seed: int = 0
     deterministic: bool = False
     threads: int | None = None
+    gpus: int = 0
 
     def environment(self, place: str) -> Env:
         """A place to play in."""
@@ -95,7 +97,11 @@ def play_on_ray(contest: Contest, address: str, show: Show) -> Results:
         jobs = list(_jobs(groups, contest.episodes, int(ray.cluster_resources().get("CPU", 1))))
         arguments = [(contest, place, contest.players[player], numbers) for place, player, numbers in jobs]
         played: dict[int, list[Played]] = {}
-        for number, episodes in results_of(ray, _play, arguments, lambda *done: show("episodes on Ray", *done)):
+
+        def tell(*done: float) -> None:
+            show("episodes on Ray", *done)
+
+        for number, episodes in results_of(ray, _play, arguments, tell, contest.gpus):
             played[number] = episodes
     found: Results = {place: [[] for _ in contest.players] for place in contest.places}
     for number, (place, player, _) in enumerate(jobs):

@@ -76,20 +76,27 @@ def make_one(env: str, *, steps: int, kwargs: Mapping[str, Any]) -> gymnasium.En
         raise UserError(f"cannot make {env}: {error}") from error
 
 
-def sampled(env: str, world: str | None, steps: int) -> dict[str, Any]:
-    """World and start clips of an environment of ours, denoised in so many steps, as its settings.
+def sampled(env: str, world: str | None, steps: int, device: str | None = None) -> dict[str, Any]:
+    """World and start clips of an environment of ours, denoised in so many steps on a device, as its settings.
 
     Raises:
-        ValueError: ``steps`` is below 1.
+        ValueError: ``steps`` is below 1, or there is no such device.
     """
-    model, starts = resolve(world or spec_of(env).kwargs.get("world", "minecraft"), None)
+    model, starts = resolve(world or spec_of(env).kwargs.get("world", "minecraft"), None, device)
     return {"world": model.with_sampling(steps=steps), "starts": starts}
 
 
 def env_settings(
-    place: str, *, task: str | None, world: str | None, maps: Sequence[int], min_trust: float | None = None
+    place: str,
+    *,
+    task: str | None,
+    world: str | None,
+    maps: Sequence[int],
+    min_trust: float | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """What an environment of ours is made with; what was not given is left to its own defaults."""
     given: dict[str, Any] = {"task": task}
-    given |= {"world": world, "min_trust": min_trust} if place == "dream" else {"maps": tuple(maps) or None}
+    dream = {"world": world, "min_trust": min_trust, "device": device}
+    given |= dream if place == "dream" else {"maps": tuple(maps) or None}
     return {name: value for name, value in given.items() if value is not None}

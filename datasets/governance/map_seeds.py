@@ -1,6 +1,6 @@
 """Which map an episode shows, as far as its provenance tells."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Seeds are called differently by different programs.
@@ -24,3 +24,13 @@ def map_name(provenance: Mapping[str, Any]) -> str | None:
     """``17 of luanti minetest_game``: the seed, the engine (or source) and its game; None where no seed is told."""
     key = seed_key(provenance)
     return None if key is None else f"{key[1]} of {key[0]} {provenance.get('game') or ''}".strip()
+
+
+def maps_in_words(names: Iterable[str]) -> str:
+    """``3, 17 of luanti minetest_game (2)``: maps by ``map_name``, seeds in order, with their number."""
+    seeds: dict[str, list[str]] = {}
+    for name in names:
+        seed, _, game = name.partition(" of ")
+        seeds.setdefault(game, []).append(seed)
+    ordered = {game: sorted(found, key=lambda seed: (len(seed), seed)) for game, found in sorted(seeds.items())}
+    return "; ".join(f"{', '.join(found)} of {game} ({len(found)})" for game, found in ordered.items()) or "none"

@@ -1,6 +1,7 @@
 """Has a checkpoint seen what it is to be judged on? Its training records against the episodes of a store."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def seen_episodes(
     stores = stores_of(record)
     identities = set(chain(*(one["episodes"].values() for one in stores)))
     identities |= set(chain(*chain(*(one.get("origins", {}).values() for one in stores))))
-    maps = set(chain(*(_maps(one, store) for one in stores)))
+    maps = set(chain(*(trained_maps(one, store) for one in stores)))
     for name, manifest in manifests.items():
         # A copy, or a part, shows what the episode showed that it was made of.
         if identities & {identity(manifest)[:SHORT], *origins_of(manifest["provenance"])}:
@@ -66,11 +67,16 @@ def seen_episodes(
             yield name, f"shows its map {place}"
 
 
-def _maps(one: Mapping[str, Any], store: EpisodeStore) -> set[str]:
-    """Maps of the episodes that a record names, by the record itself, or else by the store that is judged on."""
+def trained_maps(one: Mapping[str, Any], store: EpisodeStore) -> set[str]:
+    """Names of the maps that were trained on.
+
+    Args:
+        one: what a training record says of one store.
+        store: tells the maps where the record does not (older ones named episodes only).
+    """
     if "maps" in one:
         return set(one["maps"])
-    found = set()
+    found: set[str | None] = set()
     for name, digits in one["episodes"].items():
         try:
             manifest = store.manifest(name)
@@ -81,4 +87,13 @@ def _maps(one: Mapping[str, Any], store: EpisodeStore) -> set[str]:
         # An episode of that name that was recorded anew shows the same map, if it is one that training reads.
         if identity(manifest).startswith(digits) or about.get("split") == "train":
             found.add(map_name(about))
-    return found - {None}
+    return {place for place in found if place is not None}
+
+
+def maps_of(store: EpisodeStore, split: Split) -> set[str]:
+    """Names of the maps that a split's episodes show; damaged episodes are left out, which ``data check`` reports."""
+    found = set()
+    for name in store.names(split):
+        with suppress(ValueError):
+            found.add(map_name(store.manifest(name)["provenance"]))
+    return {place for place in found if place is not None}

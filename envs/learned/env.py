@@ -45,6 +45,7 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate after so many steps; ``gymnasium.make`` has its own limit and leaves this None.
         min_trust: truncate when ``info["trust"]`` falls below this, so that nobody learns from hallucinations.
+        device: "cpu" or "cuda"; None: the CPU, or where a loaded model is. Observations are NumPy arrays all the same.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 10}  # noqa: RUF012 - as Gymnasium declares it
@@ -59,11 +60,12 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = None,
         min_trust: float | None = None,
+        device: str | None = None,
     ):
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         super().__init__(
             world, 1, task=task, action_space=action_space, starts=starts, max_episode_steps=max_episode_steps,
-            min_trust=min_trust,
+            min_trust=min_trust, device=device,
         )  # fmt: skip
         self.metadata = self.metadata | {"render_fps": self.world.config.fps / self.world.chunk}
         self.action_space = self.actions.space
@@ -135,7 +137,7 @@ class WorldSimEnv(WorldEpisodes, gymnasium.Env[Any, Any]):
         """
         self._check_moments([snapshot])
         generator = generator_at(snapshot.rng)
-        self._state, self._alone = snapshot.state, False
+        self._state, self._alone = snapshot.state.to(self.world.device), False
         self._show_moment(0, snapshot)
         self.np_random = generator
         self._show()

@@ -37,6 +37,7 @@ class WorldEpisodes:
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate after so many steps, or None.
         min_trust: truncate when trust falls below this, or None.
+        device: that the world computes on, or None.
 
     Raises:
         UserError: a setting is wrong, or does not fit the world.
@@ -52,10 +53,11 @@ class WorldEpisodes:
         starts: str | os.PathLike[str] | StartClips | None,
         max_episode_steps: int | None,
         min_trust: float | None,
+        device: str | None,
     ):
         if max_episode_steps is not None and max_episode_steps < 1:
             raise UserError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
-        self.world, self.starts = resolve(world, starts)
+        self.world, self.starts = resolve(world, starts, device)
         self.min_trust, self.max_episode_steps = check_min_trust(self.world, min_trust), max_episode_steps
         self.task = WorldRewardFunction(self.world, task)
         self.actions = make_actions(self.world.spec, action_space)
@@ -138,8 +140,8 @@ class WorldEpisodes:
     def _row_infos(self) -> dict[str, NDArray[Any]]:
         """What infos say about every row: frames uint8 (B, r, H, W, 3), pose (B, 5), trust (B,) if it is calibrated."""
         state = self.current()
-        infos = {"frames": self._frames.copy(), "pose": state.pose.numpy().copy()}
-        return infos if self.world.trust is None else infos | {"trust": state.trust.numpy().copy()}
+        infos = {"frames": self._frames.copy(), "pose": state.pose.cpu().numpy().copy()}
+        return infos if self.world.trust is None else infos | {"trust": state.trust.cpu().numpy().copy()}
 
     def _moment(self, row: int, state: WorldState, generator: np.random.Generator) -> Snapshot:
         """A snapshot of a row, whose state is ``state``."""
@@ -150,7 +152,7 @@ class WorldEpisodes:
             ended=bool(self._ended[row]),
             start=int(self._starts[row]),
             rng=plain(generator.bit_generator.state),
-            world=fingerprint(self.world),
+            world=fingerprint(self.world, portable=True),
         )
 
     def _show_moment(self, row: int, moment: Snapshot) -> None:

@@ -19,6 +19,7 @@ from worldsim.datasets.loading.starts import StartClips, load_starts
 from worldsim.datasets.store.picture import PICTURE_SUFFIXES, read_picture, scale_picture
 from worldsim.datasets.store.video import index_times, stream_video
 from worldsim.errors import UserError
+from worldsim.simulation.devices import device_of
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.world_model import WorldModel
 
@@ -49,9 +50,9 @@ class InitialContext:
 
 
 @lru_cache(maxsize=4)
-def shared_world(name: str) -> WorldModel:
-    """Load a world once per process, by its absolute folder; all its environments share the weights."""
-    return worldsim.load(name)
+def shared_world(name: str, device: str = "cpu") -> WorldModel:
+    """Load a world once per process and device, by its absolute folder; all its environments share the weights."""
+    return worldsim.load(name, device=device)
 
 
 @lru_cache(maxsize=4)
@@ -62,16 +63,23 @@ def shared_starts(name: str) -> StartClips:
 
 
 def resolve(
-    world: str | os.PathLike[str] | WorldModel, starts: str | os.PathLike[str] | StartClips | None
+    world: str | os.PathLike[str] | WorldModel,
+    starts: str | os.PathLike[str] | StartClips | None,
+    device: str | None = None,
 ) -> tuple[WorldModel, StartClips]:
     """Load what was named; pass through what was given.
 
+    ``device``: where the world is to compute; default: the CPU, or where a loaded one is.
+
     Raises:
         FileNotFoundError: there is no such world, or it has no start clips.
-        UserError: the start clips do not fit the world.
+        UserError: the start clips do not fit the world, or there is no such device.
     """
     place = str(worldsim.world_folder("minecraft" if isinstance(world, WorldModel) else os.fspath(world)))
-    model = world if isinstance(world, WorldModel) else shared_world(place)
+    if not isinstance(world, WorldModel):
+        model = shared_world(place, device or "cpu")
+    else:
+        model = world if device is None else world.to(device_of(device))
     if starts is None:
         starts = shared_starts(place)
     elif not isinstance(starts, StartClips):

@@ -38,6 +38,7 @@ class WorldSimVecEnv(VecEnv):
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate a row after so many steps; None never does.
         min_trust: truncate a row whose trust falls below this.
+        device: "cpu" or "cuda"; None: the CPU, or where a loaded model is. Observations are NumPy arrays all the same.
     """
 
     def __init__(
@@ -51,10 +52,12 @@ class WorldSimVecEnv(VecEnv):
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = MAX_EPISODE_STEPS,
         min_trust: float | None = None,
+        device: str | None = None,
     ):
         self.envs = WorldSimVectorEnv(
             num_envs, world, task=task, render_mode=render_mode, action_space=action_space, starts=starts,
-            max_episode_steps=max_episode_steps, min_trust=min_trust, autoreset_mode=AutoresetMode.SAME_STEP,
+            max_episode_steps=max_episode_steps, min_trust=min_trust, device=device,
+            autoreset_mode=AutoresetMode.SAME_STEP,
         )  # fmt: skip
         self._actions: NDArray[Any] | None = None
         super().__init__(num_envs, self.envs.single_observation_space, self.envs.single_action_space)

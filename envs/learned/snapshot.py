@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.models.precision import rounded_names
 from worldsim.simulation.config import OLD_KEYS
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.state_schema import check_finite, check_tensors, kinds_of
@@ -100,7 +101,8 @@ def check_fits(moment: Snapshot, world: WorldModel, where: str = "the snapshot")
     Raises:
         UserError: it belongs to another world, or is damaged.
     """
-    if moment.world != fingerprint(world):
+    # Earlier snapshots say in which number format the world was.
+    if moment.world != fingerprint(world, portable=True) and moment.world != fingerprint(world):
         raise UserError(f"{where} belongs to another world: load the checkpoint that it was taken in")
     config = world.config
     shape = (world.chunk, config.height, config.width, 3)
@@ -118,17 +120,23 @@ def check_fits(moment: Snapshot, world: WorldModel, where: str = "the snapshot")
 
 
 @lru_cache(maxsize=8)
-def fingerprint(world: WorldModel) -> str:
-    """Hash of a world's weights and configuration."""
+def fingerprint(world: WorldModel, *, portable: bool = False) -> str:
+    """Hash of a world's weights and configuration.
+
+    ``portable``: the same in whichever number format it computes, which differs between devices: of the layers that may
+    be held in bf16, what bf16 holds.
+    """
     # Settings under their first names: snapshots of earlier versions belong to the same world.
     described = repr(world.config)
     for old, new in OLD_KEYS.items():
         described = described.replace(f"{new}=", f"{old}=")
     digest = hashlib.sha256(described.encode())
     for module in world.modules():
+        rounded = rounded_names(module) if portable else frozenset()
         for name, tensor in sorted(module.state_dict().items()):
+            held = (tensor.bfloat16() if name in rounded else tensor).detach().cpu().contiguous()
             digest.update(name.encode())
-            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            digest.update(held.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -39,6 +39,7 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
         starts: folder of start clips, or loaded ones; default: those beside the checkpoint.
         max_episode_steps: truncate a row after so many steps.
         min_trust: truncate a row whose ``infos["trust"]`` falls below this.
+        device: "cpu" or "cuda"; None: the CPU, or where a loaded model is. Observations are NumPy arrays all the same.
         autoreset_mode: when a row that ended begins anew: at the next step, whose action it ignores; in the same
             step, with the last observation in ``infos["final_obs"]``; or only by ``reset``.
     """
@@ -54,6 +55,7 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
         starts: str | os.PathLike[str] | StartClips | None = None,
         max_episode_steps: int | None = None,
         min_trust: float | None = None,
+        device: str | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
     ):
         if num_envs < 1:
@@ -61,7 +63,7 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
         self.render_mode = check_render_mode(render_mode, ["rgb_array"])
         super().__init__(
             world, num_envs, task=task, action_space=action_space, starts=starts, max_episode_steps=max_episode_steps,
-            min_trust=min_trust,
+            min_trust=min_trust, device=device,
         )  # fmt: skip
         self.num_envs = num_envs
         self._task, self._action_space_name = task, action_space
@@ -188,10 +190,11 @@ class WorldSimVectorEnv(WorldEpisodes, VectorEnv[NDArray[np.uint8], Any, NDArray
         if self._state is None and len(rows) < self.num_envs:
             raise ResetNeeded("there is no episode yet: give every row a moment, or reset first")
         generators = [generator_at(moment.rng) for moment in moments]
+        states = [moment.state.to(self.world.device) for moment in moments]
         if isinstance(snapshots, Snapshot):
-            fresh, alone = snapshots.state.share([0] * len(rows)), False
+            fresh, alone = states[0].share([0] * len(rows)), False
         else:
-            fresh, alone = WorldState.concatenate([moment.state for moment in moments]), True
+            fresh, alone = WorldState.concatenate(states), True
         self._put(np.array(rows), fresh, alone)
         for row, moment, generator in zip(rows, moments, generators, strict=True):
             self._show_moment(row, moment)

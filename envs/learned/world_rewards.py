@@ -81,8 +81,9 @@ def world_facts(world: WorldModel, state: WorldState) -> Facts:
     """Facts (B,) as a world estimates them; what it has no heads for is 0."""
     read = {} if world.fact_heads is None else world.fact_heads.probabilities(state.features)
     nothing = np.zeros(state.batch, np.float32)
-    learned = {name: read[name].numpy() if name in read else nothing for name in LEARNED}
-    return Facts(position=state.pose[:, :3].numpy().copy(), furthest=state.furthest.numpy().copy(), **learned)
+    learned = {name: read[name].cpu().numpy() if name in read else nothing for name in LEARNED}
+    position, furthest = (t.cpu().numpy().copy() for t in (state.pose[:, :3], state.furthest))
+    return Facts(position=position, furthest=furthest, **learned)
 
 
 @shielded
@@ -91,7 +92,7 @@ def _likeness(world: WorldModel, state: WorldState, goal: torch.Tensor) -> Rewar
     """By how much more alike a text goal (X,) the rows are than the recordings are on the whole (B,)."""
     heads = world.fact_heads
     assert heads is not None
-    return ((heads.embed(state.features) - heads.usual) @ goal).numpy()
+    return ((heads.embed(state.features) - heads.usual) @ goal).cpu().numpy()
 
 
 @shielded

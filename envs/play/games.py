@@ -213,7 +213,7 @@ class WorldGame:
         state, step = self.state, self._step
         if self.watch == DEPTH and state.memory is not None:
             seen, depth, sure = (
-                t[0].numpy() for t in (state.memory.screen, state.memory.inverse_depth, state.memory.confidence)
+                t[0].cpu().numpy() for t in (state.memory.screen, state.memory.inverse_depth, state.memory.confidence)
             )
             return {DEPTH: np.repeat(depth_picture(seen, depth, sure)[None], self.chunk, 0)}
         if self.watch == MEMORY and step is not None and step.sources is not None:
@@ -223,7 +223,7 @@ class WorldGame:
 
     def latent(self) -> NDArray[np.float16]:
         """The last latent frame."""
-        return self.state.latent[0].float().numpy().astype(np.float16)
+        return self.state.latent[0].float().cpu().numpy().astype(np.float16)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.timing import PATIENCE, wait_until
 from tests.tiny_world import save_tiny_world, tiny_starts
 from worldsim import cli
+from worldsim.cli.worlds import evaluate
 from worldsim.datasets.store.video import read_video, write_video
+from worldsim.envs.learned.initial_context import shared_world
+from worldsim.errors import UserError
+from worldsim.simulation.world_model import WorldModel
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,14 @@ MISTAKES = [
     ["train", "dynamics", "data=nowhere", "training.optimizer.rate=.nan"],
     ["train", "tokenizer", "data=nowhere", "training.steps=0"],
     ["train", "dynamics", "data=.", "tokenizer=cut.mp4", "device=abacus"],
+    ["play", "device=abacus"],
+    ["play", "--serve", "device=meta"],
+    ["rollout", "--prefix", "0", "--actions", "a.csv", "device=cuda:99"],
+    ["eval", "data=.", "device=abacus"],
+    ["agent", "train", "device=cuda:-1"],
+    ["agent", "eval", "policy=noop", "device="],
+    ["agent", "watch", "policy=noop", "device=CUDA"],
+    ["bench", "device=abacus"],
     ["eval", "data=nowhere"],
     ["data", "summary"],
     ["data", "list", "data=nowhere"],
@@ -92,6 +105,37 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["play", "--headless"], ["rollout", "--prefix", "0", "--actions", "a.csv"], ["bench", "steps=10"],
+        ["eval", "data=anything"], ["agent", "watch", "policy=noop", "headless=true"],
+        ["agent", "eval", "policy=noop", "sampling_steps=1"], ["agent", "train"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_gpu_is_taken_where_there_is_one(
+    words: list[str], world: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    if words[0] == "agent":
+        pytest.importorskip("stable_baselines3")
+    asked: list[str] = []
+
+    def load(place: Path, *, device: str = "cpu", **_: object) -> WorldModel:
+        asked.append(device)
+        raise UserError("loaded enough")
+
+    monkeypatch.setattr(WorldModel, "load", load)
+    monkeypatch.setattr(evaluate, "store_at", Path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    shared_world.cache_clear()
+    for more in ([], ["device=cpu"], ["device=cuda:1"]):
+        assert cli.main([*words, f"world={world}", *more]) == 2
+        assert capsys.readouterr().err == "worldsim: loaded enough\n"
+    assert asked == ["cuda", "cpu", "cuda:1"]
+
+
 def test_a_damaged_checkpoint_is_one_line(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     copy = folder / "world"
     copy.mkdir()
@@ -108,6 +152,16 @@ def test_play_without_a_display_writes_a_video(world: str, folder: Path, capsys:
     [run] = (folder / "runs").iterdir()
     assert len(read_video(run / "play.mp4")) == 12
     assert "seed: 3" in (run / "config.yaml").read_text()
+
+
+def test_a_video_begins_with_a_line_that_says_what_is_loaded_before_pytorch_is(world: str, folder: Path):
+    program = "import builtins, sys\nsay = print\n"
+    program += "builtins.print = lambda *words, **how: say('torch' in sys.modules, *words, **how)\n"
+    program += "from worldsim import cli\nsys.exit(cli.main(sys.argv[1:]))\n"
+    words = ["play", "--headless", "--world", world, "seconds=0.1"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=folder)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and lines[0] == f"False loading the world {world}" and lines[-1].startswith("True ")
 
 
 def test_the_planner_plays_without_a_display(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -51,7 +51,7 @@ NAMES = set(
         AMD CPU GPU GIF JSON CSV YAML URL RGB ROM MB GB GUI JDK JPEG EXIF UTC UTF UTF-8 UTF-16 SPDX LGPL CC BY-SA
         ALE HDF5 CONTRIBUTING CHANGELOG README STORE NAME NAME-DATE-TIME STEPS FIRST LAST OR MINECRAFT DIAMOND L6 MIT
         API SIGTERM HTML HTTP HTTPS TCP TLS SSH SVG PNG NPZ SHA OK ID OS LAN IP S3 SDL TIFF VP8 CITATION NOTICE
-        MP4 CUDA H100 NCCL
+        MP4 CUDA H100 NCCL NVIDIA RTX CS GO PERSIST
         """,
     )
 )
@@ -62,7 +62,8 @@ FIELD = re.findall(
     bf16 chunk clip collapse compositor counterfactual depth discriminator ego-motion energy_score engine episode
     key_frame latent latent_frame lockstep memory noise null_test pose prefix prompt provenance recall retrieval
     rollout sampling_step sharpness shard signal_level snapshot split store teacher-forced token tokenizer trust
-    twin_noises validation zarr behaviour_cloning inverse_dynamics flow_matching effect_ratio key/value_cache
+    twin_noises validation zarr cell rank fsspec gloo Kaplan-Meier Platt_scaling cross-entropy_method
+    behaviour_cloning inverse_dynamics flow_matching effect_ratio key/value_cache
     """,
 )
 

@@ -17,6 +17,7 @@ from tests.ray_nearby import Nearby
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.cli.worlds import evaluate
+from worldsim.cluster import results_of
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.evaluation import on_ray
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
@@ -46,6 +47,17 @@ def test_files_of_workers_come_into_the_run(tmp_path: Path, monkeypatch: pytest.
     assert written == ["horizons.npz", "video.mp4", "horizons.json"]
     assert (tmp_path / "parts/horizons.json").read_text() == "parts/horizons.json"
     assert [words[1:] for words in told] == [(0, 2), (1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_task_takes_a_gpu_where_it_computes_on_one(gpus: int):
+    class Watched(Nearby):
+        def remote(self, **options: Any) -> Any:
+            taken.append(options.pop("num_gpus", 0))
+            return super().remote(**options)
+
+    taken: list[int] = []
+    assert list(results_of(Watched(), abs, [(-1,)], gpus=gpus)) == [(0, 1)] and taken == [gpus]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from tests.tiny_world import HEIGHT, WIDTH, tiny_world
+from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT
 from worldsim.spec.facts import LEARNED
 from worldsim.training.task_examples import TaskExamples, make_examples, recorded_heads
@@ -58,7 +60,7 @@ def test_the_same_seed_gives_the_same_heads_and_nothing_to_learn_is_told():
         train_heads(blank, blank, QUICK, {})
 
 
-def record(store: EpisodeStore, seed: int, frames: int = 60) -> None:
+def record(store: EpisodeStore, seed: int, frames: int = 60, licence: str | None = None) -> None:
     """Grey by day, dark in water; the brightness of the last row tells the number of the frame."""
     rng = np.random.default_rng(seed)
     wet = (np.arange(frames) // 8) % 2 == 1
@@ -71,7 +73,7 @@ def record(store: EpisodeStore, seed: int, frames: int = 60) -> None:
             state={"position": np.zeros((frames, 3)), "in_water": wet},
             events=[{"frame": 25, "kind": "dig", "node": "default:tree"}],
             provenance={"seed": seed, "split": split_of(seed), "engine": "luanti", "fps": 20,
-                        "keys": list(MINECRAFT.keys)},
+                        "keys": list(MINECRAFT.keys), "licence": licence},
         ),
         f"map{seed}",
     )  # fmt: skip
@@ -91,6 +93,17 @@ def test_moments_of_a_store_hold_the_truth_of_their_own_frame(tmp_path: Path):
         # Frame 25 is on the way to frame 26.
         assert np.flatnonzero(made.truth["wood"][row : row + 28]).tolist() == [11]
     assert made.known["wet"].all() and made.known["wood"].all() and not made.known["sees_tree"].any()
+
+
+def test_moments_come_from_episodes_that_may_be_used(tmp_path: Path):
+    store, world = EpisodeStore(tmp_path), tiny_world()
+    first, second = [s for s in range(200) if split_of(s) == "train"][:2]
+    record(store, first)
+    record(store, second, licence="CC0-1.0")
+    made = make_examples(world, [store], "train", windows=100, only=EpisodeFilter(licence="CC0*"))
+    assert made.episodes == {str(store.url): [f"map{second}"]}
+    with pytest.raises(UserError, match=r"no train episode of .* fits licence=MIT"):
+        make_examples(world, [store], "train", windows=100, only=EpisodeFilter(licence="MIT"))
 
 
 @pytest.mark.parametrize("reuse_last_eval_for_cache", [False, True])

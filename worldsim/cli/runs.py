@@ -1,4 +1,4 @@
-"""What a run needs beside its settings: its folder, the machine's threads and devices, files that must be there."""
+"""What a run needs beside its settings: its folder, the machine's threads, files that must be there."""
 
 import re
 import shlex
@@ -75,8 +75,8 @@ def wanted(value: str | None, key: str, example: str) -> str:
     return value
 
 
-def picture_size(text: str | None) -> tuple[int, int] | None:
-    """Width and height in pixels of ``"144x80"``.
+def picture_size(text: str | None, key: str = "resize") -> tuple[int, int] | None:
+    """Width and height in pixels of ``"144x80"``, the value of the setting ``key``.
 
     Raises:
         UserError: it is no size.
@@ -85,7 +85,7 @@ def picture_size(text: str | None) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found:
-        raise UserError(f"resize must be WIDTHxHEIGHT in pixels, say 144x80, got {text!r}")
+        raise UserError(f"{key} must be WIDTHxHEIGHT in pixels, say 144x80, got {text!r}")
     return int(found[1]), int(found[2])
 
 
@@ -95,18 +95,3 @@ def use_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def device_of(name: str | None) -> str:
-    """The device to train on: the one named, else a GPU if there is one.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    import torch
-
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not (name.split(":")[0] == "cuda" and torch.cuda.is_available()):
-        raise UserError(f"device {name!r} is not available: cpu, or cuda where PyTorch finds a GPU")
-    return name

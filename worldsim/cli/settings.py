@@ -11,6 +11,7 @@ from typing import Any
 
 import worldsim
 from worldsim.errors import UserError
+from worldsim.simulation.devices import device_of
 
 _KEY = "worldsim"
 
@@ -121,6 +122,11 @@ def seed_setting(help: str) -> Any:
 def threads_setting() -> Any:
     """How many CPU threads PyTorch takes."""
     return setting(None, help="CPU threads of PyTorch; default: all cores", minimum=1)
+
+
+def device_setting() -> Any:
+    """Where networks compute."""
+    return setting(None, help="cpu or cuda; default: a GPU if there is one", check=device_of)
 
 
 def folder_setting(name: str, help: str = "of this run") -> Any:

@@ -7,11 +7,16 @@ import torch
 from torch import Tensor
 
 
-def noise(seeds: Iterable[int], steps: Iterable[int], shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise (B, *shape); row b depends on seeds[b] and steps[b] alone."""
+def noise(
+    seeds: Iterable[int], steps: Iterable[int], shape: tuple[int, ...], device: torch.device | str = "cpu"
+) -> Tensor:
+    """Standard normal noise (B, *shape) on a device; row b depends on seeds[b] and steps[b] alone.
+
+    It is drawn on the CPU and moved: GPUs have other generators, and a seed is to give the same noise everywhere.
+    """
     rows = []
     for seed, step in zip(seeds, steps, strict=True):
         digest = hashlib.blake2b(f"{int(seed)}:{int(step)}".encode(), digest_size=8).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-        rows.append(torch.randn(shape, generator=generator))
-    return torch.stack(rows)
+        generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
+        rows.append(torch.randn(shape, generator=generator, device="cpu"))
+    return torch.stack(rows).to(device)

@@ -102,7 +102,7 @@ def _dream(
             "error": _distance(out.latents, truth_BKCHW[:, k]),
             "horizon": np.full(len(seeds), k + 1),
             "seeds": clips.maps,
-            "log residual of the last step": (states[0].uncertainty[:, 1] - uncertainty).numpy(),
+            "log residual of the last step": (states[0].uncertainty[:, 1] - uncertainty).cpu().numpy(),
             "change of latents": _distance(out.latents, before),
             "lost sharpness": sharp / _sharpness(out.frames[:, -1]),
         }
@@ -115,7 +115,7 @@ def _dream(
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> NDArray[np.float32]:
     """Mean square difference (B,)."""
-    return (a - b).square().flatten(1).mean(1).numpy()
+    return (a - b).square().flatten(1).mean(1).cpu().numpy()
 
 
 def _sharpness(frames: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ def rollout(world: str, steps: int, rows: int = 1, progress: Progress = lambda: 
         obs, reward, terminated, truncated, info = envs.step(action)
         state = envs.current()
         first = (lambda value: value) if rows == 1 else (lambda value: value[0])
-        kept.append((state.latent[0].numpy().copy(), first(info["pose"]), first(reward), first(obs)))
+        kept.append((state.latent[0].cpu().numpy().copy(), first(info["pose"]), first(reward), first(obs)))
         over = np.atleast_1d(terminated | truncated)
         over[1:] |= step % RENEWED_EVERY == 0
         if over.any():

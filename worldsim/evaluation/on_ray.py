@@ -20,7 +20,13 @@ Open = Callable[[Path], Evaluation]
 
 
 def measure_on_ray(
-    opens: Open, evaluation: Evaluation, parts: Mapping[str, EvaluationPart], names: Sequence[str], *, address: str
+    opens: Open,
+    evaluation: Evaluation,
+    parts: Mapping[str, EvaluationPart],
+    names: Sequence[str],
+    *,
+    address: str,
+    gpus: int = 0,
 ) -> None:
     """Measure the parts that the run's folder does not hold yet; what was skipped there is left to ``run_parts``.
 
@@ -31,6 +37,7 @@ def measure_on_ray(
         names: of those to measure.
         address: ``local`` starts a cluster on this machine, ``auto`` takes the one this machine is part of, else the
             address of one.
+        gpus: that a part takes for itself.
 
     Raises:
         UserError: Ray is not installed, or there is no such cluster.
@@ -41,7 +48,7 @@ def measure_on_ray(
         return
     with connected(address, os.cpu_count() or 1) as ray:
         tell = partial(evaluation.progress, "parts on Ray")
-        for _, files in results_of(ray, _measure, [(opens, name) for name in missing], tell):
+        for _, files in results_of(ray, _measure, [(opens, name) for name in missing], tell, gpus):
             _take(evaluation.folder, files)
 
 

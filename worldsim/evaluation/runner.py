@@ -41,7 +41,7 @@ def weights_digest(world: WorldModel) -> str:
     for module in world.modules():
         for name, tensor in sorted(module.state_dict().items()):
             out.update(name.encode())
-            out.update(tensor.float().numpy().tobytes())
+            out.update(tensor.float().cpu().numpy().tobytes())
     out.update(world.prompt_embeddings.float().numpy().tobytes())
     return out.hexdigest()
 
@@ -69,6 +69,8 @@ def part_digest(e: Evaluation, part: EvaluationPart, weights: str) -> str:
         "rows": e.rows,
         "inverse": _inverse_digest(e),
     }
+    if e.world.device.type != "cpu":
+        inputs["device"] = e.world.device.type
     if part.revision:
         inputs["revision"] = part.revision
     return hashlib.sha256(json.dumps(inputs | dict(part.inputs())).encode()).hexdigest()

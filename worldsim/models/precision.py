@@ -6,6 +6,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+# Layers whose weights are held in bf16 where products run in it.
+HELD = (nn.Linear, nn.Conv2d)
+
 
 @cache
 def fast_bf16() -> bool:
@@ -35,5 +38,11 @@ def hold_in_bf16(*networks: nn.Module) -> None:
     """Keep the weights of products and convolutions in bf16: autocast would cast every one again at every call."""
     for network in networks:
         for module in network.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(module, HELD):
                 module.bfloat16()
+
+
+def rounded_names(network: nn.Module) -> frozenset[str]:
+    """Names of the weights that ``hold_in_bf16`` rounds."""
+    layers = ((name, module) for name, module in network.named_modules() if isinstance(module, HELD))
+    return frozenset(f"{name}.{weight}" for name, module in layers for weight, _ in module.named_parameters())

@@ -49,7 +49,8 @@ def inverse_rms(x: Tensor, eps: float | None) -> Tensor:
 
 def spatial_turns(grid: tuple[int, int], registers: int, width: int, device: torch.device) -> Turn:
     """Turns (R + N, E / 2): half of each head turns with the row, half with the column; registers do not."""
-    if torch.compiler.is_compiling():
+    # A CUDA graph may outlive what is kept here.
+    if torch.compiler.is_compiling() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing()):
         return _spatial_turns(grid, registers, width, device)
     return _kept_spatial_turns(grid, registers, width, device)
 

@@ -46,7 +46,7 @@ class TokenLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        if self.in_features < LONG_SUM or self.weight.dtype != torch.bfloat16 or not has_amx():
+        if self.in_features < LONG_SUM or self.weight.dtype != torch.bfloat16 or not (has_amx() and input.is_cpu):
             return super().forward(input)
         return _filled(super().forward, input, max(0, self.out_features - input.shape[:-1].numel()))
 

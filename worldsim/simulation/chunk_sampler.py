@@ -6,6 +6,7 @@ B batch, T latent frames, C channels, h w latent grid, r frames per chunk, A act
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -14,8 +15,11 @@ from worldsim.diffusion.flow import time_steps, velocity_from_data
 from worldsim.diffusion.noise import noise
 from worldsim.diffusion.samplers import sample_euler
 from worldsim.models.dit import DiTOutput, WorldDiT, previous_of
+from worldsim.models.heads import HeadOutputs
+from worldsim.models.kv_cache import KVCache
 from worldsim.models.shield import shielded
 from worldsim.simulation.config import SamplingConfig
+from worldsim.simulation.graphs import Replayed, record_cuda
 from worldsim.simulation.state import WorldState
 
 
@@ -26,7 +30,7 @@ class ChunkSampler:
     Attributes:
         dit: the network.
         sampling: settings.
-        bf16: matrix products in bf16, on CPUs that are fast at it.
+        bf16: matrix products in bf16: on GPUs, and on CPUs that are fast at it.
     """
 
     dit: WorldDiT
@@ -35,7 +39,18 @@ class ChunkSampler:
 
     def precision(self) -> contextlib.AbstractContextManager:
         """The context that networks compute in."""
-        return torch.autocast("cpu", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.dit.registers.device
+
+    @cached_property
+    def replayed(self) -> Replayed | None:
+        """Evaluations of one frame after a cached past, replayed from CUDA graphs; None where there is no GPU."""
+        device = self.device
+        return Replayed(self._after_past, partial(record_cuda, device)) if device.type == "cuda" else None
 
     @shielded
     @torch.inference_mode()
@@ -49,10 +64,11 @@ class ChunkSampler:
         text: Tensor | None = None,
         drawn: Tensor | None = None,
     ) -> Tensor:
-        """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``."""
+        """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``, on any device."""
+        given = (noisy, previous, tau, torch.zeros_like(tau), actions, present, text, drawn)
+        *context, drawn = (None if x is None else x.to(self.device) for x in given)
         with self.precision():
-            context = (previous, tau, torch.zeros_like(tau), actions, present, text)
-            return self.dit(noisy, *context, drawn_BTDHW=drawn).latents
+            return self.dit(*context, drawn_BTDHW=drawn).latents
 
     def sample(
         self, state: WorldState, actions_B1rA: Tensor, drawn_B1Dhw: Tensor | None = None
@@ -63,7 +79,7 @@ class ChunkSampler:
         """
         sampling = self.sampling
         previous = state.latent[:, None]
-        present = torch.ones(state.batch, 1, dtype=torch.bool)
+        present = torch.ones(state.batch, 1, dtype=torch.bool, device=self.device)
         size = 1.0 / sampling.steps if sampling.shortcut else 0.0
         outputs: list[DiTOutput] = []
 
@@ -77,11 +93,12 @@ class ChunkSampler:
             outputs.append(out)
             return velocity_from_data(x, predicted, tau)
 
-        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:])) * sampling.temperature
-        latent = sample_euler(velocity, start, time_steps(sampling.steps))
+        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]), self.device)
+        start = start * sampling.temperature
+        latent = sample_euler(velocity, start, time_steps(sampling.steps).to(self.device))
         if not sampling.reuse_last_eval_for_cache:
             tau = sampling.context_tau
-            context, level = torch.lerp(start, latent, tau), torch.full((state.batch, 1), tau)
+            context, level = torch.lerp(start, latent, tau), torch.full((state.batch, 1), tau, device=self.device)
             given = (state, context, previous, level, 0.0, actions_B1rA, present)
             outputs.append(self._evaluate(*given, drawn=drawn_B1Dhw))
         return latent, outputs[0], outputs[-1]
@@ -97,11 +114,12 @@ class ChunkSampler:
         """
         latents = latents_BTChw
         previous = previous_of(latents)
-        present = torch.ones(past_BTrA.shape[:2], dtype=torch.bool)
+        present = torch.ones(past_BTrA.shape[:2], dtype=torch.bool, device=self.device)
         present[:, 0] = False
-        tau = self.sampling.context_tau
-        past_noise = noise(seeds, [-1] * len(seeds), tuple(latents.shape[1:])) if tau < 1 else torch.zeros_like(latents)
-        levels = torch.full(past_BTrA.shape[:2], tau)
+        tau, past_noise = self.sampling.context_tau, torch.zeros_like(latents)
+        if tau < 1:
+            past_noise = noise(seeds, [-1] * len(seeds), tuple(latents.shape[1:]), self.device)
+        levels = torch.full(past_BTrA.shape[:2], tau, device=self.device)
         noisy = torch.lerp(past_noise, latents, tau)
         out = self._evaluate(state, noisy, previous, levels, 0.0, past_BTrA, present, cached=False)
         state.cache.write(out.keys, out.values)
@@ -120,9 +138,25 @@ class ChunkSampler:
         cached: bool = True,
         drawn: Tensor | None = None,
     ) -> DiTOutput:
-        text = state.text if bool(state.text.any()) else None
+        text, cache = state.text if bool(state.text.any()) else None, state.cache if cached else None
+        given = (x, previous, tau, torch.full_like(tau, size), actions, present, text)
+        if cache is not None and self.replayed is not None:
+            return _together(self.replayed(cache.keys, cache.values, cache.count, drawn, *given))
         with self.precision():
-            return self.dit(
-                x, previous, tau, torch.full_like(tau, size), actions, present, text, state.cache if cached else None,
-                drawn_BTDHW=drawn,
-            )  # fmt: skip
+            return self.dit(*given, cache, drawn_BTDHW=drawn)
+
+    def _after_past(
+        self, keys: Tensor, values: Tensor, count: Tensor, drawn: Tensor | None, *given: Tensor | None
+    ) -> list[Tensor]:
+        """The network's output for one frame after a cached past, tensor by tensor."""
+        # Within: weights that autocast has cast must not be those of a context that ends before a replay.
+        with self.precision():
+            out = self.dit(*given, KVCache(keys, values, count), drawn_BTDHW=drawn)
+        return [out.latents, *vars(out.heads).values(), *out.keys, *out.values]
+
+
+def _together(tensors: Sequence[Tensor]) -> DiTOutput:
+    """The network's output from its tensors."""
+    latents, motion, termination, action, pooled, *ring = tensors
+    heads = HeadOutputs(motion=motion, termination=termination, action=action, pooled=pooled)
+    return DiTOutput(latents, heads, ring[: len(ring) // 2], ring[len(ring) // 2 :])

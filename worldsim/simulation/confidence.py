@@ -10,7 +10,7 @@ B rows, S statistics.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class Trust:
     bias: Tensor
     sampling: Mapping[str, Any]
     about: Mapping[str, Any]
+
+    def to(self, device: torch.device | str) -> "Trust":
+        """The same calibration on a device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
     @shielded
     def __call__(self, statistics_BS: Tensor) -> Tensor:

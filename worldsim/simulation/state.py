@@ -5,6 +5,7 @@ B batch, C channels, h w latent grid, X sentence embedding, D width of the netwo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +60,43 @@ class WorldState:
     steps: Tensor
     memory: MemoryState | None = None
 
+    @staticmethod
+    def begin(
+        cache: KVCache,
+        latent: Tensor,
+        decoder: tuple[Tensor, ...],
+        text: Tensor | None,
+        seeds: Sequence[int],
+        sizes: tuple[int, int],
+        memory: MemoryState | None,
+    ) -> "WorldState":
+        """Worlds at the end of a past, on the device of ``latent``; ``sizes``: X and D. Features are zeros at first."""
+        batch, (text_size, width) = len(latent), sizes
+        zeros = partial(torch.zeros, device=latent.device)
+        return WorldState(
+            cache=cache, latent=latent, decoder=decoder, pose=zeros(batch, 5), furthest=zeros(batch),
+            text=zeros(batch, text_size) if text is None else text, features=zeros(batch, 2 * width),
+            uncertainty=zeros(batch, 2), trust=torch.ones(batch, device=latent.device),
+            seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long, device=latent.device),
+            steps=zeros(batch, dtype=torch.long), memory=memory,
+        )  # fmt: skip
+
     @property
     def batch(self) -> int:
         """Number of rows B."""
         return len(self.seeds)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.seeds.device
+
+    def to(self, device: torch.device | str) -> "WorldState":
+        """The same state on a device; itself where it is there already."""
+        if self.device == torch.device(device):
+            return self
+        state = self.from_tensors({name: t.to(device) for name, t in self.network_tensors().items()})
+        return replace(state, memory=None if self.memory is None else self.memory.to(device))
 
     @shielded
     def tensors(self) -> dict[str, Tensor]:
@@ -112,7 +146,8 @@ class WorldState:
         index = torch.as_tensor(rows, dtype=torch.long)
         if index.ndim != 1 or len(index) == 0 or int(index.min()) < 0 or int(index.max()) >= self.batch:
             raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {index.tolist()}")
-        return self._of_rows(index.tolist(), lambda t: t[index])
+        there = index.to(self.device)
+        return self._of_rows(index.tolist(), lambda t: t[there])
 
     def _of_rows(self, rows: Sequence[int], of: Callable[[Tensor], Tensor]) -> "WorldState":
         """The given rows; ``of`` takes them from a tensor."""
@@ -179,7 +214,7 @@ class Step:
         reward: metres by which the furthest distance from the start grew (B,).
         termination: probability (B,), nan in a world whose termination head was taught no end.
         pose: learned x, y, z (m), yaw, pitch (degrees) relative to the start (B, 5).
-        latents: (B, C, h, w).
+        latents: (B, C, h, w), on the world's device.
         features: input of the heads, the registers' mean and the picture's mean (B, 2 D).
         trust: probability that the frames are right (B,), nan without a calibration.
         statistics: what trust is computed from (B, S).
@@ -196,6 +231,32 @@ class Step:
     trust: NDArray[np.float32]
     statistics: NDArray[np.float32]
     sources: NDArray[np.uint8] | None = None
+
+    @staticmethod
+    def of(
+        state: WorldState,
+        *,
+        frames: Tensor,
+        reward: Tensor,
+        termination: Tensor | None,
+        trust: Tensor | None,
+        statistics: Tensor,
+        sources: Tensor | None,
+    ) -> "Step":
+        """Output of a step that led to a state, on the CPU whatever the device; None stands for what is not known."""
+        unknown = np.full(state.batch, np.nan, np.float32)
+        return Step(
+            frames=frames.cpu().numpy(),
+            reward=reward.cpu().numpy(),
+            termination=unknown if termination is None else termination.cpu().numpy(),
+            # Copies of what the state keeps.
+            pose=state.pose.cpu().numpy().copy(),
+            latents=state.latent,
+            features=state.features.cpu().numpy().copy(),
+            trust=unknown.copy() if trust is None else trust.cpu().numpy().copy(),
+            statistics=statistics.cpu().numpy(),
+            sources=None if sources is None else sources.cpu().numpy(),
+        )
 
     @property
     def terminated(self) -> NDArray[np.bool_]:

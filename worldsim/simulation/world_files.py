@@ -1,18 +1,21 @@
-"""The files of a world's checkpoint folder: tokenizer and network with what they need, read and written."""
+"""The files of a world's checkpoint folder: its networks with what they need, read and written."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
 from worldsim.models.dit import DiTConfig, WorldDiT
-from worldsim.models.fact_heads import FactHeads
+from worldsim.models.fact_heads import FactHeads, load_fact_heads
 from worldsim.models.shield import shielded
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.confidence import Trust, load_trust
 from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.spec.compute import Compute
 from worldsim.spec.damage import reading
@@ -25,7 +28,7 @@ FILES = ("tokenizer.safetensors", "dit.safetensors")
 
 @dataclass(frozen=True, kw_only=True)
 class WorldFiles:
-    """Contents of a checkpoint folder.
+    """Contents of a checkpoint folder: all that a world is made of.
 
     Attributes:
         config: what the world is and how it is sampled.
@@ -34,6 +37,7 @@ class WorldFiles:
         prompt_embeddings: of the prompts that ship with it (P, X), or None.
         compute: what its training cost.
         ends_taught: ends of episodes that its termination head saw; None: not known.
+        fact_heads, trust, memory: task heads, calibration and spatial memory, where it has them.
     """
 
     config: WorldConfig
@@ -42,11 +46,21 @@ class WorldFiles:
     prompt_embeddings: Tensor | None
     compute: Compute
     ends_taught: int | None = None
+    fact_heads: FactHeads | None = None
+    trust: Trust | None = None
+    memory: SpatialMemory | None = None
+
+    def to(self, device: torch.device | str) -> "WorldFiles":
+        """The same with its networks moved to a device. Embeddings of prompts stay: they are looked up on the CPU."""
+        parts = {name: getattr(self, name) for name in ("tokenizer", "dit", "fact_heads", "trust", "memory")}
+        return replace(self, **{name: None if part is None else part.to(device) for name, part in parts.items()})
 
 
 @shielded
 def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Write a checkpoint folder: two safetensors files, weights in bf16.
+    """Write a checkpoint folder: two safetensors files, weights in bf16, and that of a memory.
+
+    Task heads and calibration have files of their own, which are written where they are made.
 
     Args:
         files: what to write.
@@ -63,11 +77,13 @@ def write_world(files: WorldFiles, folder: Path, about: Mapping[str, Mapping[str
             metadata["compute"] = files.compute.to_json()
             metadata[ENDS] = files.ends_taught
         save_tensors(folder / f"{name}.safetensors", tensors, metadata)
+    if files.memory is not None:
+        save_memory(files.memory, folder)
 
 
 @shielded
-def read_world(folder: Path) -> WorldFiles:
-    """Read a checkpoint folder.
+def read_world(folder: Path, *, fact_heads: bool = True) -> WorldFiles:
+    """Read a checkpoint folder; ``fact_heads`` False leaves its task heads aside.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -92,6 +108,9 @@ def read_world(folder: Path) -> WorldFiles:
         prompt_embeddings=None if prompts is None else prompts.float(),
         compute=Compute.from_json(dit_json.get("compute")),
         ends_taught=ends,
+        fact_heads=load_fact_heads(folder) if fact_heads else None,
+        trust=load_trust(folder, asdict(config.sampling)),
+        memory=load_memory(folder),
     )
 
 

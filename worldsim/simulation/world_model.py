@@ -5,7 +5,8 @@ D width of the network.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from copy import deepcopy
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worldsim.models.dit import WorldDiT
-from worldsim.models.fact_heads import FactHeads, load_fact_heads
+from worldsim.models.fact_heads import FactHeads
 from worldsim.models.precision import fast_bf16, hold_in_bf16
 from worldsim.models.shield import shielded
 from worldsim.models.text import embed_prompts
 from worldsim.models.tokenizer import VideoTokenizer
 from worldsim.simulation.branch_tree import Branch, RewardFunction
 from worldsim.simulation.chunk_sampler import ChunkSampler
-from worldsim.simulation.confidence import Trust, load_trust, residual, statistics, update_uncertainty
+from worldsim.simulation.confidence import Trust, residual, statistics, update_uncertainty
 from worldsim.simulation.config import WorldConfig
+from worldsim.simulation.devices import device_of
 from worldsim.simulation.memory.drawn_latents import drawn_latents
-from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_files import FILES, WorldFiles, check_parts, read_world, write_world
@@ -65,7 +66,8 @@ class WorldModel:
         self.compute = compute or Compute(since=UNKNOWN)
         self.ends_taught = ends_taught
         self.memory = memory
-        self.bf16 = fast_bf16() if bf16 is None else bf16
+        on_cpu = dit.registers.device.type == "cpu"
+        self.bf16 = (fast_bf16() or not on_cpu) if bf16 is None else bf16
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dit = dit.eval().requires_grad_(False)
         self.sampler = ChunkSampler(self.dit, config.sampling, self.bf16)
@@ -81,6 +83,11 @@ class WorldModel:
     def chunk(self) -> int:
         """Video frames per step, r."""
         return self.tokenizer.config.chunk
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes. Frames, rewards and poses of its steps are NumPy arrays all the same."""
+        return self.sampler.device
 
     def modules(self) -> tuple[nn.Module, ...]:
         """All networks that decide what is shown."""
@@ -100,22 +107,29 @@ class WorldModel:
         if len(prompts) != batch:
             raise ValueError(f"{batch} worlds need {batch} prompts, got {len(prompts)}")
         shipped = dict(zip(self.prompts, self.prompt_embeddings, strict=True))
-        return embed_prompts(prompts, shipped, self.dit.config.text_size)
+        return embed_prompts(prompts, shipped, self.dit.config.text_size).to(self.device)
 
     def with_sampling(self, **changes: float | bool) -> "WorldModel":
         """The same weights, sampled otherwise (see SamplingConfig)."""
         config = replace(self.config, sampling=replace(self.config.sampling, **changes))
-        return WorldModel(
-            config, self.tokenizer, self.dit, prompt_embeddings=self.prompt_embeddings, fact_heads=self.fact_heads,
-            trust=self.trust if config.sampling == self.config.sampling else None, bf16=self.bf16, compute=self.compute,
-            ends_taught=self.ends_taught, memory=self.memory,
-        )  # fmt: skip
+        trust = self.trust if config.sampling == self.config.sampling else None
+        return WorldModel(**vars(replace(self._files(), config=config, trust=trust)), bf16=self.bf16)
+
+    @shielded
+    def to(self, device: torch.device | str) -> "WorldModel":
+        """A copy on another device, in the same number format; itself where it is there already."""
+        if torch.empty(0, device=device).device == self.device:
+            return self
+        return WorldModel(**vars(deepcopy(self._files()).to(device)), bf16=self.bf16)
+
+    def _files(self) -> WorldFiles:
+        return WorldFiles(**{part.name: getattr(self, part.name) for part in fields(WorldFiles)})
 
     @shielded
     @torch.inference_mode()
     def encode(self, frames: Frames | Tensor) -> Tensor:
         """uint8 frames (B, F, H, W, 3), F = 1 + r k, to latents (B, 1 + k, C, h, w)."""
-        frames_BFHWC = torch.as_tensor(frames)
+        frames_BFHWC = torch.as_tensor(frames, device=self.device)
         shape = tuple(frames_BFHWC.shape)
         if len(shape) != 5 or shape[-1] != 3 or frames_BFHWC.dtype != torch.uint8:
             raise ValueError(f"frames must be uint8 (B, F, H, W, 3), got {frames_BFHWC.dtype} {shape}")
@@ -133,10 +147,14 @@ class WorldModel:
     @torch.inference_mode()
     def decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Frames, tuple[Tensor, ...]]:
         """Latents to uint8 chunks (B, T, r, H, W, 3) and the decoder's stream state."""
+        pixels, carried = self._decode(latents_BTCHW, past)
+        return pixels.cpu().numpy(), carried
+
+    def _decode(self, latents_BTCHW: Tensor, past: Sequence[Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         with self.sampler.precision():
             chunks, carried = self.tokenizer.decode_chunks(latents_BTCHW, None if past is None else list(past))
         pixels = (chunks.clamp(0, 1) * 255).round().to(torch.uint8)
-        return pixels.permute(0, 1, 2, 4, 5, 3).contiguous().numpy(), tuple(carried)
+        return pixels.permute(0, 1, 2, 4, 5, 3).contiguous(), tuple(carried)
 
     @shielded
     @torch.inference_mode()
@@ -161,7 +179,8 @@ class WorldModel:
         Raises:
             ValueError: shapes do not fit.
         """
-        frames, actions = torch.as_tensor(frames), torch.as_tensor(actions, dtype=torch.float32)
+        frames = torch.as_tensor(frames, device=self.device)
+        actions = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
         batch, count = frames.shape[:2]
         wanted = (batch, count - 1, self.spec.size)
         if actions.shape != wanted or len(seeds) != batch:
@@ -170,27 +189,18 @@ class WorldModel:
         if poses is not None and tuple(poses.shape) != (batch, count, 5):
             raise ValueError(f"poses must be ({batch}, {count}, 5), got {tuple(poses.shape)}")
         latents = self.encode(frames)
-        _, decoder = self.decode(latents)
-        nothing = torch.zeros(batch, 1, self.chunk, self.spec.size)
+        _, decoder = self._decode(latents)
+        nothing = torch.zeros(batch, 1, self.chunk, self.spec.size, device=self.device)
         past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
-        known = None if poses is None else torch.as_tensor(poses, dtype=torch.float32)
+        known = None if poses is None else torch.as_tensor(poses, dtype=torch.float32, device=self.device)
         memory = None if self.memory is None else self.memory.begin(frames, past[:, 1:], known)
         # What no longer fits the window cannot be seen any more.
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
         kept = torch.bfloat16 if self.bf16 else torch.float32
-        state = WorldState(
-            cache=self.dit.empty_cache(batch, (latents.shape[-2], latents.shape[-1]), kept),
-            latent=latents[:, -1],
-            decoder=decoder,
-            pose=torch.zeros(batch, 5),
-            furthest=torch.zeros(batch),
-            text=torch.zeros(batch, self.dit.config.text_size) if prompts is None else self.embed(prompts, batch),
-            features=torch.zeros(batch, 2 * self.dit.config.width),
-            uncertainty=torch.zeros(batch, 2),
-            trust=torch.ones(batch),
-            seeds=torch.tensor([int(s) for s in seeds], dtype=torch.long),
-            steps=torch.zeros(batch, dtype=torch.long),
-            memory=memory,
+        cache = self.dit.empty_cache(batch, (latents.shape[-2], latents.shape[-1]), kept)
+        text, sizes = None if prompts is None else self.embed(prompts, batch), self.dit.config
+        state = WorldState.begin(
+            cache, latents[:, -1], decoder, text, seeds, (sizes.text_size, sizes.width), memory
         )  # fmt: skip
         return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
 
@@ -206,7 +216,9 @@ class WorldModel:
             actions: float32 (B, r, A), one action per video frame of the chunk.
             inplace: the step may overwrite the state's memory; the state must not be used again.
         """
-        actions = torch.as_tensor(actions, dtype=torch.float32)
+        if state.device != self.device:
+            raise ValueError(f"a state on {state.device} for a world on {self.device}: move it by state.to(...)")
+        actions = torch.as_tensor(actions, dtype=torch.float32, device=self.device)
         wanted = (state.batch, self.chunk, self.spec.size)
         if actions.shape != wanted or not bool(actions.isfinite().all()):
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
@@ -218,8 +230,8 @@ class WorldModel:
         latent, first, last = self.sampler.sample(state, actions[:, None], drawn)
         cache = state.cache if inplace else state.cache.clone()
         cache.write(last.keys, last.values)
-        chunks, decoder = self.decode(latent, state.decoder)
-        shown, pose = torch.from_numpy(chunks[:, 0]), advance_pose(state.pose, last.heads.motion[:, 0])
+        chunks, decoder = self._decode(latent, state.decoder)
+        shown, pose = chunks[:, 0], advance_pose(state.pose, last.heads.motion[:, 0])
         if self.memory is not None and state.memory is not None and outlook is not None:
             shown, memory, sources = self.memory.step(outlook, state.memory, actions, shown, state.steps + 1)
             # Where the camera goes is known better, and what is shown is the past that the next step has.
@@ -242,19 +254,15 @@ class WorldModel:
             steps=state.steps + 1,
             memory=memory,
         )
-        # A head that was taught no end has learnt nothing but its bias.
-        unknown = np.full(state.batch, np.nan, np.float32)
-        ends = last.heads.termination[:, 0].sigmoid().numpy() if self.ends_taught != 0 else unknown.copy()
-        return following, Step(
-            frames=shown.numpy(),
-            reward=(following.furthest - state.furthest).numpy(),
-            termination=ends,
-            pose=pose.numpy().copy(),
-            latents=latent[:, 0],
-            features=following.features.numpy().copy(),
-            trust=unknown if self.trust is None else following.trust.numpy().copy(),
-            statistics=stats.numpy(),
-            sources=None if sources is None else sources.numpy(),
+        return following, Step.of(
+            following,
+            frames=shown,
+            reward=following.furthest - state.furthest,
+            # A head that was taught no end has learnt nothing but its bias.
+            termination=last.heads.termination[:, 0].sigmoid() if self.ends_taught != 0 else None,
+            trust=None if self.trust is None else following.trust,
+            statistics=stats,
+            sources=sources,
         )
 
     def branch(
@@ -270,29 +278,21 @@ class WorldModel:
 
         ``about``: further metadata by file, "tokenizer" and "dit": what they were trained on.
         """
-        files = WorldFiles(
-            config=self.config, tokenizer=self.tokenizer, dit=self.dit, prompt_embeddings=self.prompt_embeddings,
-            compute=self.compute, ends_taught=self.ends_taught,
-        )  # fmt: skip
-        write_world(files, Path(folder), about)
-        if self.memory is not None:
-            save_memory(self.memory, Path(folder))
+        write_world(self._files(), Path(folder), about)
 
     @staticmethod
-    def load(folder: str | Path, *, bf16: bool | None = None, fact_heads: bool = True) -> "WorldModel":
+    def load(
+        folder: str | Path, *, bf16: bool | None = None, fact_heads: bool = True, device: str = "cpu"
+    ) -> "WorldModel":
         """Read a checkpoint folder; ``fact_heads`` False leaves its task heads aside.
+
+        ``bf16``: matrix products in bf16; default: on GPUs, and on CPUs that are fast at it. ``device``: "cpu", "cuda".
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is damaged or does not fit.
+            ValueError: a file is damaged or does not fit, or there is no such device.
         """
-        folder = Path(folder)
-        files = read_world(folder)
-        heads = load_fact_heads(folder) if fact_heads else None
-        trust = load_trust(folder, asdict(files.config.sampling))
-        with reading(folder, "a world"):
-            return WorldModel(
-                files.config, files.tokenizer, files.dit, prompt_embeddings=files.prompt_embeddings, fact_heads=heads,
-                trust=trust, bf16=bf16, compute=files.compute, ends_taught=files.ends_taught,
-                memory=load_memory(folder),
-            )  # fmt: skip
+        device = device_of(device)
+        files = read_world(Path(folder), fact_heads=fact_heads)
+        with reading(Path(folder), "a world"):
+            return WorldModel(**vars(files.to(device)), bf16=bf16)

@@ -17,8 +17,8 @@ from worldsim.training.export import export_world
 # What makes a poor beginning: night, a wall in front of one's nose, or a player under water.
 DARKEST = 60.0
 PLAINEST = 18.0
-# Frames between two start clips from one episode.
-APART = 200
+# Frames between two start clips from one episode, and of a start clip.
+APART, CLIP = 200, 33
 
 
 def is_good_start(clip: Episode) -> bool:
@@ -30,7 +30,7 @@ def is_good_start(clip: Episode) -> bool:
 
 
 def choose_starts(
-    store: EpisodeStore, split: Split, count: int, frames: int = 33, seed: int = 0, only: EpisodeFilter = ALL
+    store: EpisodeStore, split: Split, count: int, frames: int = CLIP, seed: int = 0, only: EpisodeFilter = ALL
 ) -> StartClips:
     """Draw clips at random, at most one from 200 frames of an episode; good ones first, others where these run out.
 

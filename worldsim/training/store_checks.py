@@ -24,17 +24,25 @@ def check_splits(store: EpisodeStore, only: EpisodeFilter) -> None:
             )
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(
+    width: int,
+    height: int,
+    advice: str = "scale them, 'worldsim data import STORE --out SCALED resize={}' (the default world has 144x80)",
+) -> None:
     """Whether pictures of this size can be trained on.
 
+    Args:
+        width, height: in pixels.
+        advice: what to do about a size that cannot; ``{}`` stands for the nearest one that can.
+
     Raises:
-        UserError: a side is no multiple of ``SIDE`` pixels, with the nearest size that is.
+        UserError: a side is no multiple of ``SIDE`` pixels.
     """
-    if width % SIDE or height % SIDE:
+    if not (width and height) or width % SIDE or height % SIDE:
         fits = "x".join(str(max(SIDE, round(side / SIDE) * SIDE)) for side in (width, height))
         raise UserError(
-            f"pictures of {width}x{height} cannot be trained on: sides are multiples of {SIDE} pixels; scale them, "
-            f"'worldsim data import STORE --out SCALED resize={fits}' (the default world has 144x80)"
+            f"pictures of {width}x{height} cannot be trained on: sides are multiples of {SIDE} pixels; "
+            + advice.format(fits)
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldsim.datasets.captions.templates import clip_caption
+from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
 from worldsim.datasets.loading.task_facts import episode_facts, pieces_of_wood
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
@@ -85,6 +86,7 @@ def make_examples(
     windows: int,
     rare_first: bool = False,
     seed: int = 0,
+    only: EpisodeFilter = ALL,
     progress: Progress = lambda done, total: None,
 ) -> TaskExamples:
     """Moments of up to ``windows`` windows of a split, drawn uniformly; no moment is in two of them.
@@ -96,12 +98,17 @@ def make_examples(
         windows: how many, at most.
         rare_first: fill up to half of them with windows in which something rare happens (to train, not to judge by).
         seed: of the draw and of the noise.
+        only: the episodes that may be used.
         progress: called with windows done and in all.
 
     Raises:
         ValueError: the split has no episode that is long enough.
+        UserError: a store has episodes of the split, and none may be used.
     """
-    places = _draw(stores, split, world, windows, rare_first, seed)
+    names = [only.names(store, split) for store in stores]
+    places = _draw(stores, names, world, windows, rare_first, seed)
+    if not places:
+        raise ValueError(f"no {split} episode has {_frames(world)} frames")
     parts: list[TaskExamples] = []
     for at in range(0, len(places), ROWS):
         chosen = places[at : at + ROWS]
@@ -135,19 +142,22 @@ def _context(world: WorldModel) -> int:
 
 
 def _draw(
-    stores: Sequence[EpisodeStore], split: Split, world: WorldModel, windows: int, rare_first: bool, seed: int
+    stores: Sequence[EpisodeStore],
+    names: Sequence[Sequence[str]],
+    world: WorldModel,
+    windows: int,
+    rare_first: bool,
+    seed: int,
 ) -> list[tuple[int, str, int]]:
-    """Store, episode and first frame of each window."""
+    """Store, episode and first frame of each window, drawn from episodes by store."""
     frames, stride = _frames(world), world.chunk * (_latents(world) - _context(world))
     places, rare = [], []
     for s, store in enumerate(stores):
-        for name in store.names(split):
+        for name in names[s]:
             starts = range(0, int(store.manifest(name)["frames"]) - frames + 1, stride)
             places += [(s, name, start) for start in starts]
             if rare_first and len(starts):
                 rare += [(s, name, start) for start in starts if _is_rare(store, name, start, frames)]
-    if not places:
-        raise ValueError(f"no {split} episode has {frames} frames")
     rng = np.random.default_rng((seed, len(places)))
     first = [rare[i] for i in rng.permutation(len(rare))[: windows // 2]]
     taken = set(first)

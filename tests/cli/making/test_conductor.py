@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from worldsim.cli.making import conductor, state
-from worldsim.cli.making.conductor import Wishes, conduct
+from worldsim.cli.making.conductor import conduct
 from worldsim.cli.making.game_kind import GameLook
 from worldsim.cli.making.plan import MEMORY_SHARE, Plan
+from worldsim.cli.making.settings import MakeWorld
 from worldsim.cli.making.stages import Stages
 from worldsim.cli.making.state import Making
-from worldsim.datasets.governance.provenance import ALL
 from worldsim.errors import UserError
 
 LOOK = GameLook(ground=0.3, changed=0.5, shifted=0.1, camera=True, depth=True)
@@ -23,11 +23,9 @@ PLAN = Plan(
     store="data/walks", kind="first_person", look=LOOK.to_json(), model="small", size=(144, 80), frames=20_000,
     split="test", tokenizer_steps=10, tokenizer_step=1.0, dynamics_step=1.0, tasks=True, memory=True,
 )  # fmt: skip
-WISHES = Wishes(
-    recordings=Path("data/walks"), out=Path("worlds/walks"), hours=1.0, kind=None, size=None, fps=None, keys=None,
-    memory=None, tokenizer=[], dynamics=[], judging=["preset.clips=3"], only=ALL, common=["source=mine"], check=True,
-    seed=7, threads=["threads=1"],
-)  # fmt: skip
+ASKED = MakeWorld(
+    recordings="data/walks", out="worlds/walks", evaluate=["preset.clips=3"], source="mine", seed=7, threads=1
+)
 EVALUATION = {
     "about": {"chunk": 2, "fps": 20},
     "actions": {"use": {"ratio": {"value": 1.5}}},
@@ -90,12 +88,11 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
     return made
 
 
-def run(commands: Commands, plan: Plan = PLAN, wishes: Wishes = WISHES, say: Any = lambda line: None) -> list[Any]:
-    stages = Stages(
-        plan=plan, folder=commands.folder, out=wishes.out, tokenizer=wishes.tokenizer, dynamics=wishes.dynamics,
-        judging=wishes.judging, common=wishes.common, seed=wishes.seed, threads=wishes.threads, fps=20,
-    )  # fmt: skip
-    return conduct(wishes, Making.open(commands.folder, {}), stages, say)
+def run(
+    commands: Commands, plan: Plan = PLAN, asked: MakeWorld = ASKED, say: Any = lambda line: None, longest: int = 1000
+) -> list[Any]:
+    stages = Stages(plan=plan, folder=commands.folder, config=asked, fps=20, longest=longest)
+    return conduct(asked, Making.open(commands.folder, {}), stages, say)
 
 
 ALL_STAGES = [
@@ -112,7 +109,7 @@ def test_every_stage_runs_in_order_and_none_twice(commands: Commands):
 
 
 def test_stages_that_do_not_apply_are_left_out(commands: Commands):
-    run(commands, replace(PLAN, tasks=False, memory=False), replace(WISHES, check=False))
+    run(commands, replace(PLAN, tasks=False, memory=False), replace(ASKED, check=False))
     assert commands.names == ["train tokenizer", "train dynamics", "train export", "eval"]
 
 
@@ -120,14 +117,22 @@ def test_settings_reach_every_stage(commands: Commands):
     run(commands)
     for name, settings in commands.ran:
         assert settings.get("data") == "data/walks", name
-    for name in ("train tokenizer", "train dynamics", "train depth", "train motion", "train memory", "eval"):
+    for name in set(ALL_STAGES) - {"data check", "train export"}:
         for settings in commands.of(name):
             assert (settings["seed"], settings["threads"], settings["source"]) == ("7", "1", "mine")
     (judged,) = commands.of("eval")
     # Three seconds of 20 frames, two a step; a past of 1 + 2 k frames; what the user said counts more.
     assert (judged["preset.chunks"], judged["preset.prefix"], judged["preset.clips"]) == ("30", "17", "3")
     assert "limits.shared_views" not in commands.of("data check")[0]
-    run(commands, replace(PLAN, look=replace(LOOK, camera=False).to_json()), replace(WISHES, hours=0.5))
+    run(commands, replace(PLAN, look=replace(LOOK, camera=False).to_json()), replace(ASKED, hours=0.5))
+
+
+@pytest.mark.parametrize(("longest", "chunks"), [(1000, 30), (77, 30), (76, 29), (33, 8), (21, 2)])
+def test_rollouts_are_judged_as_far_as_recordings_go(commands: Commands, longest: int, chunks: int):
+    run(commands, longest=longest)
+    (judged,) = commands.of("eval")
+    assert int(judged["preset.chunks"]) == chunks
+    assert int(judged["preset.prefix"]) + 2 * chunks <= longest
 
 
 @pytest.mark.parametrize(("step", "steps"), [(1.0, int(1800 * MEMORY_SHARE)), (0.01, 3000), (1000.0, 20)])

@@ -1,6 +1,7 @@
 """``worldsim make-world`` as a whole, on a tiny game: made, killed and gone on with, given more time."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from tests.cli.making.recordings import record, record_store
 from worldsim import cli
 from worldsim.cli.making import conductor, plan, stages
+from worldsim.cli.making.recipes import FEW_STEPS
 from worldsim.cli.making.rounds import ROUNDS
+from worldsim.datasets.store.store import SPLITS, Split
 from worldsim.models.checkpoint import read_metadata
 from worldsim.simulation.world_model import WorldModel
 
@@ -167,8 +170,9 @@ def test_recordings_that_fail_the_check_stop_it(tmp_path: Path, quick: list[str]
         (["recordings=nowhere"], "no such file or folder: nowhere"),
         (["kind=chess"], "kind must be auto, still, scrolling or first_person"),
         (["hours=0"], "hours must be"),
-        (["size=9x"], "resize must be WIDTHxHEIGHT"),
-        (["size=40x40"], "pictures of 40x40 cannot be trained on"),
+        (["size=9x"], "size must be WIDTHxHEIGHT"),
+        (["size=144x90"], "pictures of 144x90 cannot be trained on: sides are multiples of 16 pixels; say size=144x96"),
+        (["size=0x16"], "say size=16x16"),
         (["tokenizer=[folder=here]"], "folder is decided by make-world"),
         (["dynamics=[training.steps=9]"], "training.steps is decided by make-world"),
         (["dynamics=[modle=small]"], "unknown setting 'modle'; did you mean model"),
@@ -182,6 +186,56 @@ def test_bad_input_is_one_line(store: Path, words: list[str], said: str, capsys:
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert not Path("worlds").exists()
+
+
+def test_a_size_that_cannot_be_trained_on_is_refused_before_recordings_are_read(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def gather(*words: Any, **options: Any) -> None:
+        raise AssertionError("recordings were read")
+
+    monkeypatch.setattr(conductor, "gather", gather)
+    assert make(store, "size=40x48") == 2 and "say size=32x48" in capsys.readouterr().err
+    assert not Path("made").exists()
+    with pytest.raises(AssertionError, match="recordings were read"):
+        make(store, "size=32x48")
+
+
+@pytest.mark.parametrize("kind", ["still", "first_person"])
+@pytest.mark.parametrize("hours", [0.01, 0.15])
+def test_a_plan_of_few_steps_is_warned_of_and_the_hours_it_names_are_enough(
+    store: Path, quick: list[str], kind: str, hours: float, capsys: pytest.CaptureFixture[str]
+):
+    def steps_and_warnings(hours: str) -> tuple[int, list[str]]:
+        assert make(store, "plan=true", f"hours={hours}", f"kind={kind}") == 0
+        out = capsys.readouterr().out
+        steps = int(re.findall(r"at most ([\d,]+) steps", out)[0].replace(",", ""))
+        return steps, [line for line in out.splitlines() if line.startswith("warning")]
+
+    # A step of either network takes half of a second here.
+    steps, [warned] = steps_and_warnings(str(hours))
+    assert 0 < steps < FEW_STEPS and "ignores keys" in warned
+    steps, warnings = steps_and_warnings(re.findall(r"hours=([\d.]+)", warned)[0])
+    assert steps >= FEW_STEPS and not warnings
+
+
+@pytest.mark.parametrize(
+    ("split", "frames", "needed"), [("train", 15, 16), ("validation", 15, 16), ("test", 32, 33), (None, 16, 16)]
+)
+def test_recordings_that_are_too_short_are_refused_before_anything_is_trained(
+    tmp_path: Path, quick: list[str], split: Split | None, frames: int, needed: int, capsys: pytest.CaptureFixture[str]
+):
+    store = tmp_path / "short"
+    for number, each in enumerate(SPLITS):
+        long = 16 if each != "test" else 33
+        record(store, each, each, frames=frames if each == split else long, seed=number)
+    words = ["make-world", str(store), "plan=true", "folder=made", "dynamics=[model=tiny,frames=16]", "kind=still"]
+    code, said = cli.main(words), capsys.readouterr()
+    if split is None:
+        assert code == 0 and not said.err
+    else:
+        assert code == 2 and f"the longest {split} recording has {frames} frames" in said.err
+        assert f"needs {needed} in a row" in said.err and not quick
 
 
 def test_empty_folders_and_one_recording_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -13,6 +13,7 @@ from tests.datasets.store.test_store import data_files, make_episode
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.datasets.checks.repair import repair
+from worldsim.datasets.governance.map_seeds import map_name
 from worldsim.datasets.governance.provenance import (
     REQUIRED,
     TRAINED_ON,
@@ -224,6 +225,38 @@ def test_withdraw_names_every_checkpoint_that_saw_it_and_audit_says_so(
     assert cli.main(["data", "audit", "runs/a/world"]) == 0
     assert "is unknown" in capfd.readouterr().out
     assert cli.main(["data", "audit", "runs/a/world", "data=moved"]) == 1
+
+
+def test_an_audit_names_the_maps_of_each_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    store = EpisodeStore("store")
+    for seed in (12, 3, 1, 25, 2):
+        store.append(make_episode(20, seed=seed, **ABOUT), f"e{seed}")
+    game = map_name(store.manifest("e3")["provenance"])
+    assert game and game.startswith("3 of ")
+    game = game.removeprefix("3 of ")
+    trained(Path("good"), training_record(store, ["e3", "e12"]))
+    trained(Path("bad"), training_record(store, ["e3", "e25"]))
+
+    def audited(*words: str) -> list[str]:
+        assert cli.main(["data", "audit", *words]) == 0
+        return [line.strip() for line in capfd.readouterr().out.splitlines() if "map" in line]
+
+    held_out = [f"maps held out for validation: 1, 25 of {game} (2)", f"maps held out for test: 2 of {game} (1)"]
+    assert audited("good") == [
+        f"maps trained on: 3, 12 of {game} (2)", *held_out, "no map is both trained on and held out"
+    ]  # fmt: skip
+    assert audited("bad")[1:] == [*held_out, f"maps trained on AND held out: 25 of {game} (1)"]
+    Path("store").rename("moved")
+    assert audited("good") == [f"maps trained on: 3, 12 of {game} (2)"]
+    # Records of older versions name no maps; the store tells them.
+    older = training_record(EpisodeStore("moved"), ["e3"])
+    del older["stores"][0]["maps"]
+    trained(Path("older"), older | {"stores": [older["stores"][0] | {"store": "store"}]})
+    assert audited("older") == ["maps trained on: no seeds are told"]
+    assert audited("older", "data=moved")[0] == f"maps trained on: 3 of {game} (1)"
 
 
 def test_parts_that_a_repair_made_of_an_episode_are_withdrawn_with_it(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from tests.models.test_checkpoint import parts, rewrite
 from tests.tiny_world import tiny_starts, tiny_world
 from worldsim.envs.learned.env import WorldSimEnv
-from worldsim.envs.learned.snapshot import Snapshot
+from worldsim.envs.learned.snapshot import Snapshot, fingerprint
 from worldsim.envs.learned.vector_env import WorldSimVectorEnv
+from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.simulation.state import WorldState
 
@@ -148,3 +150,18 @@ def test_the_metadata_is_plain_json(saved: Path):
     header, _ = parts(saved)
     assert set(header["__metadata__"]) == {"json", "sha256"}
     assert json.loads(header["__metadata__"]["json"])["elapsed"] == 1
+
+
+def test_a_snapshot_restores_where_products_run_in_another_number_format(tmp_path: Path):
+    """As on a GPU. Other weights are refused all the same, and snapshots of before still restore."""
+    plain, rounded = (WorldSimEnv(tiny_world(bf16=bf16), starts=tiny_starts()) for bf16 in (False, True))
+    plain.reset(seed=0)
+    plain.snapshot().save(tmp_path / "moment")
+    expected = plain.step(plain.noop_action)[0]
+    rounded.restore(Snapshot.load(tmp_path / "moment"))
+    assert np.abs(expected.astype(int) - rounded.step(rounded.noop_action)[0]).max() < 32
+    plain.restore(rounded.snapshot())
+    plain.restore(replace(plain.snapshot(), world=fingerprint(plain.world)))
+    other = WorldSimEnv(tiny_world(seed=1), starts=tiny_starts())
+    with pytest.raises(UserError, match="another world"):
+        other.restore(plain.snapshot())

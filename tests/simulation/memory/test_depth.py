@@ -7,6 +7,7 @@ from worldsim.simulation.memory.depth import (
     DepthCompletionConfig,
     decode_depth,
     encode_depth,
+    in_scale_of,
 )
 from worldsim.training.memory.depth_losses import (
     COLOUR_SCALE,
@@ -55,6 +56,26 @@ def test_without_a_memory_the_drawn_depth_is_not_looked_at():
     nothing = torch.zeros_like(depth, dtype=torch.bool)[None]
     one, two = (network(picture[None], d[None], nothing)[0] for d in (depth, depth * 3))
     assert torch.equal(one, two)
+
+
+def test_depth_takes_the_scale_of_what_is_known_of_near_surfaces():
+    generator = torch.Generator().manual_seed(0)
+    depth = 0.03 + torch.rand(4, 24, 32, generator=generator)
+    depth[:, :4] = 0  # sky
+    covered = torch.rand(depth.shape, generator=generator) < 0.6
+    factors = torch.tensor([1.5, 0.7, 5.0, 1.5])[:, None, None]
+    known = depth * factors
+    # A quarter of what is known is wrong: the median does not mind.
+    known[:, ::4] = 9.0
+    covered[3] = False
+    covered[3, :2] = True
+    out = in_scale_of(known, covered, depth)
+    torch.testing.assert_close(out[:2], depth[:2] * factors[:2])
+    # By twice at most; where little is known, not at all; sky is sky.
+    torch.testing.assert_close(out[2], depth[2] * 2.0)
+    assert torch.equal(out[3], depth[3]) and not bool(out[:, :4].any())
+    for row in range(4):
+        assert torch.equal(in_scale_of(known[row : row + 1], covered[row : row + 1], depth[row : row + 1])[0], out[row])
 
 
 def trained(steps: int) -> tuple[DepthCompletion, list[float]]:

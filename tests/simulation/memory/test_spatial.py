@@ -7,6 +7,7 @@ import torch
 from tests.tiny_memory import remembering_world, tiny_memory
 from tests.tiny_world import tiny_world
 from worldsim.simulation.memory.compositor import SOURCES
+from worldsim.simulation.memory.depth import encode_depth
 from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.state import WorldState
@@ -50,6 +51,34 @@ def test_where_nobody_moves_and_memory_knows_the_picture_it_stands_still_for_goo
     # Below is the hotbar, which memory does not hold: there the network draws.
     assert not np.array_equal(step.frames[:, -1, FIRST_ROW_OF_HUD:], frames[:, -1, FIRST_ROW_OF_HUD:])  # pyright: ignore
     assert step.pose.max() == 0  # pyright: ignore
+
+
+def test_new_pixels_have_the_depth_that_their_picture_tells_and_not_that_of_what_stands_beside(monkeypatch):
+    """Else a wall beside what is new makes a wall of it, and of what is new beside that."""
+    world = remembering_world(amount=0)
+    memory = world.memory
+    assert memory is not None
+
+    def bright_is_far(pictures, drawn_depth, covered):
+        # Told what is drawn, it goes on from there, as a network does that was trained to.
+        told = torch.where(covered, drawn_depth, 0).flatten(1).amax(1)[:, None, None]
+        seen = torch.where(pictures.float().mean(-1) > 128, 0.001, 1.0)
+        depth = torch.where(told > 0, told, seen).expand(pictures.shape[:3])
+        return encode_depth(depth), torch.full(pictures.shape[:3], 9.0)
+
+    monkeypatch.setattr(memory.depth, "forward", bright_is_far)
+    frames, actions = past(batch=1)
+    frames[:] = 30
+    state = world.prefill(frames, actions, [1])
+    bright = np.full((1, 1, 2, 48, 80, 3), 220, np.uint8)
+    monkeypatch.setattr(world, "decode", lambda latents, past: (bright, past))
+    turn = np.zeros((1, 2, 22), np.float32)
+    turn[..., -1] = 15
+    for _ in range(3):
+        state, _ = world.step(state, turn)
+    newest = memory_of(state).frames.rows[0].kept[-1]
+    new = (newest.confidence > 0) & (newest.picture.float().mean(-1) > 128)
+    assert int(new.sum()) > 100 and float(newest.inverse_depth[new].float().max()) < 0.01
 
 
 def test_a_step_tells_whose_each_pixel_is():

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import worldsim
 from worldsim.cli.settings import setting
 from worldsim.errors import UserError
+from worldsim.simulation.devices import device_of
 
 POLICY = "policy=scripted or policy=runs/agent"
 POLICIES = "random, noop, scripted (explore), a script's name, package.module:Class, or a run's folder"
@@ -18,6 +19,7 @@ class Played(Protocol):
     task: str | None
     world: str | None
     sampling_steps: int | None
+    device: str | None
     maps: list[int]
 
 
@@ -67,22 +69,26 @@ def environment_of(config: Played, place: str) -> tuple[str, dict[str, Any]]:
     env = env_id(config.env, place)
     # Any other environment has a reward of its own, and takes no settings of ours.
     ours = env in ENGINES or env in ENGINES.values()
-    if not ours and any(each is not None for each in (config.task, config.world, config.sampling_steps)):
-        raise UserError(f"{config.env} has its own reward and no world: task, world and sampling_steps are for ours")
+    if not ours and any(each is not None for each in (config.task, config.world, config.sampling_steps, config.device)):
+        raise UserError(
+            f"{config.env} has its own reward and no world: task, world, sampling_steps and device are for ours"
+        )
     luanti = env == "WorldSim-Luanti-v0"
     maps = [int(seed) for seed in config.maps] if luanti else ()
     if not ours:
         return env, {}
     real = luanti or place == "engine"
+    device = device_of(config.device)
     kwargs = env_settings(
         "engine" if real else "dream",
         task=config.task,
         world=config.world,
         maps=maps,
         min_trust=getattr(config, "min_trust", None),
+        device=device,
     )
     if config.sampling_steps is not None and not real:
-        kwargs |= sampled(env, config.world, config.sampling_steps)
+        kwargs |= sampled(env, config.world, config.sampling_steps, device)
     return env, kwargs
 
 

@@ -23,10 +23,11 @@ from worldsim.cli.agent.environments import (
     trust_setting,
 )
 from worldsim.cli.runs import everywhere, run_folder, use_threads
-from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting
+from worldsim.cli.settings import device_setting, folder_setting, seed_setting, setting, threads_setting
 from worldsim.errors import UserError
 from worldsim.extras import require
 from worldsim.progress import display
+from worldsim.simulation.devices import device_of
 
 
 @dataclass(kw_only=True)
@@ -52,6 +53,7 @@ class EvaluateAgent:
     min_trust: float | None = trust_setting()
     deterministic: bool = setting(False, help="always the likeliest action")
     seed: int = seed_setting("decides where episodes begin, and the players' draws")
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     ray: str | None = setting(
         None,
@@ -82,6 +84,7 @@ def evaluate(config: EvaluateAgent) -> None:
         seed=config.seed,
         deterministic=config.deterministic,
         threads=config.threads,
+        gpus=int(device_of(config.device) != "cpu"),
     )
     # What is wrong with these settings is said before anything is played.
     for place in places:
@@ -112,14 +115,15 @@ def evaluate(config: EvaluateAgent) -> None:
 
 
 def _everywhere(config: EvaluateAgent) -> EvaluateAgent:
-    """The settings as processes in other folders understand them."""
+    """The settings as processes in other folders understand them, each of which has one GPU at most."""
     from worldsim.agents.policies.player import KNOWN
 
     def found(names: list[str]) -> list[str]:
         return [name if name in KNOWN else everywhere(name) for name in names]
 
     world = config.world and everywhere(config.world)
-    return replace(config, world=world, policy=found(config.policy), against=found(config.against))
+    device = None if config.device is None else config.device.partition(":")[0]
+    return replace(config, world=world, device=device, policy=found(config.policy), against=found(config.against))
 
 
 def _tell(results: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from worldsim.cli.agent.environments import (
     trust_setting,
 )
 from worldsim.cli.runs import existing_path, plain, run_folder, use_threads, wanted
-from worldsim.cli.settings import folder_setting, group, seed_setting, setting, threads_setting
+from worldsim.cli.settings import device_setting, folder_setting, group, seed_setting, setting, threads_setting
 from worldsim.cli.stores import open_store
 from worldsim.errors import UserError
 from worldsim.extras import require
@@ -58,6 +58,7 @@ class TrainAgent:
         None, help="a run's folder or policy file to start from, cloned by algo=bc, say; default: fresh weights"
     )
     seed: int = seed_setting("decides weights, draws, starts")
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("agent", "of this run; resumes there")
     training: PpoTraining = group(PpoTraining)

@@ -17,7 +17,7 @@ from worldsim.cli.agent.environments import (
     take_task,
 )
 from worldsim.cli.runs import run_folder, use_threads
-from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, video_setting
+from worldsim.cli.settings import device_setting, folder_setting, seed_setting, setting, threads_setting, video_setting
 from worldsim.extras import require
 
 
@@ -39,6 +39,7 @@ class Watch:
     scale: int = setting(4, help="the picture's pixels per world pixel", minimum=1)
     out: str | None = video_setting("the video; default: watch.mp4 in the run folder")
     seed: int = seed_setting("decides where episodes begin, and the player's draws")
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("agent-watch")
 

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from worldsim.cli.bench.machine import machine, matrix_ceiling, resident_mb, synchronise
-from worldsim.cli.runs import device_of, run_folder, use_threads
-from worldsim.cli.settings import folder_setting, group, setting, threads_setting
+from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.settings import device_setting, folder_setting, group, setting, threads_setting
 from worldsim.cli.train.worlds import DECIDED
 from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.settings import OLD_KEYS, DynamicsTraining
 from worldsim.models.dit import DiTConfig, DiTOutput, WorldDiT
 from worldsim.models.precision import fast_bf16
 from worldsim.models.tokenizer import TokenizerConfig, VideoTokenizer
+from worldsim.simulation.devices import device_of
 from worldsim.spec.actions import MINECRAFT
 from worldsim.spec.batch import LatentBatch
 from worldsim.training.dynamics import prepared, training_step
@@ -37,7 +38,7 @@ class BenchTrain:
     width: int = setting(144, help="of the pictures", unit="pixels", minimum=16)
     steps: int = setting(5, help="timed steps, after two that are not", minimum=1)
     threads: int | None = threads_setting()
-    device: str | None = setting(None, help="cpu or cuda; default: a GPU if there is one")
+    device: str | None = device_setting()
     folder: str | None = folder_setting("bench-train")
     training: DynamicsTraining = group(DynamicsTraining, renamed=OLD_KEYS)
     model: dict[str, Any] = group(DiTConfig, option="small", filled=DECIDED)

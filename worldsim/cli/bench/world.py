@@ -12,8 +12,9 @@ import torch
 
 from worldsim.cli.bench.machine import machine, matrix_ceiling, resident_mb
 from worldsim.cli.runs import run_folder, use_threads
-from worldsim.cli.settings import folder_setting, setting, threads_setting, world_setting
+from worldsim.cli.settings import device_setting, folder_setting, setting, threads_setting, world_setting
 from worldsim.progress import display
+from worldsim.simulation.devices import device_of
 from worldsim.simulation.world_model import WorldModel
 
 WARM_UP = 8
@@ -30,6 +31,7 @@ class Bench:
     )
     batch: int = setting(1, help="worlds side by side", minimum=1)
     minutes: float = setting(0.0, help="afterwards run that long and watch the memory", unit="minutes", minimum=0)
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("bench")
 
@@ -39,7 +41,7 @@ def bench(config: Bench) -> None:
     from worldsim.envs.learned.initial_context import choose, prefill, resolve
 
     use_threads(config.threads)
-    world, starts = resolve(config.world, None)
+    world, starts = resolve(config.world, None, device_of(config.device))
     if config.sampling_steps is not None:
         world = world.with_sampling(steps=config.sampling_steps)
     rng = np.random.default_rng(0)
@@ -56,11 +58,12 @@ def bench(config: Bench) -> None:
                 steps.append(middle - begun)
                 decodes.append(time.perf_counter() - middle)
             show("stepping", i + 1, WARM_UP + config.steps)
-    ceiling = matrix_ceiling(torch.bfloat16 if world.bf16 else torch.float32, torch.device("cpu"))
+    ceiling = matrix_ceiling(torch.bfloat16 if world.bf16 else torch.float32, world.device)
     seconds = statistics.mean(steps)
     flops = step_flops(world, config.batch)
     results: dict[str, Any] = {
         "machine": machine(),
+        "device": str(world.device),
         "batch": config.batch,
         "steps": config.steps,
         "sampling_steps": world.config.sampling.steps,
@@ -86,7 +89,7 @@ def _lines(results: Mapping[str, Any], world: WorldModel) -> list[str]:
     chunk_ms = 1000 * world.chunk / world.config.fps
     lines = [
         f"{results['frames_per_second']:.1f} frames/s, decode included; sampling steps {results['sampling_steps']}, "
-        f"batch {results['batch']}, {results['machine']['threads']} threads",
+        f"batch {results['batch']}, {results['machine']['threads']} threads, {results['device']}",
         f"step latency p50 {results['step_p50_ms']:.1f} ms, p95 {results['step_p95_ms']:.1f} ms; "
         f"a chunk lasts {chunk_ms:.0f} ms; decoding is {results['decode_share']:.0%} of a step",
         f"{results['step_gflop']:.2f} GFLOP a step, at {results['share_of_matrix_ceiling']:.0%} of the "

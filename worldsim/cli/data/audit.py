@@ -1,7 +1,7 @@
 """Commands that say what a checkpoint was trained on, and take episodes out."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import worldsim
 from worldsim.cli.settings import setting, store_setting
 from worldsim.cli.stores import open_store
+from worldsim.datasets.governance.map_seeds import maps_in_words
 from worldsim.datasets.governance.provenance import SHORT, identity, read_training_record, stores_of
+from worldsim.datasets.governance.seen_maps import maps_of, trained_maps
 from worldsim.datasets.governance.withdrawal import checkpoints_that_saw, derived_from, seen_by, withdraw, withdrawals
-from worldsim.datasets.store.store import EpisodeStore
+from worldsim.datasets.store.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
 
 
@@ -68,6 +70,8 @@ def _print_store(one: Mapping[str, Any], path: Path) -> bool:
     gone = {w.identity[:SHORT]: w for w, _ in seen_by({"format": 1, "stores": [one]}, withdrawals(path))}
     by_name = {w.name: w for w in gone.values() if not w.identity}
     store = EpisodeStore(path)
+    for line in _maps(one, store, there):
+        print(f"    {line}")
     for name, short in episodes.items():
         origins = one.get("origins", {}).get(name, ())
         found = next((gone[digits] for digits in (short, *origins) if digits in gone), None) or by_name.get(name)
@@ -76,6 +80,20 @@ def _print_store(one: Mapping[str, Any], path: Path) -> bool:
     if not there:
         print(f"    {path} is not here: whether any of them was withdrawn is unknown (data=STORE says where it is)")
     return bool(gone)
+
+
+def _maps(one: Mapping[str, Any], store: EpisodeStore, there: bool) -> Iterator[str]:
+    """The maps that were trained on, those held out, and whether some are both."""
+    trained = trained_maps(one, store)
+    told = "maps" in one or trained
+    yield f"maps trained on: {maps_in_words(trained) if told else 'no seeds are told'}"
+    if not (there and told):
+        return
+    held_out: dict[Split, set[str]] = {split: maps_of(store, split) for split in SPLITS if split != "train"}
+    for split, names in held_out.items():
+        yield f"maps held out for {split}: {maps_in_words(names)}"
+    both = trained & set().union(*held_out.values())
+    yield f"maps trained on AND held out: {maps_in_words(both)}" if both else "no map is both trained on and held out"
 
 
 def _state(store: EpisodeStore, name: str, short: str) -> str:

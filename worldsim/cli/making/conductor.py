@@ -1,18 +1,18 @@
 """Conducts a making: gathers recordings, plans, runs the commands in order, judges; goes on when started again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from worldsim.cli.making.game_kind import GameLook
 from worldsim.cli.making.gathering import format_of, gather
+from worldsim.cli.making.lengths import check_lengths, longest_recording
 from worldsim.cli.making.plan import MEMORY_SHARE, Plan, check_words, make_plan, minutes, recorded_frames
 from worldsim.cli.making.rounds import Round, Target, next_target, stalled
+from worldsim.cli.making.settings import MakeWorld
 from worldsim.cli.making.stages import Stages, run_stage
 from worldsim.cli.making.state import Making
 from worldsim.cli.making.verdict import Judged, Line, verdict
-from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.store.store import SPLITS
 from worldsim.errors import UserError
 from worldsim.spec.text_files import json_lines, read_json
@@ -25,84 +25,49 @@ MOST_STEPS, LOGGED = {"depth": 3000, "memory": 1500}, 10
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What a user asked for.
-
-    Attributes:
-        recordings: file or folder.
-        out: of the finished world.
-        hours: for all of it.
-        kind, size, fps, keys, memory: as in ``worldsim make-world``; None where that is found out.
-        tokenizer, dynamics, judging: settings of these stages that count more than what is chosen.
-        only: the episodes that may be used.
-        common: the same as settings.
-        check: whether the recordings are checked first.
-        seed: of all stages.
-        threads: settings of PyTorch's threads.
-    """
-
-    recordings: Path
-    out: Path
-    hours: float
-    kind: str | None
-    size: str | None
-    fps: float | None
-    keys: str | None
-    memory: bool | None
-    tokenizer: Sequence[str]
-    dynamics: Sequence[str]
-    judging: Sequence[str]
-    only: EpisodeFilter
-    common: Sequence[str]
-    check: bool
-    seed: int
-    threads: Sequence[str]
-
-
-def prepare(wishes: Wishes, making: Making, say: Say = print) -> Stages:
+def prepare(config: MakeWorld, making: Making, say: Say = print) -> Stages:
     """Gather the recordings and plan, or take the plan of before; says what will be done and how long it takes.
 
     Raises:
         UserError: the recordings cannot be trained on, or a setting does not fit.
     """
-    check_words(wishes.tokenizer, wishes.dynamics, wishes.judging)
+    kind = None if config.kind == "auto" else config.kind
+    check_words(config.tokenizer, config.dynamics, config.evaluate)
     with making.spending("recordings"):
         store, look = gather(
-            wishes.recordings, making.folder / "recordings", kind=wishes.kind, size=wishes.size, fps=wishes.fps,
-            keys=wishes.keys, only=wishes.only,
+            Path(config.recordings), making.folder / "recordings", kind=kind, size=config.size, fps=config.fps,
+            keys=config.keys, only=config.only,
         )  # fmt: skip
-        check_store(store, wishes.only)
-        recordings = format_of(store, wishes.only)
+        check_store(store, config.only)
+        recordings = format_of(store, config.only)
         if not recordings.spec.size:
             raise UserError(f"{store.url} has no actions: a world learns what keys do from recordings with keys")
     if not making.begun:
         say("timing a few steps of training on this machine ...")
         with making.spending("timing"):
             making.plan = make_plan(
-                store, recordings, look, {split: wishes.only.names(store, split) for split in SPLITS},
-                kind=wishes.kind, hours=wishes.hours, tokenizer=wishes.tokenizer, dynamics=wishes.dynamics,
-                memory=wishes.memory,
+                store, recordings, look, {split: config.only.names(store, split) for split in SPLITS},
+                kind=kind, hours=config.hours, tokenizer=config.tokenizer, dynamics=config.dynamics,
+                memory=config.memory,
             ).to_json()  # fmt: skip
-    frames = recorded_frames(store, wishes.only.names(store, "train"))
+    frames = recorded_frames(store, config.only.names(store, "train"))
     if frames != making.plan["frames"]:
         # Recordings were added since: they are checked, too.
         making.plan["frames"] = frames
         making.reopen("check")
     plan = Plan.from_json(making.plan)
     say(f"{plan.frames:,} frames of {plan.size[0]}x{plan.size[1]} to learn from, {recordings.fps} a second")
-    for line in plan.lines(wishes.hours):
+    for line in plan.lines(config.hours):
         say(line)
     if making.spent > 60:
         done = ", ".join(making.done) or "-"
-        say(f"{minutes(making.spent)} of {minutes(3600 * wishes.hours)} are spent; done: {done}")
-    return Stages(
-        plan=plan, folder=making.folder, out=wishes.out, tokenizer=wishes.tokenizer, dynamics=wishes.dynamics,
-        judging=wishes.judging, common=wishes.common, seed=wishes.seed, threads=wishes.threads, fps=recordings.fps,
-    )  # fmt: skip
+        say(f"{minutes(making.spent)} of {minutes(3600 * config.hours)} are spent; done: {done}")
+    check_lengths(store, config, plan)
+    longest = longest_recording(store, config, plan.split)
+    return Stages(plan=plan, folder=making.folder, config=config, fps=recordings.fps, longest=longest)
 
 
-def conduct(wishes: Wishes, making: Making, stages: Stages, say: Say = print) -> list[Line]:
+def conduct(config: MakeWorld, making: Making, stages: Stages, say: Say = print) -> list[Line]:
     """Run what is not done yet, and judge the world.
 
     Raises:
@@ -110,26 +75,26 @@ def conduct(wishes: Wishes, making: Making, stages: Stages, say: Say = print) ->
         KeyboardInterrupt: told to stop; all is saved.
     """
     plan = stages.plan
-    if making.hours and wishes.hours > making.hours:
-        say(f"more time: {making.hours:g} h before, {wishes.hours:g} h now")
+    if making.hours and config.hours > making.hours:
+        say(f"more time: {making.hours:g} h before, {config.hours:g} h now")
         making.reopen("dynamics", *AFTER)
         making.hours, making.target = 0.0, None
-    if wishes.check:
+    if config.check:
         _once(making, "check", lambda: run_stage("data check", stages.check()))
     _once(making, "tokenizer", lambda: run_stage("train tokenizer", stages.train_tokenizer()))
     if "dynamics" not in making.done:
-        train_dynamics(wishes, making, stages, say)
+        train_dynamics(config, making, stages, say)
     _once(making, "export", lambda: run_stage("train export", stages.export()))
     if plan.tasks:
         _once(making, "tasks", lambda: _train_tasks(stages, say))
     if plan.memory:
-        _once(making, "depth", lambda: _in_time(making, "depth", stages.train_depth, wishes.hours))
+        _once(making, "depth", lambda: _in_time(making, "depth", stages.train_depth, config.hours))
         _once(making, "motion", lambda: run_stage("train motion", stages.train_motion()))
-        _once(making, "memory", lambda: _in_time(making, "memory", stages.train_memory, wishes.hours))
+        _once(making, "memory", lambda: _in_time(making, "memory", stages.train_memory, config.hours))
     chunk = _chunk(stages)
     _once(making, "eval", lambda: run_stage("eval", stages.evaluate(chunk)))
     judged = Judged.of(read_json(making.folder / "eval" / "eval.json"))
-    return verdict(judged, making.rounds, GameLook.from_json(plan.look), plan.frames, wishes.hours)
+    return verdict(judged, making.rounds, GameLook.from_json(plan.look), plan.frames, config.hours)
 
 
 def _once(making: Making, stage: str, work: Callable[[], None]) -> None:
@@ -160,12 +125,12 @@ def _in_time(making: Making, stage: str, words: Callable[[int], list[str]], hour
     run_stage(f"train {stage}", words(making.steps[stage]))
 
 
-def train_dynamics(wishes: Wishes, making: Making, stages: Stages, say: Say) -> None:
+def train_dynamics(config: MakeWorld, making: Making, stages: Stages, say: Say) -> None:
     """Train the dynamics in rounds, and tell after each what a person wants to know.
 
     Whether to go on is decided between rounds. The last one has a falling learning rate.
     """
-    budget = stages.plan.dynamics_budget(wishes.hours)
+    budget = stages.plan.dynamics_budget(config.hours)
     while True:
         target = making.target or next_target(
             making.rounds, _step_seconds(making, stages.plan), budget - sum(one.seconds for one in making.rounds)
@@ -186,7 +151,7 @@ def train_dynamics(wishes: Wishes, making: Making, stages: Stages, say: Say) -> 
         _conclude_round(making, rows, target.steps, say)
         if target.last:
             break
-    making.hours = wishes.hours
+    making.hours = config.hours
     making.finish("dynamics")
 
 

@@ -1,12 +1,13 @@
 """The plan of a making: what will be done by which settings, and how long it will take on this machine."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from worldsim.cli.compose import compose
 from worldsim.cli.making.game_kind import KINDS, GameLook
-from worldsim.cli.making.recipes import RECIPES, choose_model
+from worldsim.cli.making.recipes import FEW_STEPS, RECIPES, choose_model
 from worldsim.cli.making.timing import dynamics_seconds, tokenizer_seconds
 from worldsim.cli.train.worlds import TrainDynamics, TrainTokenizer
 from worldsim.cli.worlds.evaluate import Evaluate
@@ -17,8 +18,9 @@ from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.spec.facts import LEARNED
 
-# Shares of the time: at most so much for the tokenizer, so much kept for the evaluation, so much for a memory.
-TOKENIZER_SHARE, JUDGING_SHARE, MEMORY_SHARE = 0.2, 0.08, 0.3
+# Shares of the time: at most so much for the tokenizer, so much kept for the evaluation, so much for a memory; the
+# dynamics get at least so much.
+TOKENIZER_SHARE, JUDGING_SHARE, MEMORY_SHARE, DYNAMICS_SHARE = 0.2, 0.08, 0.3, 0.2
 # What the plan decides itself: it depends on the time and on what is found on the way.
 DECIDED = {
     "training.steps", "training.optimizer.cooldown", "training.validate_every", "folder", "data", "tokenizer",
@@ -83,11 +85,21 @@ class Plan:
         """That encoding the recordings is expected to take."""
         return self.frames / 48 * FORWARD * self.tokenizer_step
 
+    @property
+    def _kept(self) -> float:
+        return JUDGING_SHARE + MEMORY_SHARE * self.memory
+
     def dynamics_budget(self, hours: float) -> float:
         """Seconds for the dynamics when the whole takes so many hours."""
-        kept = JUDGING_SHARE + MEMORY_SHARE * self.memory
-        left = 3600 * hours * (1 - kept) - self.tokenizer_seconds - self.latents_seconds
-        return max(left, 0.2 * 3600 * hours)
+        left = 3600 * hours * (1 - self._kept) - self.tokenizer_seconds - self.latents_seconds
+        return max(left, DYNAMICS_SHARE * 3600 * hours)
+
+    def hours_for(self, steps: int) -> float:
+        """Hours that leave time for so many steps of the dynamics, however long the tokenizer is trained then."""
+        needed = steps * self.dynamics_step
+        tokenizer = max(self.tokenizer_steps, RECIPES[self.kind].tokenizer_steps) * self.tokenizer_step
+        before = tokenizer + self.latents_seconds
+        return min((needed + before) / (1 - self._kept), needed / DYNAMICS_SHARE) / 3600
 
     def lines(self, hours: float) -> Iterator[str]:
         """The plan for people."""
@@ -106,6 +118,12 @@ class Plan:
         ]  # fmt: skip
         for name, seconds, note in rows:
             yield f"  {name:16} {'not timed' if seconds is None else minutes(seconds):>10}   {note}"
+        if dynamics / self.dynamics_step < FEW_STEPS:
+            more = math.ceil(self.hours_for(FEW_STEPS) * 100) / 100
+            yield (
+                f"warning: after fewer than {FEW_STEPS:,} steps of train dynamics a world most likely ignores keys: "
+                f"give hours={more:g} or more, or a smaller size= in another folder="
+            )
 
 
 def recorded_frames(store: EpisodeStore, names: Sequence[str]) -> int:

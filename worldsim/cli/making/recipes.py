@@ -13,6 +13,8 @@ FASTEST = 30.0
 SHAPE = 4.0
 # Optimizer steps below which a network learns pictures and not yet what keys do: a smaller network gets further then.
 ENOUGH_STEPS = 3000
+# Steps below which a plan is warned of: keys began to matter after 300 to 900 steps in the games that were tried.
+FEW_STEPS = 1000
 
 _SMALL_TOKENIZER = (
     "model.chunk=1", "model.channels=48", "model.bound=100", "model.encoder_width=48", "model.encoder_blocks=1",

@@ -9,13 +9,14 @@ from worldsim.cli.command import run_words
 from worldsim.cli.making.plan import Plan, dynamics_words
 from worldsim.cli.making.recipes import RECIPES
 from worldsim.cli.making.rounds import Target
+from worldsim.cli.making.settings import MakeWorld
 from worldsim.errors import UserError
 
 # Stretches of recordings that heads for tasks learn from.
 WINDOWS = 200
 ANY_NUMBER = 1_000_000_000
-# Rollouts that the evaluation measures, and their length.
-JUDGED_CLIPS, JUDGED_SECONDS, MOST_CHUNKS = 16, 3.0, 60
+# Rollouts that the evaluation measures, their length, and the bounds of that in chunks.
+JUDGED_CLIPS, JUDGED_SECONDS, SHORTEST, MOST_CHUNKS = 16, 3.0, 2, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,24 +26,16 @@ class Stages:
     Attributes:
         plan: of the making.
         folder: of the making; each run has its own folder in it.
-        out: of the finished world.
-        tokenizer, dynamics, judging: a user's own settings of these and of ``eval``, which count more.
-        common: settings of all stages: which episodes.
-        seed: of all stages.
-        threads: settings of PyTorch's threads.
+        config: what a user asked for.
         fps: frames a second of the recordings.
+        longest: frames of the longest recording that the world is judged on.
     """
 
     plan: Plan
     folder: Path
-    out: Path
-    tokenizer: Sequence[str]
-    dynamics: Sequence[str]
-    judging: Sequence[str]
-    common: Sequence[str]
-    seed: int
-    threads: Sequence[str]
+    config: MakeWorld
     fps: int
+    longest: int
 
     @property
     def data(self) -> str:
@@ -60,9 +53,14 @@ class Stages:
         return f"latents={self.folder / 'latents'}"
 
     @property
+    def allowed(self) -> list[str]:
+        """The store, and which of its episodes may be used."""
+        return [self.data, *self.config.passed_on("licence", "source")]
+
+    @property
     def run_settings(self) -> list[str]:
         """Settings of every training."""
-        return [self.data, *self.common, f"seed={self.seed}", *self.threads]
+        return [*self.allowed, *self.config.passed_on("seed", "threads")]
 
     def check(self) -> list[str]:
         """Settings of ``data check``: a look of about a minute."""
@@ -74,7 +72,7 @@ class Stages:
         """Settings of ``train tokenizer``."""
         steps = self.plan.tokenizer_steps
         rest = [f"training.steps={steps}", f"training.warmup={min(100, steps // 10)}"]
-        mine = [*RECIPES[self.plan.kind].tokenizer, *rest, *self.tokenizer]
+        mine = [*RECIPES[self.plan.kind].tokenizer, *rest, *self.config.tokenizer]
         return [*self.run_settings, f"folder={self.folder / 'tokenizer'}", f"sample_every={steps}", *mine]
 
     def train_dynamics(self, target: Target) -> list[str]:
@@ -86,17 +84,22 @@ class Stages:
             f"sample_every={target.steps}",
         ]
         words = [self.weights, self.latents, f"folder={self.folder / 'dynamics'}"]
-        return [*self.run_settings, *words, *dynamics_words(self.plan.kind, self.plan.model, self.dynamics), *goal]
+        return [
+            *self.run_settings,
+            *words,
+            *dynamics_words(self.plan.kind, self.plan.model, self.config.dynamics),
+            *goal,
+        ]
 
     def export(self) -> list[str]:
         """Settings of ``train export``."""
         words = [f"run={self.folder / 'dynamics'}", self.weights, self.latents, f"split={self.plan.split}"]
-        return [self.data, *self.common, *words, f"out={self.out}", *RECIPES[self.plan.kind].export]
+        return [*self.allowed, *words, f"out={self.config.out}", *RECIPES[self.plan.kind].export]
 
     def train_tasks(self) -> list[str]:
         """Settings of ``train tasks``."""
-        words = [f"world={self.out}", "text=false", f"windows={WINDOWS}", f"folder={self.folder / 'tasks'}"]
-        return [self.data, f"seed={self.seed}", *self.threads, *words]
+        words = [f"world={self.config.out}", "text=false", f"windows={WINDOWS}", f"folder={self.folder / 'tasks'}"]
+        return [*self.run_settings, *words]
 
     def train_depth(self, steps: int) -> list[str]:
         """Settings of ``train depth``."""
@@ -112,7 +115,7 @@ class Stages:
         motion = f"motion={self.folder / 'motion' / 'ego_motion.safetensors'}"
         return [
             *self.run_settings,
-            f"world={self.out}",
+            f"world={self.config.out}",
             depth,
             motion,
             f"folder={self.folder / 'memory'}",
@@ -121,11 +124,17 @@ class Stages:
 
     def evaluate(self, chunk: int) -> list[str]:
         """Settings of ``eval``."""
-        chunks = max(2, min(MOST_CHUNKS, round(JUDGED_SECONDS * self.fps / chunk)))
-        prefix = 1 + chunk * max(1, round(16 / chunk))
+        prefix = prefix_of(chunk)
+        room = (self.longest - prefix) // chunk
+        chunks = max(SHORTEST, min(MOST_CHUNKS, room, round(JUDGED_SECONDS * self.fps / chunk)))
         amount = [f"preset.clips={JUDGED_CLIPS}", f"preset.prefix={prefix}", f"preset.chunks={chunks}"]
-        words = [f"world={self.out}", f"split={self.plan.split}", "parts=[horizons,actions]"]
-        return [*self.run_settings, *words, *amount, *self.judging, f"folder={self.folder / 'eval'}"]
+        words = [f"world={self.config.out}", f"split={self.plan.split}", "parts=[horizons,actions]"]
+        return [*self.run_settings, *words, *amount, *self.config.evaluate, f"folder={self.folder / 'eval'}"]
+
+
+def prefix_of(chunk: int) -> int:
+    """Frames of the past from which rollouts are judged: about 16, whole chunks and the frame before them."""
+    return 1 + chunk * max(1, round(16 / chunk))
 
 
 def run_stage(name: str, words: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ import torch
 
 from worldsim.cli.bench.train import random_batch, time_steps
 from worldsim.cli.compose import compose
-from worldsim.cli.runs import device_of
 from worldsim.cli.train.worlds import TrainDynamics, TrainTokenizer
 from worldsim.datasets.store.recording_format import RecordingFormat
 from worldsim.models.dit import DiTConfig, WorldDiT
 from worldsim.models.tokenizer import VideoTokenizer
+from worldsim.simulation.devices import device_of
 from worldsim.training.tokenizer import prepared, training_step
 
 TIMED = 3

@@ -9,13 +9,15 @@ from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import (
     folder_setting,
     group,
+    licence_setting,
     seed_setting,
     setting,
+    source_setting,
     store_setting,
     threads_setting,
     world_setting,
 )
-from worldsim.cli.stores import open_store
+from worldsim.cli.stores import filter_of, open_store
 from worldsim.progress import display
 from worldsim.training.task_heads import TaskTraining
 
@@ -26,6 +28,8 @@ class TrainTasks:
 
     data: str = store_setting()
     also: list[str] = setting([], help="further stores: also=[data/trees]")
+    licence: str | None = licence_setting()
+    source: str | None = source_setting()
     world: str = world_setting("whose features the heads read, and whose folder receives tasks.safetensors")
     windows: int = setting(
         200,
@@ -67,7 +71,7 @@ def train_tasks(config: TrainTasks) -> None:
         def examples(split: Any, windows: int, rare_first: bool = False) -> TaskExamples:
             return make_examples(
                 world, stores, split, windows=windows, rare_first=rare_first, seed=config.seed,
-                progress=show.stage(f"features of {split} maps"),
+                only=filter_of(config), progress=show.stage(f"features of {split} maps"),
             )  # fmt: skip
 
         train = examples("train", config.windows, rare_first=True)

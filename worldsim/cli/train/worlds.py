@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from worldsim.cli.runs import device_of, existing_path, run_folder, use_threads, wanted
+from worldsim.cli.runs import existing_path, run_folder, use_threads, wanted
 from worldsim.cli.settings import (
+    device_setting,
     folder_setting,
     group,
     licence_setting,
@@ -23,6 +24,7 @@ from worldsim.models.dit import DiTConfig
 from worldsim.models.tokenizer import TokenizerConfig
 from worldsim.simulation.config import OLD_KEYS as OLD_SAMPLING
 from worldsim.simulation.config import SamplingConfig
+from worldsim.simulation.devices import device_of
 from worldsim.training.tokenizer import OLD_KEYS as OLD_TOKENIZER
 from worldsim.training.tokenizer import TokenizerTraining
 
@@ -106,7 +108,7 @@ class TrainDynamics:
     sample_every: int = setting(1000, help="how often sample videos are written", unit="steps", minimum=1)
     seed: int = seed_setting("of weights, noise and clips")
     threads: int | None = threads_setting()
-    device: str | None = setting(None, help="cpu or cuda; default: a GPU if there is one")
+    device: str | None = device_setting()
     training: DynamicsTraining = group(DynamicsTraining, renamed=OLD_KEYS)
     model: dict[str, Any] = group(DiTConfig, option="small", filled=DECIDED)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from worldsim.cli.runs import everywhere, existing_path, run_folder, use_threads
 from worldsim.cli.settings import (
+    device_setting,
     folder_setting,
     group,
     licence_setting,
@@ -28,6 +29,7 @@ from worldsim.cli.worlds.unseen import check_world_unseen
 from worldsim.errors import UserError
 from worldsim.evaluation.config import PRESETS, EvalPreset, EvalThresholds
 from worldsim.progress import display
+from worldsim.simulation.devices import device_of
 
 if TYPE_CHECKING:
     from worldsim.datasets.store.store import Split
@@ -59,6 +61,7 @@ class Evaluate:
     )
     rows: int = setting(8, help="rollouts side by side", minimum=1)
     seed: int = seed_setting("decides clips, noise and resampling")
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     ray: str | None = setting(
         None, help="measure parts side by side on a Ray cluster: local, auto, or its address; default: one by one, here"
@@ -88,7 +91,9 @@ def evaluate(config: Evaluate) -> None:
         if config.ray is not None:
             from worldsim.evaluation.on_ray import measure_on_ray
 
-            measure_on_ray(partial(_opened, _everywhere(config)), evaluation, PARTS, names, address=config.ray)
+            told = _everywhere(config)
+            opens, gpus = partial(_opened, told), int(told.device == "cuda")
+            measure_on_ray(opens, evaluation, PARTS, names, address=config.ray, gpus=gpus)
         results = run_parts(evaluation, PARTS, names)
         page = write_report(evaluation, results, config.world, time.monotonic() - began)
     _print(results, config.thresholds.goals)
@@ -96,10 +101,11 @@ def evaluate(config: Evaluate) -> None:
 
 
 def _everywhere(config: Evaluate) -> Evaluate:
-    """The settings as processes in other folders understand them."""
+    """The settings as processes in other folders understand them, each of which has one GPU at most."""
+    device = device_of(config.device).partition(":")[0]
     paths = {name: getattr(config, name) for name in ("data", "inverse", "branches")}
     full = {n: p if p is None or "://" in str(p) else str(Path(p).absolute()) for n, p in paths.items()}
-    return replace(config, world=everywhere(config.world), **full)
+    return replace(config, world=everywhere(config.world), device=device, **full)
 
 
 def _opened(config: Evaluate, folder: Path = Path()) -> "Evaluation":
@@ -111,7 +117,7 @@ def _opened(config: Evaluate, folder: Path = Path()) -> "Evaluation":
     data = store_at(config.data)
     use_threads(config.threads)
     return Evaluation(
-        world=worldsim.load(config.world),
+        world=worldsim.load(config.world, device=device_of(config.device)),
         store=ChosenStore(data, filter_of(config)),
         split=cast("Split", config.split),
         preset=config.preset,

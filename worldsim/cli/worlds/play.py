@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from worldsim.cli.runs import existing_path, run_folder
 from worldsim.cli.settings import (
+    device_setting,
     folder_setting,
     group,
     seed_setting,
@@ -67,14 +68,13 @@ class Play:
         None, help="of the mouse; default: what the window's menu was set to, .15 at first", unit="degrees per pixel",
         above=0,
     )  # fmt: skip
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("play")
 
 
 def play(config: Play) -> None:
     """``worldsim play``."""
-    from worldsim.plotting.window import has_display
-
     if config.load is not None:
         existing_path(config.load)
     if config.prefix is not None and not config.prefix.isdecimal():
@@ -94,9 +94,12 @@ def play(config: Play) -> None:
 
         play_in_browser(config)
         return
-    if not config.headless and not has_display():
-        print("no display: a scripted player plays into a video (as --headless does)")
-        config.headless = True
+    if not config.headless:
+        from worldsim.plotting.window import has_display
+
+        if not has_display():
+            print("no display: a scripted player plays into a video (as --headless does)")
+            config.headless = True
     if config.headless:
         _into_video(config)
     else:
@@ -107,6 +110,8 @@ def play(config: Play) -> None:
 
 
 def _into_video(config: Play) -> None:
+    # Before PyTorch is imported, which takes seconds.
+    print(f"loading {_what(config)}", flush=True)
     from worldsim.envs.play.headless import play_headless
     from worldsim.envs.play.overlays.views import filmed
     from worldsim.envs.play.tree.playthrough import Playthrough
@@ -133,6 +138,14 @@ def _into_video(config: Play) -> None:
         print(times.line())
     finally:
         game.close()
+
+
+def _what(config: Play) -> str:
+    """What is loaded, in words."""
+    if config.engine == "luanti":
+        return "Luanti, the real game"
+    what = f"the world {config.world}" if config.load is None else f"the playthrough {config.load} and its world"
+    return what + (" and the game it was recorded from" if config.engine == "both" else "")
 
 
 def _again(saved: "Playthrough") -> "Choose":

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from worldsim.cli.runs import existing_path, use_threads
+from worldsim.simulation.devices import device_of
 
 if TYPE_CHECKING:
     from worldsim.cli.worlds.play import Play
@@ -24,7 +25,7 @@ def open_game(config: "Play", tell: "Tell", saved: "Playthrough | None") -> "Gam
         tell("starting the game", None)
         return LuantiGame(realtime=not config.headless)
     tell("loading the world", 0.3)
-    world, starts = resolve(config.world, None)
+    world, starts = resolve(config.world, None, device_of(config.device))
     learned = _learned_keys(config.world)
     if saved is not None:
         origin = replace(saved.origin, options={**saved.origin.options, **_options(config)})

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldsim.cli.runs import existing_path, run_folder, use_threads, wanted
-from worldsim.cli.settings import folder_setting, seed_setting, setting, threads_setting, world_setting
+from worldsim.cli.settings import device_setting, folder_setting, seed_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
 from worldsim.progress import display
+from worldsim.simulation.devices import device_of
 
 if TYPE_CHECKING:
     from worldsim.envs.learned.initial_context import InitialContext
@@ -71,6 +72,7 @@ class Rollout:
     )
     scale: int = setting(2, help="the videos' pixels per world pixel", minimum=1)
     out: str | None = setting(None, help="folder for the results; default: the run folder")
+    device: str | None = device_setting()
     threads: int | None = threads_setting()
     folder: str | None = folder_setting("rollout")
 
@@ -94,7 +96,7 @@ def rollout(config: Rollout) -> None:
 
     use_threads(config.threads)
     saved = _saved(config)
-    world, starts = resolve(config.world, None)
+    world, starts = resolve(config.world, None, device_of(config.device))
     begun = None
     if saved is not None:
         world, begun = saved.origin.beginning(world, starts, saved.seed)

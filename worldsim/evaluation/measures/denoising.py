@@ -45,20 +45,20 @@ def x0_errors(
     for at in range(0, len(clips), rows):
         latents = world.encode(clips.frames[at : at + rows, : 1 + (t - 1) * r])
         b = len(latents)
-        eps = noise(range(at, at + b), [0] * b, tuple(latents.shape[1:]))
+        eps = noise(range(at, at + b), [0] * b, tuple(latents.shape[1:]), latents.device)
         previous = previous_of(latents)
         present = torch.ones(b, t, dtype=torch.bool)
         present[:, 0] = False
         for name, (source, text) in conditions.items():
             actions = np.zeros((b, t, r, size), np.float32)
             actions[:, 1:] = source[at : at + b, : (t - 1) * r].reshape(b, t - 1, r, size)
-            total = torch.zeros(b)
+            total = torch.zeros(b, device=latents.device)
             for level in levels:
-                tau = torch.ones(b, t)
+                tau = torch.ones(b, t, device=latents.device)
                 tau[:, judged] = level
                 noisy = interpolate(latents, eps, tau)
                 given = None if text is None else text[at : at + b]
                 out = world.sampler.predict(noisy, previous, tau, torch.from_numpy(actions), present, given)
                 total += (out - latents)[:, judged].float().square().flatten(1).mean(1) / len(levels)
-            losses[name].append(total.numpy())
+            losses[name].append(total.cpu().numpy())
     return {name: np.concatenate(values) for name, values in losses.items()}

@@ -39,7 +39,7 @@ def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tup
     """
     for k in range(future.shape[1]):
         state, step = world.step(state, future[:, k], inplace=k > 0)
-        yield step.frames, step.latents.float().square().mean((1, 2, 3)).sqrt().numpy()
+        yield step.frames, step.latents.float().square().mean((1, 2, 3)).sqrt().cpu().numpy()
 
 
 def rollout(world: WorldModel, state: WorldState, future: NDArray) -> Frames:

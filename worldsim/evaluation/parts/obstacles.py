@@ -78,7 +78,7 @@ def metres_dreamt(world: WorldModel, clips: Clips, prefix: int, chunks: int, row
         state = begin(world, part, prefix, at)
         for actions in np.moveaxis(future_of(part, prefix, chunks, world.chunk), 1, 0):
             state, _ = world.step(state, actions)
-        parts.append(state.pose[:, [0, 2]].norm(dim=1).double().numpy())
+        parts.append(state.pose[:, [0, 2]].norm(dim=1).double().cpu().numpy())
     return np.concatenate(parts)
 
 

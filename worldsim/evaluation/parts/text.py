@@ -57,7 +57,7 @@ def others(texts: Sequence[str]) -> list[int]:
 @torch.inference_mode()
 def first_pictures(world: WorldModel, text_BX: Tensor, size: tuple[int, int], seeds: Sequence[int]) -> NDArray:
     """Pictures uint8 (B, H, W, 3) of ``size``, dreamt from text alone: no past, no action."""
-    b = len(text_BX)
+    b, device = len(text_BX), text_BX.device
     shape = (1, world.tokenizer.config.channels, *world.tokenizer.latent_grid(*size))
     actions, present = torch.zeros(b, 1, world.chunk, world.spec.size), torch.zeros(b, 1, dtype=torch.bool)
 
@@ -65,7 +65,7 @@ def first_pictures(world: WorldModel, text_BX: Tensor, size: tuple[int, int], se
         tau = level.expand(b, 1)
         return velocity_from_data(x, world.sampler.predict(x, torch.zeros_like(x), tau, actions, present, text_BX), tau)
 
-    latents = sample_euler(velocity, noise(seeds, [0] * b, shape), time_steps(STEPS))
+    latents = sample_euler(velocity, noise(seeds, [0] * b, shape, device), time_steps(STEPS).to(device))
     return world.decode(latents)[0][:, 0, -1]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from worldsim.simulation.memory.depth import encode_depth
@@ -21,6 +22,9 @@ TRUST_MEMORY = 2.0
 SHARPNESS = 0.15
 # Steps since a pixel was seen, beyond which it is as old as any: who stands for minutes sees old pixels that are right.
 OLDEST = 24
+# Pixels along a side over which the correction of the generated picture is averaged: it may change its tone, not its
+# texture. What a network has learned about texture by its errors is to take it away.
+TONE = 9
 # Below every logit by so much that its share is 0 in single precision.
 NEVER = 1e4
 # A camera that moved and turned by less (metres, degrees) stands.
@@ -97,8 +101,11 @@ class Compositor(UNet):
         made = self.run(
             torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
         )
-        logits, correction = made[:, : len(SOURCES)], made[:, len(SOURCES) :]
-        of_memory = _only(known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust).reshape(-1, 1, 1))
+        logits = made[:, : len(SOURCES)]
+        correction = F.avg_pool2d(made[:, len(SOURCES) :], TONE, 1, TONE // 2, count_include_pad=False)
+        of_memory = _only(
+            known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust, device=made.device).reshape(-1, 1, 1)
+        )
         of_screen = _only(may_stay.float() * (1 - known), logits[:, 1])
         shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)
         if sharp:

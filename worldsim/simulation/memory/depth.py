@@ -1,4 +1,4 @@
-"""Depth completion: from a picture and the depth that memory draws there to a depth and a confidence for every pixel.
+"""Depth completion: from a picture, and depth that is known in part, to a depth and a confidence for every pixel.
 
 B pictures, H W pixels, C channels.
 """
@@ -23,6 +23,8 @@ FILE = "depth_completion.safetensors"
 FORMAT = "worldsim-depth-1"
 # Code of a depth that nothing is known about: 8 metres.
 UNKNOWN = -2.1
+# Pixels with an inverse depth above NEAR tell the scale, where there are so many; it is changed by so much at most.
+NEAR, FEWEST, MOST_SCALED = 0.025, 300, 2.0
 
 
 def encode_depth(inverse_depth: Tensor) -> Tensor:
@@ -33,6 +35,25 @@ def encode_depth(inverse_depth: Tensor) -> Tensor:
 def decode_depth(code: Tensor) -> Tensor:
     """The inverse of ``encode_depth``; codes below that of sky are sky."""
     return (code.exp() - FAR).clamp(min=0)
+
+
+def in_scale_of(known_BHW: Tensor, covered_BHW: Tensor, depth_BHW: Tensor) -> Tensor:
+    """Inverse depth (B, H, W) in another's scale: times the median ratio of the two where both are near.
+
+    A picture tells shapes better than distances. Surfaces that are partly known then go on where they are known.
+
+    Args:
+        known_BHW: inverse depth (1/m) whose scale counts.
+        covered_BHW: bool, where it is known.
+        depth_BHW: inverse depth (1/m) to change.
+    """
+    near = covered_BHW & (known_BHW > NEAR) & (depth_BHW > NEAR)
+    rows = []
+    for known, both, depth in zip(known_BHW, near, depth_BHW, strict=True):
+        if int(both.sum()) >= FEWEST:
+            depth = depth * (known[both] / depth[both]).median().clamp(1 / MOST_SCALED, MOST_SCALED)
+        rows.append(depth)
+    return torch.stack(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,10 @@ class Memory:
         """All that can be drawn, the oldest first."""
         return self.kept if self.last is None or self.last in self.kept[-1:] else (*self.kept, self.last)
 
+    def fleeting(self) -> int:
+        """Number of the step of an observation that is no key frame; -1 where there is none."""
+        return -1 if self.last is None or self.last in self.kept[-1:] else self.last.taken
+
 
 @dataclass(frozen=True)
 class KeyFrames:
@@ -69,6 +73,17 @@ class KeyFrames:
         if any(not 0 <= row < self.batch for row in wanted):
             raise IndexError(f"rows must be between 0 and {self.batch - 1}, got {wanted}")
         return KeyFrames(tuple(self.rows[row] for row in wanted))
+
+    def to(self, device: torch.device | str) -> "KeyFrames":
+        """The same memories on a device; what frames and worlds share stays shared."""
+        moved: dict[int, KeyFrame] = {}
+
+        def there(frame: KeyFrame) -> KeyFrame:
+            if id(frame) not in moved:
+                moved[id(frame)] = KeyFrame(*(t.to(device) for t in _of(frame)), taken=frame.taken)
+            return moved[id(frame)]
+
+        return KeyFrames(tuple(Memory(tuple(map(there, row.kept)), row.last and there(row.last)) for row in self.rows))
 
     @staticmethod
     def concatenate(memories: Sequence["KeyFrames"]) -> "KeyFrames":
@@ -167,7 +182,7 @@ def stack(rows: Sequence[Sequence[KeyFrame]]) -> Sources:
         inverse_depth=together([f.inverse_depth for f in full]),
         confidence=together([f.confidence for f in full]),
         poses=together([f.pose for f in full]),
-        taken=together([torch.tensor(f.taken, device=f.pose.device) for f in full]),
+        taken=torch.tensor([f.taken for f in full], device=some.pose.device).unflatten(0, (len(rows), most)),
     )
 
 

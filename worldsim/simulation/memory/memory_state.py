@@ -73,6 +73,10 @@ class MemoryState:
         """The given worlds; ``of`` takes the same rows of a tensor, with or without a copy."""
         return MemoryState(self.frames.select(rows), *(of(getattr(self, name)) for name in _PLAIN))
 
+    def to(self, device: torch.device | str) -> "MemoryState":
+        """The same memory on a device."""
+        return MemoryState(self.frames.to(device), *(getattr(self, name).to(device) for name in _PLAIN))
+
     @staticmethod
     def concatenate(states: Sequence["MemoryState"]) -> "MemoryState":
         """Worlds of several memories as the rows of one."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from worldsim.simulation.memory.camera import Intrinsics, advance_camera
 from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying, whose
-from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
+from worldsim.simulation.memory.depth import DepthCompletion, decode_depth, in_scale_of
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
-from worldsim.simulation.memory.keyframes import KeyFrames, Memory
+from worldsim.simulation.memory.keyframes import KeyFrames
 from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.memory.observe import MemoryConfig, Observation, observe, recall_along
 from worldsim.simulation.memory.render import Drawing
@@ -94,6 +94,12 @@ class SpatialMemory:
         """Its networks."""
         return self.depth, self.motion, self.compositor
 
+    def to(self, device: torch.device | str) -> "SpatialMemory":
+        """The same memory on a device; its networks are moved, as those of a module are."""
+        depth, motion, compositor = self.depth.to(device), self.motion.to(device), self.compositor.to(device)
+        overlay = None if self.overlay is None else self.overlay.to(device)
+        return SpatialMemory(self.config, depth, motion, compositor, overlay)
+
     def check_fits(self, actions: int, height: int, width: int) -> None:
         """Whether it goes with a world of such action vectors and pictures.
 
@@ -122,7 +128,8 @@ class SpatialMemory:
         Raises:
             ValueError: the overlay belongs to pictures of another size.
         """
-        return fixed_to_screen(self.config.camera, height, width, self.overlay)
+        device = self.motion.recur.weight.device
+        return fixed_to_screen(self.config.camera, height, width, self.overlay, device)
 
     def begin(self, frames_BFHWC: Tensor, actions_BTRA: Tensor, poses_BF5: Tensor | None = None) -> MemoryState:
         """Take in a past of F = 1 + r T frames.
@@ -132,9 +139,9 @@ class SpatialMemory:
         """
         batch, r = len(frames_BFHWC), actions_BTRA.shape[2]
         seen = frames_BFHWC[:, ::r]
-        depth, confidence = self._look(seen.flatten(0, 1), None)
+        depth, confidence = self._look(seen.flatten(0, 1))
         depth, confidence = (t.unflatten(0, seen.shape[:2]) for t in (depth, confidence))
-        pose = torch.zeros(batch, 5)
+        pose = torch.zeros(batch, 5, device=seen.device)
         if poses_BF5 is not None:
             pose = poses_BF5[:, 0].clone()
         motion, places = self.motion.initial(batch), [pose]
@@ -146,11 +153,11 @@ class SpatialMemory:
                 pose, motion = lately[:, 1], self.measured(motion, lately)
             places.append(pose)
         # From the start, which is where the last picture was taken.
-        origin = torch.cat([pose[:, :4], torch.zeros(batch, 1)], 1)
+        origin = torch.cat([pose[:, :4], torch.zeros_like(pose[:, 4:])], 1)
         frames = KeyFrames.empty(batch)
         last = len(places) - 1
         for t in range(last % PAST_STRIDE, last + 1, PAST_STRIDE):
-            step = torch.full((batch,), BEGINNING - (last - t))
+            step = torch.full((batch,), BEGINNING - (last - t), device=seen.device)
             observation = Observation(seen[:, t], depth[:, t], confidence[:, t], turned(places[t], origin), step)
             frames = observe(self.lens(seen), frames, observation, self.config.keyframes)
         return _state(frames, turned(pose, origin), motion, seen[:, -1], depth[:, -1], confidence[:, -1])
@@ -207,11 +214,12 @@ class SpatialMemory:
         differs = (pictures.int() - drawn.picture).abs().amax(-1) > NEWS
         remembered = drawn.covered & ~(generated & differs)
         old = remembered | (sources_BHW == SOURCES.index("screen"))
-        depth, confidence = self._look(pictures, drawn, unless=old)
+        depth, confidence = self._look(pictures, unless=old)
+        depth = in_scale_of(drawn.inverse_depth, drawn.covered, depth)
         depth = torch.where(remembered, drawn.inverse_depth, depth)
         confidence = torch.where(remembered, drawn.confidence, torch.where(old, 0.0, confidence))
         # The last observation goes now: what it alone showed must be observed again.
-        going = torch.tensor([_fleeting(row) for row in state.frames.rows])[:, None, None]
+        going = torch.tensor([row.fleeting() for row in state.frames.rows], device=now.device)[:, None, None]
         lasting = now[:, None, None] - drawn.age != going
         kept = remembered & lasting
         observation = Observation(pictures, depth, torch.where(kept, 0.0, confidence), outlook.poses[:, -1], now)
@@ -219,18 +227,20 @@ class SpatialMemory:
         frames = observe(self.lens(pictures), state.frames, observation, self.config.keyframes, known)
         return _state(frames, outlook.poses[:, -1], outlook.motion, pictures, depth, confidence)
 
-    def _look(self, pictures: Tensor, drawn: Drawing | None, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped."""
-        size = pictures.shape[:3]
-        depth, confidence = torch.zeros(size), torch.zeros(size)
+    def _look(self, pictures: Tensor, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped.
+
+        The network is not told what memory draws there. Told, it goes on from it: mistakes of its own grow until all
+        that is new stands in one plane, sky and ground alike, and whoever walks on walks into a wall.
+        """
+        size, device = pictures.shape[:3], pictures.device
+        depth, confidence = (torch.zeros(size, device=device) for _ in range(2))
         fixed = self.fixed(*size[1:])
-        rows = torch.arange(size[0])
+        rows = torch.arange(size[0], device=device)
         if unless is not None:
             rows = rows[~(unless | fixed).flatten(1).all(1)]
         if len(rows):
-            prior = torch.zeros(size) if drawn is None else drawn.inverse_depth
-            covered = torch.zeros(size, dtype=torch.bool) if drawn is None else drawn.covered
-            code, logits = self.depth(pictures[rows], prior[rows], covered[rows])
+            code, logits = self.depth(pictures[rows], depth[rows], torch.zeros_like(depth[rows], dtype=torch.bool))
             depth[rows], confidence[rows] = decode_depth(code), logits.sigmoid()
         confidence[:, fixed] = 0
         return depth, torch.where(confidence < self.config.keyframes.least_confidence, 0.0, confidence)
@@ -259,13 +269,15 @@ class SpatialMemory:
         return torch.where(acts, 0.0, self.config.trust)
 
 
-def fixed_to_screen(camera: Camera, height: int, width: int, overlay: Tensor | None = None) -> Tensor:
+def fixed_to_screen(
+    camera: Camera, height: int, width: int, overlay: Tensor | None = None, device: torch.device | None = None
+) -> Tensor:
     """Which pixels (H, W) do not show the world: the rows below it, and an overlay above them.
 
     Raises:
         ValueError: the overlay belongs to pictures of another size.
     """
-    below = (torch.arange(height) >= camera.rows_of_world(height))[:, None].expand(height, width)
+    below = (torch.arange(height, device=device) >= camera.rows_of_world(height))[:, None].expand(height, width)
     if overlay is None:
         return below
     if tuple(overlay.shape) != (height, width):
@@ -286,8 +298,3 @@ def _state(
     frames: KeyFrames, pose: Tensor, motion: Tensor, screen: Tensor, depth: Tensor, confidence: Tensor
 ) -> MemoryState:
     return MemoryState(frames, pose, motion, screen, depth.half(), (confidence * 255).round().to(torch.uint8))
-
-
-def _fleeting(memory: Memory) -> int:
-    """Number of the step of an observation that is no key frame; -1 where there is none."""
-    return -1 if memory.last is None or memory.last in memory.kept[-1:] else memory.last.taken
