@@ -22,6 +22,8 @@ from worldsim.simulation.world_model import WorldModel
 
 # The folder that raters get, inside that of the study.
 PAGE = "page"
+# Pixels of a film along a side for one that was made.
+LARGER = 4
 # What a competitor makes of clips: films uint8 (B, F, H, W, 3), the last picture of the past first.
 Futures = Callable[[Clips, int], NDArray[np.uint8]]
 
@@ -99,5 +101,6 @@ def _film(folder: Path, trial: Trial, side: str) -> Path:
 
 def _write(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     aside = aside_of(path, ".mp4")
-    write_video(aside, frames, fps)
+    # Video keeps colours at half the resolution: pixels that are blocks lose nothing by it.
+    write_video(aside, frames.repeat(LARGER, 1).repeat(LARGER, 2), fps)
     aside.replace(path)
