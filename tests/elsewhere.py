@@ -6,6 +6,8 @@ and fails where an operation is given tensors of both devices, or where one is t
 """
 
 import contextlib
+import functools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,9 +105,15 @@ def _held(x: Any) -> Any:
 
 @contextlib.contextmanager
 def elsewhere() -> Iterator[torch.device]:
-    """A context with the second device."""
-    with _Operations(), _Calls():
-        yield ELSEWHERE
+    """A context with the second device; what is cached in it for that device is forgotten."""
+    try:
+        with _Operations(), _Calls():
+            yield ELSEWHERE
+    finally:
+        for module in [m for n, m in sys.modules.items() if n.startswith(("worldsim.models", "worldsim.simulation"))]:
+            for found in vars(module).values():
+                if isinstance(found, functools._lru_cache_wrapper):
+                    found.cache_clear()
 
 
 def fetched(x: Any) -> Any:

@@ -50,7 +50,7 @@ class InitialContext:
 
 
 @lru_cache(maxsize=4)
-def shared_world(name: str, device: str = "cpu") -> WorldModel:
+def shared_world(name: str, device: str) -> WorldModel:
     """Load a world once per process and device, by its absolute folder; all its environments share the weights."""
     return worldsim.load(name, device=device)
 

@@ -179,7 +179,9 @@ def test_agents_dream_in_as_many_steps_as_asked(home: Path):
     world = str(home / "world")
     for steps in (1, 3):
         settings = sampled("WorldSim-Minecraft-v0", world, steps)
-        assert settings["world"].config.sampling.steps == steps and settings["world"].dit is shared_world(world).dit
+        assert (
+            settings["world"].config.sampling.steps == steps and settings["world"].dit is shared_world(world, "cpu").dit
+        )
         assert settings["starts"].frames.shape[2:4] == (HEIGHT, WIDTH)
 
 

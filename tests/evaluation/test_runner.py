@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
@@ -51,7 +52,7 @@ class Config:
 
 
 def evaluation(preset: str = "quick", config: Config | None = None) -> Evaluation:
-    world: Any = SimpleNamespace(config=config or Config(), bf16=False)
+    world: Any = SimpleNamespace(config=config or Config(), bf16=False, device=torch.device("cpu"))
     store: Any = SimpleNamespace(
         names=lambda split: [f"{split}-a", f"{split}-b"], digest=lambda name: f"of {name}", url="store"
     )

