@@ -12,6 +12,7 @@ from docs.tools import api, check, hooks, plots
 from docs.tools.figures import column, numbers, read_table, row, write
 from docs.tools.film import write_gif
 from docs.tools.pictures import chunks, latent_picture, look_away_and_back, signal_picture, trust_plot
+from docs.tools.world_film import SCRIPT, written
 from tests.tiny_world import HEIGHT, WIDTH, tiny_world
 from worldsim.datasets.loading.starts import StartClips
 from worldsim.datasets.store.video import VideoWriter
@@ -140,3 +141,13 @@ def test_a_gif_has_the_first_seconds_of_a_video(tmp_path: Path):
     assert write_gif(tmp_path / "film.mp4", tmp_path / "film.gif", seconds=1, width=32) == 10
     with Image.open(tmp_path / "film.gif") as gif:
         assert gif.size == (32, 16) and gif.info["duration"] == 100
+
+
+def test_the_script_of_the_readme_looks_back_and_holds_one_key_at_a_time():
+    actions = written(["jump", "forward", "back"], 5, fps=20)
+    assert len(actions) == 20 * sum(seconds for seconds, _, _ in SCRIPT)
+    assert abs(float(actions[:, -1].sum())) < 1e-3 and float(actions[:, -1].clip(0).sum()) == pytest.approx(
+        60, abs=1e-3
+    )
+    assert actions[:, 1].sum() == 52 and actions[:, 2].sum() == 44 and not actions[:, 0].any()
+    assert float(actions[:, :3].sum(1).max()) == 1 and not actions[:20].any()
