@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from worldsim.evaluation import runner
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, limit
@@ -52,7 +53,7 @@ class Config:
 
 
 def evaluation(preset: str = "quick", config: Config | None = None) -> Evaluation:
-    world: Any = SimpleNamespace(config=config or Config(), bf16=False, device=torch.device("cpu"))
+    world: Any = SimpleNamespace(config=config or Config(), bf16=False, device=torch.device("cpu"), memory=None)
     store: Any = SimpleNamespace(
         names=lambda split: [f"{split}-a", f"{split}-b"], digest=lambda name: f"of {name}", url="store"
     )
@@ -67,6 +68,20 @@ def test_keys_are_those_of_earlier_runs(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(text_part, "encoder_installed", lambda: False)
     for preset, key in zip(("quick", "full"), KEYS[name], strict=True):
         assert part_digest(evaluation(preset), PARTS[name], "weights")[:16] == key
+
+
+def test_worlds_with_a_memory_are_measured_anew_where_the_memory_came_to_work_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    e = evaluation()
+
+    def key(memory: object) -> str:
+        world: Any = SimpleNamespace(**{**vars(e.world), "memory": memory})
+        return part_digest(replace(e, world=world), PARTS["horizons"], "weights")
+
+    before = key(None), key("a memory")
+    monkeypatch.setattr(runner, "MEMORY_REVISION", runner.MEMORY_REVISION + 1)
+    assert key(None) == before[0] and key("a memory") not in before
 
 
 def test_a_sampling_setting_that_was_renamed_keeps_the_keys():

@@ -31,6 +31,8 @@ COMMON_THRESHOLDS = (
     "failure_run", "turn_degrees", "jump_ratio", "jump_grey", "ignored_effect", "object_cells", "object_gain",
     "object_contrast", "collapse_seconds", "collapse_false_alarms", "obstacle_share", "memory_recall", "persistence",
 )  # fmt: skip
+# Counts changes of what a spatial memory makes of the same weights. 2: new pixels have the depth of their picture.
+MEMORY_REVISION = 2
 # Settings of a world that have another name in keys: what they were called when version 3 began.
 NAMES_IN_KEYS = {"reuse_last_eval_for_cache": "fold"}
 
@@ -71,6 +73,8 @@ def part_digest(e: Evaluation, part: EvaluationPart, weights: str) -> str:
     }
     if e.world.device.type != "cpu":
         inputs["device"] = e.world.device.type
+    if e.world.memory is not None:
+        inputs["memory"] = MEMORY_REVISION
     if part.revision:
         inputs["revision"] = part.revision
     return hashlib.sha256(json.dumps(inputs | dict(part.inputs())).encode()).hexdigest()
