@@ -57,7 +57,10 @@ def outcome(study: Study, answers: Sequence[Answer]) -> Outcome:
         raters=len(by_rater(answers)),
         pairs=_pairs(study, answers),
         groups={g: {v: _pairs(study, some) for v, some in of(answers).items()} for g, of in GROUPS.items()},
-        strengths={n: (float(v), *map(float, i)) for n, v, i in zip(names, values, intervals, strict=True)},
+        strengths={
+            name: (float(value), float(low), float(high))
+            for name, value, (low, high) in zip(names, values, intervals, strict=True)
+        },
     )
 
 
