@@ -5,7 +5,12 @@ top: .5 leaves the difference and what memory covers out of a video of ``worldsi
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Frames a second of a GIF; browsers keep to it from 10 hundredths of a second on.
 RATE = 10
@@ -14,9 +19,8 @@ RATE = 10
 def write_gif(video: Path, gif: Path, seconds: float = 4, width: int = 432, rows: float = 1.0) -> int:
     """The first ``seconds`` of a video, its upper rows, as a GIF of a width in pixels; how many frames it has."""
     import av
-    from PIL import Image
 
-    pictures: list[Image.Image] = []
+    pictures: list[Image] = []
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or RATE)
@@ -29,9 +33,14 @@ def write_gif(video: Path, gif: Path, seconds: float = 4, width: int = 432, rows
                 pictures.append(picture.resize((width, round(picture.height * width / picture.width))))
     if not pictures:
         raise ValueError(f"{video} has no frames")
+    save_gif(gif, pictures)
+    return len(pictures)
+
+
+def save_gif(gif: Path, pictures: Sequence["Image"]) -> None:
+    """Write pictures as a GIF of 64 colours each, ``RATE`` a second."""
     reduced = [picture.quantize(64) for picture in pictures]
     reduced[0].save(gif, save_all=True, append_images=reduced[1:], duration=1000 // RATE, loop=0, optimize=True)
-    return len(reduced)
 
 
 if __name__ == "__main__":

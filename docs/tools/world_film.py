@@ -33,7 +33,7 @@ def main(gif: Path) -> None:
     from PIL import Image
 
     import worldsim
-    from docs.tools.film import RATE
+    from docs.tools.film import RATE, save_gif
     from worldsim.datasets.loading.starts import load_starts
 
     world, starts = worldsim.load("minecraft"), load_starts(WORLD / "starts")
@@ -47,8 +47,7 @@ def main(gif: Path) -> None:
         state, step = world.step(state, chunk, inplace=True)
         shown.append(step.frames)
     film = np.concatenate(shown, 1)[:, :: round(world.config.fps / RATE)]
-    pictures = [Image.fromarray(np.concatenate(list(frame), 1)).quantize(64) for frame in film.swapaxes(0, 1)]
-    pictures[0].save(gif, save_all=True, append_images=pictures[1:], duration=1000 // RATE, loop=0, optimize=True)
+    save_gif(gif, [Image.fromarray(np.concatenate(list(frame), 1)) for frame in film.swapaxes(0, 1)])
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class MakeStudy:
 
 def make(config: MakeStudy) -> None:
     """``worldsim study make``."""
-    store_at(config.data)
+    data = store_at(config.data)
     if not config.worlds:
         raise UserError("worlds must name at least one world: worlds=[minecraft]")
     if any(not 0 < seconds <= 600 for seconds in config.seconds) or not config.seconds:
@@ -72,7 +72,7 @@ def make(config: MakeStudy) -> None:
     from worldsim.evaluation.study.design import design, write_key
     from worldsim.evaluation.study.films import PAGE, dreamt, recorded, write_films, write_page
 
-    store = ChosenStore(store_at(config.data), filter_of(config))
+    store = ChosenStore(data, filter_of(config))
     split = cast("Split", config.split)
     competitors = [*map(_name, config.worlds), *([GAME] if config.game else [])]
     worlds = [worldsim.load(name) for name in config.worlds]
