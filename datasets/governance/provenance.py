@@ -170,12 +170,15 @@ def episode_record(name: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
 def store_record(url: str, episodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a training record says of one store (see ``training_record``), whose episodes come as ``episode_record``s.
 
+    An episode that comes twice, forwards and in reverse say, counts once.
+
     Raises:
         ValueError: there is no episode.
     """
     if not episodes:
         raise ValueError("a training record needs at least one episode")
-    ordered = sorted(episodes, key=lambda e: e["name"])
+    once = {e["name"]: e for e in episodes}
+    ordered = [once[name] for name in sorted(once)]
     one = {
         "store": url,
         "digest": hashlib.sha256("".join(sorted(e["identity"] for e in ordered)).encode()).hexdigest(),

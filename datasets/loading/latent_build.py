@@ -3,7 +3,7 @@
 T latent frames, L latent frames of an episode, r video frames per latent frame, A action size.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from worldsim.datasets.governance.provenance import episode_record
 from worldsim.datasets.loading.latent_cache import STILL_EVERY, LatentCache, write_cache
+from worldsim.datasets.loading.reversed_episodes import REVERSED, chosen, reversed_episode
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.recording_format import recording_format
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.models.shield import shielded
+from worldsim.spec.actions import ActionSpec
 
 POSE = {"position", "yaw", "pitch"}
 
@@ -69,10 +71,16 @@ def encode_episode(frames: NDArray[np.uint8], encode: Encode, chunk: int) -> dic
     }
 
 
-def is_current(folder: Path, store: EpisodeStore, names: Iterable[str], tokenizer: str) -> bool:
-    """Whether ``folder`` holds exactly these episodes, as they are now and as this tokenizer encodes them."""
+def is_current(
+    folder: Path, store: EpisodeStore, names: Sequence[str], tokenizer: str, reversed_fraction: float = 0.0
+) -> bool:
+    """Whether ``folder`` holds exactly these episodes, as they are now and as this tokenizer encodes them.
+
+    ``reversed_fraction``: of them that it is to hold once more in reverse.
+    """
     cache, kept = _reusable(folder, store, tokenizer)
-    return cache is not None and set(names) == kept.keys() and len(kept) == len(cache.lengths)
+    labels = {*names, *(name + REVERSED for name in chosen(names, reversed_fraction))}
+    return cache is not None and labels == kept.keys() and len(kept) == len(cache.lengths)
 
 
 def build_latents(
@@ -85,6 +93,7 @@ def build_latents(
     embed: Embed | None = None,
     tokenizer: str = "",
     wanted: Iterable[str] | None = None,
+    reversed_fraction: float = 0.0,
 ) -> None:
     """Encode a split of a store into ``folder``, written aside and renamed when whole.
 
@@ -100,6 +109,7 @@ def build_latents(
         embed: maps captions to sentence embeddings.
         tokenizer: digest of the tokenizer behind ``encode``.
         wanted: names of the episodes to encode; default: the whole split.
+        reversed_fraction: of the episodes that are encoded once more, running backwards in time.
 
     Raises:
         ValueError: there are no episodes to encode.
@@ -108,14 +118,16 @@ def build_latents(
     if not names:
         raise ValueError(f"no {split} episodes in {store.url}")
     cache, kept = _reusable(folder, store, tokenizer)
+    recordings, backwards = recording_format(store, names), chosen(names, reversed_fraction)
+    labels, names = names + [name + REVERSED for name in backwards], names + backwards
 
     def episodes() -> Iterator[dict[str, NDArray]]:
-        for done, name in enumerate(names):
-            if cache is not None and name in kept:
-                yield cache.episode(kept[name])
+        for done, (label, name) in enumerate(zip(labels, names, strict=True)):
+            if cache is not None and label in kept:
+                yield cache.episode(kept[label])
             else:
-                yield _encoded(store, name, encode, chunk)
-            progress(done + 1, len(names))
+                yield _encoded(store, name, encode, chunk, recordings.spec if label != name else None)
+            progress(done + 1, len(labels))
 
     manifests = [store.manifest(name) for name in names]
     texts = [str(manifest["text"]) for manifest in manifests]
@@ -124,7 +136,7 @@ def build_latents(
         unique = sorted(set(texts))
         text = embed(unique).numpy().astype(np.float32)[[unique.index(t) for t in texts]]
     index = {
-        "names": names,
+        "names": labels,
         "texts": texts,
         "records": [episode_record(name, m) for name, m in zip(names, manifests, strict=True)],
         "known": [m["provenance"].get("actions", "recorded") != "unknown" for m in manifests],
@@ -132,8 +144,10 @@ def build_latents(
         "chunk": chunk,
         "tokenizer": tokenizer,
         "store": store.url,
-        "recordings": asdict(recording_format(store, names)),
+        "recordings": asdict(recordings),
     }
+    if backwards:
+        index["backwards"] = [label != name for label, name in zip(labels, names, strict=True)]
     write_cache(folder, episodes(), index, text)
 
 
@@ -147,12 +161,20 @@ def _reusable(folder: Path, store: EpisodeStore, tokenizer: str) -> tuple[Latent
     cache = LatentCache(folder)
     if cache.index.get("tokenizer") != tokenizer or "records" not in cache.index:
         return None, {}
-    records = {record["name"]: (row, record["identity"]) for row, record in enumerate(cache.index["records"])}
-    return cache, {name: row for name, (row, was) in records.items() if name in store and store.digest(name) == was}
+    rows = enumerate(zip(cache.index["names"], cache.index["records"], strict=True))
+    return cache, {
+        label: row
+        for row, (label, record) in rows
+        if record["name"] in store and store.digest(record["name"]) == record["identity"]
+    }
 
 
-def _encoded(store: EpisodeStore, name: str, encode: Encode, chunk: int) -> dict[str, NDArray]:
+def _encoded(
+    store: EpisodeStore, name: str, encode: Encode, chunk: int, in_reverse: ActionSpec | None
+) -> dict[str, NDArray]:
+    """Arrays of an episode; with the game's actions, of the episode running backwards."""
     episode = store.read(name, depth=False)
+    episode = episode if in_reverse is None else reversed_episode(episode, chunk, in_reverse)
     rows = episode_rows(episode, chunk)
     used = len(rows["actions"])
     return rows | encode_episode(episode.frames[: 1 + chunk * (used - 1)], encode, chunk)

@@ -87,19 +87,28 @@ class LatentClips:
         stills = cache.first_still[episode] + (starts - cache.begins[episode]) // STILL_EVERY
         latents = torch.from_numpy(cache.arrays["latents"][span].astype(np.float32))
         latents[:, 0] = torch.from_numpy(cache.arrays["stills"][stills].astype(np.float32))
-        rest = (torch.from_numpy(np.asarray(cache.arrays[n][span])) for n in ("actions", "motion", "terminated"))
+        actions, *rest = (
+            torch.from_numpy(np.asarray(cache.arrays[n][span])) for n in ("actions", "motion", "terminated")
+        )
         drawn = None
         if self.drawn is not None:
             within = zip(episode, starts - cache.begins[episode], strict=True)
             names = cache.index["names"]
             rows = [self.drawn[names[e]][first : first + self.frames] for e, first in within]
             drawn = torch.from_numpy(np.stack(rows).astype(np.float32))
+        known, backwards = torch.tensor(cache.index["known"])[episode], None
+        if "backwards" in cache.index:
+            # Of an episode in reverse, not every action is known.
+            backwards = torch.tensor(cache.index["backwards"])[episode].float()
+            known, actions = known[:, None] & ~actions.isnan().flatten(2).any(-1), actions.nan_to_num()
         return LatentBatch(
             latents,
+            actions,
             *rest,
             drawn=drawn,
             text=None if cache.text is None else torch.from_numpy(cache.text[episode]),
-            known=torch.tensor(cache.index["known"])[episode],
+            known=known,
+            backwards=backwards,
             posed=torch.tensor(cache.index["posed"])[episode],
             mouse=self.mouse,
         )

@@ -18,11 +18,12 @@ from worldsim.diffusion.settings import (
     SelfRolloutSettings,
 )
 from worldsim.models.checkpoint import load_tensors
-from worldsim.models.dit import COPIED, WorldDiT, previous_of
+from worldsim.models.dit import COPIED, WorldDiT
+from worldsim.models.patchify import previous_of
 from worldsim.optim.ema import Ema
 from worldsim.optim.schedule import learning_rate_factor
 from worldsim.spec.batch import LatentBatch
-from worldsim.training.dynamics import train_dynamics, validate, with_drawing
+from worldsim.training.dynamics import train_dynamics, validate, with_new_inputs
 from worldsim.training.tokenizer import TokenizerTraining, train_tokenizer
 
 
@@ -453,5 +454,5 @@ def test_only_what_is_named_learns(tmp_path):
     assert not weights["drawn_in.weight"].any() and bool((weights["copied.bias"] > COPIED).all())
     # What is drawn is the truth: taking more of it is all that there is to learn.
     untrained = WorldDiT(config)
-    untrained.load_state_dict(with_drawing(untrained, before))
+    untrained.load_state_dict(with_new_inputs(untrained, before))
     assert learned < 0.7 * validate(untrained.eval(), drawn_latents(-7))["x0_0"]

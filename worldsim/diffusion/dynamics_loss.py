@@ -4,8 +4,7 @@ score, shortcut steps, heads.
 B batch, T latent frames, C channels, H W latent grid, r frames per chunk, A action size.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -14,104 +13,29 @@ from torch import Tensor
 from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.flow import (
     data_from_velocity,
-    energy_score,
-    flow_loss,
     interpolate,
     sample_inference_tau,
     sample_shortcut,
     sample_tau,
     velocity_from_data,
 )
+from worldsim.diffusion.infilling import infilling_clips
+from worldsim.diffusion.noised_clips import (
+    Forward,
+    NoisedClips,
+    conditions,
+    drawings,
+    loss_per_frame,
+    predict,
+    repeat_batch,
+    saliency,
+)
 from worldsim.diffusion.self_rollout import self_rollout
-from worldsim.diffusion.settings import OLD_KEYS, DynamicsTraining, LossSettings, from_flat
-from worldsim.models.dit import DiTOutput, previous_of
+from worldsim.diffusion.settings import OLD_KEYS, DynamicsTraining, from_flat
+from worldsim.models.dit import DiTOutput
 from worldsim.models.heads import MOTION_SCALE
+from worldsim.models.patchify import previous_of
 from worldsim.spec.batch import LatentBatch
-
-Forward = Callable[..., DiTOutput]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NoisedClips:
-    """Inputs and target of one step's network evaluation.
-
-    Attributes:
-        data: recorded latents (B, T, C, H, W).
-        target: what the network should predict: the data, or for shortcut steps what two half steps give.
-        noisy: data at signal level ``tau``.
-        previous: the context: the latent before each frame, noised, or the network's own.
-        tau: signal levels (B, T).
-        step: step sizes (B, T), 0 for the plain flow.
-        actions: (B, T, r, A).
-        present: which frames (B, T) keep their action.
-        text: (B, X), or None.
-        drawn: what a memory draws of each frame (B, T, D, H, W), or None.
-        images: every frame is an image of its own.
-        recorded_rows: clips whose context is the recording: the first ones.
-    """
-
-    data: Tensor
-    target: Tensor
-    noisy: Tensor
-    previous: Tensor
-    tau: Tensor
-    step: Tensor
-    actions: Tensor
-    present: Tensor
-    text: Tensor | None
-    drawn: Tensor | None
-    images: bool
-    recorded_rows: int
-
-    @property
-    def pure_noise(self) -> Tensor:
-        """Which frames (B, T) are pure noise on the plain flow: those that the energy score judges."""
-        return (self.tau == 0) & (self.step == 0)
-
-
-def saliency(latents: Tensor) -> Tensor:
-    """How far each cell of (B, T, C, H, W) is, now or a frame before, from the mean latent: (B, T, 1, H, W), mean 1."""
-    away = (latents - latents.mean((0, 1), keepdim=True)).square().mean(2, keepdim=True).sqrt()
-    away = torch.maximum(away, previous_of(away))
-    return away / away.mean().clamp_min(1e-6)
-
-
-def repeat_batch(x: Tensor) -> Tensor:
-    """The rows, then the same rows again."""
-    return torch.cat([x, x])
-
-
-def conditions(
-    batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Jittered actions, the mask of frames that keep theirs, and text, zeros where dropped."""
-    settings = training.conditioning
-    (b, t), device = batch.latents.shape[:2], generator.device
-    actions = batch.actions.clone()
-    jitter = 1 + settings.mouse_jitter * torch.randn(b, 1, 1, 1, generator=generator, device=device)
-    if batch.mouse:
-        actions[..., -2:] = actions[..., -2:] * jitter
-    kept = torch.rand(b, 1, generator=generator, device=device) >= settings.action_drop
-    present = kept.repeat(1, t) & batch.has_action()
-    if batch.text is None:
-        return actions, present, None
-    kept = torch.rand(b, 1, generator=generator, device=device) >= settings.text_drop
-    return actions, present, batch.text * kept
-
-
-def drawings(batch: LatentBatch, present: Tensor, drop: float, generator: torch.Generator) -> Tensor | None:
-    """What a memory draws (B, T, D, H, W); zeros in clips where it is dropped, and up to a random frame of as many.
-
-    ``present``: where the action is hidden there is no drawing either, since it tells how the camera moved.
-    """
-    if batch.drawn is None:
-        return None
-    b, t = present.shape
-    fate = torch.rand(b, 1, generator=generator, device=generator.device)
-    first = torch.randint(t, (b, 1), generator=generator, device=generator.device)
-    late = torch.arange(t, device=generator.device) >= first
-    kept = present & (fate >= drop) & (late | (fate >= 2 * drop))
-    return batch.drawn * kept[..., None, None, None]
 
 
 def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor) -> dict[str, Tensor]:
@@ -142,10 +66,11 @@ def shortcut_target(
     """What two half steps of the model itself arrive at, expressed as clean latents (Frans et al. 2025)."""
     half = step / 2
     given = torch.where(half <= 1.0 / max_steps, torch.zeros_like(half), half)
-    previous, *rest, drawn = conditioning
-    first = velocity_from_data(noisy, forward(noisy, previous, tau, given, *rest, drawn_BTDHW=drawn).latents, tau)
+    previous, *rest, drawn, backwards = conditioning
+    options = {"drawn_BTDHW": drawn, "backwards_B": backwards}
+    first = velocity_from_data(noisy, forward(noisy, previous, tau, given, *rest, **options).latents, tau)
     middle = noisy + first * half[..., None, None, None]
-    again = forward(middle, previous, tau + half, given, *rest, drawn_BTDHW=drawn)
+    again = forward(middle, previous, tau + half, given, *rest, **options)
     second = velocity_from_data(middle, again.latents, tau + half)
     return data_from_velocity(noisy, (first + second) / 2, tau)
 
@@ -171,9 +96,15 @@ def dynamics_loss(
         common: decides which passes of the network there are, alike for all parts; default: ``generator``.
     """
     batch = _choose_clips(batch, training, common or generator)
+    if _fills_in(batch, training, common or generator):
+        clips = infilling_clips(batch, training, generator)
+        out, _, _ = predict(forward, clips, batch, training, generator)
+        unknown = ~clips.known
+        loss = (loss_per_frame(out, clips, training.loss) * unknown).sum() / unknown.sum()
+        return loss, {"infilling": loss}
     clips = _noised_clips(forward, batch, training, generator, bank, shortcut, common or generator)
-    out, batch, present = _predict(forward, clips, batch, training, generator)
-    parts = {"flow": _flow_loss(out, clips, training.loss).mean()}
+    out, batch, present = predict(forward, clips, batch, training, generator)
+    parts = {"flow": loss_per_frame(out, clips, training.loss).mean()}
     total = parts["flow"]
     if not clips.images:
         b, t = clips.data.shape[:2]
@@ -195,6 +126,13 @@ def _choose_clips(batch: LatentBatch, training: DynamicsTraining, generator: tor
     return batch
 
 
+def _fills_in(batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator) -> bool:
+    """Whether this step's clips are filled in between known frames. Nothing is drawn where none ever are."""
+    if not training.infilling.fraction or batch.latents.shape[1] == 1:
+        return False
+    return float(torch.rand((), generator=generator, device=generator.device)) < training.infilling.fraction
+
+
 def _noised_clips(
     forward: Forward,
     batch: LatentBatch,
@@ -203,7 +141,7 @@ def _noised_clips(
     bank: ErrorBank,
     shortcut: bool,
     common: torch.Generator,
-) -> _NoisedClips:
+) -> NoisedClips:
     """Draw signal levels, noise, context and conditions; the first rows take shortcut steps, the last self-rollouts."""
     data = batch.latents
     (b, t), device = data.shape[:2], generator.device
@@ -220,16 +158,17 @@ def _noised_clips(
         tau[:rows], step[:rows] = sample_shortcut((rows, t), training.loss.max_shortcut_steps, generator)
     noisy, target = interpolate(data, noise, tau), data
     if rows:
-        given = (previous, actions, present, text, drawn)
+        given = (previous, actions, present, text, drawn, batch.backwards)
         conditioning = tuple(None if each is None else each[:rows] for each in given)
         most = training.loss.max_shortcut_steps
         bootstrapped = shortcut_target(forward, noisy[:rows], tau[:rows], step[:rows], most, conditioning)
         target = torch.cat([bootstrapped, data[rows:]])
     images = t == 1 or float(torch.rand((), generator=common, device=device)) < training.image_fraction
     recorded_rows = b - (0 if images else min(int(b * training.self_rollout.fraction), b - rows))
-    clips = _NoisedClips(
+    clips = NoisedClips(
         data=data, target=target, noisy=noisy, previous=previous, tau=tau, step=step, actions=actions, present=present,
         text=text, drawn=None if images else drawn, images=images, recorded_rows=recorded_rows,
+        backwards=batch.backwards,
     )  # fmt: skip
     most = training.self_rollout.max_frames
     frames = int(torch.randint(1, most + 1, (), generator=common, device=device)) if recorded_rows < b else 0
@@ -247,50 +186,16 @@ def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.G
 
 
 def _with_self_rollout(
-    forward: Forward, clips: _NoisedClips, training: DynamicsTraining, generator: torch.Generator, frames: int
-) -> _NoisedClips:
+    forward: Forward, clips: NoisedClips, training: DynamicsTraining, generator: torch.Generator, frames: int
+) -> NoisedClips:
     """The last rows with the network's own rollout of so many frames as their context."""
     settings, rows = training.self_rollout, slice(clips.recorded_rows, None)
     conditioning = (clips.actions[rows], clips.present[rows], None if clips.text is None else clips.text[rows])
-    drawn = None if clips.drawn is None else clips.drawn[rows]
+    drawn, backwards = (None if each is None else each[rows] for each in (clips.drawn, clips.backwards))
     extent = (frames, training.noise.sampler_steps, settings.level)
     previous = clips.previous.clone()
-    previous[rows] = self_rollout(forward, clips.data[rows], *conditioning, *extent, generator, drawn)
+    previous[rows] = self_rollout(forward, clips.data[rows], *conditioning, *extent, generator, drawn, backwards)
     return replace(clips, previous=previous)
-
-
-def _predict(
-    forward: Forward, clips: _NoisedClips, batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator
-) -> tuple[DiTOutput, LatentBatch, Tensor]:
-    """The network's output, and batch and present actions (rows as many): rows twice, with other noise, for the energy
-    score.
-    """
-    present = clips.present
-    context = (clips.previous, clips.tau, clips.step, clips.actions, present & (not clips.images), clips.text)
-    drawn = clips.drawn
-    if not training.loss.energy_score_loss:
-        return forward(clips.noisy, *context, temporal=not clips.images, drawn_BTDHW=drawn), batch, present
-    other = torch.randn(clips.data.shape, generator=generator, device=generator.device)
-    other = torch.where(clips.pure_noise[..., None, None, None], other, clips.noisy)
-    context = (None if x is None else repeat_batch(x) for x in context)
-    drawn = None if drawn is None else repeat_batch(drawn)
-    out = forward(torch.cat([clips.noisy, other]), *context, temporal=not clips.images, drawn_BTDHW=drawn)
-    return out, batch.mapped(repeat_batch), repeat_batch(present)
-
-
-def _flow_loss(out: DiTOutput, clips: _NoisedClips, settings: LossSettings) -> Tensor:
-    """Loss per frame (B, T): weighted squared error, the energy score for frames of pure noise."""
-    data, target = clips.data, clips.target
-    predictions = out.latents.unflatten(0, (-1, len(data)))
-    if settings.saliency_weight:
-        weight = torch.lerp(torch.ones_like(data[:, :, :1]), saliency(data), settings.saliency_weight / 2).sqrt()
-        predictions, target = predictions * weight, target * weight
-    losses = [flow_loss(prediction, target, clips.tau, settings.noise_weight) for prediction in predictions]
-    per_frame = torch.stack(losses).mean(0)
-    if settings.energy_score_loss:
-        score = settings.noise_weight * energy_score(predictions[0], predictions[1], target, settings.repulsion)
-        per_frame = torch.where(clips.pure_noise, score, per_frame)
-    return per_frame
 
 
 __all__ = [

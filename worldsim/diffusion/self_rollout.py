@@ -13,7 +13,8 @@ from torch import Tensor
 
 from worldsim.diffusion.flow import time_steps, velocity_from_data
 from worldsim.diffusion.samplers import sample_euler
-from worldsim.models.dit import DiTOutput, previous_of
+from worldsim.models.dit import DiTOutput
+from worldsim.models.patchify import previous_of
 
 
 @torch.no_grad()
@@ -28,6 +29,7 @@ def self_rollout(
     level: float,
     generator: torch.Generator,
     drawn_BTDHW: Tensor | None = None,
+    backwards_B: Tensor | None = None,
 ) -> Tensor:
     """The context of each frame (B, T, C, H, W), its last ``frames`` latent frames predicted by the network.
 
@@ -47,6 +49,7 @@ def self_rollout(
             rollout stays close to the recording and has the network's texture.
         generator: gives the noise.
         drawn_BTDHW: what a memory draws of each frame, or None.
+        backwards_B: in which clips time runs backwards; None: in none.
     """
     previous = previous_of(data_BTCHW)
     for _ in range(frames):
@@ -54,7 +57,7 @@ def self_rollout(
         def velocity(x: Tensor, time: Tensor, previous: Tensor = previous) -> Tensor:
             tau = time.to(x.device).expand(x.shape[:2])
             context = (previous, tau, torch.zeros_like(tau), actions_BTrA, present_BT, text_BX)
-            out = forward(x, *context, drawn_BTDHW=drawn_BTDHW)
+            out = forward(x, *context, drawn_BTDHW=drawn_BTDHW, backwards_B=backwards_B)
             return velocity_from_data(x, out.latents, tau)
 
         noise = torch.randn(data_BTCHW.shape, generator=generator, device=data_BTCHW.device)

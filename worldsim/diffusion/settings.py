@@ -125,6 +125,28 @@ class SelfRolloutSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InfillingSettings:
+    """Frames learned from those before and after them, beside the causal ones, which play needs.
+
+    Attributes:
+        fraction: fraction of steps whose clips have random frames known, clean, and all others filled in between them.
+        reversed_fraction: fraction of the training episodes that are encoded once more running backwards in time, their
+            actions inverted where they can be. The latents' cache keeps them beside the others.
+    """
+
+    fraction: float = 0.0
+    reversed_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(self, shares=("fraction", "reversed_fraction"), group="infilling")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the network has to have what infilling takes."""
+        return self.fraction > 0 or self.reversed_fraction > 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class DynamicsTraining:
     """Settings of the dynamics' training.
 
@@ -143,7 +165,7 @@ class DynamicsTraining:
             learned depends on it and not on the number of ranks that share the parts out.
         shard: with several ranks, spread weights, gradients, optimizer state and averaged weights over them (FSDP2)
             instead of keeping all of it on each (DDP): for models that do not fit one device.
-        optimizer, noise, conditioning, loss, self_rollout: groups of further settings.
+        optimizer, noise, conditioning, loss, self_rollout, infilling: groups of further settings.
     """
 
     steps: int = 20_000
@@ -161,6 +183,7 @@ class DynamicsTraining:
     conditioning: ConditioningSettings = field(default_factory=ConditioningSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     self_rollout: SelfRolloutSettings = field(default_factory=SelfRolloutSettings)
+    infilling: InfillingSettings = field(default_factory=InfillingSettings)
 
     def __post_init__(self) -> None:
         shares = ("half_clip_fraction", "image_fraction")
@@ -173,6 +196,7 @@ GROUPS: dict[str, type] = {
     "conditioning": ConditioningSettings,
     "loss": LossSettings,
     "self_rollout": SelfRolloutSettings,
+    "infilling": InfillingSettings,
 }
 # Keys of earlier versions, all flat, and where their values are now.
 OLD_KEYS = {

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from worldsim.diffusion.dynamics_loss import Forward
+from worldsim.diffusion.noised_clips import Forward
 from worldsim.models.dit import DiTOutput
 from worldsim.models.heads import HeadOutputs
 from worldsim.optim.distributed.shares import Rows

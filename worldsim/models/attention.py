@@ -142,15 +142,18 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate) * value)
 
 
-def temporal_view(frames: int, head: int, device: torch.device, cache: KVCache | None) -> TemporalView:
+def temporal_view(
+    frames: int, head: int, device: torch.device, cache: KVCache | None, causal: bool = True
+) -> TemporalView:
     """Turns and additive mask of causal attention between ``frames`` frames, or of one frame to the past in a cache.
 
     A frame sees itself, the ``window`` frames before it and the first frame. The first frame is taken to be at most
-    ``window`` + 1 frames away, so no distance at play is larger than the window.
+    ``window`` + 1 frames away, so no distance at play is larger than the window. ``causal`` False: without a cache, all
+    frames see each other.
     """
     if cache is None:
         index = torch.arange(frames, device=device)
-        hidden = index > index[:, None]
+        hidden = (index > index[:, None]) & causal
         turn, sink = turns(index, head, TEMPORAL_BASE), None
     else:
         cos, sin = turns(cache.count, head, TEMPORAL_BASE)

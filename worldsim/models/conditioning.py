@@ -1,6 +1,6 @@
 """What a latent frame is conditioned on: noise level, step size, actions and text, as one vector per frame.
 
-B batch, T latent frames, r video frames per latent frame, A action size, D width.
+B batch, T latent frames, N tokens per frame, P token size, r video frames per latent frame, A action size, D width.
 """
 
 import math
@@ -84,3 +84,27 @@ class Conditioning(nn.Module):
             given = text_BX.abs().sum(-1, keepdim=True) > 0
             text = torch.where(given, self.text(text_BX), self.no_text.to(action.dtype))[:, None]
         return level + action + text, action
+
+
+class Infilling(nn.Module):
+    """What tells a network that it fills in frames between known ones, or that time runs backwards.
+
+    All weights begin at zero: a network that gets them computes what it computed before.
+    """
+
+    def __init__(self, width: int, token_size: int) -> None:
+        super().__init__()
+        self.between = nn.Parameter(torch.zeros(width))
+        self.backwards = nn.Parameter(torch.zeros(width))
+        self.following_in = nn.Linear(token_size, width, bias=False)
+        nn.init.zeros_(self.following_in.weight)
+
+    def flags(self, between: bool, backwards_B: Tensor | None) -> Tensor:
+        """What is added to the conditioning vector, (B or 1, 1, D)."""
+        vector = (self.between if between else torch.zeros_like(self.between))[None, None]
+        return vector if backwards_B is None else vector + backwards_B[:, None, None] * self.backwards
+
+    def forward(self, tokens_BTNP: Tensor, known_BT: Tensor) -> Tensor:
+        """What each frame is told of the clean latent after it, where that is known: (B, T, N, D)."""
+        known = torch.cat([known_BT[:, 1:], torch.zeros_like(known_BT[:, :1])], 1)
+        return self.following_in(tokens_BTNP.roll(-1, 1)) * known[..., None, None]

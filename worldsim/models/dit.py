@@ -5,23 +5,24 @@ L temporal layers, S cache slots, K key/value heads, E head width, A action size
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from worldsim.models.attention import Pair, SpatialAttention, SwiGLU, TemporalAttention, TemporalView, temporal_view
-from worldsim.models.conditioning import ActionCodec, Conditioning
+from worldsim.models.conditioning import ActionCodec, Conditioning, Infilling
 from worldsim.models.heads import HeadOutputs, Heads
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.patchify import SpacetimePatchifier
-from worldsim.models.rotary import Turn, inverse_rms, spatial_turns
+from worldsim.models.rotary import Turn, modulated, spatial_turns
 from worldsim.models.rowwise import RowLinear
 from worldsim.spec.from_json import MOST_LAYERS, check_range
 
 # Logit of the share of a covered cell that is taken from what a memory draws, before any training.
 COPIED = -1.0
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class DiTConfig:
             the cache holds, so ``SamplingConfig.reuse_last_eval_for_cache`` must be False.
         drawn: whether what a spatial memory draws of each frame is an input: its latents and how much of each cell it
             covers.
+        infilling: whether it can fill in frames between known ones, and be told that time runs backwards.
     """
 
     channels: int
@@ -60,6 +62,7 @@ class DiTConfig:
     modulation: int = 64
     clean_past: bool = True
     drawn: bool = False
+    infilling: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, 1, MOST_LAYERS, "blocks", "temporal_every", "heads", "kv_heads", "patch", "registers")
@@ -86,9 +89,11 @@ class DiTConfig:
         return tuple(sorted({*every, self.blocks - 1}))
 
 
-def previous_of(latents_BTCHW: Tensor) -> Tensor:
-    """The latent before each frame; zeros before the first."""
-    return torch.cat([torch.zeros_like(latents_BTCHW[:, :1]), latents_BTCHW[:, :-1]], 1)
+def made_for(part: M | None, what: str) -> M:
+    """A part of a network that not every network has. Raises ValueError: this one has not."""
+    if part is None:
+        raise ValueError(f"this network was made without {what}")
+    return part
 
 
 @dataclass(frozen=True)
@@ -141,17 +146,6 @@ class Block(nn.Module):
         return torch.addcmul(x, m[5], self.feed_forward(modulated(x, self.norms[1], m[3], m[4]))), fresh
 
 
-def modulated(x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
-    """RMS-normalised x, scaled and shifted per frame."""
-    # Without gradients in fewer passes over memory; with them the compiler sees to that.
-    plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    if isinstance(norm, nn.RMSNorm) and not plain:
-        normed = x_BTND * inverse_rms(x_BTND, norm.eps)
-    else:
-        normed = norm(x_BTND)
-    return torch.addcmul(shift, normed, 1 + scale)
-
-
 class WorldDiT(nn.Module):
     """Predicts clean latent frames from noisy ones, the clean previous frame, actions, text and a cache of the past."""
 
@@ -168,6 +162,7 @@ class WorldDiT(nn.Module):
         self.drawing = SpacetimePatchifier(channels=config.channels + 1, patch=config.patch)
         self.drawn_in = nn.Linear(self.drawing.token_size, w, bias=False) if config.drawn else None
         self.copied = nn.Linear(w, config.patch**2) if config.drawn else None
+        self.infilling = Infilling(w, size) if config.infilling else None
         self.start = nn.Parameter(torch.empty(w).normal_(std=0.02))
         self.registers = nn.Parameter(torch.empty(config.registers, w).normal_(std=0.02))
         self.conditioning = Conditioning(w, ActionCodec(config.keys, config.camera, config.chunk, w), config.text_size)
@@ -187,14 +182,10 @@ class WorldDiT(nn.Module):
 
     def empty_cache(self, batch: int, grid: tuple[int, int], dtype: torch.dtype = torch.float32) -> KVCache:
         """A cache with nothing in it for latents of ``grid`` (H, W)."""
-        c = self.config
-        rows, columns = self.patchifier.grid(*grid)
-        shape = (
-            batch, len(c.temporal_blocks), rows * columns + c.registers, c.kv_heads, c.window + 1, c.width // c.heads,
-        )  # fmt: skip
-        device = self.registers.device
-        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
-        return KVCache(keys, values, torch.zeros(batch, dtype=torch.long, device=device))
+        c, (rows, columns) = self.config, self.patchifier.grid(*grid)
+        tokens, head = rows * columns + c.registers, c.width // c.heads
+        shape = (batch, len(c.temporal_blocks), tokens, c.kv_heads, c.window + 1, head)
+        return KVCache.empty(shape, dtype, self.registers.device)
 
     def forward(
         self,
@@ -209,6 +200,8 @@ class WorldDiT(nn.Module):
         started_B: Tensor | None = None,
         temporal: bool = True,
         drawn_BTDHW: Tensor | None = None,
+        known_BT: Tensor | None = None,
+        backwards_B: Tensor | None = None,
     ) -> DiTOutput:
         """Denoise T consecutive latent frames.
 
@@ -221,46 +214,59 @@ class WorldDiT(nn.Module):
             present_BT: which frames have an action; others get the null action.
             text_BX: sentence embeddings; a row of zeros, or None, is the learned null.
             cache: the past of the one frame given. Without it, up to ``window`` + 1 frames see each other causally.
-            started_B: with a cache or alone, whether the first frame given has a previous one (default: cache not
-                empty). A frame without one gets the start token.
+            started_B: whether the first frame has a previous one (default: cache not empty); else the start token.
             temporal: False treats every frame as an image of its own (no frame sees another).
             drawn_BTDHW: latents of what a memory draws of each frame, and the share of each cell that it covers as the
                 last channel (D = C + 1); zeros, or None, where nothing is drawn.
+            known_BT: which frames are clean (infilling). All see each other; after an unknown one stands the start token.
+            backwards_B: in which rows time runs backwards.
 
         Raises:
-            ValueError: too many frames, or a network that was not made for drawings is given one.
+            ValueError: too many frames, or the network was made without what it is given.
         """
         frames = noisy_BTCHW.shape[1]
         if frames > (self.config.window + 1 if cache is None else 1):
             raise ValueError(f"{frames} latent frames at once: at most window + 1 without a cache, 1 with one")
-        grid = self.patchifier.grid(*noisy_BTCHW.shape[-2:])
-        device = noisy_BTCHW.device
+        grid, device = self.patchifier.grid(*noisy_BTCHW.shape[-2:]), noisy_BTCHW.device
         count = torch.zeros(len(noisy_BTCHW), dtype=torch.long, device=device) if cache is None else cache.count
         started = (count > 0) if started_B is None else started_B
         condition, action = self.conditioning(tau_BT, step_BT, actions_BTrA, present_BT, text_BX)
         first = torch.arange(frames, device=device) == 0
         has_past = (~first[None] | started[:, None]) if temporal else torch.zeros_like(present_BT)
-        x = self.noisy_in(self.patchifier.tokens(noisy_BTCHW))
-        clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous_BTCHW))
-        x = x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
-        x = x if drawn_BTDHW is None else x + self._tokens_of_drawing(drawn_BTDHW)
+        if known_BT is not None or backwards_B is not None:
+            condition = condition + made_for(self.infilling, "infilling").flags(known_BT is not None, backwards_B)
+        x = self._embedded(noisy_BTCHW, previous_BTCHW, has_past, known_BT)
+        if drawn_BTDHW is not None:
+            drawn_in = made_for(self.drawn_in, "a memory's drawing as an input")
+            x = x + drawn_in(self.drawing.tokens(drawn_BTDHW))
         registers = self.registers + (condition + action)[:, :, None]
         # The residual stream stays fp32: compiled for CPUs, a bf16 one was measured to be slower.
         x = torch.cat([registers.float(), x.float()], 2)
         modulation = self.modulation_in(condition)
-        x, keys, values = self._run_blocks(x, modulation, grid, cache, temporal)
-        shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
+        x, keys, values = self._run_blocks(x, modulation, grid, cache, temporal, causal=known_BT is None)
         features = self.final_norm(x)
+        latents = self._latents_of(features, modulation, grid, drawn_BTDHW)
+        return DiTOutput(latents, self.heads(features), keys, values)
+
+    def _latents_of(
+        self, features: Tensor, modulation: Tensor, grid: tuple[int, int], drawn_BTDHW: Tensor | None
+    ) -> Tensor:
+        """Clean latents (B, T, C, H, W) from normalised tokens (B, T, R + N, D)."""
+        shift, scale = self.final_modulation(modulation)[:, :, None].chunk(2, -1)
         # Contiguous: one matrix product whatever the batch; else PyTorch takes one per row, which rounds otherwise.
         picture = (features * (1 + scale) + shift)[:, :, self.config.registers :].contiguous()
         latents = self.patchifier.latents(self.out(picture), grid).float()
-        latents = latents if drawn_BTDHW is None else self._copying(latents, picture, drawn_BTDHW, grid)
-        return DiTOutput(latents, self.heads(features), keys, values)
+        return latents if drawn_BTDHW is None else self._copying(latents, picture, drawn_BTDHW, grid)
 
-    def _tokens_of_drawing(self, drawn_BTDHW: Tensor) -> Tensor:
-        if self.drawn_in is None:
-            raise ValueError("this network was made without a memory's drawing as an input")
-        return self.drawn_in(self.drawing.tokens(drawn_BTDHW))
+    def _embedded(self, noisy: Tensor, previous: Tensor, has_past: Tensor, known: Tensor | None) -> Tensor:
+        """Tokens (B, T, N, D) of noisy frames with the clean ones beside them."""
+        tokens = self.patchifier.tokens(noisy)
+        x = self.noisy_in(tokens)
+        if known is not None:
+            has_past = has_past & known.roll(1, 1)
+            x = x + made_for(self.infilling, "infilling")(tokens, known)
+        clean = x.new_zeros(1) if self.clean_in is None else self.clean_in(self.patchifier.tokens(previous))
+        return x + torch.where(has_past[..., None, None], clean, self.start.to(clean.dtype))
 
     def _copying(self, latents_BTCHW: Tensor, picture: Tensor, drawn_BTDHW: Tensor, grid: tuple[int, int]) -> Tensor:
         """Latents that take a share of each cell from what is drawn there, as far as it is covered."""
@@ -270,14 +276,14 @@ class WorldDiT(nn.Module):
         return torch.lerp(latents_BTCHW, drawn_BTDHW[:, :, :-1], share)
 
     def _run_blocks(
-        self, x: Tensor, modulation: Tensor, grid: tuple[int, int], cache: KVCache | None, temporal: bool
+        self, x: Tensor, modulation: Tensor, grid: tuple[int, int], cache: KVCache | None, temporal: bool, causal: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """All layers; returns also this call's keys and values per temporal layer."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
         head = self.config.width // self.config.heads
         in_space = spatial_turns(grid, self.config.registers, head, x.device)
-        view = temporal_view(x.shape[1], head, x.device, cache) if temporal else None
+        view = temporal_view(x.shape[1], head, x.device, cache, causal) if temporal else None
         for block in self.blocks:
             assert isinstance(block, Block)
             past = None

@@ -25,6 +25,12 @@ class KVCache:
     count: Tensor
 
     @staticmethod
+    def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> "KVCache":
+        """A cache with nothing in it; ``shape`` is that of the keys."""
+        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
+        return KVCache(keys, values, torch.zeros(shape[0], dtype=torch.long, device=device))
+
+    @staticmethod
     def from_unrotated(keys_BLSNKE: Tensor, values_BLSNKE: Tensor, count: Tensor) -> "KVCache":
         """A cache as earlier versions kept it: a frame after the other, keys not rotated."""
         keys, values = (t.permute(0, 1, 3, 4, 2, 5).contiguous() for t in (keys_BLSNKE, values_BLSNKE))

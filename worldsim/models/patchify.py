@@ -5,6 +5,7 @@ B batch, T latent frames, C channels, H W latent grid, N tokens per latent frame
 
 from dataclasses import dataclass
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -50,3 +51,8 @@ class SpacetimePatchifier:
         return rearrange(
             tokens_BTND, "b t (h w) (p q c) -> b t c (h p) (w q)", h=rows, w=columns, p=p, q=p, c=self.channels
         )
+
+
+def previous_of(latents_BTCHW: Tensor) -> Tensor:
+    """The latent before each frame; zeros before the first."""
+    return torch.cat([torch.zeros_like(latents_BTCHW[:, :1]), latents_BTCHW[:, :-1]], 1)

@@ -1,6 +1,7 @@
-"""Rotary position embedding (Su et al. 2021), and the normalisation that stands before it.
+"""Rotary position embedding (Su et al. 2021), and the normalisations of the network.
 
-B batch, S cache slots, E head width; a turn is a pair of cosines and sines.
+B batch, T latent frames, N tokens per frame, D width, S cache slots, E head width;
+a turn is a pair of cosines and sines.
 """
 
 from functools import lru_cache
@@ -45,6 +46,17 @@ def inverse_rms(x: Tensor, eps: float | None) -> Tensor:
     """One over the root mean square (..., 1) of the last axis of x."""
     mean = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.shape[-1]
     return (mean + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
+
+
+def modulated(x_BTND: Tensor, norm: nn.Module, shift: Tensor, scale: Tensor) -> Tensor:
+    """RMS-normalised x, scaled and shifted per frame."""
+    # Without gradients in fewer passes over memory; with them the compiler sees to that.
+    plain = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if isinstance(norm, nn.RMSNorm) and not plain:
+        normed = x_BTND * inverse_rms(x_BTND, norm.eps)
+    else:
+        normed = norm(x_BTND)
+    return torch.addcmul(shift, normed, 1 + scale)
 
 
 def spatial_turns(grid: tuple[int, int], registers: int, width: int, device: torch.device) -> Turn:

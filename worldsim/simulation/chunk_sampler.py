@@ -14,9 +14,10 @@ from torch import Tensor
 from worldsim.diffusion.flow import time_steps, velocity_from_data
 from worldsim.diffusion.noise import noise
 from worldsim.diffusion.samplers import sample_euler
-from worldsim.models.dit import DiTOutput, WorldDiT, previous_of
+from worldsim.models.dit import DiTOutput, WorldDiT
 from worldsim.models.heads import HeadOutputs
 from worldsim.models.kv_cache import KVCache
+from worldsim.models.patchify import previous_of
 from worldsim.models.shield import shielded
 from worldsim.simulation.config import SamplingConfig
 from worldsim.simulation.graphs import Replayed, record_cuda

@@ -17,9 +17,10 @@ class LatentBatch:
 
     latents (B, T, C, H, W); actions (B, T, r, A): those that lead into each frame (frame 0's are not used);
     motion (B, T, 5): body-frame displacement in metres, turn in degrees during the chunk; terminated (B, T) 0 or 1;
-    text (B, X) sentence embeddings, or None; known (B,) whether the actions were recorded, posed (B,) whether the
-    motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees; drawn
-    (B, T, D, H, W): what a memory draws of each frame, as ``WorldDiT`` takes it, or None.
+    text (B, X) sentence embeddings, or None; known (B,) or (B, T) whether the actions were recorded, posed (B,) whether
+    the motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees; drawn
+    (B, T, D, H, W): what a memory draws of each frame, as ``WorldDiT`` takes it, or None; backwards (B,): 1 for clips
+    that run backwards in time, else 0 (None: all run forwards).
     """
 
     latents: Tensor
@@ -31,6 +32,7 @@ class LatentBatch:
     posed: Tensor | None = None
     mouse: bool = True
     drawn: Tensor | None = None
+    backwards: Tensor | None = None
 
     def to(self, device: torch.device) -> "LatentBatch":
         """The same batch on a device."""
@@ -49,9 +51,11 @@ class LatentBatch:
         """Twice as many clips (2 B, T / 2): each one's first half, then its second, whose past is gone."""
         half = self.latents.shape[1] // 2
         over_time = (self.latents, self.actions, self.motion, self.terminated, self.drawn)
+        # Actions may be known clip by clip, or frame by frame.
+        by_frame = self.known is not None and self.known.ndim == 2
 
         def cut(value: Tensor) -> Tensor:
-            if any(value is each for each in over_time):
+            if any(value is each for each in over_time) or (by_frame and value is self.known):
                 return value[:, : 2 * half].unflatten(1, (2, half)).flatten(0, 1)
             return value.repeat_interleave(2, 0)
 
@@ -61,4 +65,4 @@ class LatentBatch:
         """Which frames (B, T) have a recorded action that leads into them: never the first of a clip."""
         (b, t), device = self.latents.shape[:2], self.latents.device
         known = torch.ones(b, dtype=torch.bool, device=device) if self.known is None else self.known
-        return known[:, None] & (torch.arange(t, device=device) > 0)
+        return (known if known.ndim == 2 else known[:, None]) & (torch.arange(t, device=device) > 0)

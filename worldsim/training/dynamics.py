@@ -11,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldsim.diffusion.dynamics_loss import Forward, dynamics_loss
+from worldsim.diffusion.dynamics_loss import dynamics_loss
 from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.flow import energy_score, interpolate
+from worldsim.diffusion.infilling import infilling_error
+from worldsim.diffusion.noised_clips import Forward
 from worldsim.diffusion.settings import DynamicsTraining
 from worldsim.diffusion.shared_rows import shared
 from worldsim.models.checkpoint import load_module, save_tensors
-from worldsim.models.dit import DiTConfig, WorldDiT, previous_of
+from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.patchify import previous_of
 from worldsim.models.precision import fast_precision
 from worldsim.optim.distributed.engines import shard, whole_state
 from worldsim.optim.distributed.ranks import own_device, ranks
@@ -166,10 +169,12 @@ def train_dynamics(
         before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
         ends_before: ends that ``initial``, or a resumed run that did not count them, was taught; None: unknown.
     """
+    if training.infilling.wanted and not dit_config.infilling:
+        raise ValueError("training.infilling is for a network that was made with infilling=True")
     torch.manual_seed(seed)
     dit, folder, place = WorldDiT(dit_config), folder.absolute(), torch.device(own_device(device))
     if initial is not None:
-        load_module(dit, with_drawing(dit, initial), "the world to start from")
+        load_module(dit, with_new_inputs(dit, initial), "the world to start from")
     trained = prepared(dit.to(place), training, folder / "state.safetensors")
     share, validation = trained.share, validation.to(place)
     banks = {share.prefix(part): ErrorBank() for part in share.mine}
@@ -186,7 +191,9 @@ def train_dynamics(
 
     def judge() -> dict[str, float]:
         with trained.ema.averaged(dit):
-            return validate(shared(dit, share.all_rows), validation)
+            forward = shared(dit, share.all_rows)
+            between = {"infilling": infilling_error(forward, validation)} if dit_config.infilling else {}
+            return validate(forward, validation) | between
 
     def save(step: int) -> None:
         more = {n: ring for prefix, bank in banks.items() for n, ring in bank.tensors(prefix).items()}
@@ -217,9 +224,13 @@ def ends_in(batch: LatentBatch) -> int:
     return int((batch.terminated[:, 1:] > 0).sum())
 
 
-def with_drawing(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights from before there was a memory, with what a network begins with that takes what it draws."""
-    new = {n: t for n, t in dit.state_dict().items() if n.startswith(("drawn_in.", "copied.")) and n not in initial}
+def with_new_inputs(dit: WorldDiT, initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from before there was a memory or infilling, with what a network begins with that takes them.
+
+    With it, the network plays as it did without.
+    """
+    added = ("drawn_in.", "copied.", "infilling.")
+    new = {n: t for n, t in dit.state_dict().items() if n.startswith(added) and n not in initial}
     return {**new, **initial}
 
 

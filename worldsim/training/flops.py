@@ -58,6 +58,7 @@ def step_flops(dit: WorldDiT, batch: LatentBatch, training: DynamicsTraining, sh
     learning = frozenset(name for name, weight in dit.named_parameters() if weight.requires_grad)
     network = MetaNetwork(dit.config, learning, training.recompute)
     drawn = training.self_rollout.fraction > 0 or 0 < training.half_clip_fraction < 1
+    drawn = drawn or 0 < training.infilling.fraction < 1
     draws, training = DRAWS if drawn else 1, replace(training, image_fraction=0.0)
     shortcut = training.loss.shortcut_from == 0 if shortcut is None else shortcut
     for draw in range(draws):

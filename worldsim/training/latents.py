@@ -22,9 +22,16 @@ from worldsim.training.store_checks import check_store
 
 
 def prepare_latents(
-    data: str | Path | None, latents: str, tokenizer: Path, only: EpisodeFilter, also: Mapping[Path, Path]
+    data: str | Path | None,
+    latents: str,
+    tokenizer: Path,
+    only: EpisodeFilter,
+    also: Mapping[Path, Path],
+    reversed_fraction: float = 0.0,
 ) -> RecordingFormat:
     """Make the latents of all stores that are trained on; returns the format that their recordings share.
+
+    ``reversed_fraction``: of the training episodes that are encoded in reverse too.
 
     Raises:
         UserError: a store cannot be trained on, ``latents`` are packed and there is a store, or recordings of ``also``
@@ -34,7 +41,7 @@ def prepare_latents(
         raise UserError(f"the latents in {latents} are packed, and are trained on as they are: leave data= away")
     for store, cache in ([] if data is None else [(data, Path(latents))]) + list(also.items()):
         check_store(EpisodeStore(store), only)
-        cache_latents(store, tokenizer, cache, only=only)
+        cache_latents(store, tokenizer, cache, only=only, reversed_fraction=reversed_fraction)
     recordings = latent_recordings(f"{latents}/train", tokenizer)
     for store, cache in also.items():
         other = latent_recordings(f"{cache}/train", tokenizer)
@@ -66,10 +73,12 @@ def cache_latents(
     folder: Path,
     splits: Sequence[Split] = ("train", "validation"),
     only: EpisodeFilter = ALL,
+    reversed_fraction: float = 0.0,
 ) -> None:
     """Encode the splits of a store into ``folder/SPLIT``, where that is not done already.
 
     Under the precision that a world plays with: a prefix is then encoded as the latents trained on were.
+    ``reversed_fraction``: of the training episodes that are encoded in reverse too.
     """
     folder, store, model = folder.absolute(), EpisodeStore(data), load_tokenizer(tokenizer)
     digest = hashlib.sha256(tokenizer.read_bytes()).hexdigest()
@@ -81,8 +90,8 @@ def cache_latents(
             return model.encode_chunks(chunks.permute(0, 1, 2, 5, 3, 4).float() / 255)
 
     for split in splits:
-        names = only.names(store, split)
-        if is_current(folder / split, store, names, digest):
+        names, backwards = only.names(store, split), reversed_fraction if split == "train" else 0.0
+        if is_current(folder / split, store, names, digest, backwards):
             continue
         with display() as show:
             build_latents(
@@ -95,4 +104,5 @@ def cache_latents(
                 embed,
                 digest,
                 names,
+                backwards,
             )

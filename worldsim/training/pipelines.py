@@ -151,10 +151,13 @@ def run_dynamics(
     """
     folder, latents, coder = folder.absolute(), absolute(latents), load_tokenizer(tokenizer)
     with ranks().first_ahead():
-        recordings, drawn = prepare_latents(data, latents, tokenizer, only, also), None
+        reverse = training.infilling.reversed_fraction
+        recordings, drawn = prepare_latents(data, latents, tokenizer, only, also, reverse), None
         if memory is not None:
             drawn = draw_along(data, memory, folder, tokenizer, Path(latents), drawn_frames, only, also)
-    config = _network(coder.config, recordings.spec, {**model, "drawn": memory is not None})
+    fills_in = training.infilling.wanted or fills_in_already(initial)
+    inputs = {"drawn": memory is not None, "infilling": fills_in}
+    config = _network(coder.config, recordings.spec, {**model, **inputs})
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
     clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
     validation = clips_of(open_latents(f"{latents}/validation"), batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
@@ -175,6 +178,11 @@ def run_dynamics(
             config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before),
         )  # fmt: skip
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
+
+
+def fills_in_already(initial: Path | None) -> bool:
+    """Whether weights to start from are those of a network with infilling."""
+    return initial is not None and bool(read_metadata(initial).get("dit", {}).get("infilling", False))
 
 
 def _network(coder: TokenizerConfig, spec: ActionSpec, sizes: Mapping[str, Any]) -> DiTConfig:

@@ -17,8 +17,8 @@ from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.diffusion.flow import interpolate, time_steps
 from worldsim.diffusion.noise import noise
-from worldsim.models.dit import previous_of
 from worldsim.models.heads import HeadOutputs
+from worldsim.models.patchify import previous_of
 from worldsim.models.shield import shielded
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.facts import LEARNED

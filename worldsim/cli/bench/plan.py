@@ -77,8 +77,9 @@ def bench_plan(config: BenchPlan) -> None:
         coder = VideoTokenizer(tokenizer)
     grid = coder.latent_grid(config.height, config.width)
     sizes = DiTConfig(
-        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **config.model
-    )
+        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk,
+        infilling=config.training.infilling.wanted, **config.model,
+    )  # fmt: skip
     results = {
         "devices": config.devices, "machine": asdict(config.machine), "sizes": asdict(sizes), "grid": grid,
         "memory": memory(sizes, grid, config), "training": training(sizes, grid, config),

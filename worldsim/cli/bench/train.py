@@ -50,8 +50,9 @@ def bench_train(config: BenchTrain) -> None:
     tokenizer, training = TokenizerConfig(), config.training
     grid = VideoTokenizer(tokenizer).latent_grid(config.height, config.width)
     sizes = DiTConfig(
-        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk, **config.model
-    )
+        channels=tokenizer.channels, keys=len(MINECRAFT.keys), camera=True, chunk=tokenizer.chunk,
+        infilling=training.infilling.wanted, **config.model,
+    )  # fmt: skip
     device = torch.device(device_of(config.device))
     dit = WorldDiT(sizes).to(device)
     dit.recompute = training.recompute

@@ -29,8 +29,8 @@ from worldsim.training.tokenizer import OLD_KEYS as OLD_TOKENIZER
 from worldsim.training.tokenizer import TokenizerTraining
 
 TOKENIZER = "tokenizer=runs/tokenizer/tokenizer.safetensors"
-# Of the network's sizes, those that the tokenizer and the recordings decide.
-DECIDED = ("channels", "keys", "camera", "chunk", "drawn")
+# Of the network's sizes, those that the tokenizer, the recordings and the training decide.
+DECIDED = ("channels", "keys", "camera", "chunk", "drawn", "infilling")
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from worldsim.diffusion.flow import interpolate
 from worldsim.diffusion.noise import noise
 from worldsim.evaluation.measures.clips import Clips
-from worldsim.models.dit import previous_of
+from worldsim.models.patchify import previous_of
 from worldsim.simulation.world_model import WorldModel
 
 

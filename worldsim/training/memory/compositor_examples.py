@@ -12,7 +12,7 @@ from torch import Tensor
 
 from worldsim.datasets.loading.walks import Walk
 from worldsim.errors import UserError
-from worldsim.models.dit import previous_of
+from worldsim.models.patchify import previous_of
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.compositor import staying
 from worldsim.simulation.memory.depth import DepthCompletion
