@@ -32,7 +32,8 @@ def test_with_untrained_infilling_a_network_plays_as_before_to_the_bit():
     backwards = dit(*given, backwards_B=torch.ones(2))
     assert torch.equal(before.latents, backwards.latents)
     world = tiny_world()
-    other = WorldModel(world.config, world.tokenizer, grown_of(world), bf16=False)
+    prompts = world.prompt_embeddings
+    other = WorldModel(world.config, world.tokenizer, grown_of(world), prompt_embeddings=prompts, bf16=False)
     frames = torch.randint(0, 255, (1, 5, 48, 80, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     actions = torch.randn(1, 6, 22, generator=torch.Generator().manual_seed(1))
     shown = []

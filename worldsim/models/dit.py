@@ -218,7 +218,7 @@ class WorldDiT(nn.Module):
             temporal: False treats every frame as an image of its own (no frame sees another).
             drawn_BTDHW: latents of what a memory draws of each frame, and the share of each cell that it covers as the
                 last channel (D = C + 1); zeros, or None, where nothing is drawn.
-            known_BT: which frames are clean (infilling). All see each other; after an unknown one stands the start token.
+            known_BT: which frames are clean (infilling). All see each other; after an unknown one stands the start.
             backwards_B: in which rows time runs backwards.
 
         Raises:
