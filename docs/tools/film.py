@@ -5,9 +5,10 @@ top: .5 leaves the difference and what memory covers out of a video of ``worldsi
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from worldsim.plotting.pictures import save_gif
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,14 +34,8 @@ def write_gif(video: Path, gif: Path, seconds: float = 4, width: int = 432, rows
                 pictures.append(picture.resize((width, round(picture.height * width / picture.width))))
     if not pictures:
         raise ValueError(f"{video} has no frames")
-    save_gif(gif, pictures)
+    save_gif(gif, pictures, RATE)
     return len(pictures)
-
-
-def save_gif(gif: Path, pictures: Sequence["Image"]) -> None:
-    """Write pictures as a GIF of 64 colours each, ``RATE`` a second."""
-    reduced = [picture.quantize(64) for picture in pictures]
-    reduced[0].save(gif, save_all=True, append_images=reduced[1:], duration=1000 // RATE, loop=0, optimize=True)
 
 
 if __name__ == "__main__":

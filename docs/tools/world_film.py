@@ -33,8 +33,9 @@ def main(gif: Path) -> None:
     from PIL import Image
 
     import worldsim
-    from docs.tools.film import RATE, save_gif
+    from docs.tools.film import RATE
     from worldsim.datasets.loading.starts import load_starts
+    from worldsim.plotting.pictures import save_gif
 
     world, starts = worldsim.load("minecraft"), load_starts(WORLD / "starts")
     some = list(range(0, len(starts.frames), EVERY))[:4]
@@ -47,7 +48,7 @@ def main(gif: Path) -> None:
         state, step = world.step(state, chunk, inplace=True)
         shown.append(step.frames)
     film = np.concatenate(shown, 1)[:, :: round(world.config.fps / RATE)]
-    save_gif(gif, [Image.fromarray(np.concatenate(list(frame), 1)) for frame in film.swapaxes(0, 1)])
+    save_gif(gif, [Image.fromarray(np.concatenate(list(frame), 1)) for frame in film.swapaxes(0, 1)], RATE)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
 
-def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int, seed: int) -> InitialContext:
+def find_prefix(text: str, world: WorldModel, starts: StartClips | None, *, frames: int, seed: int) -> InitialContext:
     """The past that ``text`` names.
 
     Args:
         text: number of a start clip; path of a video (its last frames count, no keys pressed) or a picture; or
             STORE:EPISODE[@FRAME] (``frames`` frames from that frame on, with their recorded actions).
         world: gives picture size and chunk.
-        starts: the world's start clips.
+        starts: the world's start clips; None where ``text`` is no number.
         frames: length of the past at most.
         seed: of the noise.
 
@@ -32,6 +32,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips, *, frames: int
         raise UserError(f"prefix_frames must be at least 1, got {frames}")
     poses, start = None, -1
     if text.isdecimal():
+        assert starts is not None
         if int(text) >= len(starts):
             raise UserError(f"there is no start clip {text}: choose 0 to {len(starts) - 1}")
         start = int(text)

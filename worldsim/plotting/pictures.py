@@ -4,12 +4,15 @@ import base64
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Picture = NDArray[np.uint8]
 
@@ -21,6 +24,12 @@ def write_picture(path: Path, picture: Picture) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pygame.image.save(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), str(path))
     return path
+
+
+def save_gif(gif: Path, pictures: Sequence["Image"], rate: float) -> None:
+    """Write pictures as a GIF of 64 colours each, ``rate`` a second."""
+    reduced = [picture.quantize(64) for picture in pictures]
+    reduced[0].save(gif, save_all=True, append_images=reduced[1:], duration=round(1000 / rate), loop=0, optimize=True)
 
 
 def jpeg(picture: Picture, quality: int = 4) -> bytes:

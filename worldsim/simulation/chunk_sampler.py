@@ -64,23 +64,36 @@ class ChunkSampler:
         present: Tensor,
         text: Tensor | None = None,
         drawn: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Clean latents (B, T, C, h, w) predicted without a cache; arguments as in ``WorldDiT``, on any device."""
-        given = (noisy, previous, tau, torch.zeros_like(tau), actions, present, text, drawn)
-        *context, drawn = (None if x is None else x.to(self.device) for x in given)
+        given = (noisy, previous, tau, torch.zeros_like(tau), actions, present, text, drawn, known)
+        *context, drawn, known = (None if x is None else x.to(self.device) for x in given)
         with self.precision():
-            return self.dit(*context, drawn_BTDHW=drawn).latents
+            return self.dit(*context, drawn_BTDHW=drawn, known_BT=known).latents
 
     def sample(
-        self, state: WorldState, actions_B1rA: Tensor, drawn_B1Dhw: Tensor | None = None
+        self,
+        state: WorldState,
+        actions_B1rA: Tensor,
+        drawn_B1Dhw: Tensor | None = None,
+        source_B1Chw: Tensor | None = None,
+        level: float = 0.0,
+        known: bool = True,
     ) -> tuple[Tensor, DiTOutput, DiTOutput]:
         """The next latent frame (B, 1, C, h, w), the first evaluation, and the one whose keys enter the cache.
 
-        ``drawn_B1Dhw``: what the memory draws of it, for a network that takes that.
+        Args:
+            state: the past.
+            actions_B1rA: those that lead into the frame.
+            drawn_B1Dhw: what the memory draws of it, for a network that takes that.
+            source_B1Chw: a latent to begin from instead of pure noise.
+            level: its signal level at the beginning.
+            known: whether the actions are known; others are not read.
         """
         sampling = self.sampling
         previous = state.latent[:, None]
-        present = torch.ones(state.batch, 1, dtype=torch.bool, device=self.device)
+        present = torch.full((state.batch, 1), known, dtype=torch.bool, device=self.device)
         size = 1.0 / sampling.steps if sampling.shortcut else 0.0
         outputs: list[DiTOutput] = []
 
@@ -88,19 +101,21 @@ class ChunkSampler:
             tau = t.expand(state.batch, 1)
             out = self._evaluate(state, x, previous, tau, size, actions_B1rA, present, drawn=drawn_B1Dhw)
             predicted = out.latents
-            if sampling.guidance != 1.0:
+            if sampling.guidance != 1.0 and known:
                 free = self._evaluate(state, x, previous, tau, size, actions_B1rA, ~present).latents
                 predicted = free + sampling.guidance * (predicted - free)
             outputs.append(out)
             return velocity_from_data(x, predicted, tau)
 
         start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]), self.device)
-        start = start * sampling.temperature
-        latent = sample_euler(velocity, start, time_steps(sampling.steps).to(self.device))
+        start, times = start * sampling.temperature, time_steps(sampling.steps).to(self.device)
+        if source_B1Chw is not None:
+            start, times = torch.lerp(start, source_B1Chw, level), level + (1 - level) * times
+        latent = sample_euler(velocity, start, times)
         if not sampling.reuse_last_eval_for_cache:
             tau = sampling.context_tau
-            context, level = torch.lerp(start, latent, tau), torch.full((state.batch, 1), tau, device=self.device)
-            given = (state, context, previous, level, 0.0, actions_B1rA, present)
+            context, levels = torch.lerp(start, latent, tau), torch.full((state.batch, 1), tau, device=self.device)
+            given = (state, context, previous, levels, 0.0, actions_B1rA, present)
             outputs.append(self._evaluate(*given, drawn=drawn_B1Dhw))
         return latent, outputs[0], outputs[-1]
 
