@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worldsim.envs.luanti", "worldsim.envs.pong"),
     ("worldsim.envs.play",),
     ("worldsim.envs.rollouts",),
+    ("worldsim.generation",),
     ("worldsim.agents.policies",),
     ("worldsim.agents.rl", "worldsim.agents.collection"),
     ("worldsim.evaluation.measures",),

@@ -13,13 +13,15 @@ from worldsim.spec.damage import reading
 from worldsim.spec.text_files import read_json
 
 FORMAT = "worldsim-generated-1"
+# What every film says, beside its weights, sources and what they were trained on.
+TOLD = ("operation", "world", "seed", "frames", "prompt", "file")
 # What films are written as; a file of such a name has its sidecar beside it.
 SUFFIXES = (".mp4", ".gif", ".png")
 
 
 def sidecar_of(path: Path) -> Path:
-    """The sidecar of a film, or the one that is named itself."""
-    return path.with_suffix(".json") if path.suffix in SUFFIXES else path
+    """The sidecar of a film, a file or a folder of pictures; or the one that is named itself."""
+    return path if path.suffix == ".json" else path.with_suffix(".json")
 
 
 def write_sidecar(path: Path, about: Mapping[str, Any]) -> None:
@@ -48,5 +50,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
             raise ValueError(f"it is not of the format {FORMAT}")
         for record in about["trained_on"].values():
             stores_of(record)
-        str(about["operation"]), dict(about["weights"]), list(about["sources"])
+        if not (isinstance(about["weights"], dict) and all(isinstance(one, dict) for one in about["sources"])):
+            raise ValueError("weights or sources are missing")
+        if missing := [name for name in TOLD if name not in about]:
+            raise ValueError(f"{missing[0]} is missing")
     return about

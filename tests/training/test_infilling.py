@@ -32,13 +32,13 @@ ENDS = torch.tensor([True, True, False, False, True, True])
 
 
 def halves(index: int, batch: int = 32) -> LatentBatch:
-    """Films of two halves, each a picture and, where they meet, its negative.
+    """Films of two halves, in each of which a picture and its negative alternate.
 
-    What stands before the meeting tells nothing of what comes after it, and no blend of two pictures is a negative.
+    What stands before the cut tells nothing of what comes after it, and no blend of two pictures is a negative.
     """
     generator = torch.Generator().manual_seed(index + 1000)
     a, b = torch.randn(2, batch, 1, generator=generator).sign()
-    values = torch.cat([a, a, -a, -b, b, b], 1)
+    values = torch.cat([a, -a, a, b, -b, b], 1)
     pattern = torch.linspace(-1, 1, CHANNELS)[:, None, None].expand(-1, 2, 2)
     data = values[..., None, None, None] * pattern
     nothing = torch.zeros(batch, FRAMES)
@@ -90,7 +90,7 @@ def trained(tmp_path_factory) -> tuple[WorldDiT, Path, dict[str, float]]:
     """A network that learned both, and what it measured last."""
     folder = tmp_path_factory.mktemp("both")
     config = small()
-    run = list(train_dynamics(config, settings(250, fraction=0.6), halves, halves(-7), folder))
+    run = list(train_dynamics(config, settings(60, fraction=0.6), halves, halves(-7), folder))
     dit = WorldDiT(config)
     dit.load_state_dict(load_tensors(folder / "dit.safetensors")[0])
     return dit.eval(), folder, run[-1][1]
@@ -105,7 +105,7 @@ def test_what_is_between_two_ends_is_met_better_than_by_going_on_or_by_a_cross_f
     for share, t in ((1 / 3, 2), (2 / 3, 3)):
         fade[:, t] = torch.lerp(truth[:, 1], truth[:, 4], share)
     errors = [float((each - truth)[:, 2:4].square().mean()) for each in (joined, forward, fade)]
-    assert errors[0] < 0.6 * min(errors[1:]), errors
+    assert errors[0] < 0.4 * min(errors[1:]), errors
     assert torch.equal(joined[:, ENDS], truth[:, ENDS])
     # And what comes later decides.
     other = replace(batch, latents=truth + (torch.arange(FRAMES) >= 4)[:, None, None, None])

@@ -27,6 +27,23 @@ COMMANDS: dict[str, Command] = {
         "counterfactual futures: one past, one noise, a tree of branches by scripts, policies or a person; videos, the "
         "tree as a picture, divergence, rewards; and the same branches in the real engine",
     ),
+    "generate": Command(
+        f"{_CLI}.worlds.generate:generate",
+        "films from text alone, or that go on from a picture or a video, of any length and of any size that the "
+        "network's grid allows",
+    ),
+    "generate extend": Command(
+        f"{_CLI}.worlds.generate:extend", "put more film behind a video, and before it: generate extend FILM after=4"
+    ),
+    "generate loop": Command(
+        f"{_CLI}.worlds.generate:loop", "make a film that begins anew where it ends, without a cut"
+    ),
+    "generate join": Command(
+        f"{_CLI}.worlds.generate:join", "join two videos by what may lead from one to the other: generate join A B"
+    ),
+    "generate edit": Command(
+        f"{_CLI}.worlds.generate:edit", "make a video anew under a prompt, with the same actions and from its frames"
+    ),
     "make-world": Command(
         f"{_CLI}.making.make_world:make_world",
         "make a playable world of a folder of recordings: check, train, export, judge, with choices that suit the game",
@@ -177,10 +194,11 @@ FAMILIES = {
     "agent": "train, measure and watch agents",
     "data": "import, check, repair and describe episodes",
     "bench": "measure speed on this machine",
+    "generate": "make films: from text, a picture or a video; longer, joined, in a loop, under another prompt",
     "study": "ask people which of two films looks more like the game",
 }
 SECTIONS = {
-    "Worlds": ("play", "rollout", "eval", "compare", "study", "compare-emulator"),
+    "Worlds": ("play", "rollout", "generate", "eval", "compare", "study", "compare-emulator"),
     "Recording and training": ("collect", "make-world", "train", "agent"),
     "Episodes": ("data", "expand"),
     "This machine": ("bench", "doctor"),

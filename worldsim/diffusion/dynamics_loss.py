@@ -99,6 +99,7 @@ def dynamics_loss(
     if _fills_in(batch, training, common or generator):
         clips = infilling_clips(batch, training, generator)
         out, _, _ = predict(forward, clips, batch, training, generator)
+        assert clips.known is not None
         unknown = ~clips.known
         loss = (loss_per_frame(out, clips, training.loss) * unknown).sum() / unknown.sum()
         return loss, {"infilling": loss}

@@ -27,7 +27,8 @@ class Request:
         before: seconds of film that "extend" puts before the source.
         strength: of "edit": 0 leaves the film as it is, 1 keeps nothing of it but its length and actions.
         actions: what is done meanwhile: a CSV, a .script file or a script; None: nothing is pressed, or, between known
-            frames, nothing is known of it. Of "edit": instead of the recorded ones.
+            frames, nothing is known of it. Of "extend", what is done after the source: before it, nothing is known. Of
+            "edit", instead of the recorded ones.
         source_frames: how much of a source is taken in, at most.
         size: width and height in pixels; None: the world's own.
     """
@@ -54,9 +55,7 @@ class Request:
         if self.operation != "new" and self.source is None:
             raise UserError(f"{self.operation} needs a source: a video, a picture, STORE:EPISODE or a start clip")
         if self.operation == "new" and self.source is None and not self.prompt:
-            raise UserError(
-                "there is nothing to begin from: give a prompt, a picture, a video or a start clip's number"
-            )
+            raise UserError("there is nothing to begin from: give a prompt, a picture, a video or a start clip")
         if self.operation == "join" and self.to is None:
             raise UserError("join needs two films: worldsim generate join A B")
         if self.operation == "edit" and not self.prompt:
@@ -70,6 +69,8 @@ class Request:
             raise UserError(f"{self.operation} needs seconds above 0 for what is in between")
         if not 0 < self.strength <= 1:
             raise UserError(f"strength must be above 0 and at most 1, got {self.strength:g}")
+        if self.size is not None and any(side <= 0 or side % 16 for side in self.size):
+            raise UserError(f"size must be positive multiples of 16 pixels, got {self.size[0]}x{self.size[1]}")
         if self.source_frames < 1:
             raise UserError(f"source_frames must be at least 1, got {self.source_frames}")
 

@@ -145,7 +145,7 @@ def _unknown(count: int, world: WorldModel) -> NDArray[np.float32]:
 
 def studio(
     request: Request,
-    world: str | os.PathLike[str] | WorldModel = "minecraft",
+    world: str | Path | WorldModel = "minecraft",
     *,
     films: Sequence[Frames] = (),
     actions: NDArray[np.float32] | None = None,
@@ -191,7 +191,31 @@ def studio(
     return Studio(world=model, request=request, sources=sources, actions=actions, about=about)
 
 
-def _weights(world: str | os.PathLike[str] | WorldModel, place: str) -> dict[str, str]:
+def generate(
+    source: str | Path | Frames | None = None,
+    to: str | Path | Frames | None = None,
+    *,
+    world: str | Path | WorldModel = "minecraft",
+    actions: str | NDArray[np.float32] | None = None,
+    seeds: Sequence[int] = (0,),
+    device: str | None = None,
+    **what: Any,
+) -> list[Generated]:
+    """``worldsim.generate``; ``what``: further fields of the request."""
+    given = [one for one in (source, to) if one is not None]
+    films = [one for one in given if isinstance(one, np.ndarray)]
+    if films and len(films) < len(given):
+        raise UserError("of two films, give both as frames or both by name")
+    names = ["frames" if isinstance(one, np.ndarray) else os.fspath(one) for one in given]
+    first, second = [*names, None, None][:2]
+    script = None if isinstance(actions, np.ndarray) else actions
+    request = Request(source=first, to=second, actions=script, **what)
+    array = actions if isinstance(actions, np.ndarray) else None
+    made = studio(request, world, films=films, actions=array, device=device)
+    return [made.film(seed, Keeper(), lambda stage, done, total: None) for seed in seeds]
+
+
+def _weights(world: str | Path | WorldModel, place: str) -> dict[str, str]:
     """SHA-256 of a world's files; of one that is loaded, of its networks' weights."""
     if isinstance(world, WorldModel):
         parts = [{name: t.cpu() for name, t in module.state_dict().items()} for module in world.modules()]
@@ -203,9 +227,7 @@ def _weights(world: str | os.PathLike[str] | WorldModel, place: str) -> dict[str
     return digests
 
 
-def _records(
-    world: str | os.PathLike[str] | WorldModel, place: str, sources: Sequence[Source]
-) -> dict[str, dict[str, Any]]:
+def _records(world: str | Path | WorldModel, place: str, sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
     """What the weights were trained on, by file, and the stores that sources are from."""
     records: dict[str, dict[str, Any]] = {}
     if not isinstance(world, WorldModel):
@@ -228,9 +250,20 @@ def generate_into(
     kind: Kind = "mp4",
     scale: int = 1,
     exact: bool = False,
+    every: int = 16,
     progress: Progress = lambda stage, done, total: None,
 ) -> list[Path]:
     """Write a film and its sidecar for each seed, and all side by side; goes on where an earlier run stopped.
+
+    Args:
+        folder: receives them.
+        made: the request with its world and sources.
+        seeds: of the noise, one film each.
+        kind: of the files.
+        scale: pixels of a file per pixel of the world.
+        exact: of an mp4: without loss.
+        every: chunks of an unfinished film after which it is kept.
+        progress: told seed and stage, what is done and of how much.
 
     Raises:
         UserError: the folder holds another generation.
@@ -241,7 +274,7 @@ def generate_into(
     if (folder / PLAN).is_file() and read_json(folder / PLAN) != plan:
         raise UserError(f"{folder} holds films of another request, world or source: give another folder")
     (folder / PLAN).write_text(json.dumps(plan, indent=1) + "\n")
-    fps, keepers = made.world.config.fps, [Keeper(folder / f"seed-{seed}.part.safetensors") for seed in seeds]
+    fps, keepers = made.world.config.fps, [Keeper(folder / f"seed-{seed}.part.safetensors", every) for seed in seeds]
     finished = [folder / f"seed-{seed}.json" for seed in seeds]
     if all(path.is_file() for path in finished) and not any(keeper.left for keeper in keepers):
         return [folder / read_sidecar(path)["file"] for path in finished]

@@ -19,7 +19,6 @@ from worldsim.datasets.store.manifest import file_sha256
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.envs.learned.initial_context import fit_past, shared_starts
 from worldsim.envs.rollouts.prefix import find_prefix, names_episode
-from worldsim.errors import UserError
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
@@ -98,13 +97,3 @@ def read_source(given: str | os.PathLike[str] | Frames, world: WorldModel, place
 
 def _unknown(frames: Frames, world: WorldModel) -> NDArray[np.float32]:
     return np.full((len(frames) - 1, world.spec.size), np.nan, np.float32)
-
-
-def check_even(size: tuple[int, int] | None) -> None:
-    """Check a picture size before anything is loaded.
-
-    Raises:
-        UserError: a side is no positive multiple of 16 pixels.
-    """
-    if size is not None and any(side <= 0 or side % 16 for side in size):
-        raise UserError(f"size must be positive multiples of 16 pixels, got {size[0]}x{size[1]}")

@@ -26,7 +26,7 @@ def inverted(actions: NDArray[np.float32], spec: ActionSpec) -> tuple[NDArray[np
     out[..., : len(names)] = actions[..., order]
     if spec.camera:
         out[..., -2:] = -actions[..., -2:]
-    known = ~(actions[..., lasting] > 0).any(-1)
+    known = np.asarray(~(actions[..., lasting] > 0).any(-1))
     out[~known] = 0
     return out, known
 

@@ -53,7 +53,7 @@ def test_a_cache_holds_the_film_in_reverse_encoded_from_its_own_frames(tmp_path)
     assert batch.backwards is not None and batch.backwards.tolist() == [0, 1]
     assert batch.known is not None and batch.known.shape == (2, 4) and batch.known[0].all()
     assert batch.actions.isfinite().all()
-    told = ~np.isnan(backwards["actions"][:4]).any((1, 2))
+    told = np.asarray(~np.isnan(backwards["actions"][:4]).any((1, 2)))
     assert batch.known[1].tolist() == told.tolist() and 0 < told.sum() < 4
     assert batch.has_action()[1].tolist() == [False, *told[1:].tolist()]
     halves = batch.half_clips()

@@ -9,6 +9,7 @@ from typing import Any
 import worldsim
 from worldsim.cli.settings import setting, store_setting
 from worldsim.cli.stores import open_store
+from worldsim.datasets.governance.generated import SUFFIXES, read_sidecar, sidecar_of
 from worldsim.datasets.governance.map_seeds import maps_in_words
 from worldsim.datasets.governance.provenance import SHORT, identity, read_training_record, stores_of
 from worldsim.datasets.governance.seen_maps import maps_of, trained_maps
@@ -22,7 +23,7 @@ class Audit:
     """Settings of ``worldsim data audit``."""
 
     checkpoint: str = setting(
-        help="a world's folder or name, a run, or a safetensors file",
+        help="a world's folder or name, a run, a safetensors file, or a film of worldsim generate",
         example="worldsim data audit runs/dynamics/world",
         word="CHECKPOINT",
     )
@@ -50,13 +51,30 @@ def audit(config: Audit) -> int:
     """``worldsim data audit CHECKPOINT``: exit code 1 when an episode in it was withdrawn."""
     path = Path(config.checkpoint)
     shipped = worldsim.ASSETS / path
-    records = read_training_record(shipped if shipped.is_dir() and not path.exists() else path)
+    if path.suffix in (*SUFFIXES, ".json") or (path.is_dir() and sidecar_of(path).is_file()):
+        records = _film_records(path)
+    else:
+        records = read_training_record(shipped if shipped.is_dir() and not path.exists() else path)
     withdrawn = False
     for file, record in records.items():
         print(f"{file}:")
         for one in stores_of(record):
             withdrawn |= _print_store(one, Path(config.data or one["store"]))
     return 1 if withdrawn else 0
+
+
+def _film_records(path: Path) -> dict[str, dict[str, Any]]:
+    """Print what a generated film says of itself; returns what its weights, and its sources, are from."""
+    about = read_sidecar(path)
+    made = f"{about['operation']} by {about['world']}, seed {about['seed']}, {about['frames']} frames"
+    print(f"{about['file']}: {made}" + (f", prompt {about['prompt']!r}" if about["prompt"] else ""))
+    for name, digest in about["weights"].items():
+        print(f"  {name} {digest[:SHORT]}")
+    for source in about["sources"]:
+        print("  of " + ", ".join(f"{key} {value}" for key, value in source.items()))
+    if not about["trained_on"]:
+        print("  what its weights were trained on is not told")
+    return about["trained_on"]
 
 
 def _print_store(one: Mapping[str, Any], path: Path) -> bool:
