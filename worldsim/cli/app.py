@@ -86,7 +86,7 @@ class Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; ``bench`` alone or with settings is a command, with a second word a family."""
+        """Find a command; ``bench`` alone or with settings is a command, with the name of another one a family."""
         found = self.get_command(ctx, args[0])
         if found is None and not ctx.resilient_parsing:
             raise click.UsageError(_unknown(args[0]))
@@ -105,7 +105,11 @@ def _names_command(family: Family, ctx: click.Context, args: list[str]) -> bool:
     if ctx.resilient_parsing:
         # In a shell that completes, the second word may be yet to come.
         return not args or args[0] in family.list_commands(ctx)
-    return bool(args) and not args[0].startswith("-") and "=" not in args[0]
+    if not args or args[0].startswith("-") or "=" in args[0]:
+        return False
+    # A command that takes words of its own: what names none of the family's commands is such a word.
+    takes_words = family.alone is not None and bool(family.alone.schema.words)
+    return args[0] in family.list_commands(ctx) or not takes_words
 
 
 def _unknown(word: str) -> str:
