@@ -14,6 +14,7 @@ from tests.tiny_world import HEIGHT, PROMPTS, WIDTH, save_tiny_world, tiny_start
 from worldsim import cli
 from worldsim.datasets.governance.generated import read_sidecar
 from worldsim.datasets.governance.withdrawal import withdraw
+from worldsim.datasets.loading.starts import load_starts
 from worldsim.datasets.store.picture import read_picture
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.datasets.store.video import read_video, write_video
@@ -79,7 +80,7 @@ def test_pictures_and_gifs(world, tmp_path):
     pictures = sorted((tmp_path / "b" / "seed-0").iterdir())
     assert len(pictures) == 7
     shown = np.stack([read_picture(path) for path in pictures])
-    np.testing.assert_array_equal(shown[:5, ::2, ::2], tiny_starts().frames[2])
+    np.testing.assert_array_equal(shown[:5, ::2, ::2], load_starts(world / "starts").frames[2])
     assert read_sidecar(tmp_path / "b" / "seed-0")["file"] == "seed-0"
     assert generate(world, tmp_path / "c", "0", "seconds=0.1", "format=gif") == 0
     with Image.open(tmp_path / "c" / "seed-0.gif") as gif:
