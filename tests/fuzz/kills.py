@@ -219,7 +219,8 @@ JOBS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make kills")
-    parser.add_argument("jobs", nargs="*", default=[*JOBS], choices=[*JOBS])
+    # Without a default: Python 3.11 takes that for one of the choices.
+    parser.add_argument("jobs", nargs="*", choices=[*JOBS])
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(words)
     for name in chosen.jobs or [*JOBS]:
