@@ -7,7 +7,9 @@ import pytest
 from tests.fuzz import kills
 
 
-@pytest.mark.parametrize(("words", "done"), [([], [*kills.JOBS]), (["repair"], ["repair"])])
+@pytest.mark.parametrize(
+    ("words", "done"), [([], [*kills.JOBS]), (["all"], [*kills.JOBS]), (["repair", "import"], ["repair", "import"])]
+)
 def test_jobs_are_done(words: list[str], done: list[str], monkeypatch: pytest.MonkeyPatch):
     called: list[str] = []
 
