@@ -6,6 +6,7 @@ T latent frames, L latent frames of an episode, r video frames per latent frame,
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,26 +130,26 @@ def build_latents(
                 yield _encoded(store, name, encode, chunk, recordings.spec if label != name else None)
             progress(done + 1, len(labels))
 
-    manifests = [store.manifest(name) for name in names]
-    texts = [str(manifest["text"]) for manifest in manifests]
+    index = {**_about(store, names), "names": labels, "chunk": chunk, "tokenizer": tokenizer, "store": store.url}
+    index["recordings"] = asdict(recordings)
+    if backwards:
+        index["backwards"] = [label != name for label, name in zip(labels, names, strict=True)]
     text = None
     if embed is not None:
-        unique = sorted(set(texts))
-        text = embed(unique).numpy().astype(np.float32)[[unique.index(t) for t in texts]]
-    index = {
-        "names": labels,
-        "texts": texts,
+        unique = sorted(set(index["texts"]))
+        text = embed(unique).numpy().astype(np.float32)[[unique.index(t) for t in index["texts"]]]
+    write_cache(folder, episodes(), index, text)
+
+
+def _about(store: EpisodeStore, names: Sequence[str]) -> dict[str, list[Any]]:
+    """What training has to know of each episode."""
+    manifests = [store.manifest(name) for name in names]
+    return {
+        "texts": [str(manifest["text"]) for manifest in manifests],
         "records": [episode_record(name, m) for name, m in zip(names, manifests, strict=True)],
         "known": [m["provenance"].get("actions", "recorded") != "unknown" for m in manifests],
         "posed": [{f"state/{key}" for key in POSE} <= set(m["arrays"]) for m in manifests],
-        "chunk": chunk,
-        "tokenizer": tokenizer,
-        "store": store.url,
-        "recordings": asdict(recordings),
     }
-    if backwards:
-        index["backwards"] = [label != name for label, name in zip(labels, names, strict=True)]
-    write_cache(folder, episodes(), index, text)
 
 
 def _reusable(folder: Path, store: EpisodeStore, tokenizer: str) -> tuple[LatentCache | None, dict[str, int]]:

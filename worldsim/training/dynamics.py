@@ -169,12 +169,8 @@ def train_dynamics(
         before: how much ``initial`` was trained, which counts along; default: unknown. A resumed run knows its own.
         ends_before: ends that ``initial``, or a resumed run that did not count them, was taught; None: unknown.
     """
-    if training.infilling.wanted and not dit_config.infilling:
-        raise ValueError("training.infilling is for a network that was made with infilling=True")
-    torch.manual_seed(seed)
-    dit, folder, place = WorldDiT(dit_config), folder.absolute(), torch.device(own_device(device))
-    if initial is not None:
-        load_module(dit, with_new_inputs(dit, initial), "the world to start from")
+    dit = _begun(dit_config, training, initial, seed)
+    folder, place = folder.absolute(), torch.device(own_device(device))
     trained = prepared(dit.to(place), training, folder / "state.safetensors")
     share, validation = trained.share, validation.to(place)
     banks = {share.prefix(part): ErrorBank() for part in share.mine}
@@ -205,6 +201,19 @@ def train_dynamics(
         first, training.steps, learn, judge, save,
         validate_every=training.validate_every, save_minutes=training.save_minutes,
     )  # fmt: skip
+
+
+def _begun(
+    dit_config: DiTConfig, training: DynamicsTraining, initial: Mapping[str, Tensor] | None, seed: int
+) -> WorldDiT:
+    """A network as its training begins with it."""
+    if training.infilling.wanted and not dit_config.infilling:
+        raise ValueError("training.infilling is for a network that was made with infilling=True")
+    torch.manual_seed(seed)
+    dit = WorldDiT(dit_config)
+    if initial is not None:
+        load_module(dit, with_new_inputs(dit, initial), "the world to start from")
+    return dit
 
 
 def _resume(trained: TrainedModule, banks: Mapping[str, ErrorBank], tally: Tally, ends_before: int | None) -> int:

@@ -149,15 +149,12 @@ def run_dynamics(
     Raises:
         UserError: a store cannot be trained on, or there is a memory and no store or several.
     """
-    folder, latents, coder = folder.absolute(), absolute(latents), load_tokenizer(tokenizer)
+    folder, latents, coder, drawn = folder.absolute(), absolute(latents), load_tokenizer(tokenizer), None
     with ranks().first_ahead():
-        reverse = training.infilling.reversed_fraction
-        recordings, drawn = prepare_latents(data, latents, tokenizer, only, also, reverse), None
+        recordings = prepare_latents(data, latents, tokenizer, only, also, training.infilling.reversed_fraction)
         if memory is not None:
             drawn = draw_along(data, memory, folder, tokenizer, Path(latents), drawn_frames, only, also)
-    fills_in = training.infilling.wanted or fills_in_already(initial)
-    inputs = {"drawn": memory is not None, "infilling": fills_in}
-    config = _network(coder.config, recordings.spec, {**model, **inputs})
+    config = _network(coder.config, recordings.spec, {**model, **_inputs(memory, training, initial)})
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
     clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
     validation = clips_of(open_latents(f"{latents}/validation"), batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
@@ -180,9 +177,10 @@ def run_dynamics(
         follow(run, folder, training.steps, "dynamics", sample, sample_every)
 
 
-def fills_in_already(initial: Path | None) -> bool:
-    """Whether weights to start from are those of a network with infilling."""
-    return initial is not None and bool(read_metadata(initial).get("dit", {}).get("infilling", False))
+def _inputs(memory: Path | None, training: DynamicsTraining, initial: Path | None) -> dict[str, bool]:
+    """What the network takes beside the past; weights that filled in before go on to be able to."""
+    before = {} if initial is None else read_metadata(initial).get("dit", {})
+    return {"drawn": memory is not None, "infilling": training.infilling.wanted or bool(before.get("infilling"))}
 
 
 def _network(coder: TokenizerConfig, spec: ActionSpec, sizes: Mapping[str, Any]) -> DiTConfig:
