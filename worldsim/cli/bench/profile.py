@@ -28,7 +28,9 @@ PRODUCTS = _names(
     "_conv_depthwise2d conv_depthwise3d cudnn_convolution cudnn_convolution_transpose miopen_convolution "
     "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention_for_cpu_backward "
     "_scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention "
-    "_scaled_dot_product_cudnn_attention _flash_attention_forward _flash_attention_backward "
+    "_scaled_dot_product_cudnn_attention _scaled_dot_product_flash_attention_backward "
+    "_scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward "
+    "convolution_overrideable _flash_attention_forward _flash_attention_backward "
     "_efficient_attention_forward _efficient_attention_backward"
 )
 COPIES = _names(
