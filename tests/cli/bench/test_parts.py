@@ -9,6 +9,8 @@ import pytest
 from tests.tiny_memory import remembering_world
 from tests.tiny_world import tiny_starts, tiny_world
 from worldsim import cli
+from worldsim.cli.bench import timing
+from worldsim.cli.bench.machine import LARGE
 from worldsim.cli.bench.pieces import MEMORY, PIECES, Pieces
 from worldsim.cli.bench.profile import KINDS
 from worldsim.datasets.loading.starts import save_starts
@@ -27,7 +29,12 @@ def pieces(world: Any, **changes: Any) -> Pieces:
     return Pieces(world=world, starts=tiny_starts(), **settings | changes)
 
 
-def test_every_part_is_measured(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_every_part_is_measured(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    # Small matrices and one turn: figures are not what is tested.
+    monkeypatch.setitem(LARGE, "cpu", 64)
+    monkeypatch.setattr(timing, "TURNS", 1)
     words = [f"world={world}", "rows=2", "steps=1", "profiled=1", "clips=1", "frames=4", "load=1", f"folder={tmp_path}"]
     assert cli.main(["bench", "parts", *words]) == 0
     results, out = json.loads((tmp_path / "bench.json").read_text()), capsys.readouterr().out
@@ -58,7 +65,8 @@ def test_parts_are_of_what_was_asked_for():
     some = pieces(tiny_world(), rows=3)
     with some.open("play") as play, some.open("batch") as batch:
         assert (play.rows, batch.rows) == (1, 3) and batch.frames == 3 * play.frames
-        assert batch.flop == pytest.approx(3 * play.flop, rel=0.01)
+        # Few rows are filled up with zeros, which are multiplied too.
+        assert 2.5 * play.flop < batch.flop <= 3 * play.flop
     with some.open("data") as data:
         clips = data.call()
         # Latent frames are of two video frames each.

@@ -10,6 +10,7 @@ import pytest
 
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
+from worldsim.cli.bench.machine import LARGE
 from worldsim.cli.bench.peers import dreamer4
 from worldsim.cli.bench.peers.diamond import diamond
 
@@ -80,6 +81,12 @@ NETWORK = "  sigma_data: 0.5\n  inner_model: {img_channels: 3, num_steps_conditi
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_world(tmp_path_factory.mktemp("peers") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def small_matrices(monkeypatch: pytest.MonkeyPatch):
+    """Figures are not what is tested."""
+    monkeypatch.setitem(LARGE, "cpu", 64)
 
 
 @pytest.fixture

@@ -18,9 +18,13 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+# Rows and columns of a large matrix, by the kind of device.
+LARGE = {"cpu": 2048, "cuda": 8192}
+
+
 def matrix_product(dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], object], float]:
     """A large matrix product to call, and its floating-point operations."""
-    size = 2048 if device.type == "cpu" else 8192
+    size = LARGE[device.type]
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return lambda: torch.matmul(a, b), 2.0 * size**3
 
