@@ -30,8 +30,8 @@ PRODUCTS = _names(
     "_scaled_dot_product_flash_attention _scaled_dot_product_efficient_attention "
     "_scaled_dot_product_cudnn_attention _scaled_dot_product_flash_attention_backward "
     "_scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward "
-    "convolution_overrideable flex_attention flex_attention_backward _flash_attention_forward _flash_attention_backward "
-    "_efficient_attention_forward _efficient_attention_backward"
+    "convolution_overrideable flex_attention flex_attention_backward _flash_attention_forward "
+    "_flash_attention_backward _efficient_attention_forward _efficient_attention_backward"
 )
 COPIES = _names(
     "copy clone contiguous cat stack _to_copy constant_pad_nd index index_select index_put _index_put_impl gather "
