@@ -16,14 +16,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINS ?= constraints.txt
 TORCH = $(shell grep '^torch==' $(PINS))
 
-.PHONY: demo test fuzz kills test-minimums test-minerl extras docs lint format types clean
+.PHONY: demo test test-slow fuzz kills test-minimums test-minerl extras docs lint format types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/worldsim play
 
+# Every test but the slow ones, in less than five minutes on two cores.
 test: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not alone'
+
+test-slow: $(VENV)/.installed-test
 	@# Tests of the real game and of clusters want the machine for themselves: they come one by one after the others.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not alone'; side_by_side=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'slow and not alone'; side_by_side=$$?; \
 	    OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone; alone=$$?; exit $$((side_by_side || alone))
 
 # Thousands of damaged inputs for everything that reads (`make test` takes a few), and kill -9 at random moments.
@@ -35,7 +39,7 @@ kills: $(VENV)/.installed-test
 
 # The lowest versions that pyproject.toml claims, in an environment of their own.
 test-minimums:
-	$(MAKE) VENV=$(VENV)-minimums PINS=build/minimums.txt test
+	$(MAKE) VENV=$(VENV)-minimums PINS=build/minimums.txt test test-slow
 
 # The MineRL source with the real package's classes; MINERL=FOLDER takes a checkout of MineRL 1.0.
 test-minerl: $(VENV)/.installed-test

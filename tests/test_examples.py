@@ -38,18 +38,21 @@ def frames(video: str) -> int:
     return probe_video(Path(video)).frames
 
 
+@pytest.mark.slow
 def test_counterfactuals(capsys: pytest.CaptureFixture[str]):
     example("counterfactuals.py", "4")
     apart = re.search(r"differ by (\d+) of 255", capsys.readouterr().out)
     assert apart and int(apart[1]) > 0 and Path("counterfactuals.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_forks_and_a_planner(capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("ale_py")
     example("forks_and_a_planner.py", "3", "4", "2")
     assert frames("planner.mp4") == 4 and "under random keys by" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_ppo_in_the_dream(capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("ale_py")
@@ -75,6 +78,7 @@ def test_dream_beside_engine_says_what_is_missing(monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().out == "skipped, the game is not installed: apt install minetest\n"
 
 
+@pytest.mark.slow
 def test_atari_world(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("ale_py")
     monkeypatch.setattr(stages, "JUDGED_CLIPS", 2)

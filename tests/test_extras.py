@@ -102,6 +102,7 @@ def test_help_of_a_command_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsy
     assert "training.rollout" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_doctor_lists_every_extra_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

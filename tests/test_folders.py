@@ -64,6 +64,7 @@ def test_a_store_is_read_and_a_recording_written_where_they_were_opened(here: Pa
     assert store.url == "store"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_collection_goes_where_it_was_sent(here: Path, workers: int):
     def go(world, fps):

@@ -92,6 +92,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMES)
 def test_pictures_are_those_of_before(name: str, home: Path, expected: dict[str, Any]):
     found = FRAMES[name](home)
@@ -106,6 +107,7 @@ def test_what_needs_no_rounding_is_the_same_to_the_bit(name: str, home: Path, ex
     assert json.loads(json.dumps(EXACT[name](home))) == expected["exact"][name]
 
 
+@pytest.mark.slow
 @in_fp32
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_are_those_of_before(name: str, home: Path, expected: dict[str, Any]):

@@ -128,6 +128,7 @@ class Player:
 """
 
 
+@pytest.mark.slow
 def test_modules_of_the_current_folder_are_found_on_the_command_line(tmp_path: Path):
     (tmp_path / "my_player.py").write_text(PLAYER)
     (tmp_path / "beside_me.py").write_text("KEY = 1\n")

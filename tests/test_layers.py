@@ -199,11 +199,13 @@ def test_the_table_names_what_is_there():
     assert used == set(RANK) - {"worldsim.configs"}
 
 
+@pytest.mark.slow
 def test_imports_run_one_way():
     wrong = imports_upwards(house())
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_no_module_is_part_of_a_circle():
     found = circles(house())
     assert not found, "\n".join(map(str, found))

@@ -54,6 +54,7 @@ def names(wheel: Path) -> set[str]:
         return recorded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["worldsim", "datasets", "envs", "agents", "configs"])
 def test_every_source_file_is_in_the_wheel(names: set[str], folder: str):
     prefix = "" if folder == "worldsim" else "worldsim/"
@@ -62,12 +63,14 @@ def test_every_source_file_is_in_the_wheel(names: set[str], folder: str):
     assert files and not {prefix + name for name in files} - names
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_nothing_else(names: set[str]):
     """No ``.pth`` file or module beside the package: nothing of it runs before ``import worldsim``."""
     assert {name.split("/")[0] for name in names} == {"worldsim", "worldsim-0.1.0.dist-info"}
     assert not [name for name in names if name.endswith((".pth", ".pyc"))]
 
 
+@pytest.mark.slow
 def test_licences_are_told_for_all_that_the_wheel_holds(wheel: Path, names: set[str]):
     with zipfile.ZipFile(wheel) as archive:
         about = email.message_from_bytes(archive.read("worldsim-0.1.0.dist-info/METADATA"))
@@ -83,6 +86,7 @@ def test_licences_are_told_for_all_that_the_wheel_holds(wheel: Path, names: set[
     assert worlds and all(f"{world}/starts/*.mp4" in beside for world in worlds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["raise RuntimeError", "def x(:", "import not_there"])
 def test_gymnasium_does_not_notice_a_broken_worldsim(wheel: Path, tmp_path: Path, fault: str):
     site_packages = tmp_path / "site-packages"

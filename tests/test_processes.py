@@ -76,6 +76,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_collection_in_a_game_that_draws_with_pygame(tmp_path: Path):
     (tmp_path / "drawn.py").write_text(GAME)
     settings = ["source=gym", "env=Drawn-v0", "frames=render", "episodes=5000", "episode_frames=60", "policy=random"]

@@ -45,6 +45,7 @@ def run(code: str, folder: Path, *paths: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     [
@@ -127,6 +128,7 @@ def test_registering_twice_keeps_what_stands():
     assert gymnasium.registry == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["WorldSim-PongEngine-v0", "worldsim:WorldSim-PongEngine-v0"])
 def test_processes_of_a_vector_environment_know_the_environments(name: str, tmp_path: Path):
     code = f"""

@@ -99,6 +99,7 @@ def test_a_world_that_was_not_taught_is_refused(
     assert "worldsim train tasks" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_tasks_are_taught_and_measured(home: Path, taught: str):
     assert "wet" in taught and "AUROC" in taught and "tasks.safetensors" in taught
     results = json.loads((home / "t" / "tasks.json").read_text())
@@ -107,6 +108,7 @@ def test_tasks_are_taught_and_measured(home: Path, taught: str):
     assert results["facts"]["wet"]["calibration_error"] < 0.5
 
 
+@pytest.mark.slow
 def test_a_taught_world_says_what_it_was_trained_on(home: Path, taught: str):
     (trained_on,) = read_metadata(home / "world" / "tasks.safetensors")["trained_on"]["stores"]
     assert len(trained_on["episodes"]) == 2
@@ -117,10 +119,12 @@ def test_a_policy_is_cloned(home: Path, cloned: str):
     assert load_policy(home / "bc").about["store"] == "store"
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_best_policy_and_its_videos(learned: Path):
     assert (learned / "best" / "policy.safetensors").exists() and list((learned / "videos").iterdir())
 
 
+@pytest.mark.slow
 def test_a_policy_says_how_it_was_trained(learned: Path):
     about = load_policy(learned).about
     assert about["initial"] == "bc" and about["training"]["rollout"] == 8
@@ -137,12 +141,14 @@ def test_a_run_of_another_task_is_refused_and_left_alone(
     assert {path: path.read_bytes() for path in learned.rglob("*") if path.is_file()} == kept
 
 
+@pytest.mark.slow
 def test_policies_are_measured_over_seeds_and_episodes(evaluated: tuple[str, dict[str, Any]]):
     printed, found = evaluated
     assert found["seeds"] == 2 and found["episodes"] == 4 and np.shape(found["returns"]) == (2, 2)
     assert "interquartile mean" in printed
 
 
+@pytest.mark.slow
 def test_policies_are_measured_against_another(evaluated: tuple[str, dict[str, Any]]):
     _, found = evaluated
     other = found["against"]
@@ -160,6 +166,7 @@ def test_a_policy_is_watched_at_the_task_that_it_was_trained_for(
     assert read_video(home / "w.mp4").shape[1:] == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.slow
 def test_pong_is_learned_in_its_console_and_played_in_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("ale_py")
     monkeypatch.chdir(tmp_path)

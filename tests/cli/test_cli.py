@@ -89,6 +89,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
 def test_a_mistake_is_one_line_and_exit_code_2(
     words: list[str], world: str, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -105,6 +106,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -154,6 +156,7 @@ def test_play_without_a_display_writes_a_video(world: str, folder: Path, capsys:
     assert "seed: 3" in (run / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_video_begins_with_a_line_that_says_what_is_loaded_before_pytorch_is(world: str, folder: Path):
     program = "import builtins, sys\nsay = print\n"
     program += "builtins.print = lambda *words, **how: say('torch' in sys.modules, *words, **how)\n"
@@ -164,6 +167,7 @@ def test_a_video_begins_with_a_line_that_says_what_is_loaded_before_pytorch_is(w
     assert done.returncode == 0 and lines[0] == f"False loading the world {world}" and lines[-1].startswith("True ")
 
 
+@pytest.mark.slow
 def test_the_planner_plays_without_a_display(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     words = ["play", "--headless", "--policy", "planner", "--world", world, "--seconds", "0.3", "--out", "a.mp4"]
     assert cli.main(words) == 0 and len(read_video(folder / "a.mp4")) == 8
@@ -181,6 +185,7 @@ def test_rollout(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     assert "equal to the first branch" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_bench_train(folder: Path, capsys: pytest.CaptureFixture[str]):
     words = ["bench", "train", "model=tiny", "batch=1", "frames=4", "steps=1", "training.compile=false"]
     assert cli.main(words) == 0
@@ -215,6 +220,7 @@ def test_rollout_of_a_tree_with_policies(world: str, folder: Path, capsys: pytes
     assert "tree.png" in capsys.readouterr().out and (folder / "out" / "branch-4.mp4").exists()
 
 
+@pytest.mark.slow
 def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["bench", "--world", world, "steps=10", "minutes=0.02"]) == 0
     [run] = (folder / "runs").iterdir()
@@ -226,6 +232,7 @@ def test_bench_and_doctor(world: str, folder: Path, capsys: pytest.CaptureFixtur
     assert "torch" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_keeps_what_was_played(world: str, folder: Path):
     command = [sys.executable, "-m", "worldsim", "play", "--headless", "--world", world, "seconds=3000"]
     running = subprocess.Popen(
@@ -251,6 +258,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_played(world: str, folder: Path
     assert len(read_video(video)) % 2 == 0 and len(read_video(video)) >= 2
 
 
+@pytest.mark.slow
 def test_bench_env_measures_and_compares(world: str, folder: Path, capsys: pytest.CaptureFixture[str]):
     words = ["bench", "env", "--world", world, "steps=3", "rows=3", "processes=1", "null_steps=3", "folder=b"]
     assert cli.main(words) == 0

@@ -159,6 +159,7 @@ def test_commands_and_settings_are_completed(
     assert sorted(found) == sorted(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -228,6 +229,7 @@ def test_the_command_line_starts_without_torch_and_the_heavy_libraries():
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -116,6 +116,7 @@ class Watched:
         return getattr(self._made, name)
 
 
+@pytest.mark.slow
 def test_everything_is_measured_once_and_a_second_call_goes_on(
     road: Path, settings_reads: dict[str, set[str]], capsys: pytest.CaptureFixture[str]
 ):
@@ -158,6 +159,7 @@ def test_everything_is_measured_once_and_a_second_call_goes_on(
         }
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_evaluation(road: Path):
     run = ["parts=horizons", f"folder={road / 'seeds'}"]
     assert cli.main(words(road, *run)) == 0

@@ -86,6 +86,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
 def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
     words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]

@@ -78,6 +78,7 @@ def moved(window: PlayWindow) -> bool:
     return phase(Phase.PAUSED)(window) and window.session._job is None
 
 
+@pytest.mark.slow
 def test_pong_and_its_console_on_the_same_keys(play: Callable[..., PlayWindow]):
     pytest.importorskip("ale_py")
     seen: dict[str, Any] = {}
@@ -115,6 +116,7 @@ def test_pong_and_its_console_on_the_same_keys(play: Callable[..., PlayWindow]):
     assert window.session.seats.names == ("you", "random", "planner")
 
 
+@pytest.mark.slow
 def test_a_video_of_both(tmp_path: Path, play: Callable[..., PlayWindow]):
     pytest.importorskip("ale_py")
     words = ["play", "--headless", "--world", "pong", "--engine", "both", "--seconds", "1", "scale=1", "folder=run"]
@@ -130,6 +132,7 @@ def test_a_video_of_both(tmp_path: Path, play: Callable[..., PlayWindow]):
     assert cli.main([*words, "--load", "a.json"]) == 2
 
 
+@pytest.mark.slow
 def test_depth_and_whose_the_pixels_are(play: Callable[..., PlayWindow]):
     seen: dict[str, Any] = {}
     window = play(

@@ -18,6 +18,7 @@ from worldsim.envs.play.session import Phase
 from worldsim.spec.actions import MINECRAFT
 
 
+@pytest.mark.slow
 def test_play_keep_play_again_and_roll_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -81,6 +82,7 @@ def test_play_keep_play_again_and_roll_out(
     assert "other weights" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

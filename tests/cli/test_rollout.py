@@ -88,6 +88,7 @@ def test_a_tree_is_scored_against_the_engine(
     assert read_video(tmp_path / "out" / "rollout.mp4").shape[0] == 9 + 8
 
 
+@pytest.mark.slow
 def test_pong_is_scored_against_its_console_by_points_or_by_a_function(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

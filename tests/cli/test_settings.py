@@ -87,12 +87,14 @@ TEXTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_texts_stand_as_they_are(text: str):
     made = compose(Example, [f"{key}={text}" for key in ("data", "note", "also", "folder")])
     assert (made.data, made.note, made.also, made.folder) == (text, text, [text], text)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.text(string.printable, max_size=12))
 def test_any_text_stands_as_it_is(text: str):

@@ -46,6 +46,7 @@ def films(folder: Path, study: Study) -> dict[tuple[int, int, float], np.ndarray
     return out
 
 
+@pytest.mark.slow
 def test_both_films_of_a_pair_begin_alike_and_the_game_shows_what_was_recorded(home: Path):
     study = read_key(home / "made")
     about = json.loads((home / "made" / "key.json").read_text())["about"]
@@ -63,6 +64,7 @@ def test_both_films_of_a_pair_begin_alike_and_the_game_shows_what_was_recorded(h
         assert (errors.max() < 8) == (who == 1)
 
 
+@pytest.mark.slow
 def test_the_page_names_nobody(home: Path):
     study = read_key(home / "made")
     page = (home / "made" / PAGE / "index.html").read_text()
@@ -76,6 +78,7 @@ def test_the_page_names_nobody(home: Path):
     assert files == {"index.html", *(f"{t.name}-{side}.mp4" for t in study.trials for side in ("left", "right"))}
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_interrupted_with_the_same_films(home: Path, tmp_path: Path):
     study = read_key(home / "made")
     assert cli.main(words(home, tmp_path / "again")) == 0
@@ -108,6 +111,7 @@ def test_mistakes_are_told_in_a_line(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_what_raters_said_is_counted(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     study = read_key(home / "made")
     for rater, liked in (("ann", 1), ("bob", 0)):

@@ -50,6 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_train_tokenizer_then_dynamics(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     words = ["train", "tokenizer", f"data={store}", "folder=tok", "training.steps=2", "batch=2", "chunks=4", *TINY]
@@ -76,6 +77,7 @@ def test_train_tokenizer_then_dynamics(store: Path, tmp_path: Path, monkeypatch:
         assert trained_on["store"] == str(store) and len(trained_on["episodes"]) == 2
 
 
+@pytest.mark.slow
 def test_packed_latents_are_trained_on_where_they_are(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
@@ -106,6 +108,7 @@ def test_packed_latents_are_trained_on_where_they_are(
     assert "no packed latents in memory://packed/nothing/train" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_pictures_train_a_world(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     pictures = EpisodeStore(tmp_path / "pictures")
@@ -120,6 +123,7 @@ def test_pictures_train_a_world(store: Path, tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "dyn" / "samples" / "000002.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_store_of_several_games_trains_on_those_that_are_chosen(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
@@ -153,6 +157,7 @@ def test_a_store_of_several_games_trains_on_those_that_are_chosen(
         assert "fits licence=CC-BY-*" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_store_behind_a_url_is_trained_on(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
@@ -172,6 +177,7 @@ def test_a_store_behind_a_url_is_trained_on(
     assert (tmp_path / "cache" / "train" / "index.json").is_file()
 
 
+@pytest.mark.slow
 def test_data_commands(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -195,6 +201,7 @@ def test_data_commands(
     assert "5 of 6 episodes are whole" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_pictures_of_several_sizes_train_one_network(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -217,6 +224,7 @@ def test_pictures_of_several_sizes_train_one_network(
     assert "nowhere" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_world_is_trained_with_what_its_memory_draws_and_gets_that_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -112,6 +112,7 @@ def test_energy_score_takes_two_equal_guesses_as_a_distance(t, height, width, se
     assert guess.grad is not None and bool(guess.grad.isfinite().all())
 
 
+@pytest.mark.slow
 def test_training_by_the_energy_score_reaches_the_spread_of_the_data():
     """Guesses a + b noise of data N(m, s^2): the squared error drives b to 0, the energy score to s."""
     torch.manual_seed(0)

@@ -117,6 +117,7 @@ def test_the_references_take_the_place_of_their_index_in_the_navigation(monkeypa
     assert inside[0] == "reference/commands/index.md" and "reference/commands/train-dynamics.md" in inside
 
 
+@pytest.mark.slow
 def test_a_built_site_is_checked(tmp_path: Path):
     (tmp_path / "reference" / "python").mkdir(parents=True)
     (tmp_path / "index.html").write_text(

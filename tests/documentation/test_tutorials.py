@@ -31,12 +31,14 @@ def text(name: str) -> str:
     return (PAGES / f"{name}.md").read_text()
 
 
+@pytest.mark.slow
 def test_play(folder: Path):
     run(text("play"))
     assert (folder / "first.mp4").stat().st_size and (folder / "futures" / "rollout.mp4").stat().st_size
     assert len(list(folder.glob("runs/play-*/play.mp4"))) == 1
 
 
+@pytest.mark.slow
 def test_train_an_agent(folder: Path, capsys: pytest.CaptureFixture[str]):
     pytest.importorskip("stable_baselines3")
     pytest.importorskip("ale_py")
@@ -46,6 +48,7 @@ def test_train_an_agent(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert "dream" in out and "engine" in out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_world_of_your_own_game_and_how_good_it_is(folder: Path, capsys: pytest.CaptureFixture[str]):
     run(text("your-own-game"))

@@ -17,6 +17,7 @@ from worldsim.models.precision import has_amx
 from worldsim.simulation.world_model import WorldModel
 
 
+@pytest.mark.slow
 def test_same_seed_and_actions_diverge_nowhere(tmp_path: Path):
     world = str(save_tiny_world(tmp_path / "tiny"))
     results = check_determinism(world, 6, 3)
@@ -32,6 +33,7 @@ def test_same_seed_and_actions_diverge_nowhere(tmp_path: Path):
     assert found["first_different_step"] == 4 and np.isclose(found["latents"], 0.5)
 
 
+@pytest.mark.slow
 def test_a_game_of_keys_alone_is_dreamt_too():
     results = check_determinism("pong", 3, 2)
     assert [found["steps"] for found in results.values()] == [3, 3, 3]

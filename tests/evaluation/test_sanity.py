@@ -60,6 +60,7 @@ def quality() -> dict[str, dict[str, Any]]:
     return {name: {"raw": raw, "report": horizon_report(raw, clips.maps, 3)} for name, raw in found.items()}
 
 
+@pytest.mark.slow
 def test_horizons_tell_the_engine_from_a_frozen_picture_and_from_blur(quality: dict[str, dict[str, Any]]):
     engine, frozen, blurs = (quality[name]["report"] for name in ("engine", "frozen", "blurs"))
     assert min(engine["psnr"]["model"]["value"]) == 60 and min(engine["ssim"]["model"]["value"]) > 0.999
@@ -82,6 +83,7 @@ def test_gains_where_it_moves_leave_standing_clips_out():
     assert gain_where_it_moves(gain, np.full((4, 12), 50.0), maps, 0) == {}
 
 
+@pytest.mark.slow
 def test_delta_psnr_is_nothing_where_actions_are_ignored(quality: dict[str, dict[str, Any]]):
     maps = toy_clips().maps
     assert delta_report(quality["engine"]["raw"], maps)["at_frame_4"]["value"] > 5
@@ -111,6 +113,7 @@ def test_the_mean_of_samples_misses_the_truth_by_what_all_of_them_miss(samples: 
     assert next(gaps) - next(gaps) == pytest.approx((mean - one).mean(), abs=1e-2)
 
 
+@pytest.mark.slow
 def test_sign_tests_tell_obedience_from_its_opposite():
     clips = toy_clips(frames=9)
     for obey, right in ((1.0, 1.0), (-1.0, 0.0), (0.0, 0.0)):
@@ -388,6 +391,7 @@ def test_fewer_steps_are_judged_at_their_worst_horizon():
     assert [verdict(row) for row in lines] == ["missed", "met"] and lines[0].value == pytest.approx(1.2)
 
 
+@pytest.mark.slow
 def test_a_run_shorter_than_the_goal_is_not_judged(quality: dict[str, dict[str, Any]]):
     report = quality["engine"]["report"]
     report["actions"] = delta_report(quality["engine"]["raw"], toy_clips().maps)

@@ -219,10 +219,11 @@ JOBS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
 
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make kills")
-    parser.add_argument("jobs", nargs="*", default=[*JOBS], choices=[*JOBS])
+    # Python 3.11 checks a default as if it were one word.
+    parser.add_argument("jobs", nargs="*", default="all", choices=["all", *JOBS])
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(words)
-    for name in chosen.jobs or [*JOBS]:
+    for name in [*JOBS] if "all" in chosen.jobs else chosen.jobs:
         job, kills = JOBS[name]
         with tempfile.TemporaryDirectory() as folder:
             print(job(Path(folder), kills, random.Random(chosen.seed)), flush=True)

@@ -218,6 +218,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures(name: str, tmp_path: Path):
     content = PICTURES[name]()

@@ -69,6 +69,7 @@ def imported(source: Path, kind: str) -> None:
         assert np.isfinite(episode.actions).all() and np.isfinite(episode.rewards).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @fuzzed(st.tuples(st.integers(0, 10**6), st.data()), 300)
 def test_damage_leaves_recordings_out_or_lets_them_in_sound(drawn: Any, kind: str, sources: Path):

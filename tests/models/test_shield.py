@@ -90,6 +90,7 @@ def remembering(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_of_the_program_changes_nothing_and_stays(name: str, checkpoint: Path, tmp_path: Path):
     plain = played(worldsim.load(checkpoint, bf16=False), tmp_path)
@@ -99,6 +100,7 @@ def test_a_setting_of_the_program_changes_nothing_and_stays(name: str, checkpoin
         assert seen() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["float64", "device", "device as a context", "autocast", "numpy raises", "inference"])
 def test_a_world_with_a_memory_is_shielded_too(name: str, remembering: Path, tmp_path: Path):
     plain = played(worldsim.load(remembering, bf16=False), tmp_path)
@@ -130,10 +132,11 @@ def test_branches_and_batches_under_other_defaults():
 
 @pytest.mark.parametrize("kind", ["checkpoint", "remembering"])
 def test_loading_draws_nothing_from_the_programs_generator(kind: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(kind)
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    worldsim.load(request.getfixturevalue(kind))
+    worldsim.load(folder)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -201,6 +204,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["fork", "async"])
 def test_processes_forked_after_use_show_the_same(how: str, checkpoint: Path, tmp_path: Path):
     """A process whose parent's threads are gone would wait for them without end: the limit is there for that alone."""

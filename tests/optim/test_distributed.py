@@ -80,6 +80,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
     return train(tmp_path_factory.mktemp("single"), 50, 50, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "sharded"), [(2, False), (2, True), (4, False), (4, True)])
 def test_ranks_learn_what_one_process_learns(count: int, sharded: bool, tmp_path: Path, single: list[dict[str, float]]):
     found = run_ranks(count, train, tmp_path, 50, 50, {"shard": sharded, "recompute": sharded})
@@ -89,6 +90,7 @@ def test_ranks_learn_what_one_process_learns(count: int, sharded: bool, tmp_path
     assert all(other == found[0] for other in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 def test_what_couples_clips_is_that_of_the_whole_batch(sharded: bool, tmp_path: Path):
     """Three ranks do not even divide the four clips."""
@@ -98,6 +100,7 @@ def test_what_couples_clips_is_that_of_the_whole_batch(sharded: bool, tmp_path: 
     assert any("termination" not in metrics for metrics in one), "no step of images was drawn"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parts", "count", "sharded"), [(4, 2, False), (4, 2, True), (2, 4, True)])
 def test_what_is_learned_depends_on_the_parts_and_not_on_the_ranks(
     parts: int, count: int, sharded: bool, tmp_path: Path
@@ -117,6 +120,7 @@ def train_in_bf16(folder: Path, sharded: bool) -> list[dict[str, float]]:
         return train(folder, 3, 3, {"shard": sharded, "image_fraction": 0.0})
 
 
+@pytest.mark.slow
 def test_where_products_run_in_bf16_masters_stay_fp32(tmp_path: Path):
     one = train_in_bf16(tmp_path / "one", False)
     two = run_ranks(2, train_in_bf16, tmp_path / "two", True)[0]
@@ -141,6 +145,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
+@pytest.mark.slow
 def test_a_state_of_four_ranks_goes_on_with_any_number(tmp_path: Path):
     """Saved on 4 ranks, read on 4, 2 (sharded or not), 3 and 1: the same; and from 1 back to 2."""
     run_ranks(4, train, tmp_path, 6, 12, {"shard": True})
@@ -161,6 +166,7 @@ def test_a_state_of_four_ranks_goes_on_with_any_number(tmp_path: Path):
     assert apart(whole_run[6:], rest) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_state_is_that_of_the_step_although_steps_go_on(tmp_path: Path):
     """Writing happens beside the training: what later steps change is not in the file."""
     run_ranks(2, train, tmp_path / "stopped", 4, 8, {"shard": True})
@@ -240,6 +246,7 @@ def code(folder: Path, stop: int, options: dict[str, Any]) -> list[dict[str, flo
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"adversarial": 0.5}, {"parts": 4}])
 def test_ranks_train_the_tokenizer_that_one_process_trains(options: dict[str, Any], tmp_path: Path):
     one = code(tmp_path / "one", 6, options)

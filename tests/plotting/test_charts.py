@@ -97,6 +97,7 @@ def test_a_chart_is_small_and_takes_the_colour_of_the_page():
     assert alone.get("width") == "640" and "prefers-color-scheme: dark" in (alone.findtext("style") or "")
 
 
+@pytest.mark.slow
 def test_charts_are_the_same_every_time_whatever_the_users_own_settings(made: list[str]):
     with matplotlib.rc_context({"font.size": 30, "axes.grid": False, "text.parse_math": True, "lines.linewidth": 9}):
         before = dict(matplotlib.rcParams)
@@ -215,6 +216,7 @@ def test_pages_escape_values_and_name_what_is_missing():
     assert "<b>" not in page and "light-dark(" in page and page.rstrip().endswith("</html>")
 
 
+@pytest.mark.slow
 def test_matplotlib_is_loaded_by_charts_alone():
     modules = "worldsim, worldsim.envs.play.play, worldsim.envs.rollouts.rollout, worldsim.datasets.checks.report"
     code = f"import sys, {modules}; print('matplotlib' in sys.modules)"

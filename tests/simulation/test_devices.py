@@ -100,6 +100,7 @@ def check_alike(a: Step, b: Step) -> None:
         assert (a.sources == b.sources).mean() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_world_computes_elsewhere_what_it_computes_here(name: str):
     world = WORLDS[name]()
@@ -117,6 +118,7 @@ def test_a_world_computes_elsewhere_what_it_computes_here(name: str):
     assert not np.array_equal(here[0].frames, here[-1].frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "memory"])
 def test_a_state_goes_on_elsewhere_by_way_of_a_file(name: str, tmp_path: Path):
     """Saved on one device and loaded on the other, both ways; forks and rows stay what they are."""
@@ -151,6 +153,7 @@ def test_what_frames_of_a_memory_share_stays_shared_when_it_moves():
         assert one.frames() and all(a is b for a, b in zip(one.frames(), two.frames(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["memory", "heads"])
 def test_environments_play_elsewhere(name: str, tmp_path: Path):
     """Observations, rewards and infos are NumPy; snapshots go from a device to the other."""
@@ -183,6 +186,7 @@ def test_environments_play_elsewhere(name: str, tmp_path: Path):
     assert env.step(env.noop_action)[0].dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_play_and_branches_elsewhere():
     world, starts = remembering_world(), tiny_starts()
     scripts = ["forward 4", ("forward 2", ["yaw +20 x 2"])]
@@ -202,6 +206,7 @@ def test_play_and_branches_elsewhere():
         assert np.array_equal(game.advance(FORWARD[0, :2]), game.advance(FORWARD[0, :2])) is False
 
 
+@pytest.mark.slow
 def test_what_measures_a_world_elsewhere():
     world, starts = tiny_world(), tiny_starts()
     clips = Clips(

@@ -148,6 +148,7 @@ def with_recorder(world: WorldModel) -> tuple[WorldModel, Recorder]:
     return other, recorder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", [{}, {"steps": 1}, {"guidance": 1.5, "reuse_last_eval_for_cache": False}], ids=str)
 def test_a_world_that_is_replayed_dreams_the_same(sampling: dict[str, Any]):
     """Forks, other batches, prompts and steps in place included, to the bit."""

@@ -145,6 +145,7 @@ def test_seed_changes_the_dream_and_rows_are_independent():
     assert joined.batch == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling",
     [{"reuse_last_eval_for_cache": False}, {"steps": 3}, {"reuse_last_eval_for_cache": False, "guidance": 1.5}],
@@ -237,6 +238,7 @@ for bf16 in (False, True):
 """
 
 
+@pytest.mark.slow
 def test_same_seed_and_actions_give_equal_bytes_in_two_processes():
     script = SCRIPT.format(root=str(worldsim.ASSETS.parent.parent))
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -34,6 +34,7 @@ def run(folder: Path, steps: int, stop: int | None = None, **more: Any) -> Compu
     return spent(folder)
 
 
+@pytest.mark.slow
 def test_compute_is_that_of_all_steps_and_equal_after_an_interruption(tmp_path: Path):
     whole = run(tmp_path / "whole", 4)
     assert run(tmp_path / "parts", 4, stop=2).steps == 2
@@ -42,6 +43,7 @@ def test_compute_is_that_of_all_steps_and_equal_after_an_interruption(tmp_path: 
     assert whole == Compute(steps=4, latent_frames=4 * 24, flop=4 * one) and whole.known and one > 0
 
 
+@pytest.mark.slow
 def test_compute_is_cumulative_over_initial_weights(tmp_path: Path):
     before = run(tmp_path / "before", 2)
     weights = load_tensors(tmp_path / "before" / "dit.safetensors")[0]
@@ -65,6 +67,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learn", [(), ("heads",)])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_operations_are_those_that_the_network_does(name: str, learn: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):

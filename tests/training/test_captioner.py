@@ -46,6 +46,7 @@ def nothing(frames: np.ndarray) -> torch.Tensor:
     raise AssertionError("no pictures are needed here")
 
 
+@pytest.mark.slow
 def test_what_can_be_seen_in_latents_is_learned_and_held_out_clips_are_read():
     train, held_out = moving_latents(160, 0), moving_latents(60, 1)
     captioner = train_captioner(train, nothing, SMALL)

@@ -25,6 +25,7 @@ def train(folder, steps: int, initial=None, **options) -> Iterator[tuple[int, di
     return train_tokenizer(tiny_tokenizer().config, training, gravel, gravel(-7), folder, initial=given)
 
 
+@pytest.mark.slow
 def test_adversary_tells_blur_from_texture():
     torch.manual_seed(0)
     discriminator = Discriminator(chunk=2, rate=1e-3)
@@ -43,6 +44,7 @@ def test_complaint_reaches_the_decoder_alone():
     assert all(p.grad is None for p in discriminator.module.parameters())
 
 
+@pytest.mark.slow
 def test_an_adversary_sharpens_what_is_decoded(tmp_path):
     list(train(tmp_path / "plain", 40, rate=3e-3))
     ways = {"without": {}, "with": {"adversarial": 1.0, "discriminator_rate": 1e-3}}
@@ -55,6 +57,7 @@ def test_an_adversary_sharpens_what_is_decoded(tmp_path):
     assert written.keys() == tiny_tokenizer().state_dict().keys()
 
 
+@pytest.mark.slow
 def test_resuming_beside_an_adversary_changes_nothing(tmp_path):
     options = {"adversarial": 0.1, "save_minutes": 0}
     whole = list(train(tmp_path / "whole", 8, **options))

@@ -48,6 +48,7 @@ def train(folder, steps, optimizer=SHORT_WARMUP, validate_every=5, **options):
     return list(train_dynamics(tiny_dit().config, training, latents, latents(-7), folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("injected", [0.0, 0.9])
 def test_resume_equals_never_having_stopped(tmp_path, monkeypatch, injected: float):
     # So small that errors are injected from the third step on.
@@ -115,6 +116,7 @@ def dynamics_loss_shapes(training: DynamicsTraining) -> set[tuple[int, ...]]:
     return seen
 
 
+@pytest.mark.slow
 def test_training_learns_the_rule_and_uses_actions(tmp_path):
     metrics = train(
         tmp_path,
@@ -166,6 +168,7 @@ def test_the_two_rows_of_the_energy_score_differ_by_the_noise_of_pure_noise_alon
     assert bool(same[tau > 0].all()) and not bool(same[:1][tau[:1] == 0].any())
 
 
+@pytest.mark.slow
 def test_the_energy_score_teaches_samples_where_the_squared_error_teaches_the_mean(tmp_path):
     """A world whose next frame is anyone's guess: noise must come out as its spread, not as its mean."""
 
@@ -229,6 +232,7 @@ def test_the_saliency_weight_changes_the_loss_by_where_the_error_is():
     assert losses["ground", 1.0] == pytest.approx(0.5 * losses["ground", 0.0], rel=0.05)
 
 
+@pytest.mark.slow
 def test_shortcut_training_runs_and_stays_finite(tmp_path):
     metrics = train(tmp_path, 8, loss=LossSettings(shortcut_from=2), image_fraction=0.3)
     assert all(torch.tensor(list(m.values())).isfinite().all() for _, m in metrics)
@@ -278,6 +282,7 @@ def test_previous_is_the_frame_before():
     assert previous_of(data).flatten().tolist() == [0, 0, 1, 2]
 
 
+@pytest.mark.slow
 def test_tokenizer_improves_on_its_linear_path(tmp_path):
     def frames(index):
         generator = torch.Generator().manual_seed(abs(index))
@@ -382,6 +387,7 @@ def test_dreaming_before_learning_leaves_the_gradient_whole():
     assert untouched == {"conditioning.text.weight", "conditioning.text.bias"}
 
 
+@pytest.mark.slow
 def test_training_on_dreamt_pasts_learns_the_rule(tmp_path):
     metrics = train(
         tmp_path,
@@ -418,6 +424,7 @@ def test_a_memory_draws_nothing_where_the_action_is_hidden_and_is_dropped_as_oft
     assert bool((every[:, 1:, -1].amax((2, 3)) >= every[:, :-1, -1].amax((2, 3))).all())  # pyright: ignore
 
 
+@pytest.mark.slow
 def test_weights_without_a_memory_go_on_with_one_and_learn_what_it_draws(tmp_path):
     plain = tiny_dit()
     config = replace(plain.config, drawn=True)
@@ -439,6 +446,7 @@ def test_halves_of_clips_keep_their_drawings():
     assert batch.drawn is not None and torch.equal(batch.drawn[:, :, :-1], batch.latents)
 
 
+@pytest.mark.slow
 def test_only_what_is_named_learns(tmp_path):
     plain = tiny_dit()
     training = DynamicsTraining(

@@ -62,6 +62,7 @@ def test_a_second_call_only_adds_what_is_missing(tmp_path: Path):
     assert all(after.manifest(name)["files"] == files for name, files in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_withdrawn_episode_is_not_recorded_anew(tmp_path: Path, workers: int):
     collect(out=tmp_path, episodes=3, workers=0, **SMALL)
@@ -78,6 +79,7 @@ def test_a_withdrawn_episode_is_not_recorded_anew(tmp_path: Path, workers: int):
     assert (again.episodes, again.failures) == (1, []) and second not in EpisodeStore(tmp_path)
 
 
+@pytest.mark.slow
 def test_workers_record_what_one_process_records(tmp_path: Path):
     collect(out=tmp_path / "here", episodes=4, workers=0, **SMALL)
     report = collect(out=tmp_path / "beside", episodes=4, workers=2, **SMALL)
@@ -94,6 +96,7 @@ def test_frozen_episodes_are_rejected_and_counted(tmp_path: Path):
     assert len(EpisodeStore(tmp_path)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_engine_that_crashes_is_started_again_and_finished_episodes_stay(tmp_path: Path, workers: int):
     # A player that never stands still: no attempt is thrown away.
@@ -119,6 +122,7 @@ def test_the_engine_is_closed_even_when_it_fails(tmp_path: Path):
     assert len(engines) == 3 and all(engine.closed for engine in engines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_stopping_the_collector_loses_no_committed_episode_and_leaves_no_worker(tmp_path: Path, stop: signal.Signals):
     code = (
@@ -170,6 +174,7 @@ class Clock:
         return found
 
 
+@pytest.mark.slow
 def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(collect_module, "SILENCE_SECONDS", 3600.0)
     clock = Clock(monkeypatch, days=(1, 3, 5))
@@ -178,6 +183,7 @@ def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path, monkey
     assert report.episodes == 2 and not report.failures
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_stopped_when_it_was_silent_for_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

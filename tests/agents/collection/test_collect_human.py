@@ -35,6 +35,7 @@ def key(kind: int, code: int) -> tuple[int, dict[str, Any]]:
     return kind, {"key": code}
 
 
+@pytest.mark.slow
 def test_a_person_plays_an_atari_like_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     kwargs = {"meanings": ["NOOP", "FIRE", "LEFT", "RIGHT"]}
     gymnasium.register("Tests/Joystick-v0", "tests.fake_gym:Counting", kwargs=kwargs)
@@ -66,6 +67,7 @@ def test_a_person_plays_an_atari_like_game(tmp_path: Path, monkeypatch: pytest.M
     assert [int(action) for action in order[:3]] == [3, 0, 1] and 2 in order[3:], order
 
 
+@pytest.mark.slow
 def test_a_person_plays_a_learned_world_by_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -176,6 +176,7 @@ ROADS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("source", ROADS)
 def test_the_whole_road(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -97,6 +97,7 @@ def test_a_collection_from_a_game_is_a_function_of_its_seed_and_can_be_resumed(t
     assert any((a.actions != c.actions).any() for a, c in zip(once, other, strict=True))
 
 
+@pytest.mark.slow
 def test_workers_record_a_real_game_natively(tmp_path: Path):
     pytest.importorskip("ale_py")
     source = GymSource(env="ALE/Breakout-v5")
@@ -171,6 +172,7 @@ def test_a_learned_world_dreams_episodes(tmp_path: Path, world_folder: str, poli
     assert any((episodes[0].actions != 0).any(1)[:-1])
 
 
+@pytest.mark.slow
 def test_dreams_belong_to_the_split_of_the_map_that_they_begin_on(tmp_path: Path, world_folder: str):
     store = EpisodeStore(tmp_path / "real")
     for seed in (5, 13):
@@ -324,6 +326,7 @@ def test_random_play_is_sticky_and_keeps_its_head_level():
     assert used["forward"] > used["back"] > 0 and used["inventory"] == used["drop"] == 0
 
 
+@pytest.mark.slow
 def test_the_command_records_and_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, world_folder: str):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "walk.script").write_text("forward 3; yaw +5/frame x 3 # turn\n")

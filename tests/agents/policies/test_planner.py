@@ -29,6 +29,7 @@ def planner(seed: int = 0, config: PlannerConfig = SMALL) -> Planner:
     return Planner(world, lambda rng: sample_minecraft(world.spec, rng), seed=seed, config=config)
 
 
+@pytest.mark.slow
 def test_it_beats_random_players_on_the_learned_reward_from_the_same_starts():
     world = tiny_world()
     looking = PlannerConfig(candidates=16, rounds=3, elite=4, horizon=8, hold=4, replan=4)
@@ -51,6 +52,7 @@ def test_a_plan_earns_what_it_promised_and_planning_changes_nothing():
     assert branch.rewards.sum() == pytest.approx(promised, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_more_rounds_never_make_the_best_worse_and_the_same_seed_plans_the_same():
     state = state_at(1)
     one, two = [planner(config=PlannerConfig(candidates=8, rounds=n, horizon=6)).plan(state)[1] for n in (1, 3)]

@@ -49,6 +49,7 @@ class Lake(FakeEngine):
         return super()._info(executed) | {"node_feet": "default:water_source" if wet else "air"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixture", *SCRIPTS])
 def test_every_policy_yields_valid_actions_that_follow_from_its_generator(name: str):
     first, _ = play(make_policy(name), 300, seed=3)
@@ -68,6 +69,7 @@ def test_a_policy_can_be_used_for_many_episodes():
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.slow
 def test_the_mixture_uses_every_script_for_about_its_share_of_time():
     policy, env = Mixture(), FakeEngine(0)
     obs, info = env.reset(seed=0)
@@ -80,6 +82,7 @@ def test_the_mixture_uses_every_script_for_about_its_share_of_time():
         assert counts[name] / 30_000 == pytest.approx(share / sum(MIXTURE.values()), abs=0.05), name
 
 
+@pytest.mark.slow
 def test_the_mixture_covers_controls_and_camera_magnitudes():
     actions, pose = play(make_policy(), 12_000)
     share = dict(zip(KEYS, actions[:, : len(KEYS)].mean(0), strict=True))

@@ -69,6 +69,7 @@ def train(folder: Path, steps: int, *, task: str | None = None, eval_envs: VecEn
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:Training and eval env")
 def test_ppo_learns_keeps_what_it_learned_and_goes_on(tmp_path: Path):
     train(tmp_path, 640)
@@ -86,6 +87,7 @@ def test_ppo_learns_keeps_what_it_learned_and_goes_on(tmp_path: Path):
     assert not [p for p in tmp_path.rglob("*") if p.suffix in (".zip", ".pkl", ".pth", ".pt")]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_weights_and_the_optimizer_it_stopped_with(tmp_path: Path):
     before = train(tmp_path, 256)
     again = train(tmp_path, 256)
@@ -96,6 +98,7 @@ def test_a_resumed_run_has_the_weights_and_the_optimizer_it_stopped_with(tmp_pat
     assert load_policy(tmp_path / FILE).about["steps"] == 256
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_history(tmp_path: Path):
     def rows() -> list[dict[str, str]]:
         return list(csv.DictReader((tmp_path / "progress.csv").read_text().splitlines()))
@@ -126,6 +129,7 @@ def test_a_resumed_run_keeps_its_history(tmp_path: Path):
     assert [int(row["time/total_timesteps"]) for row in rows()][: len(steps)] == steps
 
 
+@pytest.mark.slow
 def test_after_resuming_only_a_better_policy_becomes_the_best(tmp_path: Path):
     train(tmp_path, 128, eval_every=128, video_every=0)
     best, path = load_policy(tmp_path), tmp_path / "best" / FILE
@@ -144,6 +148,7 @@ def test_a_run_of_another_task_is_not_resumed(tmp_path: Path):
     assert (tmp_path / "progress.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_films_change_nothing_about_what_is_learned(tmp_path: Path):
     filmed = train(tmp_path / "filmed", 384, eval_every=0, video_every=128).policy.state_dict()
     unseen = train(tmp_path / "unseen", 384, eval_every=0, video_every=0).policy.state_dict()
@@ -169,6 +174,7 @@ class Beginnings(VecEnvWrapper):
         return observations, rewards, dones, infos
 
 
+@pytest.mark.slow
 def test_every_evaluation_begins_from_the_same_starts(tmp_path: Path):
     starts = Beginnings(make_rows("Bright-v0", 1, steps=20, kwargs={}))
     train(tmp_path, 384, eval_envs=starts, eval_every=128, video_every=0)
@@ -240,6 +246,7 @@ def test_players_play_the_dream_by_its_own_estimate_of_pose():
         make_player("scripted", gymnasium.make("Bright-v0"))
 
 
+@pytest.mark.slow
 def test_a_player_of_ones_own_plays_a_game_that_names_its_actions():
     pytest.importorskip("ale_py")
     env = gymnasium.make("WorldSim-PongEngine-v0", max_episode_steps=150)
@@ -285,6 +292,7 @@ def test_interquartile_mean_and_interval():
     assert low < spread["iqm"] < high and high - low > 1.0
 
 
+@pytest.mark.slow
 def test_cloning_learns_what_was_shown(tmp_path: Path):
     actions = MultiDiscreteActions(MINECRAFT)
     rng = np.random.default_rng(0)
@@ -305,6 +313,7 @@ def test_cloning_learns_what_was_shown(tmp_path: Path):
     assert (done[:, 0] == before).mean() > 0.97 and (done[:, -1] == 5).all()
 
 
+@pytest.mark.slow
 def test_small_things_before_a_still_background_are_cloned():
     """Where a spot of two pixels is decides what to do: learnt by how pictures differ from their mean."""
     actions = MultiDiscreteActions(MINECRAFT)

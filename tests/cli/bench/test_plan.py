@@ -61,6 +61,7 @@ def test_activations_of_a_block_are_those_that_autograd_keeps():
     assert kept_by_a_block(sizes, grid, 4) == pytest.approx(sum(n for _, n in seen.values()) - scores, rel=0.1)
 
 
+@pytest.mark.slow
 def test_devices_share_the_state_and_recomputing_trades_work_for_memory(tmp_path: Path):
     one, eight = plan(tmp_path / "1", "devices=1"), plan(tmp_path / "8", "devices=8", "training.recompute=true")
     assert eight["memory"]["state"] == pytest.approx(one["memory"]["state"] / 8)

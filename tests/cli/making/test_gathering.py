@@ -42,6 +42,7 @@ def test_another_size_or_rate_makes_a_copy(tmp_path: Path):
     assert len(store.names("train")) == 3 and len(store.names("test")) == 1
 
 
+@pytest.mark.slow
 def test_videos_with_tables_are_scaled_and_some_are_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = record_videos(tmp_path / "videos", 4, size=(320, 176))
     store, _ = gathered(folder, tmp_path / "copy")

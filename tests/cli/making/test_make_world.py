@@ -57,6 +57,7 @@ def make(store: Path, *words: str) -> int:
     return cli.main(["make-world", str(store), *WORDS, *words])
 
 
+@pytest.mark.slow
 def test_a_world_is_made_of_recordings(store: Path, quick: list[str], capsys: pytest.CaptureFixture[str]):
     assert make(store, "hours=0.008") == 0
     out = capsys.readouterr().out
@@ -82,6 +83,7 @@ def test_a_world_is_made_of_recordings(store: Path, quick: list[str], capsys: py
     assert make(store, "hours=0.008") == 0 and len(quick) == done
 
 
+@pytest.mark.slow
 def test_more_time_and_more_recordings_go_on_where_the_training_ended(tmp_path: Path, quick: list[str]):
     store = record_store(tmp_path / "own")
     assert make(store, "hours=0.004") == 0
@@ -103,6 +105,7 @@ class Killed(BaseException):
     """Nothing that the code could catch, as a process that is gone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["tokenizer", "dynamics"])
 def test_a_making_that_was_killed_goes_on(store: Path, quick: list[str], stage: str, monkeypatch: pytest.MonkeyPatch):
     import worldsim.training.dynamics as dynamics
@@ -131,6 +134,7 @@ def test_a_making_that_was_killed_goes_on(store: Path, quick: list[str], stage: 
     assert (Path("worlds/block") / "starts").exists() and "The keys" in Path("made/verdict.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_validation_that_was_lost_is_made_again(store: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch):
     from worldsim.training.logging import RunLog
 
@@ -148,6 +152,7 @@ def test_a_validation_that_was_lost_is_made_again(store: Path, quick: list[str],
     assert rounds[0]["steps"] == lost[0] + 1 and len(rounds) <= ROUNDS + 2
 
 
+@pytest.mark.slow
 def test_the_plan_alone_trains_nothing(store: Path, quick: list[str], capsys: pytest.CaptureFixture[str]):
     assert make(store, "plan=true", "hours=0.5", "kind=scrolling") == 0
     out = capsys.readouterr().out
@@ -164,6 +169,7 @@ def test_recordings_that_fail_the_check_stop_it(tmp_path: Path, quick: list[str]
     assert not Path("worlds").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -201,6 +207,7 @@ def test_a_size_that_cannot_be_trained_on_is_refused_before_recordings_are_read(
         make(store, "size=32x48")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["still", "first_person"])
 @pytest.mark.parametrize("hours", [0.01, 0.15])
 def test_a_plan_of_few_steps_is_warned_of_and_the_hours_it_names_are_enough(
@@ -219,6 +226,7 @@ def test_a_plan_of_few_steps_is_warned_of_and_the_hours_it_names_are_enough(
     assert steps >= FEW_STEPS and not warnings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("split", "frames", "needed"), [("train", 15, 16), ("validation", 15, 16), ("test", 32, 33), (None, 16, 16)]
 )
@@ -238,6 +246,7 @@ def test_recordings_that_are_too_short_are_refused_before_anything_is_trained(
         assert f"needs {needed} in a row" in said.err and not quick
 
 
+@pytest.mark.slow
 def test_empty_folders_and_one_recording_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "empty").mkdir()
     assert cli.main(["make-world", "empty", "folder=made"]) == 2

@@ -273,6 +273,7 @@ def test_samples_are_nested_even_and_within_the_budget(tmp_path: Path):
     assert all(plan.windows is None and plan.hash_files for plan in everything.values())
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_report_that_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     fill(tmp_path / "good", episodes=3)
     fill(tmp_path / "late", episodes=3, lag=1, source="<script>alert(1)</script>")

@@ -90,6 +90,7 @@ def test_a_deleted_shard(tmp_path: Path):
     assert (tmp_path / "damaged" / "e1" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_a_truncated_manifest(tmp_path: Path, share: float, capfd: pytest.CaptureFixture[str]):
     manifest = filled(tmp_path).path / "episodes" / "e1" / "manifest.json"
@@ -171,6 +172,7 @@ def writers(*jobs: tuple[object, ...]) -> Sequence[BaseProcess]:
     return processes
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_twenty_times(tmp_path: Path):
     rng = random.Random(0)
     for _ in range(20):
@@ -202,6 +204,7 @@ def write_all(out: str, mark: int, start: str) -> None:
             (Path(start).parent / f"lost-{mark}-{number:02d}").touch()
 
 
+@pytest.mark.slow
 def test_two_writers_of_the_same_episodes(tmp_path: Path):
     out, start = tmp_path / "store", tmp_path / "start"
     both = writers((write_all, str(out), 0, str(start)), (write_all, str(out), 1, str(start)))
@@ -219,6 +222,7 @@ def test_two_writers_of_the_same_episodes(tmp_path: Path):
         assert not (tmp_path / f"lost-{winner}-{number:02d}").exists()
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_back_while_writing_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     options = {"seed": 3, "workers": 0, "episode_frames": 20, "episodes_per_world": 2, "progress": False}
     collect(out=tmp_path / "steady", episodes=4, make_env=make_fake, **options)

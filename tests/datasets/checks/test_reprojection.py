@@ -91,6 +91,7 @@ def test_the_store_of_a_true_recording_passes_and_says_by_how_much(tmp_path: Pat
     assert "nearer to the next than repeated ones" in note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lag", "word"), [(1, "late"), (-1, "early")])
 def test_depth_of_the_frame_before_or_after_is_noticed(tmp_path: Path, lag: int, word: str):
     store = EpisodeStore(tmp_path)

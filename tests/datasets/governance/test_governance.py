@@ -66,6 +66,7 @@ def test_what_an_episode_does_not_say_is_named(tmp_path: Path):
     assert set(missing_fields({"provenance": {}})) == set(REQUIRED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
@@ -274,6 +275,7 @@ def test_parts_that_a_repair_made_of_an_episode_are_withdrawn_with_it(
     assert not Path("store/damaged/e1").exists() and Path("store/withdrawn/e1").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

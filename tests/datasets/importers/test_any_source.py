@@ -226,6 +226,7 @@ def test_npz_that_declares_more_than_it_holds_is_refused(tmp_path: Path):
     assert len(store.names()) == 1 and "promises (1099511627776,)" in report.broken[0][1]
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path):
     folder = minerl.write_recording(tmp_path / "in/task/bomb", minerl.actions_of(6))
     with zipfile.ZipFile(folder / "rendered.npz", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -45,6 +45,7 @@ def write_source(kind: str, folder: Path, seed: int, monkeypatch: pytest.MonkeyP
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["vpt", "minerl", "minari", "lerobot", "table", "video", "images"])
 def test_the_whole_road(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

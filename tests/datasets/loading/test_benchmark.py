@@ -79,6 +79,7 @@ def test_both_are_measured_on_the_same_frames(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(next(recorded_clips(store, 40, 0)), blinking(40))
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -106,6 +107,7 @@ def test_the_command_measures_and_leaves_nothing_behind(
     assert len(EpisodeStore("from/store")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["data=missing", "scratch=missing", "episodes=0", "episode_frames=5", "seconds=0"])
 def test_mistakes_are_told(wrong: str, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["bench", "data", "episodes=1", wrong]) == 2

@@ -97,6 +97,7 @@ def test_a_clip_is_a_function_of_seed_and_index_wherever_packs_are(packs: Path, 
     }
 
 
+@pytest.mark.slow
 def test_packs_are_written_to_s3_and_streamed_from_there(packs: Path, tmp_path: Path, bucket: dict[str, bytes]):
     url = "s3://worlds/packs/train"
     names = pack_latents(tmp_path / "cache", url, megabytes=1e-6)

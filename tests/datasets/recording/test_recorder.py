@@ -95,6 +95,7 @@ def test_recordings_of_a_map_are_in_its_split(tmp_path: Path):
         Recorder(tmp_path, KEYS, seed=13, split="train", **ABOUT)
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1))
 def test_a_recordings_split_follows_from_its_name(name: str):
     assert split_of_recording(name) == split_of_recording(name)

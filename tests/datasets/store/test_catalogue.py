@@ -65,6 +65,7 @@ def test_of_a_store_that_grew_only_the_new_manifests_are_read(store: EpisodeStor
     assert EpisodeStore(store.path).names("train") == ["e0", "e3", "new"] and read == ["new"]
 
 
+@pytest.mark.slow
 def test_within_the_tick_of_a_clock_nothing_is_missed(store: EpisodeStore):
     reader = EpisodeStore(store.path)
     reader.index()

@@ -139,6 +139,7 @@ for number in range({first}, 100_000):
 """
 
 
+@pytest.mark.slow
 def test_killing_a_writer_at_random_moments_loses_nothing_committed_and_shows_nothing_torn(tmp_path: Path):
     rng, committed, store = random.Random(0), set[str](), EpisodeStore(tmp_path)
     for _ in range(6):
@@ -172,6 +173,7 @@ def test_of_two_episodes_of_one_name_the_first_stays(tmp_path: Path):
     assert_equal(store.read("a"), make_episode(seed=0))
 
 
+@pytest.mark.slow
 def test_splits_are_disjoint_in_map_seeds(tmp_path: Path):
     store = EpisodeStore(tmp_path)
     for number in range(30):

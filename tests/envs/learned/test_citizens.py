@@ -123,6 +123,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_processes_of_stable_baselines3_after_the_world_was_used(method: str, tmp_path: Path):
     """Once a forked process waited for threads that only its parent has: the limit is there for that alone."""

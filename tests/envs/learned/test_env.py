@@ -109,6 +109,7 @@ def digest(seed: int) -> str:
     return hashlib.sha256(np.stack(frames).tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_equal_bytes_in_another_process():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         there = pool.apply(digest, (7,))
@@ -184,6 +185,7 @@ def test_taking_a_snapshot_changes_nothing():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_restored_snapshot_goes_on_bit_for_bit_in_a_fresh_process(checkpoint: str, tmp_path: Path):
     env = WorldSimEnv(checkpoint)
     env.reset(seed=5)
@@ -434,6 +436,7 @@ assert not {"torch._dynamo", "sympy", "stable_baselines3", "matplotlib"} & set(s
 """
 
 
+@pytest.mark.slow
 def test_gym_make_by_the_name_with_its_package_needs_no_import(checkpoint: str, tmp_path: Path):
     command = [sys.executable, "-W", "error::UserWarning", "-c", MADE_BY_NAME, checkpoint]
     subprocess.run(command, check=True, cwd=tmp_path)

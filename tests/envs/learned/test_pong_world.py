@@ -26,6 +26,7 @@ def test_it_is_small():
     assert sum(file.stat().st_size for file in ASSET.rglob("*") if file.is_file()) <= 10_000_000
 
 
+@pytest.mark.slow
 def test_both_checkers_accept_it(env: WorldSimEnv):
     from stable_baselines3.common.env_checker import check_env as check_for_sb3
 

@@ -71,6 +71,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_wrong_snapshot_is_a_named_error_and_the_episode_goes_on(name: str, saved: Path, tmp_path: Path):
     tensors, metadata = load_tensors(saved)

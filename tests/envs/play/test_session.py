@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.envs.play.fake_game import CHUNK, FakeGame, drive, forward, ready, timeline_of
 from worldsim.envs.play.session import Phase, Session
@@ -57,6 +58,7 @@ def test_pause_lets_the_world_stand_and_a_single_step_shows_one_frame():
     session.close()
 
 
+@pytest.mark.slow
 def test_two_seconds_back_returns_the_very_frame_and_play_branches_there():
     session = ready(FakeGame())
     frames = {}
@@ -153,6 +155,7 @@ def test_where_there_is_one_beginning_a_new_try_keeps_the_old():
     session.close()
 
 
+@pytest.mark.slow
 def test_nothing_waits_for_a_world_that_hangs():
     game = FakeGame()
     session = ready(game)

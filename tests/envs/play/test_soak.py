@@ -34,17 +34,20 @@ def soak(game: FakeGame, seconds: float) -> Report:
     return Player(PlayWindow(Opening(open_game=lambda tell: game, seed=3)), seconds).play()
 
 
+@pytest.mark.slow
 def test_minutes_of_play_cost_no_memory_and_no_key():
     report = soak(FakeGame(), float(os.environ.get("WORLDSIM_SOAK", "12")))
     assert report.dropped == [] and report.pressed > 20 and report.steps > 20 and report.commands > 0, report.line()
     assert growth(report.memory) < 0.05, report.line()
 
 
+@pytest.mark.slow
 def test_a_joystick_games_keys_are_heard():
     report = soak(FakeGame(PONG), 4)
     assert report.dropped == [] and report.pressed > 5
 
 
+@pytest.mark.slow
 def test_a_key_that_is_dropped_is_noticed(monkeypatch: pytest.MonkeyPatch):
     take = Controls.take
 

@@ -121,6 +121,7 @@ def test_help_and_menu_pause_the_world(open_it: int):
     assert len(set(stood)) == 1 and not window.help
 
 
+@pytest.mark.slow
 def test_back_branch_mark_and_timeline(tmp_path: Path):
     window = opened(FakeGame(), outlets=outlets(tmp_path))
     seen: dict[str, Any] = {}
@@ -343,6 +344,7 @@ def test_a_game_without_a_mouse_or_a_way_back_says_so():
     np.testing.assert_array_equal(game.seen[0], np.tile([0, 1, 0], (2, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [pygame.K_h, pygame.K_ESCAPE, pygame.K_b, pygame.K_p, pygame.K_F3, pygame.K_BACKSPACE])
 def test_a_world_slower_than_real_time_answers_at_once(code: int):
     """While a step lasts for ever: drawn after one look at the events, in less than 100 ms of work."""
@@ -382,6 +384,7 @@ def test_a_world_slower_than_real_time_answers_at_once(code: int):
     game.open.set()
 
 
+@pytest.mark.slow
 def test_closing_works_while_the_world_hangs():
     game = FakeGame()
     window = opened(game)

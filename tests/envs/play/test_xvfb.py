@@ -114,6 +114,7 @@ def drive(window: PlayWindow, acts: list[tuple[Callable[[], Any], Callable[[], A
     window.run()
 
 
+@pytest.mark.slow
 def test_a_person_at_a_real_screen(screen: Screen):
     game = FakeGame()
     window = PlayWindow(Opening(open_game=lambda tell: game, seed=3))

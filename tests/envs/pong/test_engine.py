@@ -33,6 +33,7 @@ def played():
     env.close()
 
 
+@pytest.mark.slow
 def test_gymnasium_accepts_it():
     check_env(gymnasium.make("WorldSim-PongEngine-v0").unwrapped, skip_render_check=True)
 

@@ -39,6 +39,7 @@ def random_actions(spec, frames: int, seed: int) -> np.ndarray:
     return actions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PONGS)
 def test_atari_is_repeated_from_seed_and_actions_and_a_clone_is_as_good_as_playing_again(tmp_path: Path, name: str):
     episode = record(tmp_path, GymSource(env=name), "random", 90)

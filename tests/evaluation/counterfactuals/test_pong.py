@@ -50,6 +50,7 @@ def world() -> WorldModel:
     return pong_world()
 
 
+@pytest.mark.slow
 def test_branches_part_from_one_past_by_their_actions_alone(branches: Branches):
     assert branches.past.shape == (2, PAST, 80, 80, 3) and branches.past_actions.shape == (2, PAST - 1, 3)
     assert branches.frames.shape == (2, len(SCRIPTS), STEPS, 80, 80, 3)
@@ -64,6 +65,7 @@ def test_branches_part_from_one_past_by_their_actions_alone(branches: Branches):
     assert not np.array_equal(play_branches(1, past=PAST, steps=1, seed=1).past, branches.past[:1])
 
 
+@pytest.mark.slow
 def test_the_truth_agrees_with_itself_and_other_actions_do_not(branches: Branches, world: WorldModel):
     result = compare(world, branches, branches.frames, np.roll(branches.frames, -1, 1))
     perfect, other = result["rows"]["model"], result["rows"]["shuffled"]

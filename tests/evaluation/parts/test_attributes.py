@@ -216,6 +216,7 @@ class Hears:
         return torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(s)) for s in seeds])
 
 
+@pytest.mark.slow
 def test_a_real_world_is_judged_beside_frames_of_all_held_out_maps(evaluation: Evaluation):
     shown = shown_by_recordings(evaluation.store, ("validation", "test"), 0, count=3)
     assert len(shown.frames) == 9 and len(set(shown.maps)) == 3

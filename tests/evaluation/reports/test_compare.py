@@ -207,6 +207,7 @@ def test_equally_long_trainings_are_joined_as_their_mean():
         scatter([Point("a", 0, 2)], [], "none")
 
 
+@pytest.mark.slow
 def test_the_command_writes_page_numbers_and_scaling(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     trained = {"s0": 1, "s1": 1, "big": 8}
     runs = [write(tmp_path / name, VALUES + i, tflop) for i, (name, tflop) in enumerate(trained.items())]
@@ -285,6 +286,7 @@ def test_mistakes_are_one_line_and_write_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_real_report_pairs_with_itself_in_every_measure_it_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     store = EpisodeStore(tmp_path / "store")
     for split in ("validation", "test"):

@@ -49,6 +49,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, dict
     return e, run_parts(e, PARTS, ["horizons", "objects"])
 
 
+@pytest.mark.slow
 def test_a_report_never_uses_the_world(measured: tuple[Evaluation, dict[str, Any]]):
     e, results = measured
     unplayable: Any = Unplayable(e.world)
@@ -61,6 +62,7 @@ def test_a_report_never_uses_the_world(measured: tuple[Evaluation, dict[str, Any
     assert whole["about"]["world"] == "<toy>" and whole["summary"][0]["verdict"] in ("met", "missed")
 
 
+@pytest.mark.slow
 def test_videos_that_are_gone_are_left_out(measured: tuple[Evaluation, dict[str, Any]]):
     e, results = measured
     (e.folder / "videos" / "quantile-50.mp4").rename(e.folder / "gone.mp4")
@@ -68,6 +70,7 @@ def test_videos_that_are_gone_are_left_out(measured: tuple[Evaluation, dict[str,
     (e.folder / "gone.mp4").rename(e.folder / "videos" / "quantile-50.mp4")
 
 
+@pytest.mark.slow
 def test_a_page_is_made_of_a_report_without_pictures(measured: tuple[Evaluation, dict[str, Any]], tmp_path: Path):
     e, results = measured
     write_report(e, results, "toy", 1.0)

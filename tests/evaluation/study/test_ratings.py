@@ -60,6 +60,7 @@ def test_strengths_of_simulated_raters_are_found_with_their_intervals():
     assert found_ease == pytest.approx(ease, abs=0.15) and found.sum() == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_intervals_of_strengths_hold_the_truth_about_as_often_as_they_say():
     truth = [0.5, -0.5]
     held = 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from worldsim.simulation.memory.masks import at_least, extreme, greater, less, positive, select
+from worldsim.simulation.memory.masks import at_least, box_mean, extreme, greater, less, positive, select
 
 
 def planes(seed: int, shape: tuple[int, ...] = (3, 17, 23)) -> torch.Tensor:
@@ -46,3 +46,11 @@ def test_extremes_are_those_of_nine_neighbours(shape: tuple[int, ...]):
     flat = values.flatten(0, -3)[:, None]
     assert torch.equal(extreme(values, "max"), F.max_pool2d(flat, 3, 1, 1).view(shape))
     assert torch.equal(extreme(values, "min"), -F.max_pool2d(-flat, 3, 1, 1).view(shape))
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 9, 13])
+def test_a_box_mean_counts_what_lies_within_the_picture(side: int):
+    values = torch.randn(2, 3, 17, 23, generator=torch.Generator().manual_seed(0))
+    pooled = F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
+    torch.testing.assert_close(box_mean(values, side), pooled, rtol=0, atol=1e-6)
+    assert torch.equal(box_mean(values, side)[1:], box_mean(values[1:], side)), "a row depends on its batch"

@@ -126,6 +126,7 @@ def test_walking_past_a_block_kills_nothing():
     assert len(dead) > 2 and max(dead) < 0.005
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_and_keeps_what_nobody_else_shows():
     small = MemoryConfig(capacity=9, drawn=8)
     memory = KeyFrames.empty(1)

@@ -106,6 +106,7 @@ def run(folder: Path, steps: int, stop: int | None = None) -> dict[str, float]:
     return metrics
 
 
+@pytest.mark.slow
 def test_it_learns_which_picture_is_right(tmp_path):
     before = judge_compositor(Compositor(SMALL), Puzzles(), chunks=8, batch=4)  # pyright: ignore[reportArgumentType]
     after = run(tmp_path, 100)
@@ -115,6 +116,7 @@ def test_it_learns_which_picture_is_right(tmp_path):
     assert after["validation/shown"] > 8 + max(after["validation/generated"], after["validation/memory"])
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
     whole = run(tmp_path / "whole", 6)
     run(tmp_path / "parts", 6, stop=3)

@@ -31,6 +31,7 @@ def learn(folder, some, training=QUICK, **options):
     return load_depth_completion(folder / FILE), metrics
 
 
+@pytest.mark.slow
 def test_training_lowers_the_error_and_finds_the_overlay(tmp_path):
     some, others = walks(), walks(count=1, frames=90)
     places = Places.of(others, 6)
@@ -61,6 +62,7 @@ def test_resumed_equals_uninterrupted(tmp_path):
         assert torch.equal(tensor, parts.state_dict()[name])
 
 
+@pytest.mark.slow
 def test_without_depth_reprojection_teaches_it(tmp_path):
     training = DepthTraining(steps=100, rate=4e-3, warmup=5, validate_every=1000, ema=0.9, jitter=0.0)
     others = walks(count=1, frames=90)

@@ -78,6 +78,7 @@ def learned():
     return train_motion(tracks(range(8)), QUICK)
 
 
+@pytest.mark.slow
 @NOT_YET
 def test_a_walker_is_followed_freely_and_better_than_by_keys_alone(learned):
     report = evaluate_motion(learned, tracks(range(20, 24)), 2)
@@ -87,6 +88,7 @@ def test_a_walker_is_followed_freely_and_better_than_by_keys_alone(learned):
     assert freely["drift_200"] < 0.5 * still["drift_200"]
 
 
+@pytest.mark.slow
 @NOT_YET
 def test_an_action_acts_between_its_frame_and_the_next(learned):
     """Shift the actions of unseen walks: the predictions fit best where nothing is shifted."""
@@ -106,6 +108,7 @@ def test_an_action_acts_between_its_frame_and_the_next(learned):
     assert fits[1] == max(fits) and fits[1] > 0.6
 
 
+@pytest.mark.slow
 def test_a_minute_at_rest_stays_in_place(learned):
     (still,) = tracks(range(40, 41))
     rest = rest_drift(learned, [dataclasses.replace(still, actions=still.actions * 0, moved=still.moved * 0)], 2, 1200)

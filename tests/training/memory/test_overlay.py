@@ -9,6 +9,7 @@ from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.training.memory.overlay import fixed_pixels
 
 
+@pytest.mark.slow
 def test_a_crosshair_is_found_and_the_world_behind_it_is_not():
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 256, (160, 2, 4, 3), generator=generator).float()

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from worldsim.simulation.memory.depth import encode_depth
-from worldsim.simulation.memory.masks import greater, select
+from worldsim.simulation.memory.masks import box_mean, greater, select
 from worldsim.simulation.memory.render import Drawing
 from worldsim.simulation.memory.unet import UNet, check_levels
 
@@ -102,7 +101,7 @@ class Compositor(UNet):
             torch.cat([*(p - 0.5 for p in pictures), torch.stack(planes, 1)], 1), actions_BA / _scale(actions_BA)
         )
         logits = made[:, : len(SOURCES)]
-        correction = F.avg_pool2d(made[:, len(SOURCES) :], TONE, 1, TONE // 2, count_include_pad=False)
+        correction = box_mean(made[:, len(SOURCES) :], TONE)
         of_memory = _only(
             known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust, device=made.device).reshape(-1, 1, 1)
         )

@@ -7,6 +7,7 @@ twentieth of the time. All answers are exact: rows of a batch stay alike. Select
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -38,6 +39,32 @@ def positive(values: Tensor) -> Tensor:
 def extreme(planes: Tensor, of: str) -> Tensor:
     """The "max" or "min" of 3x3 neighbours in planes (..., H, W); there are none beyond the border."""
     return _extreme(_extreme(planes, of, -1), of, -2)
+
+
+def box_mean(planes: Tensor, side: int) -> Tensor:
+    """The mean of side x side neighbours (odd) in planes (..., H, W); there are none beyond the border.
+
+    Sums of shifted planes: pooling visits each neighbour of each pixel and takes ten times as long.
+    """
+    return _line_mean(_line_mean(planes, side, -1), side, -2)
+
+
+def _line_mean(planes: Tensor, side: int, dim: int) -> Tensor:
+    n, half = planes.shape[dim], side // 2
+    around = [half if axis == dim % planes.dim() else 0 for axis in reversed(range(planes.dim()))]
+    padded = F.pad(planes, [each for each in around for _ in range(2)])
+    sums, width = padded, 1
+    # Sums of twice as many, until so many more would be too many; then the rest of the line, one by one.
+    while 2 * width <= side:
+        length = sums.shape[dim] - width
+        sums = sums.narrow(dim, 0, length) + sums.narrow(dim, width, length)
+        width *= 2
+    total = sums.narrow(dim, 0, n)
+    for place in range(width, side):
+        total = total + padded.narrow(dim, place, n)
+    index = torch.arange(n, device=planes.device)
+    count = (index + half).clamp(max=n - 1) - (index - half).clamp(min=0) + 1
+    return total / count.view([-1 if axis == dim % planes.dim() else 1 for axis in range(planes.dim())])
 
 
 def _extreme(planes: Tensor, of: str, dim: int) -> Tensor:

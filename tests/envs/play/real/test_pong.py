@@ -34,6 +34,7 @@ def test_the_past_is_the_consoles_own_with_the_ball_in_play():
     game.close()
 
 
+@pytest.mark.slow
 def test_play_goes_back_exactly_and_counts_points():
     game = RealPong(2)
     begin(game, 3)
@@ -50,6 +51,7 @@ def test_play_goes_back_exactly_and_counts_points():
     game.close()
 
 
+@pytest.mark.slow
 def test_a_game_that_is_over_stands_still():
     game = RealPong(2)
     begin(game, 3)

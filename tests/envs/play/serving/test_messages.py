@@ -91,6 +91,7 @@ FIELDS = st.sampled_from(["type", "number", "held", "look", "what", "to"])
 VALUES = st.none() | st.integers() | st.floats() | st.text() | st.sampled_from(["input", "do", "give"])
 
 
+@pytest.mark.slow
 @given(st.text() | st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(FIELDS, inner)))
 def test_whatever_comes_is_a_message_or_refused(content: Any):
     text = content if isinstance(content, str) else json.dumps(content)

@@ -230,6 +230,7 @@ def test_ten_viewers_leave_at_once_and_the_driver_plays_on(tmp_path: Path):
     run(server, scene)
 
 
+@pytest.mark.slow
 def test_a_viewer_that_takes_nothing_costs_the_others_nothing(tmp_path: Path):
     games: list[FakeGame] = []
     server = server_of(tmp_path, games)
@@ -476,6 +477,7 @@ def test_a_flood_and_a_huge_message_end_the_connection_alone(tmp_path: Path, cap
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_closing_ends_though_a_world_hangs_and_keeps_what_was_played(tmp_path: Path):
     games: list[FakeGame] = []
     server = server_of(tmp_path, games)
