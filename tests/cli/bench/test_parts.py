@@ -9,7 +9,7 @@ import pytest
 from tests.tiny_memory import remembering_world
 from tests.tiny_world import tiny_starts, tiny_world
 from worldsim import cli
-from worldsim.cli.bench import timing
+from worldsim.cli.bench import parts, timing
 from worldsim.cli.bench.machine import LARGE
 from worldsim.cli.bench.pieces import MEMORY, PIECES, Pieces
 from worldsim.cli.bench.profile import KINDS
@@ -29,30 +29,45 @@ def pieces(world: Any, **changes: Any) -> Pieces:
     return Pieces(world=world, starts=tiny_starts(), **settings | changes)
 
 
-def test_every_part_is_measured(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    # Small matrices and one turn: figures are not what is tested.
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch):
+    """Small matrices for a moment, and one turn: figures are not what is tested."""
     monkeypatch.setitem(LARGE, "cpu", 64)
+    monkeypatch.setattr(parts, "CEILING_SECONDS", 0.0)
     monkeypatch.setattr(timing, "TURNS", 1)
-    words = [f"world={world}", "rows=2", "steps=1", "profiled=1", "clips=1", "frames=4", "load=1", f"folder={tmp_path}"]
+    monkeypatch.setattr(timing, "WARM_UP", 1)
+
+
+def test_every_part_is_measured(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = [f"world={world}", "rows=2", "steps=1", "profiled=1", "clips=1", "frames=4", f"folder={tmp_path}"]
     assert cli.main(["bench", "parts", *words]) == 0
     results, out = json.loads((tmp_path / "bench.json").read_text()), capsys.readouterr().out
-    assert tuple(results["parts"]) == PIECES and results["load"] == 1
+    assert tuple(results["parts"]) == PIECES and results["load"] == 0
     for name, part in results["parts"].items():
         assert sum(part["profile"]["shares"].values()) == pytest.approx(1) and set(part["profile"]["shares"]) == {
             *KINDS
         }
-        assert part["p50_ms"] > 0 and part["loaded"]["ratio_p50"] > 0
+        assert 0 < part["p50_ms"] <= part["p95_ms"] and "loaded" not in part
         assert (part["share_of_matrix_ceiling"] is None) == (part["gflop"] == 0) == (name == "data")
         assert part["format"] in results["matrix_gflops"]
     assert results["parts"]["training"]["profile"]["shares"]["products"] > 0
     assert results["parts"]["batch"]["gflop"] > results["parts"]["play"]["gflop"]
     table = {line.split()[0]: line for line in out.splitlines() if line.split()[0] in PIECES}
-    assert tuple(table) == PIECES and "1 busy processes" in out
+    assert tuple(table) == PIECES and "busy" not in out
     # Others' figures stand beside, with where they come from.
     assert {one["name"].split(",")[0] for one in results["others"]["measured"]} >= {"DIAMOND", "open-oasis"}
     assert all(one["source"] in out for one in results["others"]["claimed"])
+
+
+def test_parts_are_compared_beside_busy_processes(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = [f"world={world}", "parts=[decoder,look_ahead]", "steps=2", "load=1", f"folder={tmp_path}"]
+    assert cli.main(["bench", "parts", *words]) == 0
+    found = json.loads((tmp_path / "bench.json").read_text())["parts"]
+    assert list(found) == ["decoder", "look_ahead"]
+    for part in found.values():
+        for p in ("p50", "p95"):
+            assert part["loaded"][f"ratio_{p}"] == pytest.approx(part["loaded"][f"{p}_ms"] / part[f"{p}_ms"])
+    assert "beside 1 busy processes" in capsys.readouterr().out
 
 
 def test_a_world_without_memory_has_no_parts_of_it():

@@ -11,7 +11,7 @@ import pytest
 from tests.tiny_world import save_tiny_world
 from worldsim import cli
 from worldsim.cli.bench.machine import LARGE
-from worldsim.cli.bench.peers import dreamer4
+from worldsim.cli.bench.peers import command, dreamer4
 from worldsim.cli.bench.peers.diamond import diamond
 
 DREAMER4 = """
@@ -87,6 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_matrices(monkeypatch: pytest.MonkeyPatch):
     """Figures are not what is tested."""
     monkeypatch.setitem(LARGE, "cpu", 64)
+    monkeypatch.setattr(command, "CEILING_SECONDS", 0.0)
 
 
 @pytest.fixture
