@@ -228,8 +228,8 @@ def past_frames(path: str | os.PathLike[str], size: tuple[int, int], last: int |
         ValueError: it is damaged or neither.
         UserError: the video is too long.
     """
-    # Names that no file can have, with a null or half a letter, are not there either.
-    if not Path(path).exists():
+    # Names that no file can have, too long or with half a letter, are not there either: ``Path.exists`` would raise.
+    if not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if Path(path).suffix.lower() in PICTURE_SUFFIXES:
         return scale_picture(read_picture(path), size)[None]

@@ -6,7 +6,7 @@ import torch
 from worldsim.cli.bench.load import busy_processes
 from worldsim.cli.bench.tables import loaded_lines, table
 from worldsim.cli.bench.timing import TURNS, Times, compared, counted_flop, timed, timed_beside
-from worldsim.models.rowwise import RowConv2d
+from worldsim.models.rowwise import RowConv2d, TokenLinear
 
 
 def test_calls_are_timed_after_the_warm_up():
@@ -64,3 +64,6 @@ def test_convolutions_count_whichever_kernel_computes_them():
     with torch.inference_mode():
         assert counted_flop(lambda: convolution(picture)) == 2 * 2 * 8 * 4 * 9 * 16 * 16
     assert counted_flop(lambda: torch.nn.functional.linear(torch.rand(3, 5), torch.rand(7, 5))) == 2 * 3 * 5 * 7
+    packed = TokenLinear(5, 7, bias=False).requires_grad_(False)
+    with torch.inference_mode():
+        assert counted_flop(lambda: packed(torch.rand(2, 3, 5))) == 2 * 2 * 3 * 5 * 7

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from worldsim.cli.bench.load import BusyProcesses
 from worldsim.cli.bench.machine import synchronise
+from worldsim.models.rowwise import MKL
 
 CPU = torch.device("cpu")
 WARM_UP = 3
@@ -114,5 +115,11 @@ def _pointwise_flop(input: Sequence[int], weight: Sequence[int], *_: Any, out_sh
     return conv_flop_count(list(input), list(weight), list(out_shape))
 
 
-# Convolutions with weights in oneDNN's own layout, which PyTorch does not count.
+def _packed_flop(input: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any) -> int:
+    return 2 * math.prod(input) * out_shape[-1]
+
+
+# Products with weights in a layout of the library's own, which PyTorch does not count.
 _OWN_LAYOUT = {torch.ops.mkldnn._convolution_pointwise: _pointwise_flop} if torch.backends.mkldnn.is_available() else {}
+if MKL:
+    _OWN_LAYOUT[torch.ops.mkl._mkl_linear] = _packed_flop
