@@ -31,6 +31,7 @@ def make_source(
     split: str | None = None,
     prompt: str | None = None,
     depth: bool = True,
+    threads: int = 1,
 ) -> EnvFactory:
     """A source by name; settings of other sources are left aside.
 
@@ -51,7 +52,7 @@ def make_source(
         # Imported here: it brings the network, which no other source needs.
         from worldsim.agents.collection.source_world import WorldSource, check_split
 
-        return WorldSource(world=world, starts=starts, split=check_split(split), prompt=prompt)
+        return WorldSource(world=world, starts=starts, split=check_split(split), prompt=prompt, threads=threads)
     raise UserError(f"source must be one of {', '.join(SOURCES)}, got {kind!r}")
 
 

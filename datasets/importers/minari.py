@@ -26,7 +26,7 @@ from worldsim.datasets.recording.action_codec import SpaceCodec
 from worldsim.datasets.store.picture import check_pixels, read_picture
 from worldsim.errors import UserError
 from worldsim.extras import require
-from worldsim.spec.damage import check_declared
+from worldsim.spec.damage import check_declared, reading
 from worldsim.spec.inside import inside
 from worldsim.spec.text_files import parse_json, read_json
 
@@ -252,10 +252,10 @@ def _steps(folder: Path, about: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Number and length of every episode."""
     if (folder / HDF5).is_file():
         try:
-            with _h5py().File(folder / HDF5, "r") as file:
+            with reading(folder / HDF5, "a whole HDF5 file", UserError), _h5py().File(folder / HDF5, "r") as file:
                 found = (re.fullmatch(r"episode_(\d{1,12})", str(name)) for name in file)
                 return [(i, _length(file, i)) for i in sorted(int(name[1]) for name in found if name)]
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise UserError(f"{folder / HDF5} is not a whole HDF5 file: {error}") from error
     metadata = islice(_storage(folder).get_episode_metadata(range(int(about["total_episodes"]))), None)
     return [(i, int(episode.get("total_steps", 0))) for i, episode in enumerate(metadata)]

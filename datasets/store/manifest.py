@@ -89,8 +89,9 @@ def _wrong_fields(manifest: Mapping[str, Any]) -> Iterator[str]:
     if not {"frames", "actions", "rewards", "terminated"} <= set(map(str, manifest["arrays"])):
         yield "not all arrays are named"
     for event in manifest["events"]:
-        if not isinstance(event, dict) or type(event.get("frame")) is not int:
-            yield f"an event without a frame: {event!s:.60}"
+        frame = event.get("frame") if isinstance(event, dict) else None
+        if type(frame) is not int or not 0 <= frame < manifest["frames"] or "kind" not in event:
+            yield f"an event without a kind and a frame of the episode: {event!s:.60}"
     for path, file in manifest["files"].items():
         whole = isinstance(file, dict) and type(file.get("size")) is int and isinstance(file.get("sha256"), str)
         if not whole or not isinstance(file.get("crc32c", []), list):

@@ -79,16 +79,19 @@ class OpenEpisode:
         state = {k.removeprefix("state/"): v[part].copy() for k, v in self.small.items() if k.startswith("state/")}
         if depths is not None:
             state[DEPTH] = depths
-        return Episode(
-            frames=cast("NDArray[np.uint8]", frames),
-            actions=self.small["actions"][part].copy(),
-            rewards=self.small["rewards"][part].copy(),
-            terminated=self.small["terminated"][part].copy(),
-            state=state,
-            events=[e | {"frame": e["frame"] - first} for e in self._events if first <= e["frame"] < last],
-            text=self.manifest["text"],
-            provenance=dict(self.manifest["provenance"]),
-        )
+        try:
+            return Episode(
+                frames=cast("NDArray[np.uint8]", frames),
+                actions=self.small["actions"][part].copy(),
+                rewards=self.small["rewards"][part].copy(),
+                terminated=self.small["terminated"][part].copy(),
+                state=state,
+                events=[e | {"frame": e["frame"] - first} for e in self._events if first <= e["frame"] < last],
+                text=self.manifest["text"],
+                provenance=dict(self.manifest["provenance"]),
+            )
+        except ValueError as error:
+            raise CorruptEpisodeError(f"episode {self.name!r}: {error}") from error
 
     def _check_shapes(self) -> None:
         rows = {"frames": self.frames.shape[0]} | {name: len(array) for name, array in self.small.items()}

@@ -3,6 +3,7 @@
 F video frames, H W pixels, A action vector, r frames per chunk.
 """
 
+import errno
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -227,6 +228,9 @@ def past_frames(path: str | os.PathLike[str], size: tuple[int, int], last: int |
         ValueError: it is damaged or neither.
         UserError: the video is too long.
     """
+    # Names that no file can have, too long or with half a letter, are not there either: ``Path.exists`` would raise.
+    if not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if Path(path).suffix.lower() in PICTURE_SUFFIXES:
         return scale_picture(read_picture(path), size)[None]
     shown = stream_video(path, size=size)

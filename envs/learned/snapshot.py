@@ -22,6 +22,8 @@ from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.damage import reading
 
 FORMAT = "worldsim-snapshot-1"
+# Beyond what a counter of 64 bits holds.
+MOST = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +90,8 @@ def check_plain(moment: Snapshot) -> None:
         ValueError: something is not; says what.
     """
     whole = {name: getattr(moment, name) for name in ("elapsed", "start")}
-    if wrong := [name for name, value in whole.items() if type(value) is not int or value < -1]:
-        raise ValueError(f"{wrong[0]} must be a whole number, got {whole[wrong[0]]!r:.60}")
+    if wrong := [name for name, value in whole.items() if type(value) is not int or not -1 <= value < MOST]:
+        raise ValueError(f"{wrong[0]} must be a whole number below 2**63, got {whole[wrong[0]]!r:.60}")
     if moment.elapsed < 0 or type(moment.ended) is not bool or not isinstance(moment.world, str):
         raise ValueError(f"elapsed {moment.elapsed}, ended {moment.ended!r:.60}, world {moment.world!r:.60}")
     generator_at(moment.rng)

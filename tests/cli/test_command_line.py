@@ -197,6 +197,14 @@ def test_traceback_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "worldsim: no such store: nowhere\n"
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\r", "\ud800", "\x1b[2J"])
+@pytest.mark.parametrize("words", [["play", "--seed{}"], ["data", "list", "no{}where"], ["play", "world=no{}where"]])
+def test_words_cannot_end_the_line_that_quotes_them(words: list[str], end: str, capfd: pytest.CaptureFixture[str]):
+    assert cli.main([word.format(end) for word in words]) == 2
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith("worldsim: ") and (ascii(end)[1:-1] in line or end == "\r"), line
+
+
 def test_a_reader_that_goes_away_is_no_error(store: Path):
     listing = f"{sys.executable} -m worldsim help | head -1; echo ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", listing], capture_output=True, text=True, cwd=Path(__file__).parents[2])

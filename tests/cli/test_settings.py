@@ -204,6 +204,19 @@ def test_every_setting_of_every_command_is_described(name: str):
     assert all(one.about.example for one in schema.settings.values() if one.required)
 
 
+# Commands that compute with no network, or for a moment only.
+WITHOUT_THREADS = {
+    "train export", "compare", "study result", "data summary", "data list", "data verify", "data import", "data export",
+    "data check", "data repair", "data card", "data audit", "data withdraw", "data index", "data pack", "data unpack",
+    "data sheet", "expand", "bench packs", "bench plan", "doctor",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_computes_with_networks_takes_threads(name: str):
+    assert ("threads" in SettingsCommand(name, COMMANDS[name]).schema.settings) == (name not in WITHOUT_THREADS)
+
+
 def test_the_run_folder_keeps_the_settings_and_gives_them_back(tmp_path):
     folder = tmp_path / "it's $x {y}"
     made = compose(

@@ -32,7 +32,7 @@ from worldsim.training.dynamics import train_dynamics
 
 GAME = "Kills/Counting-v0"
 # Episodes to collect, steps to train, videos to import, episodes to repair (``KILLS``: a share of them).
-EPISODES, STEPS, VIDEOS, DAMAGED = (round(n * float(os.environ.get("KILLS", 1))) for n in (150, 150, 80, 60))
+EPISODES, STEPS, VIDEOS, DAMAGED = (round(n * float(os.environ.get("KILLS", 1))) for n in (150, 200, 80, 160))
 
 
 def killed(job: Callable[[], object], after: float) -> bool:
@@ -60,19 +60,35 @@ def killed(job: Callable[[], object], after: float) -> bool:
     return True
 
 
+def whole(job: Callable[[], object]) -> float:
+    """Let a job end; the seconds it took."""
+    begun = time.monotonic()
+    assert not killed(job, 3600)
+    return time.monotonic() - begun
+
+
 def interrupt(
-    job: Callable[[], object], kills: int, progress: Callable[[], int], rng: random.Random, look: Callable[[], None]
+    job: Callable[[], object],
+    kills: int,
+    seconds: float,
+    progress: Callable[[], int],
+    rng: random.Random,
+    look: Callable[[], None],
 ) -> int:
-    """Kill a job so many times and let it go on each time, ``look`` after each; then let it end. Returns the kills."""
-    done, longest = 0, 2.0
+    """Kill a job so many times and let it go on each time, ``look`` after each; then let it end. Returns the kills.
+
+    ``seconds``: that it takes as a whole, which decides how long it may go on between two kills.
+    """
+    done, longest = 0, seconds / kills
     while done < kills:
         before = progress()
-        if not killed(job, rng.uniform(0.05, longest)):
+        if not killed(job, rng.uniform(0.02, max(0.05, longest))):
             break
         done += 1
         look()
         # Long enough for something to be committed between two kills, short enough to come to so many.
-        longest = longest * 1.5 if progress() == before else max(0.3, longest * 0.8)
+        longest = longest * 1.5 if progress() == before else seconds / kills
+    assert done == kills, f"the job ended after {done} of {kills} kills"
     assert not killed(job, 3600)
     return done
 
@@ -105,12 +121,13 @@ def collection(folder: Path, kills: int, rng: random.Random) -> str:
         words = ["collect", "source=gym", f"env={GAME}", f"episodes={EPISODES}", "episode_frames=40", "workers=0"]
         return cli.main([*words, "licence=CC0-1.0", "policy=random", f"out={out}", f"folder={folder}/run"])
 
-    assert not killed(lambda: collect(folder / "whole"), 3600)
+    seconds = whole(lambda: collect(folder / "whole"))
     committed: set[str] = set()
     out = folder / "killed"
     done = interrupt(
         lambda: collect(out),
         kills,
+        seconds,
         lambda: count(out),
         rng,
         lambda: check_store(out, committed),
@@ -145,10 +162,9 @@ def training(folder: Path, kills: int, rng: random.Random) -> str:
         ]
         assert len(leftovers) <= 1, leftovers
 
-    assert not killed(lambda: train(folder / "whole"), 3600)
+    seconds = whole(lambda: train(folder / "whole"))
     done = interrupt(
-        lambda: train(folder / "killed"), kills, lambda: written(folder / "killed"), rng,
-        look,
+        lambda: train(folder / "killed"), kills, seconds, lambda: written(folder / "killed"), rng, look,
     )  # fmt: skip
     names = [sorted(path.name for path in (folder / run).glob("*.safetensors")) for run in ("whole", "killed")]
     assert names[0] == names[1] != [], names
@@ -165,9 +181,9 @@ def importing(folder: Path, kills: int, rng: random.Random) -> str:
     def take(out: Path) -> int:
         return cli.main(["data", "import", str(folder / "in"), f"out={out}", "split=train"])
 
-    assert not killed(lambda: take(folder / "whole"), 3600)
+    seconds = whole(lambda: take(folder / "whole"))
     out, committed = folder / "killed", set[str]()
-    done = interrupt(lambda: take(out), kills, lambda: count(out), rng, lambda: check_store(out, committed))
+    done = interrupt(lambda: take(out), kills, seconds, lambda: count(out), rng, lambda: check_store(out, committed))
     check_store(out, committed)
     assert files_of(EpisodeStore(out)) == files_of(EpisodeStore(folder / "whole")), "episodes differ"
     return f"import: {done} kills, {len(committed)} recordings, the same to the byte as uninterrupted"
@@ -184,7 +200,7 @@ def repairing(folder: Path, kills: int, rng: random.Random) -> str:
         content[len(content) // 4] ^= 1
         path.write_bytes(content)
     shutil.copytree(store.path, folder / "killed")
-    assert not killed(lambda: repair(EpisodeStore(folder / "whole")) and 0, 3600)
+    seconds = whole(lambda: repair(EpisodeStore(folder / "whole")) and 0)
     sound = {f"e{number:03d}" for number in range(DAMAGED)} - set(hurt)
 
     def look() -> None:
@@ -202,7 +218,7 @@ def repairing(folder: Path, kills: int, rng: random.Random) -> str:
     def moved() -> int:
         return len(list((folder / "killed/damaged").glob("*")))
 
-    done = interrupt(lambda: repair(EpisodeStore(folder / "killed")) and 0, kills, moved, rng, look)
+    done = interrupt(lambda: repair(EpisodeStore(folder / "killed")) and 0, kills, seconds, moved, rng, look)
     look()
     one, two = (files_of(EpisodeStore(folder / run)) for run in ("whole", "killed"))
     assert one == two, "parts differ"

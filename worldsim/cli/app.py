@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import unicodedata
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
@@ -228,11 +229,17 @@ def _usage_line(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         command = error.ctx.command
         known = [name for one in command.get_params(error.ctx) for name in one.opts if name.startswith("--")]
-        return f"unknown flag {error.option_name}{suggestion(error.option_name, known)}"
+        return _shown(f"unknown flag {error.option_name}{suggestion(error.option_name, known)}")
     return _first_line(click.ClickException(error.format_message()))
 
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return _shown(f"{error.strerror}: {error.filename}")
+    return _shown(next(iter(str(error).strip().split("\n")), "").strip() or type(error).__name__)
+
+
+def _shown(line: str) -> str:
+    """A line in which whatever a terminal would take for more than a letter, a line's end say, is written out."""
+    kept = (c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in line)
+    return "".join(kept)

@@ -31,6 +31,7 @@ class Collect:
     )
     episodes: int | None = setting(None, help="number of episodes in all; default: as hours says", minimum=1)
     seed: int = seed_setting("decides maps, starting points, times of day, policies")
+    threads: int = setting(1, help="worldsim: CPU threads of PyTorch in each worker", minimum=1)
     workers: int = setting(2, help="engines side by side; 0 records in this process", minimum=0)
     episode_frames: int = setting(1000, help="frames of an episode, at most (20 a second in Luanti)", minimum=2)
     episodes_per_world: int = setting(6, help="episodes from each map", minimum=1)
@@ -148,6 +149,7 @@ def _source(config: Collect) -> "EnvFactory":
         split=config.split,
         prompt=config.prompt,
         depth=config.depth,
+        threads=config.threads,
     )
 
 

@@ -166,6 +166,15 @@ COMMANDS: dict[str, Command] = {
         f"{_CLI}.bench.world:bench",
         "measure step latency, frames/s, memory, and the share of this machine's matrix-product ceiling",
     ),
+    "bench parts": Command(
+        f"{_CLI}.bench.parts:bench_parts",
+        "measure each part of play and training: time, share of the matrix-product ceiling, and where its time goes; "
+        "beside other world models",
+    ),
+    "bench peers": Command(
+        f"{_CLI}.bench.peers.command:bench_peers",
+        "compare, in one run, with other world models that are here: the package dreamer4, a checkout of DIAMOND",
+    ),
     "bench env": Command(
         f"{_CLI}.bench.env:bench_env",
         "measure a world as an environment: steps/s alone, in a batch and in processes, snapshots, the null test",

@@ -176,6 +176,19 @@ def test_damage_in_one_episode_leaves_the_others(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damage_anywhere_in_the_tables_of_contents_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(monkeypatch, tmp_path) / "data/main_data.hdf5"
+    whole, told = path.read_bytes(), 0
+    for place in range(0, min(len(whole), 4096), 16):
+        path.write_bytes(whole[:place] + b"\xfe" * 8 + whole[place + 8 :])
+        try:
+            find_minari(path.parent.parent)
+        except (UserError, ValueError):
+            told += 1
+    assert told > 10
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_data_sets_without_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     numbers = spaces.Box(-1, 1, (4,), np.float32)
     root = write(monkeypatch, tmp_path, lambda f: np.zeros((len(f), 4), np.float32), numbers)

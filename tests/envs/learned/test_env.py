@@ -303,6 +303,16 @@ def test_reset_options_of_another_kind_are_named(options: Any):
     env.step(NOOP)
 
 
+@pytest.mark.parametrize("prefix", ["nowhere.mp4", "a\0b.mp4", "\ud800.png", "x" * 5000])
+def test_a_name_that_no_file_has_is_one_error_and_the_episode_goes_on(prefix: str):
+    env, twin = (make() for _ in range(2))
+    for each in (env, twin):
+        each.reset(seed=0)
+    with pytest.raises(FileNotFoundError):
+        env.reset(options={"prefix": prefix})
+    np.testing.assert_array_equal(env.step(NOOP)[0], twin.step(NOOP)[0])
+
+
 def test_prefix_from_frames_and_from_a_video(tmp_path: Path):
     env = make()
     frames = tiny_starts().frames[1]

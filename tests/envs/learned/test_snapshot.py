@@ -59,6 +59,8 @@ CHANGES: dict[str, Change] = {
     "no elapsed": lambda t, m: m.pop("elapsed"),
     "elapsed as text": lambda t, m: m.update(elapsed="x"),
     "elapsed below 0": lambda t, m: m.update(elapsed=-1),
+    "elapsed beyond 64 bits": lambda t, m: m.update(elapsed=2**63),
+    "a start beyond 64 bits": lambda t, m: m.update(start=2**70),
     "ended as a number": lambda t, m: m.update(ended=0),
     "start as a list": lambda t, m: m.update(start=[1]),
     "no generator": lambda t, m: m.update(rng=None),

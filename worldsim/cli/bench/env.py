@@ -5,8 +5,8 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from itertools import count
 from queue import Empty
 from typing import Any
@@ -15,18 +15,15 @@ import numpy as np
 import torch
 
 from worldsim.asides import scratch_folder
-from worldsim.cli.bench.machine import machine
+from worldsim.cli.bench.machine import machine, matrix_product
+from worldsim.cli.bench.peers.published import DIAMOND, MEASURED_ON
+from worldsim.cli.bench.timing import WARM_UP, timed
 from worldsim.cli.bench.world import step_flops
 from worldsim.cli.runs import run_folder, use_threads
 from worldsim.cli.settings import folder_setting, setting, threads_setting, world_setting
 from worldsim.errors import UserError
 from worldsim.processes import interrupts_stay_here
 from worldsim.progress import Display, display
-
-WARM_UP = 3
-# DIAMOND (Alonso et al. 2024), its own code with random weights, 64x64 pixels, 3 Euler steps, one thread of an AMD EPYC
-# (Zen 4, AVX512-bf16) where large fp32 products reach 75 to 100 GFLOP/s: FLOP and seconds a step, steps/s of 16 rows.
-DIAMOND = {"gflop": 18.3, "fp32_seconds": 0.26, "bf16_seconds": 0.19, "rows_16_steps_per_second": 6.2}
 
 
 @dataclass(kw_only=True)
@@ -59,10 +56,10 @@ def bench_env(config: BenchEnv) -> None:
     noop: Any = env.actions.nearest(env.world.spec.noop())
     with display() as show:
         show("one row and a batch", 0)
-        ceilings = [_matrix_product(env.world.bf16)]
-        single = _medians(lambda: env.step(noop), config.steps)
-        batch = _medians(lambda: envs.step(np.stack([noop] * config.rows)), config.steps)
-        ceilings.append(_matrix_product(env.world.bf16))
+        ceilings = [_matrix_rates(env.world.bf16)]
+        single = timed(lambda: env.step(noop), config.steps)
+        batch = timed(lambda: envs.step(np.stack([noop] * config.rows)), config.steps)
+        ceilings.append(_matrix_rates(env.world.bf16))
         show(f"{config.processes} processes", 0)
         rates = _process_rates(config.world, config.processes, config.steps)
         show("snapshots", 0)
@@ -73,15 +70,19 @@ def bench_env(config: BenchEnv) -> None:
     results: dict[str, Any] = {
         "machine": machine(),
         "rows": config.rows,
-        "steps_per_second": {"one row": 1 / single[0], "batch": config.rows / batch[0], "processes": sum(rates)},
-        "cpu_seconds_per_step": {"one row": single[1], "batch": batch[1] / config.rows},
+        "steps_per_second": {
+            "one row": 1 / single.median,
+            "batch": config.rows / batch.median,
+            "processes": sum(rates),
+        },
+        "cpu_seconds_per_step": {"one row": single.cpu_median, "batch": batch.cpu_median / config.rows},
         "processes": config.processes,
         "step_gflop": flops / config.rows / 1e9,
         "matrix_gflops": ceiling / 1e9,
-        "share_of_matrix_ceiling": flops / batch[0] / ceiling,
-        "share_of_matrix_ceiling_by_cpu_time": flops / batch[1] / ceiling_cpu,
+        "share_of_matrix_ceiling": flops / batch.median / ceiling,
+        "share_of_matrix_ceiling_by_cpu_time": flops / batch.cpu_median / ceiling_cpu,
         "snapshots": snapshots,
-        "diamond": DIAMOND,
+        "diamond": asdict(DIAMOND),
         "null_test": null,
     }
     (folder / "bench_env.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -89,24 +90,11 @@ def bench_env(config: BenchEnv) -> None:
     print(folder / "bench_env.json")
 
 
-def _medians(call: Callable[[], Any], times: int) -> tuple[float, float]:
-    """Median seconds of a call, and of CPU time, which other work on the machine hardly changes."""
-    for _ in range(WARM_UP):
-        call()
-    seconds = []
-    for _ in range(times):
-        begun = time.perf_counter(), time.process_time()
-        call()
-        seconds.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
-    wall, cpu = zip(*seconds, strict=True)
-    return statistics.median(wall), statistics.median(cpu)
-
-
-def _matrix_product(bf16: bool, size: int = 2048) -> tuple[float, float]:
+def _matrix_rates(bf16: bool) -> tuple[float, float]:
     """Floating-point operations a second, and a second of CPU time, in a large matrix product."""
-    a, b = (torch.randn(size, size).to(torch.bfloat16 if bf16 else torch.float32) for _ in range(2))
-    wall, cpu = _medians(lambda: torch.matmul(a, b), 5)
-    return 2 * size**3 / wall, 2 * size**3 / cpu
+    product, flop = matrix_product(torch.bfloat16 if bf16 else torch.float32, torch.device("cpu"))
+    times = timed(product, 5)
+    return flop / times.median, flop / times.cpu_median
 
 
 def _process_rates(world: str, processes: int, steps: int) -> list[float]:
@@ -160,15 +148,15 @@ def _snapshot_costs(env: Any, envs: Any, noop: Any) -> dict[str, float]:
     with scratch_folder() as folder:
         path = folder / "moment.safetensors"
         costs = {
-            "snapshot_ms": _medians(env.snapshot, 30),
-            "restore_ms": _medians(lambda: env.restore(moment), 30),
-            "fork_16_ms": _medians(lambda: env.fork(16), 10),
-            "copy_ms": _medians(ring.clone, 30),
-            "rows_restore_ms": _medians(lambda: envs.restore(moment), 10),
-            "save_ms": _medians(lambda: moment.save(path), 3),
-            "load_ms": _medians(lambda: Snapshot.load(path), 5),
+            "snapshot_ms": timed(env.snapshot, 30),
+            "restore_ms": timed(lambda: env.restore(moment), 30),
+            "fork_16_ms": timed(lambda: env.fork(16), 10),
+            "copy_ms": timed(ring.clone, 30),
+            "rows_restore_ms": timed(lambda: envs.restore(moment), 10),
+            "save_ms": timed(lambda: moment.save(path), 3),
+            "load_ms": timed(lambda: Snapshot.load(path), 5),
         }
-        costs = {name: 1000 * seconds[0] for name, seconds in costs.items()}
+        costs = {name: 1000 * times.median for name, times in costs.items()}
         shared = moment.state.cache.keys.data_ptr() == env.snapshot().state.cache.keys.data_ptr()
         return costs | {
             "ring_bytes": ring.keys.nbytes + ring.values.nbytes,
@@ -209,11 +197,9 @@ def _lines(results: Mapping[str, Any]) -> list[str]:
             f"makes {rate['batch'] / rate['processes']:.1f} times as many{more}"
         )
     lines += [
-        f"DIAMOND's Atari world (64x64 pixels, 3 Euler steps) takes {DIAMOND['gflop']} GFLOP a step, "
-        f"{DIAMOND['gflop'] / gflop:.1f} times as many:",
-        f"  at most {ceiling / DIAMOND['gflop']:.1f} steps/s here; measured on one thread of a Zen 4 EPYC: "
-        f"{1 / DIAMOND['fp32_seconds']:.1f} in fp32, {1 / DIAMOND['bf16_seconds']:.1f} in bf16, "
-        f"{DIAMOND['rows_16_steps_per_second']} with 16 rows",
+        f"{DIAMOND.name} takes {DIAMOND.gflop} GFLOP a step, {DIAMOND.gflop / gflop:.1f} times as many:",
+        f"  at most {ceiling / DIAMOND.gflop:.1f} steps/s here; measured on {MEASURED_ON}:",
+        f"  {DIAMOND.fp32_row} in fp32, {DIAMOND.row} in bf16, {DIAMOND.rows_16} with 16 rows",
         f"snapshot {costs['snapshot_ms']:.3f} ms, restore {costs['restore_ms']:.3f} ms, fork(16) "
         f"{costs['fork_16_ms']:.2f} ms, the copy once somebody goes on {costs['copy_ms']:.2f} ms, save "
         f"{costs['save_ms']:.0f} ms, load {costs['load_ms']:.0f} ms",

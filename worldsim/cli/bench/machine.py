@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,28 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+# Rows and columns of a large matrix, by the kind of device.
+LARGE = {"cpu": 2048, "cuda": 8192}
+
+
+def matrix_product(dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], object], float]:
+    """A large matrix product to call, and its floating-point operations."""
+    size = LARGE[device.type]
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return lambda: torch.matmul(a, b), 2.0 * size**3
+
+
 def matrix_ceiling(dtype: torch.dtype, device: torch.device, seconds: float = 1.5) -> float:
     """Floating-point operations per second in a large matrix product."""
-    size = 2048 if device.type == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    torch.matmul(a, b)
+    product, flop = matrix_product(dtype, device)
+    product()
     synchronise(device)
     count, begun = 0, time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        torch.matmul(a, b)
+    while count == 0 or time.perf_counter() - begun < seconds:
+        product()
         synchronise(device)
         count += 1
-    return 2 * size**3 * count / (time.perf_counter() - begun)
+    return flop * count / (time.perf_counter() - begun)
 
 
 def resident_mb() -> float:

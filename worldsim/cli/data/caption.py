@@ -6,7 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 import worldsim
-from worldsim.cli.runs import wanted
+from worldsim.cli.runs import use_threads, wanted
 from worldsim.cli.settings import (
     licence_setting,
     seed_setting,
@@ -14,6 +14,7 @@ from worldsim.cli.settings import (
     source_setting,
     split_setting,
     store_setting,
+    threads_setting,
     world_setting,
 )
 from worldsim.cli.stores import filter_of, open_store, split_in
@@ -51,6 +52,7 @@ class Caption:
     key_variable: str = setting("OPENAI_API_KEY", help=KEY)
     pictures: int = setting(4, help="endpoint: frames of a clip that the model sees", minimum=1)
     scale: int = setting(3, help="endpoint: how many times larger it sees them", minimum=1)
+    threads: int | None = threads_setting()
 
 
 @dataclass(kw_only=True)
@@ -102,6 +104,7 @@ def _captioner(config: Caption) -> Captioner:
         return EndpointCaptioner(_endpoint(config), pictures=config.pictures, scale=config.scale)
     from worldsim.training.captioner import load_captioner
 
+    use_threads(config.threads)
     path = wanted(config.captioner, "captioner", "captioner=runs/captioner/captioner.safetensors")
     # In full precision on every machine: a captioner knows its tokenizer by the digest of the weights.
     return load_captioner(Path(path), worldsim.load(config.world, bf16=False).tokenizer)

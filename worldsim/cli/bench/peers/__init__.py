@@ -1,0 +1,1 @@
+"""``worldsim bench peers``: other world models beside this one."""
