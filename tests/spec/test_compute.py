@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from tests.tiny_world import tiny_dit, tiny_world
 from tests.training.test_training import latents
+from worldsim.cli.bench.timing import counted_flop
 from worldsim.diffusion.dynamics_loss import dynamics_loss
 from worldsim.diffusion.error_bank import ErrorBank
 from worldsim.diffusion.settings import DynamicsTraining, LossSettings, OptimizerSettings, SelfRolloutSettings
@@ -78,11 +78,9 @@ def test_operations_are_those_that_the_network_does(name: str, learn: tuple[str,
         parameter.requires_grad_(not learn or weight.startswith(learn))
     draws, counted = 3 if name == "dreams and half clips" else 1, 0
     for draw in range(draws):
-        with FlopCounterMode(display=False) as counter:
-            generator = torch.Generator().manual_seed(draw)
-            shortcut = training.loss.shortcut_from == 0
-            dynamics_loss(dit, latents(0), training, generator, ErrorBank(1), shortcut)[0].backward()
-        counted += counter.get_total_flops()
+        generator, shortcut = torch.Generator().manual_seed(draw), training.loss.shortcut_from == 0
+        given = (dit, latents(0), training, generator, ErrorBank(1), shortcut)
+        counted += counted_flop(lambda given=given: dynamics_loss(*given)[0].backward())
         dit.zero_grad(set_to_none=True)
     assert step_flops(dit, latents(5), training) == counted / draws
 
