@@ -54,6 +54,19 @@ def without_checksum(path: Path, change: Callable[[dict[str, Any]], Any]) -> Non
     rewrite(path, header | {"__metadata__": {"json": text}}, body)
 
 
+def test_a_checksum_that_damage_itself_has_hit_is_missed(tmp_path: Path):
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"x": torch.zeros(64)}, {"kind": "a"})
+    content = path.read_bytes()
+    for name in (b"sha256", b"json"):
+        hit = content.replace(b'"%s"' % name, b'"%s"' % (b"r" + name[1:]))
+        assert hit != content
+        # Of the tensor too: nothing else would tell.
+        path.write_bytes(hit[:-1] + b"\1")
+        with pytest.raises(ValueError, match="damaged"):
+            load_tensors(path)
+
+
 def test_what_is_saved_is_read(tmp_path: Path):
     save_tensors(tmp_path / "a.safetensors", TENSORS, {"steps": 3, "text": "ä\u2028"})
     tensors, metadata = load_tensors(tmp_path / "a.safetensors")

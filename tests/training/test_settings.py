@@ -57,7 +57,9 @@ def test_fractions_end_at_one(name: str):
 
 
 # Settings that there were not when all were flat.
-NEWER = {"learn", "parts", "shard", "conditioning.drawing_drop"}
+NEWER = {
+    "learn", "parts", "shard", "conditioning.drawing_drop", "infilling.fraction", "infilling.reversed_fraction",
+}  # fmt: skip
 
 
 def test_flat_settings_of_earlier_versions_are_mapped_and_none_is_lost():

@@ -110,6 +110,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     metadata = _metadata(path, header)
+    # Without a checksum it is of an earlier version, unless there is something that may have been one.
+    if CHECKSUM not in header and (unknown := sorted(header.keys() - {"json", "format"})):
+        raise ValueError(f"{path} is damaged: its header holds {unknown[0]!r:.60}")
     if CHECKSUM in header and header[CHECKSUM] != content_sha256(tensors, header.get("json", "{}")):
         raise ValueError(f"{path} is damaged: its content differs from what was written")
     return tensors, metadata
