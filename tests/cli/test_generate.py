@@ -87,6 +87,7 @@ def test_pictures_and_gifs(world, tmp_path):
         assert gif.size == (WIDTH, HEIGHT) and gif.info["duration"] == 50
 
 
+@pytest.mark.slow
 def test_every_operation_has_its_command(world, filling, films, tmp_path):
     a, b = films
     kept = tiny_starts().frames[:2]
@@ -136,6 +137,7 @@ class StoppedError(Exception):
     """The person pulls the plug."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["new", "extend", "edit"])
 def test_an_interrupted_film_goes_on_to_the_same_bytes(filling, films, tmp_path, operation):
     what = {"new": {"seconds": 0.4}, "extend": {"before": 1.2, "seconds": 0.0}, "edit": {"prompt": PROMPTS[0]}}

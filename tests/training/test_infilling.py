@@ -96,6 +96,7 @@ def trained(tmp_path_factory) -> tuple[WorldDiT, Path, dict[str, float]]:
     return dit.eval(), folder, run[-1][1]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_what_is_between_two_ends_is_met_better_than_by_going_on_or_by_a_cross_fade(trained):
     dit, batch = trained[0], halves(-99, 64)
@@ -174,6 +175,7 @@ def test_reversed_clips_are_told_to_every_pass_of_the_network():
     assert all(each in (half[:2], half[6:]) for each in rows[:-1])
 
 
+@pytest.mark.slow
 def test_resume_equals_never_having_stopped(tmp_path):
     def run(folder, stop=None):
         config = small()
@@ -196,6 +198,7 @@ def test_a_network_without_infilling_cannot_learn_it(tmp_path):
         next(train_dynamics(tiny_dit().config, settings(2), halves, halves(-7), tmp_path))
 
 
+@pytest.mark.slow
 def test_operations_are_counted_for_both_kinds_of_steps():
     dit = tiny_dit(infilling=True)
     causal, mixed, between = (step_flops(dit, halves(0, 2), settings(1, fraction=f)) for f in (0.0, 0.5, 1.0))

@@ -38,6 +38,7 @@ def short(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(timing, "WARM_UP", 1)
 
 
+@pytest.mark.slow
 def test_every_part_is_measured(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = [f"world={world}", "rows=2", "steps=1", "profiled=1", "clips=1", "frames=4", f"folder={tmp_path}"]
     assert cli.main(["bench", "parts", *words]) == 0
@@ -59,6 +60,7 @@ def test_every_part_is_measured(world: Path, tmp_path: Path, capsys: pytest.Capt
     assert all(one["source"] in out for one in results["others"]["claimed"])
 
 
+@pytest.mark.slow
 def test_parts_are_compared_beside_busy_processes(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = [f"world={world}", "parts=[decoder,look_ahead]", "steps=2", "load=1", f"folder={tmp_path}"]
     assert cli.main(["bench", "parts", *words]) == 0
@@ -76,6 +78,7 @@ def test_a_world_without_memory_has_no_parts_of_it():
     assert plain.named(["compose", "play"]) == ["play"]
 
 
+@pytest.mark.slow
 def test_parts_are_of_what_was_asked_for():
     some = pieces(tiny_world(), rows=3)
     with some.open("play") as play, some.open("batch") as batch:

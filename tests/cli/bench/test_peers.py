@@ -126,6 +126,7 @@ def run(world: Path, folder: Path, *words: str) -> dict[str, Any]:
     return json.loads((folder / "bench.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_is_here_is_compared(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

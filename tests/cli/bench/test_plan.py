@@ -24,6 +24,7 @@ def plan(folder: Path, *words: str) -> dict[str, Any]:
     return json.loads((folder / "bench.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_is_planned_is_what_a_real_training_holds_and_computes(tmp_path: Path):
     planned = plan(tmp_path, "devices=1")
     training, sizes = DynamicsTraining(compile=False), DiTConfig(**planned["sizes"])
