@@ -53,7 +53,7 @@ def test_every_part_is_measured(world: Path, tmp_path: Path, capsys: pytest.Capt
         assert part["format"] in results["matrix_gflops"]
     assert results["parts"]["training"]["profile"]["shares"]["products"] > 0
     assert results["parts"]["batch"]["gflop"] > results["parts"]["play"]["gflop"]
-    table = {line.split()[0]: line for line in out.splitlines() if line.split()[0] in PIECES}
+    table = {line.split()[0]: line for line in out.splitlines() if line.partition(" ")[0] in PIECES}
     assert tuple(table) == PIECES and "busy" not in out
     # Others' figures stand beside, with where they come from.
     assert {one["name"].split(",")[0] for one in results["others"]["measured"]} >= {"DIAMOND", "open-oasis"}
