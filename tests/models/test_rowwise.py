@@ -7,7 +7,7 @@ import torch
 
 from tests.tiny_world import ROUNDING
 from worldsim.models.precision import has_amx
-from worldsim.models.rowwise import ONEDNN, RowConv2d, RowLinear, TokenLinear
+from worldsim.models.rowwise import MKL, ONEDNN, RowConv2d, RowLinear, TokenLinear
 
 
 @pytest.mark.parametrize("shape", [(16, 1, 64, 96), (16, 1, 2, 40, 32)])
@@ -38,6 +38,33 @@ def test_token_linear_is_a_linear_layer_whose_rows_are_alike_in_bf16(width: int,
             torch.testing.assert_close(alone, together[:count])
             # Elsewhere rows are as they come: what the layer does against rounding it does on AMX alone.
             assert torch.equal(alone, together[:count]) or not has_amx(), count
+
+
+@pytest.mark.parametrize(("width", "out"), [(384, 1152), (1024, 384), (64, 96)])
+def test_packed_weights_give_a_linear_layer_whose_rows_are_alike(width: int, out: int):
+    torch.manual_seed(0)
+    layer, plain = (kind(width, out, bias=False) for kind in (TokenLinear, torch.nn.Linear))
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(5, 3, 48, width)
+    with torch.no_grad():
+        layer(x)
+        assert layer._laid_out is None, "weights in training are not packed"
+        layer.requires_grad_(False)
+        together = layer(x)
+        torch.testing.assert_close(together, plain(x))
+        for rows in (1, 2, 4):
+            assert torch.equal(layer(x[:rows]), together[:rows])
+        kept = layer._laid_out
+        assert (kept is not None) == MKL
+        layer(x[:1])
+        assert layer._laid_out is kept
+        # Fewer tokens, other weights and copies are packed anew.
+        torch.testing.assert_close(layer(x[..., :7, :]), plain(x[..., :7, :]))
+        twin = copy.deepcopy(layer)
+        assert twin._laid_out is None
+        layer.weight.mul_(2)
+        torch.testing.assert_close(layer(x), 2 * plain(x))
+        assert torch.equal(twin(x), together)
 
 
 def test_row_linear_compiles_in_one_graph():
