@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.datasets.governance.withdrawal import withdrawals
-from worldsim.datasets.importers.recording import Footage, Frame, Recording, check_finite, cuts, piece
+from worldsim.datasets.importers.recording import Footage, Frame, Recording, check_finite, cuts, encodable, piece
 from worldsim.datasets.importers.resample import resample
 from worldsim.datasets.store.store import SPLITS, EpisodeStore, Split
 from worldsim.errors import UserError
@@ -114,7 +114,7 @@ def import_recordings(
             raise _NotItsFaultError(error) from error
 
     for recording in recordings:
-        listen(("recording", _printable(recording.origin)))
+        listen(("recording", encodable(recording.origin)))
         try:
             done = _import_one(store, recording, options, taken, report, tell)
         except _NotItsFaultError as error:
@@ -124,7 +124,7 @@ def import_recordings(
             raise
         except Exception as error:
             # Besides what importers say themselves: whatever a damaged file or a field of another type causes.
-            report.broken.append((_printable(recording.origin), _printable(_first_line(error))))
+            report.broken.append((encodable(recording.origin), encodable(_first_line(error))))
             done = "broken"
         report.imported += done == "imported"
         report.there += done == "there"
@@ -261,11 +261,6 @@ def _blocks(
         last = block[-1]
         listen(("frames", end - begin))
         yield block
-
-
-def _printable(text: str) -> str:
-    """Bytes of file names that are no Unicode as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _base(name: str) -> str:

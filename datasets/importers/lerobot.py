@@ -66,8 +66,8 @@ def find_lerobot(source: Path, view: str = "") -> list[Recording]:
     rows, tasks, licence = episode_rows(source, version), task_names(source), licence_of(source)
     return [
         Recording(
-            name=episode_name(f"{source.resolve().name}/{int(row['episode_index']):06d}"),
-            origin=f"{source}, episode {int(row['episode_index'])}",
+            name=episode_name(f"{source.resolve().name}/{row['episode_index']:06d}"),
+            origin=f"{source}, episode {row['episode_index']}",
             open=partial(_open, source, info, camera, row, scales, tasks, licence),
             part=f"{source.resolve().name} {row['episode_index']} {row['length']} {camera}",
         )
@@ -76,10 +76,10 @@ def find_lerobot(source: Path, view: str = "") -> list[Recording]:
 
 
 def _open(source: Path, info: Row, camera: str, row: Row, scales: Scales, tasks: Tasks, licence: str) -> Footage:
-    number, fps = int(row["episode_index"]), float(info["fps"])
+    number, fps = row["episode_index"], float(info["fps"])
     table = _table(source, data_path(source, info, row, "data"), number)
     length = len(table["frame_index"])
-    if length != int(row["length"]):
+    if length != row["length"]:
         raise ValueError(f"{length} rows, but {row['length']} are promised")
     if list(table["frame_index"]) != list(range(length)):
         raise ValueError("its rows are not in order")

@@ -14,7 +14,7 @@ from worldsim.errors import UserError
 from worldsim.extras import require
 from worldsim.spec.damage import check_declared
 from worldsim.spec.inside import inside
-from worldsim.spec.text_files import json_lines, read_json, read_text
+from worldsim.spec.text_files import json_lines, read_json, read_text, whole_number
 
 INFO = "meta/info.json"
 # Rows of one table.
@@ -67,7 +67,11 @@ def task_names(source: Path) -> dict[int, str]:
         return {}
     # In version 3 the text is the index of a data frame: its column has any name.
     texts = [next((value for value in row.values() if isinstance(value, str)), "") for row in rows]
-    return {int(row.get("task_index", i)): text for i, (row, text) in enumerate(zip(rows, texts, strict=True))}
+    where = f"{source}/meta: task_index"
+    return {
+        whole_number(where, row.get("task_index", i)): text
+        for i, (row, text) in enumerate(zip(rows, texts, strict=True))
+    }
 
 
 def licence_of(source: Path) -> str:
@@ -90,13 +94,14 @@ def data_path(source: Path, info: Row, row: Row, kind: str, camera: str = "") ->
     Raises:
         UserError: the pattern has unknown places, or leads out of the data set.
     """
-    number = int(row["episode_index"])
+    number, about = row["episode_index"], f"{source}/meta"
+    size = whole_number(f"{source / INFO}: chunks_size", info.get("chunks_size", 1000))
     values: dict[str, int | str] = {
         "episode_index": number,
-        "episode_chunk": number // max(1, int(info.get("chunks_size", 1000))),
+        "episode_chunk": number // max(1, size),
         "video_key": camera,
-        "chunk_index": int(row.get(f"{kind}/chunk_index", 0)),
-        "file_index": int(row.get(f"{kind}/file_index", 0)),
+        "chunk_index": whole_number(f"{about}: chunk_index", row.get(f"{kind}/chunk_index", 0)),
+        "file_index": whole_number(f"{about}: file_index", row.get(f"{kind}/file_index", 0)),
     }
     pattern = str(info.get("video_path" if camera else "data_path"))
 

@@ -28,7 +28,7 @@ from worldsim.errors import UserError
 from worldsim.extras import require
 from worldsim.spec.damage import check_declared, reading
 from worldsim.spec.inside import inside
-from worldsim.spec.text_files import parse_json, read_json
+from worldsim.spec.text_files import parse_json, read_json, whole_number
 
 ABOUT, HDF5 = "metadata.json", "main_data.hdf5"
 # Minari does not tell the rate of its environments.
@@ -183,7 +183,7 @@ def _footage(
             "keys": list(shown.codec.spec.keys),
             "fps": shown.fps,
             "truncated": bool(flags["truncations"][-1:].any()),
-            **({"start_seed": int(metadata["seed"])} if metadata.get("seed") is not None else {}),
+            **({"start_seed": whole_number("seed", metadata["seed"])} if metadata.get("seed") is not None else {}),
         },
     )
 
@@ -257,8 +257,10 @@ def _steps(folder: Path, about: Mapping[str, Any]) -> list[tuple[int, int]]:
                 return [(i, _length(file, i)) for i in sorted(int(name[1]) for name in found if name)]
         except OSError as error:
             raise UserError(f"{folder / HDF5} is not a whole HDF5 file: {error}") from error
-    metadata = islice(_storage(folder).get_episode_metadata(range(int(about["total_episodes"]))), None)
-    return [(i, int(episode.get("total_steps", 0))) for i, episode in enumerate(metadata)]
+    count = whole_number(f"{folder / ABOUT}: total_episodes", about["total_episodes"])
+    metadata = islice(_storage(folder).get_episode_metadata(range(count)), None)
+    where = f"{folder}: total_steps of an episode"
+    return [(i, whole_number(where, episode.get("total_steps", 0))) for i, episode in enumerate(metadata)]
 
 
 def _length(file: Any, number: int) -> int:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from worldsim.datasets.importers.recording import Footage, Frame, Recording, episode_name
 from worldsim.datasets.store.video import probe_video, stream_video
 from worldsim.spec.actions import MINECRAFT
-from worldsim.spec.text_files import read_json
+from worldsim.spec.text_files import read_json, whole_number
 
 FPS = 20
 ARRAYS, VIDEO, ABOUT = "rendered.npz", "recording.mp4", "metadata.json"
@@ -67,7 +67,8 @@ def open_minerl(folder: Path) -> Footage:
     if not steps:
         raise ValueError(f"{ARRAYS} has no rewards, hence no steps")
     info, about = probe_video(folder / VIDEO), _about(folder / ABOUT)
-    skipped = int(about.get("true_video_frame_count", info.frames)) - (steps + 1)
+    counted = whole_number(f"{ABOUT}: true_video_frame_count", about.get("true_video_frame_count", info.frames))
+    skipped = counted - (steps + 1)
     # A video may lack its very last frames: then the recording ends earlier.
     length = min(steps + 1, info.frames - skipped)
     if skipped < 0 or length < 2:

@@ -1,7 +1,6 @@
 """What every importer finds and opens: recordings, their names, their splits, and the episodes cut from them."""
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,7 +95,7 @@ class Recording:
         if self.root is not None:
             for path in (*self.files, *self.beside):
                 inside(self.root, path)
-        digest = hashlib.sha256(self.part.encode())
+        digest = hashlib.sha256(_bytes_of(self.part))
         for path in self.files:
             size = path.stat().st_size
             digest.update(str(size).encode())
@@ -115,16 +114,20 @@ class Recording:
 def episode_name(text: str) -> str:
     """A name that the store takes; where characters had to go, a digest keeps different texts different."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text.replace("/", ".")).lstrip("._-")[:_LONGEST_NAME] or "recording"
-    # Names of files need not be Unicode.
-    return plain if plain == text else f"{plain}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
+    return plain if plain == text else f"{plain}-{hashlib.sha256(_bytes_of(text)).hexdigest()[:8]}"
 
 
 def state_name(text: str) -> str:
     """A name that an array of a store takes: ``text``, unless it cannot be a file's."""
     plain = (
-        re.fullmatch(r"[^\x00-\x1f/\\]+", text) and not text.startswith(".") and len(os.fsencode(text)) <= _LONGEST_NAME
+        re.fullmatch(r"[^\x00-\x1f/\\]+", text) and not text.startswith(".") and len(_bytes_of(text)) <= _LONGEST_NAME
     )
     return text if plain and text not in _ZARR else episode_name(f"{text}/")
+
+
+def _bytes_of(text: str) -> bytes:
+    # Names of files need not be Unicode, and JSON can spell characters that no encoding has.
+    return text.encode("utf-8", "surrogatepass")
 
 
 def names_of(paths: Sequence[Path], root: Path) -> list[str]:
@@ -196,8 +199,19 @@ def piece(footage: Footage, frames: NDArray[np.uint8], first: int, provenance: M
         terminated=footage.terminated[part].copy(),
         state={state_name(name): array[part].copy() for name, array in footage.state.items()},
         events=[
-            e | {"frame": e["frame"] - first} for e in map(dict, footage.events) if begin <= e["frame"] < part.stop
+            encodable(e | {"frame": e["frame"] - first})
+            for e in map(dict, footage.events)
+            if begin <= e["frame"] < part.stop
         ],
-        text=footage.text,
-        provenance={**footage.provenance, **provenance},
+        text=encodable(footage.text),
+        provenance=encodable({**footage.provenance, **provenance}),
     )
+
+
+def encodable(value: Any) -> Any:
+    """JSON whose texts every file and terminal takes: half characters, and bytes that are no Unicode, as escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {encodable(name): encodable(part) for name, part in value.items()}
+    return [encodable(part) for part in value] if isinstance(value, list | tuple) else value

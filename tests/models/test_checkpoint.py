@@ -54,6 +54,12 @@ def without_checksum(path: Path, change: Callable[[dict[str, Any]], Any]) -> Non
     rewrite(path, header | {"__metadata__": {"json": text}}, body)
 
 
+def test_what_other_programs_note_in_a_header_is_no_damage(tmp_path: Path):
+    save_file(TENSORS, tmp_path / "a.safetensors", {"DCP_SHARDING_INFO": "{}", "format": "pt"})
+    tensors, metadata = load_tensors(tmp_path / "a.safetensors")
+    assert tensors.keys() == TENSORS.keys() and metadata == {}
+
+
 def test_a_checksum_that_damage_itself_has_hit_is_missed(tmp_path: Path):
     path = tmp_path / "a.safetensors"
     save_tensors(path, {"x": torch.zeros(64)}, {"kind": "a"})

@@ -9,7 +9,7 @@ import pytest
 from tests.timing import little_work
 from worldsim.errors import UserError
 from worldsim.spec.inside import inside
-from worldsim.spec.text_files import csv_rows, json_lines, read_text, table_number
+from worldsim.spec.text_files import csv_rows, json_lines, read_text, table_number, whole_number
 
 TABLE = "left,yaw\n1,0.5\n0,-2\n"
 ROWS = [{"left": "1", "yaw": "0.5"}, {"left": "0", "yaw": "-2"}]
@@ -162,3 +162,17 @@ def test_the_blobs_of_a_cached_snapshot_belong_to_it(tmp_path: Path):
     inside(snapshot, snapshot / "info.json")
     with pytest.raises(UserError, match="outside of"):
         inside(snapshot, snapshot / "token")
+
+
+@pytest.mark.parametrize(("value", "number"), [(3, 3), (-4, -4), (5.0, 5), ("7", 7), (" 08 ", 8), ("2.0", 2)])
+def test_a_whole_number(value: object, number: int):
+    assert whole_number("a count", value) == number
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", None, True, [], {}, "x", "1e3", 0.5, float("nan"), float("inf"), "1_0", "\u0663", 10**40, "9" * 5000],
+)
+def test_what_is_no_whole_number(value: object):
+    with pytest.raises(UserError, match=r"^a count must be a whole number, got "):
+        whole_number("a count", value)

@@ -28,6 +28,7 @@ from worldsim.spec.text_files import parse_json
 M = TypeVar("M", bound=nn.Module)
 
 CHECKSUM = "sha256"
+_DIGEST = re.compile("[0-9a-f]{64}")
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
@@ -110,9 +111,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     metadata = _metadata(path, header)
-    # Without a checksum it is of an earlier version, unless there is something that may have been one.
-    if CHECKSUM not in header and (unknown := sorted(header.keys() - {"json", "format"})):
-        raise ValueError(f"{path} is damaged: its header holds {unknown[0]!r:.60}")
+    # Without a checksum it is of an earlier version or another program, unless another name holds what looks like one.
+    if CHECKSUM not in header and (nameless := [name for name in header if _DIGEST.fullmatch(header[name])]):
+        raise ValueError(f"{path} is damaged: its header calls the checksum {nameless[0]!r:.60}")
     if CHECKSUM in header and header[CHECKSUM] != content_sha256(tensors, header.get("json", "{}")):
         raise ValueError(f"{path} is damaged: its content differs from what was written")
     return tensors, metadata

@@ -192,3 +192,19 @@ def table_number(where: str, value: Any, *, decimal_comma: bool = False) -> floa
     if abs(number) > LARGEST:
         raise UserError(f"{where} is beyond what float32 holds: {text[:60]}")
     return number
+
+
+def whole_number(where: str, value: Any) -> int:
+    """A count or an index of a table or a JSON file: 3, 3.0 or "3".
+
+    Args:
+        where: it stands, for messages.
+        value: as it was read.
+
+    Raises:
+        UserError: it is no whole number of at most 18 digits.
+    """
+    text = "" if isinstance(value, bool) else str(value).strip()
+    if not re.fullmatch(r"[+-]?\d{1,18}(\.0*)?", text, re.ASCII):
+        raise UserError(f"{where} must be a whole number, got {str(value)[:60]!r}")
+    return int(text.partition(".")[0])

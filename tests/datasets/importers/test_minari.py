@@ -10,8 +10,10 @@ import pytest
 from gymnasium import spaces
 
 from tests.import_film import assert_aligned, film
+from worldsim.cli.app import run
 from worldsim.datasets.importers.minari import data_folder, find_minari
 from worldsim.datasets.importers.recording import piece
+from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 
 minari = pytest.importorskip("minari")
@@ -196,3 +198,18 @@ def test_data_sets_without_pictures_are_refused(tmp_path: Path, monkeypatch: pyt
         find_minari(root)
     with pytest.raises(UserError, match="no Minari data set"):
         find_minari(tmp_path / "games")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_name_that_no_encoding_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    root = write(monkeypatch, tmp_path)
+    about = json.loads((root / "data/metadata.json").read_text())
+    (root / "data/metadata.json").write_text(json.dumps(about | {"dataset_id": "\ud800"}))
+    out = tmp_path / "store"
+    assert run(["data", "import", str(root), f"out={out}"]) == 0
+    store = EpisodeStore(out)
+    assert len(store) == 2 and store.read(store.names()[0]).provenance["source"] == "minari:\\ud800"
+    assert run(["data", "check", str(out), f"folder={tmp_path / 'run'}"]) in (0, 1)
+    capsys.readouterr().out.encode()

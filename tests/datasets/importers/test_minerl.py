@@ -135,3 +135,12 @@ def test_one_demonstration_under_two_tasks_has_one_split(tmp_path: Path):
         (tmp_path / task / "v3_absolute_grape/rendered.npz").touch()
     a, b = find_minerl(tmp_path)
     assert a.name != b.name and a.split == b.split
+
+
+@pytest.mark.parametrize("count", ["", None, [], "many", 0.5])
+def test_a_count_of_frames_that_is_none_is_named(tmp_path: Path, count: object):
+    folder = write_recording(tmp_path / "a", actions_of(8))
+    about = json.loads((folder / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps(about | {"true_video_frame_count": count}))
+    with pytest.raises(ValueError, match=r"metadata\.json: true_video_frame_count must be a whole number, got "):
+        open_minerl(folder)
