@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldsim.asides import SCRATCH, abandoned, aside_of, scratch_folder, writer
+from worldsim.asides import SCRATCH, abandoned, aside_of, scratch_folder, whole_file, write_whole, writer
 from worldsim.datasets.loading.latent_cache import ARRAYS, write_cache
 from worldsim.datasets.recording.recorder import Recorder
 from worldsim.datasets.store.folder import LocalFolder
@@ -115,3 +115,15 @@ def test_whoever_writes_into_a_store_removes_what_killed_writers_left(tmp_path: 
             recorder.add(np.full((16, 16, 3), number, np.uint8), [0])
     assert [path.name for path in (tmp_path / "unfinished").iterdir()] == [others]
     assert len(EpisodeStore(tmp_path)) == 1
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "new/a.json"
+    assert write_whole(path, "ä\n") == path and path.read_bytes() == "ä\n".encode()
+    write_whole(path, b"\0\1")
+    assert path.read_bytes() == b"\0\1"
+    with pytest.raises(KeyError), whole_file(path, ".json") as aside:
+        assert aside.suffix == ".json" and aside.parent == path.parent
+        aside.write_text("half")
+        raise KeyError
+    assert path.read_bytes() == b"\0\1" and list(path.parent.iterdir()) == [path]

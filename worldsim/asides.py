@@ -34,6 +34,30 @@ def aside_of(path: Path, suffix: str = ".tmp") -> Path:
 
 
 @contextlib.contextmanager
+def whole_file(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
+    """A file to write that takes its place when it is whole; where writing fails, what was there stays.
+
+    Args:
+        path: of what is finished; its folder is made.
+        suffix: of what is not yet, where what writes it goes by suffixes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = aside_of(path, suffix)
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write a file whole, texts as UTF-8, or not at all."""
+    with whole_file(path) as aside:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@contextlib.contextmanager
 def scratch_folder(parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """A folder for the time being; those that killed processes left beside it are removed.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.asides import aside_of
+from worldsim.asides import write_whole
 from worldsim.datasets.captions.templates import time_phrase
 from worldsim.datasets.checks.actions import ActionCount, mouse_edges
 from worldsim.datasets.checks.run import Report
@@ -44,11 +44,7 @@ def write_card(store: EpisodeStore, report: Report, folder: Path) -> Path:
     if thumbs:
         chosen = np.unique(np.linspace(0, len(thumbs) - 1, min(PICTURES, len(thumbs))).astype(int))
         (folder / "frames.jpg").write_bytes(jpeg(sheet([thumbs[i][i % len(thumbs[i])][1] for i in chosen])))
-    card = folder / "README.md"
-    aside = aside_of(card)
-    aside.write_text("\n".join(_card(store, report, pictures=bool(thumbs))) + "\n")
-    aside.replace(card)
-    return card
+    return write_whole(folder / "README.md", "\n".join(_card(store, report, pictures=bool(thumbs))) + "\n")
 
 
 def _card(store: EpisodeStore, report: Report, *, pictures: bool) -> Iterator[str]:

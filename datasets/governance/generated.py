@@ -1,12 +1,11 @@
 """What a generated film says of itself: a JSON file beside it, which names the weights, the words and the sources."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from worldsim.asides import aside_of
+from worldsim.asides import write_whole
 from worldsim.datasets.governance.provenance import stores_of
 from worldsim.errors import UserError
 from worldsim.spec.damage import reading
@@ -26,9 +25,7 @@ def sidecar_of(path: Path) -> Path:
 
 def write_sidecar(path: Path, about: Mapping[str, Any]) -> None:
     """Write a sidecar whole or not at all."""
-    aside = aside_of(path)
-    aside.write_text(json.dumps({"format": FORMAT, **about}, indent=1, allow_nan=False) + "\n")
-    os.replace(aside, path)
+    write_whole(path, json.dumps({"format": FORMAT, **about}, indent=1, allow_nan=False) + "\n")
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from worldsim.asides import aside_of
+from worldsim.asides import write_whole
 from worldsim.datasets.governance.provenance import (
     SHORT,
     TRAINED_ON,
@@ -79,9 +79,7 @@ def withdraw(store: EpisodeStore, name: str, reason: str, *, delete: bool = Fals
     note = target / REASON_FILE
     if not note.is_file():
         about = {"name": name, "reason": reason.strip(), "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        written = aside_of(note)
-        written.write_text(json.dumps(about, indent=1))
-        written.replace(note)
+        write_whole(note, json.dumps(about, indent=1))
     if delete:
         shutil.rmtree(target / "arrays", ignore_errors=True)
     return _read_withdrawal(target)

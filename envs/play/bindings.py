@@ -12,6 +12,7 @@ from typing import Any
 
 import pygame
 
+from worldsim.asides import write_whole
 from worldsim.envs.play.hands import Meaning
 from worldsim.errors import UserError
 from worldsim.spec.actions import MINECRAFT
@@ -117,9 +118,8 @@ class Preferences:
             OSError: it cannot be written.
         """
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             content = {"keys": self.keys, "sensitivity": self.sensitivity, "smooth": self.smooth}
-            self.path.write_text(json.dumps(content, indent=1) + "\n")
+            write_whole(self.path, json.dumps(content, indent=1) + "\n")
 
     def bind(self, key: str, what: str) -> None:
         """Let a key do something instead of all that other keys do for it; what the key did before loses it."""

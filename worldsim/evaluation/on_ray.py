@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from worldsim.asides import aside_of, scratch_folder
+from worldsim.asides import scratch_folder, write_whole
 from worldsim.cluster import connected, results_of
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.parts.listing import PARTS
@@ -62,8 +62,4 @@ def _measure(opens: Open, name: str) -> dict[str, bytes]:
 def _take(folder: Path, files: Mapping[str, bytes]) -> None:
     # Results last: a part counts as done when they are there.
     for name in sorted(files, key=lambda name: (name.endswith(".json"), name)):
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = aside_of(place)
-        aside.write_bytes(files[name])
-        aside.replace(place)
+        write_whole(folder / name, files[name])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.asides import aside_of
+from worldsim.asides import write_whole
 from worldsim.envs.play.tree.origin import Origin
 from worldsim.envs.play.tree.timeline import Timeline, number_place
 from worldsim.errors import UserError
@@ -159,13 +159,7 @@ class Playthrough:
             ],
             "actions": base64.b64encode(zlib.compress(joined.astype("<f4").T.tobytes(), 9)).decode(),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = aside_of(path)
-        try:
-            aside.write_text(json.dumps(content, indent=1) + "\n")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_whole(path, json.dumps(content, indent=1) + "\n")
 
     @staticmethod
     def load(path: str | Path) -> "Playthrough":

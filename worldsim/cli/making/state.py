@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldsim.asides import write_whole
 from worldsim.cli.making.rounds import Round, Target
 from worldsim.errors import UserError
 from worldsim.spec.damage import reading
@@ -72,9 +73,7 @@ class Making:
     def save(self) -> None:
         """Write the file, whole or not at all."""
         raw = asdict(self) | {"folder": str(self.folder)}
-        aside = self.folder / f".{FILE}"
-        aside.write_text(json.dumps(raw, indent=1) + "\n")
-        aside.replace(self.folder / FILE)
+        write_whole(self.folder / FILE, json.dumps(raw, indent=1) + "\n")
 
     @property
     def begun(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.asides import whole_file
 from worldsim.datasets.loading.starts import recorded_poses
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
@@ -158,10 +159,8 @@ def engine_truth(
         again=np.stack([film.frames for film in truth.again]),
         map=int(episode.provenance["seed"]),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial.npz")
-    np.savez_compressed(aside, map=np.int64(out.map), **{name: getattr(out, name) for name in _ARRAYS})
-    aside.replace(path)
+    with whole_file(path, ".npz") as aside:
+        np.savez_compressed(aside, map=np.int64(out.map), **{name: getattr(out, name) for name in _ARRAYS})
     return out
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from worldsim.asides import write_whole
 from worldsim.evaluation.interface.lines import number
 from worldsim.evaluation.reports.compare_curves import overlaid
 from worldsim.evaluation.reports.compare_differences import Row, settings_that_differ
@@ -49,9 +50,7 @@ def write_comparison(folder: Path, reports: Sequence[Report], rows: Sequence[Row
         # Of an earlier comparison in the same folder.
         (folder / "scaling.svg").unlink(missing_ok=True)
     for name, text in files.items():
-        aside = folder / f".{name}"
-        aside.write_text(text)
-        aside.replace(folder / name)
+        write_whole(folder / name, text)
     return folder / "compare.html"
 
 

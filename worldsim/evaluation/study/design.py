@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.asides import aside_of
+from worldsim.asides import write_whole
 from worldsim.errors import UserError
 from worldsim.spec.damage import reading
 from worldsim.spec.text_files import read_json
@@ -103,11 +103,8 @@ def design(
 
 def write_key(folder: Path, study: Study, about: Mapping[str, Any]) -> Path:
     """Write ``key.json``: the study, and what else is to be known of it."""
-    path = folder / KEY
-    aside = aside_of(path)
-    aside.write_text(json.dumps({"format": FORMAT, **asdict(study), "about": dict(about)}, indent=1) + "\n")
-    aside.replace(path)
-    return path
+    content = {"format": FORMAT, **asdict(study), "about": dict(about)}
+    return write_whole(folder / KEY, json.dumps(content, indent=1) + "\n")
 
 
 def read_key(folder: Path) -> Study:

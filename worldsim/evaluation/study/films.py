@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from worldsim.asides import aside_of
+from worldsim.asides import whole_file, write_whole
 from worldsim.datasets.store.video import write_video
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.rollouts import begin, future_of, rollout
@@ -89,10 +89,7 @@ def write_page(folder: Path, study: Study, size: tuple[int, int]) -> Path:
         height=size[1],
         values=Markup(json.dumps(values)),
     )
-    aside = aside_of(path)
-    aside.write_text(page)
-    aside.replace(path)
-    return path
+    return write_whole(path, page)
 
 
 def _film(folder: Path, trial: Trial, side: str) -> Path:
@@ -100,7 +97,6 @@ def _film(folder: Path, trial: Trial, side: str) -> Path:
 
 
 def _write(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
-    aside = aside_of(path, ".mp4")
-    # Video keeps colours at half the resolution: pixels that are blocks lose nothing by it.
-    write_video(aside, frames.repeat(LARGER, 1).repeat(LARGER, 2), fps)
-    aside.replace(path)
+    with whole_file(path, ".mp4") as aside:
+        # Video keeps colours at half the resolution: pixels that are blocks lose nothing by it.
+        write_video(aside, frames.repeat(LARGER, 1).repeat(LARGER, 2), fps)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.asides import aside_of
+from worldsim.asides import whole_file
 from worldsim.datasets.governance.provenance import EpisodeFilter
 from worldsim.datasets.loading.walks import Walk, read_walk
 from worldsim.datasets.store.store import EpisodeStore
@@ -111,10 +111,8 @@ class DrawnLatents:
             progress(first + len(some), len(missing))
 
     def _write(self, path: Path, drawn_TDhw: Tensor) -> None:
-        aside = aside_of(path)
-        with aside.open("wb") as file:
+        with whole_file(path) as aside, aside.open("wb") as file:
             np.save(file, drawn_TDhw.half().numpy(), allow_pickle=False)
-        aside.replace(path)
 
 
 def draw_along(
