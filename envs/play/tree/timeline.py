@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Moments between two snapshots while they are dense, and what all snapshots and pictures may take.
 EVERY = 8
-SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 256 * 2**20, 64 * 2**20, 16 * 2**20
+SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 512 * 2**20, 64 * 2**20, 16 * 2**20
 # Snapshots of the moments visited last, however old these are: who looks around in the past stays there for a while.
 NEAR = 8
 
@@ -80,9 +80,8 @@ class Timeline:
         snapshot_bytes: int = SNAPSHOT_BYTES,
         picture_bytes: int = PICTURE_BYTES,
     ):
-        self.game, self.every, self._snapshot_bytes = game, every, snapshot_bytes
-        frame = game.chunk * game.height * game.width * 3
-        self._most_pictures = max(16, picture_bytes // frame)
+        self.game, self.every = game, every
+        self._snapshot_bytes, self._picture_bytes = snapshot_bytes, picture_bytes
         self._lock = threading.Lock()
         self.here = 0
         self.moments: list[Moment] = []
@@ -100,14 +99,15 @@ class Timeline:
             nothing = np.zeros((0, self.game.hands.target.size), np.float32)
             self.moments = [Moment(-1, 0, 0, nothing, _digest(frames))]
             self.stretches, self.here = [Stretch(-1, [0])], 0
-            self._pictures = FadingMemory(self._most_pictures)
+            self._pictures = FadingMemory(self._picture_bytes, _bytes, least=16)
             self._pictures.put(0, frames)
             self._present = (0, frames)
-            self._latents = FadingMemory(max(16, LATENT_BYTES // max(1, _bytes(self.game.latent()))))
+            self._latents = FadingMemory(LATENT_BYTES, _bytes, least=16)
             self._near.clear()
         if self.game.rewinds:
             snapshot = self.game.snapshot()
-            self._snapshots = FadingMemory(max(8, self._snapshot_bytes // max(1, _bytes(snapshot))))
+            # What snapshots share is counted for each: the more they fade, the less they share.
+            self._snapshots = FadingMemory(self._snapshot_bytes, lambda kept: _bytes(kept[0]), least=8)
             self._snapshots.put(0, (snapshot, frames))
         return frames
 
@@ -260,4 +260,4 @@ def _digest(frames: "Frames") -> int:
 def _bytes(snapshot: Any) -> int:
     size: Any = getattr(snapshot, "nbytes", 0)
     # A state computes it, an array has it.
-    return int(size) if isinstance(size, int) else int(size())
+    return max(1, int(size) if isinstance(size, int) else int(size()))

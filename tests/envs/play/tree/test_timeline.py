@@ -27,6 +27,21 @@ def test_a_memory_is_dense_at_its_end_and_sparser_with_age():
     assert gaps[-1] == 1 and gaps[-5:].max() <= 4 and gaps[0] > 300
 
 
+def test_values_that_grow_take_no_more_room():
+    memory: FadingMemory[bytes] = FadingMemory(1000, len, least=3)
+    for number in range(300):
+        memory.put(number, bytes(10 + number))
+        kept = [memory.get(n) for n in range(number + 1) if n in memory]
+        assert sum(map(len, filter(None, kept))) <= 1000 or len(memory) == 3
+    assert 0 in memory and 299 in memory and len(memory) >= 3
+    # The same number again takes the place of what it had.
+    memory = FadingMemory(100, len)
+    for _ in range(50):
+        memory.put(0, bytes(60))
+    memory.put(1, bytes(40))
+    assert len(memory) == 2
+
+
 def test_every_moment_comes_back_to_the_bit():
     _, timeline, frames = played(50, every=8)
     for number in (0, 1, 7, 8, 9, 31, 50, 49):
