@@ -35,6 +35,7 @@ from worldsim.diffusion.settings import OLD_KEYS, DynamicsTraining, from_flat
 from worldsim.models.dit import DiTOutput
 from worldsim.models.heads import MOTION_SCALE
 from worldsim.models.patchify import previous_of
+from worldsim.models.precision import apart_from_gradient
 from worldsim.spec.batch import LatentBatch
 
 
@@ -59,7 +60,7 @@ def head_loss(out: DiTOutput, batch: LatentBatch, present: Tensor) -> dict[str, 
     return {"motion": motion, "termination": termination, "action": action}
 
 
-@torch.no_grad()
+@apart_from_gradient()
 def shortcut_target(
     forward: Forward, noisy: Tensor, tau: Tensor, step: Tensor, max_steps: int, conditioning: tuple
 ) -> Tensor:

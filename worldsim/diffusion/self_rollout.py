@@ -15,9 +15,10 @@ from worldsim.diffusion.flow import time_steps, velocity_from_data
 from worldsim.diffusion.samplers import sample_euler
 from worldsim.models.dit import DiTOutput
 from worldsim.models.patchify import previous_of
+from worldsim.models.precision import apart_from_gradient
 
 
-@torch.no_grad()
+@apart_from_gradient()
 def self_rollout(
     forward: Callable[..., DiTOutput],
     data_BTCHW: Tensor,

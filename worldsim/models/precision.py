@@ -1,5 +1,7 @@
 """Which number format a machine multiplies matrices fastest in: bf16 on a CPU only where it has instructions for it."""
 
+import contextlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +34,18 @@ def fast_precision(device: torch.device | str = "cpu") -> torch.autocast:
     """A context in which matrix products run in bf16 where that pays (on any GPU), else as they are."""
     kind = torch.device(device).type
     return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or fast_bf16())
+
+
+@contextlib.contextmanager
+def apart_from_gradient() -> Iterator[None]:
+    """A context of passes that a step of training makes without a gradient, before the one that has it.
+
+    Autocast keeps weights that it has cast. In PyTorch 2.9, those of a pass without a gradient would serve the one that
+    has it, and the weights would get none.
+    """
+    with torch.no_grad():
+        yield
+    torch.clear_autocast_cache()
 
 
 def hold_in_bf16(*networks: nn.Module) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Moments between two snapshots while they are dense, and what all snapshots and pictures may take.
 EVERY = 8
-SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 512 * 2**20, 64 * 2**20, 16 * 2**20
+SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 384 * 2**20, 64 * 2**20, 16 * 2**20
 # Snapshots of the moments visited last, however old these are: who looks around in the past stays there for a while.
 NEAR = 8
 
