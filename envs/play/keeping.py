@@ -52,6 +52,7 @@ class Keeper:
         self.kept = [] if kept is None else kept
         self._shape: tuple[int, ...] = ()
         self._known = (session.seed, 1)
+        session.leaving = self.keep_unsaved
 
     def know(self) -> None:
         """What was played so far is kept already."""
@@ -85,8 +86,14 @@ class Keeper:
         if self.outlets.origin is None:
             self.say("this game's play cannot be saved")
         elif self.session.game is not None:
-            here = self.session.shown
-            self.session.ask(lambda: self._write(here), self._written)
+            here, seed = self.session.shown, self.session.seed
+            self.session.ask(lambda: self._write(here, seed), self._written)
+
+    def keep_unsaved(self) -> None:
+        """Keep the playthrough before it is forgotten, if something was played since it was kept."""
+        if self._unsaved():
+            here, seed = self._here(), self.session.seed
+            self.session.ask(lambda: self._write(here, seed), self._written)
 
     def keep_episode(self) -> None:
         """Write the episode into a store, which takes as long as dreaming it did."""
@@ -98,18 +105,26 @@ class Keeper:
         elif (game := self.session.game) is not None:
             here = self.session.shown
             self.say("writing the episode ...")
-            self.session.ask(lambda: _outcome(lambda: episode(game, self._playthrough(here))), self.say)
+            seed = self.session.seed
+            self.session.ask(lambda: _outcome(lambda: episode(game, self._playthrough(here, seed))), self.say)
 
     def close(self) -> None:
         """End the recording; keep the playthrough, if something was played since it was kept."""
         if self.recording is not None:
             self._end()
-        timeline, known = self.session.timeline, self._known
-        self.know()
-        if timeline is None or self.outlets.origin is None:
-            return
-        if len(timeline.moments) > 1 and self._known != known:
-            self._written(self._write(min(self.session.shown, len(timeline.moments) - 1)))
+        if self._unsaved():
+            self._written(self._write(self._here(), self.session.seed))
+
+    def _unsaved(self) -> bool:
+        timeline = self.session.timeline
+        if timeline is None or self.outlets.origin is None or len(timeline.moments) < 2:
+            return False
+        return self._known != (self.session.seed, len(timeline.moments))
+
+    def _here(self) -> int:
+        timeline = self.session.timeline
+        assert timeline is not None
+        return min(self.session.shown, len(timeline.moments) - 1)
 
     def _end(self) -> None:
         recording, self.recording = self.recording, None
@@ -131,11 +146,11 @@ class Keeper:
         else:
             self.say(outcome)
 
-    def _write(self, here: int) -> Path | str:
+    def _write(self, here: int, seed: int) -> Path | str:
         def write() -> Path:
             path = free_path(self.outlets.folder(), "play", SUFFIX)
-            self._playthrough(here).save(path)
-            self.know()
+            self._playthrough(here, seed).save(path)
+            self._known = (seed, len(self.session.timeline.moments) if self.session.timeline else 0)
             return path
 
         return _outcome(write)
@@ -143,13 +158,13 @@ class Keeper:
     def playthrough(self) -> Playthrough | None:
         """What was played, the player standing at the moment shown; None where it cannot be told."""
         told = self.session.timeline is not None and self.session.game is not None and self.outlets.origin is not None
-        return self._playthrough(self.session.shown) if told else None
+        return self._playthrough(self.session.shown, self.session.seed) if told else None
 
-    def _playthrough(self, here: int) -> Playthrough:
+    def _playthrough(self, here: int, seed: int) -> Playthrough:
         game, timeline = self.session.game, self.session.timeline
         assert game is not None and timeline is not None and self.outlets.origin is not None
         origin = self.outlets.origin(game)
-        return Playthrough.of(timeline, origin, self.session.seed, here)
+        return Playthrough.of(timeline, origin, seed, here)
 
 
 def _outcome(work: Callable[[], Any]) -> Any:

@@ -69,11 +69,10 @@ class Session:
         self.seats, self.status = Seats(), ""
         self.mark: int | None = None
         self.failure: BaseException | None = None
-        # The last actions as the game got them.
-        self.played: Actions | None = None
+        self.played: Actions | None = None  # the last actions as the game got them
         self.shown = 0
-        # What else is known of the frame that is shown.
-        self.insight: Insight = {}
+        self.leaving: Callable[[], None] = lambda: None  # called before what was played is forgotten
+        self.insight: Insight = {}  # what else is known of the frame that is shown
         self.queue = FrameQueue(clock)
         self._open, self._seats_of, self._restore, self._first = open_game, seats, restore, 0
         self._worker = Worker()
@@ -138,6 +137,7 @@ class Session:
         if self.same_start:
             self.go(0, Phase.READY)
         elif (timeline := self.timeline) is not None:
+            self.leaving()
             self.seed += at is None
             seed = self.seed
 

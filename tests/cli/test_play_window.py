@@ -75,6 +75,16 @@ def test_play_keep_play_again_and_roll_out(
     told = capsys.readouterr().out
     assert "ends at" in told and "the others" not in told
 
+    # On another machine the world is elsewhere; that it is the same one is checked.
+    moved = world.rename(world.with_name("moved"))
+    assert cli.main(["play", "--headless", "--load", str(saved), "--out", "there.mp4", "scale=1"]) == 2
+    assert "say where it is" in capsys.readouterr().err
+    words = ["--world", str(moved), "--prompt", "walking in a forest"]
+    assert cli.main(["rollout", "--playthrough", str(saved), "--out", "there", *words]) == 0
+    there = json.loads((tmp_path / "there" / "divergence.json").read_text())
+    assert there["frames"] == summary["frames"]
+    moved.rename(world)
+
     # Another world under the same name is refused.
     content = json.loads(saved.read_text())
     saved.write_text(json.dumps(content | {"weights": "0" * 64}))

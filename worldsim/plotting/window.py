@@ -46,6 +46,9 @@ class Window:
         self.smooth, self.full_screen = smooth, False
         try:
             pygame.display.init()
+            if pygame.display.get_driver() == "offscreen" != os.environ.get("SDL_VIDEODRIVER"):
+                # SDL takes it where no screen answers: a window that nobody sees, and that nobody closes.
+                raise pygame.error(f"nothing answers at DISPLAY={os.environ.get('DISPLAY', '')}")
             pygame.font.init()
             self.size = self._size(width, height, scale)
             self.screen = pygame.display.set_mode(self.size, pygame.RESIZABLE)

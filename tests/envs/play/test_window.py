@@ -227,6 +227,35 @@ def test_a_playthrough_is_gone_on_with(tmp_path: Path):
     assert again.keeper.kept == []
 
 
+def test_beginning_anew_forgets_nothing_that_was_played(tmp_path: Path):
+    window = opened(FakeGame(), outlets=outlets(tmp_path))
+    run(
+        window,
+        [
+            # Nothing was played: there is nothing to keep.
+            (phase(Phase.READY), press(pygame.K_r)),
+            (lambda w: w.session.seed == 4 and w.session.phase is Phase.READY, hold(pygame.K_w)),
+            (shown(7), press(pygame.K_r)),
+            (lambda w: w.session.seed == 5 and w.session.phase is Phase.READY, []),
+            (always, press(pygame.K_s)),
+            (shown(3), []),
+        ],
+    )
+    first, second = (Playthrough.load(path) for path in window.keeper.kept)
+    assert (first.seed, second.seed) == (4, 5) and len(first.actions()) >= 2 * 7 and len(second.actions()) >= 2 * 3
+    np.testing.assert_array_equal(first.actions()[0], forward()[0])
+
+
+def test_a_display_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
+    pygame.display.quit()
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", ":4077")
+    with pytest.raises(UserError, match="no window can be opened"):
+        Window(72, 40, "fake")
+    pygame.display.quit()
+
+
 def test_films_and_screenshots_are_kept(tmp_path: Path):
     window = opened(FakeGame(), outlets=outlets(tmp_path, scale=2))
     run(

@@ -8,6 +8,7 @@ from worldsim.cli.runs import existing_path, run_folder
 from worldsim.cli.settings import (
     device_setting,
     folder_setting,
+    go_on_with,
     group,
     seed_setting,
     setting,
@@ -118,7 +119,7 @@ def _into_video(config: Play) -> None:
 
     saved = None if config.load is None else Playthrough.load(existing_path(config.load))
     if saved is not None:
-        config.world, config.seed = saved.origin.world, saved.seed
+        go_on_with(config, saved)
     game = open_game(config, lambda what, share: None, saved)
     try:
         choose, seconds = None, config.seconds

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldsim.cli.runs import existing_path, run_folder
+from worldsim.cli.settings import go_on_with
 from worldsim.cli.worlds.play_games import dream_of, open_game
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def play_in_window(config: "Play") -> None:
 
     saved = None if config.load is None else Playthrough.load(existing_path(config.load))
     if saved is not None:
-        config.world, config.seed = saved.origin.world, saved.seed
+        go_on_with(config, saved)
     preferences = Preferences.load(default_path())
     if config.sensitivity is not None:
         preferences.sensitivity = config.sensitivity

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldsim.cli.runs import existing_path, run_folder, use_threads, wanted
-from worldsim.cli.settings import device_setting, folder_setting, seed_setting, setting, threads_setting, world_setting
+from worldsim.cli.settings import (
+    device_setting,
+    folder_setting,
+    go_on_with,
+    seed_setting,
+    setting,
+    threads_setting,
+    world_setting,
+)
 from worldsim.errors import UserError
 from worldsim.progress import display
 from worldsim.simulation.devices import device_of
@@ -111,7 +119,7 @@ def rollout(config: Rollout) -> None:
         past = find_prefix(prefix, world, starts, frames=config.prefix_frames, seed=config.seed)
         past = replace(past, prompt=config.prompt or None)
     else:
-        past = begun
+        past = replace(begun, prompt=config.prompt or begun.prompt)
     if config.human:
         from worldsim.envs.rollouts.human_branches import played_by_a_person
 
@@ -136,13 +144,13 @@ def rollout(config: Rollout) -> None:
 
 
 def _saved(config: Rollout) -> "Playthrough | None":
-    """The playthrough whose branches were asked for; the world and the seed are then its own."""
+    """The playthrough whose branches were asked for; its seed is taken, and its world unless another was said."""
     from worldsim.envs.play.tree.playthrough import Playthrough
 
     if config.playthrough is None:
         return None
     saved = Playthrough.load(existing_path(config.playthrough))
-    config.world, config.seed = saved.origin.world, saved.seed
+    go_on_with(config, saved)
     return saved
 
 

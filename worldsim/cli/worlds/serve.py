@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldsim.cli.runs import existing_path, run_folder
+from worldsim.cli.settings import go_on_with
 from worldsim.cli.worlds.play_games import dream_of
 from worldsim.cli.worlds.play_window import opening_of
 from worldsim.extras import require
@@ -27,7 +28,7 @@ def play_in_browser(config: "Play") -> None:
 
     saved = None if config.load is None else Playthrough.load(existing_path(config.load))
     if saved is not None:
-        config.world, config.seed = saved.origin.world, saved.seed
+        go_on_with(config, saved)
     preferences = Preferences.load(default_path())
     if config.sensitivity is not None:
         preferences.sensitivity = config.sensitivity
