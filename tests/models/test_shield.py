@@ -17,7 +17,7 @@ from tests.tiny_memory import remembering_world
 from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
-from worldsim.models.shield import shield, shielded
+from worldsim.models.shield import default_device, shield, shielded
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = np.array([1, 0, 0, 0, 0, 0, 0, 5, 9])
@@ -60,7 +60,7 @@ def seen() -> tuple[Any, ...]:
     """Everything that the shield touches, as the program sees it."""
     precisions = [getattr(getattr(MKLDNN, part, None), "fp32_precision", None) for part in ("matmul", "conv")]
     return (
-        torch.get_default_dtype(), torch.get_default_device(), torch.is_autocast_enabled("cpu"),
+        torch.get_default_dtype(), default_device(), torch.is_autocast_enabled("cpu"),
         torch.get_deterministic_debug_mode(), torch.get_float32_matmul_precision(), MKLDNN.enabled,
         torch.get_num_threads(), torch.is_grad_enabled(), np.geterr(), *precisions,
     )  # fmt: skip

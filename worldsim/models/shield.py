@@ -113,6 +113,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_PROCESS.in_child)
 
 
+def default_device() -> torch.device:
+    """Where PyTorch puts new tensors."""
+    try:
+        return torch.get_default_device()
+    except AttributeError:
+        # PyTorch 2.9, after the default was set back to None.
+        return CPU
+
+
 @contextlib.contextmanager
 def shield() -> Iterator[None]:
     """A context in which PyTorch and NumPy are set as a world needs them; afterwards they are as they were."""
@@ -122,7 +131,7 @@ def shield() -> Iterator[None]:
     try:
         with contextlib.ExitStack() as stack:
             # A device context costs time at every call of PyTorch: only where there is something to shield from.
-            if torch.get_default_device() != CPU:
+            if default_device() != CPU:
                 stack.enter_context(CPU)
             for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
                 if torch.is_autocast_enabled(kind):
