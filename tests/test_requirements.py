@@ -24,7 +24,7 @@ def test_every_requirement_has_a_lowest_version_that_it_allows(capsys: pytest.Ca
     MINIMUMS["main"](EXTRAS)
     lines = capsys.readouterr().out.split()
     lowest = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
-    assert lowest["numpy"] == "2.0" and lowest["stable-baselines3"] == "2.6" and lowest["gym"] == "0.17.3"  # pyright: ignore
+    assert lowest["numpy"] == "2.2" and lowest["stable-baselines3"] == "2.6" and lowest["gym"] == "0.17.3"  # pyright: ignore
     for one in requirements():
         name = canonicalize_name(one.name)
         if name in lowest:
