@@ -6,13 +6,18 @@ import sys
 import time
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import worldsim
 from worldsim.cli.schema import key_of
+from worldsim.cli.settings import DEFAULT_WORLD
 from worldsim.errors import UserError
 from worldsim.processes import started_first, started_ranks
+
+if TYPE_CHECKING:
+    from worldsim.envs.play.tree.playthrough import Playthrough
 
 # Commands that torchrun may start; all others are one process.
 RANKED = ("tokenizer", "dynamics")
@@ -57,6 +62,30 @@ def existing_path(path: str) -> Path:
     if not Path(path).exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     return Path(path)
+
+
+def playthrough_of(config: Any, path: str | None) -> "Playthrough | None":
+    """A playthrough to go on with; its seed becomes the command's, and its world unless another one was said.
+
+    Folders move between machines; that the weights are the same is checked when play begins.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        UserError: it is damaged, or its world is not here.
+    """
+    if path is None:
+        return None
+    from worldsim.envs.play.tree.playthrough import Playthrough
+
+    saved = Playthrough.load(existing_path(path))
+    if config.world == DEFAULT_WORLD:
+        try:
+            worldsim.world_folder(saved.origin.world)
+        except FileNotFoundError as error:
+            raise UserError(f"the playthrough's world is not here, say where it is (world=...): {error}") from error
+        config.world = saved.origin.world
+    config.seed = saved.seed
+    return saved
 
 
 def everywhere(name: str) -> str:

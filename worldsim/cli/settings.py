@@ -7,14 +7,11 @@ The meanings of a library dataclass's fields are read from the ``Attributes`` se
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import worldsim
 from worldsim.errors import UserError
 from worldsim.simulation.devices import device_of
-
-if TYPE_CHECKING:
-    from worldsim.envs.play.tree.playthrough import Playthrough
 
 DEFAULT_WORLD = "minecraft"
 _KEY = "worldsim"
@@ -106,17 +103,6 @@ def about_of(one: "Field[Any]") -> About | None:
 def world_setting(help: str = "a shipped world's name, or a checkpoint folder") -> Any:
     """The world that a command is about."""
     return setting(DEFAULT_WORLD, help=help, check=worldsim.world_folder)
-
-
-def go_on_with(config: Any, saved: "Playthrough") -> None:
-    """Take over a playthrough's seed, and its world unless another one was said: folders move, weights are compared."""
-    if config.world == DEFAULT_WORLD:
-        try:
-            worldsim.world_folder(saved.origin.world)
-        except FileNotFoundError as error:
-            raise UserError(f"the playthrough's world is not here, say where it is (world=...): {error}") from error
-        config.world = saved.origin.world
-    config.seed = saved.seed
 
 
 def video_setting(help: str) -> Any:

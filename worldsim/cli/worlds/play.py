@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worldsim.cli.runs import existing_path, run_folder
+from worldsim.cli.runs import existing_path, playthrough_of, run_folder
 from worldsim.cli.settings import (
     device_setting,
     folder_setting,
-    go_on_with,
     group,
     seed_setting,
     setting,
@@ -115,11 +114,8 @@ def _into_video(config: Play) -> None:
     print(f"loading {_what(config)}", flush=True)
     from worldsim.envs.play.headless import play_headless
     from worldsim.envs.play.overlays.views import filmed
-    from worldsim.envs.play.tree.playthrough import Playthrough
 
-    saved = None if config.load is None else Playthrough.load(existing_path(config.load))
-    if saved is not None:
-        go_on_with(config, saved)
+    saved = playthrough_of(config, config.load)
     game = open_game(config, lambda what, share: None, saved)
     try:
         choose, seconds = None, config.seconds

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldsim.cli.runs import existing_path, run_folder
-from worldsim.cli.settings import go_on_with
+from worldsim.cli.runs import playthrough_of, run_folder
 from worldsim.cli.worlds.play_games import dream_of, open_game
 
 if TYPE_CHECKING:
@@ -25,11 +24,8 @@ def play_in_window(config: "Play") -> None:
     """Open the window and play until it is closed."""
     from worldsim.envs.play.bindings import Preferences, default_path
     from worldsim.envs.play.play import PlayWindow
-    from worldsim.envs.play.tree.playthrough import Playthrough
 
-    saved = None if config.load is None else Playthrough.load(existing_path(config.load))
-    if saved is not None:
-        go_on_with(config, saved)
+    saved = playthrough_of(config, config.load)
     preferences = Preferences.load(default_path())
     if config.sensitivity is not None:
         preferences.sensitivity = config.sensitivity

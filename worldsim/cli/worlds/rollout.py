@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldsim.cli.runs import existing_path, run_folder, use_threads, wanted
+from worldsim.cli.runs import existing_path, playthrough_of, run_folder, use_threads, wanted
 from worldsim.cli.settings import (
     device_setting,
     folder_setting,
-    go_on_with,
     seed_setting,
     setting,
     threads_setting,
@@ -22,7 +21,6 @@ from worldsim.simulation.devices import device_of
 if TYPE_CHECKING:
     from worldsim.envs.learned.initial_context import InitialContext
     from worldsim.envs.learned.world_rewards import WorldRewardFunction
-    from worldsim.envs.play.tree.playthrough import Playthrough
     from worldsim.evaluation.counterfactuals.engine_branches import Truth
     from worldsim.simulation.branch_tree import Node
     from worldsim.simulation.branching import Tree
@@ -103,7 +101,7 @@ def rollout(config: Rollout) -> None:
     from worldsim.envs.rollouts.rollout import write_rollout
 
     use_threads(config.threads)
-    saved = _saved(config)
+    saved = playthrough_of(config, config.playthrough)
     world, starts = resolve(config.world, None, device_of(config.device))
     begun = None
     if saved is not None:
@@ -141,17 +139,6 @@ def rollout(config: Rollout) -> None:
         truth=films,
     )  # fmt: skip
     _tell(summary, folder, camera=world.spec.camera)
-
-
-def _saved(config: Rollout) -> "Playthrough | None":
-    """The playthrough whose branches were asked for; its seed is taken, and its world unless another was said."""
-    from worldsim.envs.play.tree.playthrough import Playthrough
-
-    if config.playthrough is None:
-        return None
-    saved = Playthrough.load(existing_path(config.playthrough))
-    go_on_with(config, saved)
-    return saved
 
 
 def _counts_points(world: "WorldModel") -> bool:

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worldsim.cli.runs import existing_path, run_folder
-from worldsim.cli.settings import go_on_with
+from worldsim.cli.runs import playthrough_of, run_folder
 from worldsim.cli.worlds.play_games import dream_of
 from worldsim.cli.worlds.play_window import opening_of
 from worldsim.extras import require
@@ -24,11 +23,8 @@ def play_in_browser(config: "Play") -> None:
     from worldsim.envs.play.serving.access import access_for
     from worldsim.envs.play.serving.server import WorldServer, serve
     from worldsim.envs.play.serving.sharing import SharedWorld
-    from worldsim.envs.play.tree.playthrough import Playthrough
 
-    saved = None if config.load is None else Playthrough.load(existing_path(config.load))
-    if saved is not None:
-        go_on_with(config, saved)
+    saved = playthrough_of(config, config.load)
     preferences = Preferences.load(default_path())
     if config.sensitivity is not None:
         preferences.sensitivity = config.sensitivity

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import torch
 from torch import distributed
 
-from worldsim.errors import UserError
 from worldsim.processes import started_ranks
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ R = TypeVar("R")
 
 # Ranks wait for the first one while it encodes a store or writes samples. Of a rank that died, torchrun tells at once.
 PATIENCE = timedelta(hours=12)
-OLDEST = (2, 9)
 # Seconds between looks into the store that ranks meet in.
 PAUSE = 0.02
 
@@ -122,17 +120,12 @@ def ranked(function: Callable[P, R]) -> Callable[P, R]:
     """A function that runs as one of torchrun's ranks, where torchrun started this process.
 
     Where others have made a process group before (Ray Train does), that one is used.
-
-    Raises:
-        UserError: PyTorch is too old for several ranks.
     """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if started_ranks() == 1 or distributed.is_initialized():
             return function(*args, **kwargs)
-        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST:
-            raise UserError(f"training on several ranks needs PyTorch {'.'.join(map(str, OLDEST))} or later")
         # PyTorch can be built without it: then there is one process.
         from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
