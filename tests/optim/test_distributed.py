@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ COUPLED: dict[str, Any] = {
 def counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Operations are counted once instead of over many draws: what that gives is not looked at here."""
     monkeypatch.setattr("worldsim.training.flops.DRAWS", 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def exact_products() -> Iterator[None]:
+    """Sums over ranks have other last bits, and where products run in bf16 those become as large as what is judged."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worldsim.models.precision.fast_bf16", lambda: False)
+        yield
 
 
 def train(folder: Path, stop: int, steps: int, options: dict[str, Any]) -> list[dict[str, float]]:

@@ -10,6 +10,7 @@ import functools
 import gc
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -58,6 +59,10 @@ def _own_precision(part: Any) -> _Setting:
 
 def _settings() -> list[_Setting]:
     mkldnn = torch.backends.mkldnn
+    with warnings.catch_warnings():
+        # PyTorch 2.9 and 2.10 warn, the first time, of the interface that asks for all backends at once.
+        warnings.simplefilter("ignore", UserWarning)
+        _product_precision()
     found = [
         _Setting(torch.get_default_dtype, torch.set_default_dtype, (torch.float32,)),
         _Setting(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, (0,)),
