@@ -109,11 +109,6 @@ class DiTOutput:
     values: list[Tensor]
 
 
-# FSDP gathers weights again for the backward pass of what it finds tensors in; before PyTorch 2.11 not in dataclasses.
-for _dataclass in (HeadOutputs, DiTOutput):
-    torch.export.register_dataclass(_dataclass)
-
-
 class Block(nn.Module):
     """Spatial attention, optionally temporal attention, feed-forward; each modulated per frame (adaLN-zero)."""
 

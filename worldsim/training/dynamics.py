@@ -19,7 +19,8 @@ from worldsim.diffusion.noised_clips import Forward
 from worldsim.diffusion.settings import DynamicsTraining
 from worldsim.diffusion.shared_rows import shared
 from worldsim.models.checkpoint import load_module, save_tensors
-from worldsim.models.dit import DiTConfig, WorldDiT
+from worldsim.models.dit import DiTConfig, DiTOutput, WorldDiT
+from worldsim.models.heads import HeadOutputs
 from worldsim.models.patchify import previous_of
 from worldsim.models.precision import fast_precision
 from worldsim.optim.distributed.engines import shard, whole_state
@@ -33,6 +34,11 @@ from worldsim.spec.compute import UNKNOWN, Compute
 from worldsim.spec.endings import KEY as ENDS
 from worldsim.spec.endings import more_ends
 from worldsim.training.flops import StepCosts
+
+
+# FSDP gathers weights again for the backward pass of what it finds tensors in; before PyTorch 2.11 not in dataclasses.
+for _dataclass in (HeadOutputs, DiTOutput):
+    torch.export.register_dataclass(_dataclass)
 
 
 @torch.no_grad()
