@@ -35,7 +35,6 @@ from worldsim.spec.endings import KEY as ENDS
 from worldsim.spec.endings import more_ends
 from worldsim.training.flops import StepCosts
 
-
 # FSDP gathers weights again for the backward pass of what it finds tensors in; before PyTorch 2.11 not in dataclasses.
 for _dataclass in (HeadOutputs, DiTOutput):
     torch.export.register_dataclass(_dataclass)
