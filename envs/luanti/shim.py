@@ -1,5 +1,6 @@
 """The LD_PRELOAD shim behind the Luanti engine: its build, and the shared memory through which pictures arrive."""
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -100,8 +101,9 @@ class Lockstep:
             return False
 
     def advance(self) -> None:
-        """Let the game run until its next frame."""
-        self.here.send(b"a", socket.MSG_NOSIGNAL)
+        """Let the game run until its next frame; of one that is gone, :meth:`wait` tells."""
+        with contextlib.suppress(ConnectionError):
+            self.here.send(b"a", socket.MSG_NOSIGNAL)
 
     @property
     def time_us(self) -> int:

@@ -63,7 +63,9 @@ def assert_same_training(home: Path, run: str, expected: str = "one", missing: i
     assert set(found) <= set(one) and len(one) - len(found) <= missing and STEPS in found
     assert max(abs(one[step] - found[step]) for step in found) < 1e-4
     weights = [load_tensors(home / name / "world/dit.safetensors")[0] for name in (expected, run)]
-    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-3) for name in weights[0])
+    # A world's weights are kept in bf16, where what differs in the last bits of fp32 may differ by one in the eighth.
+    bit = 2.0**-7
+    assert all(torch.allclose(weights[0][name], weights[1][name], rtol=bit, atol=1e-3) for name in weights[0])
 
 
 def children(process: int) -> list[int]:
