@@ -84,6 +84,8 @@ class PlayWindow:
     def run(self) -> StepTimes:
         """Play until the window is closed."""
         try:
+            # Before anything loads: what is imported next takes the machine for seconds.
+            self._draw()
             while not self.quit:
                 for event in self.window.events():
                     self._event(event)
