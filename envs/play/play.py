@@ -22,7 +22,7 @@ from worldsim.envs.play.overlays.painter import Painter, Scene, has_strip
 from worldsim.envs.play.overlays.screens import Strip
 from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.overlays.views import Panel, Views, flat
-from worldsim.envs.play.pace import Phase
+from worldsim.envs.play.pace import REAL, Phase
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.plotting.window import Window
@@ -124,12 +124,16 @@ class PlayWindow:
         self.keeper.know()
         self.views.name = self.views.name or game.views[0]
         game.watch = self.views.name
-        self.starts = StartPage(game.pictures, self.session.restart)
+        # What the real game shows beside a dream cannot be a picture of somebody's own.
+        own = game.pictures is not None and REAL not in game.views
+        self.starts = StartPage(game.pictures, self.session.restart, prompts=game.prompts, own=own)
         self.session.ask(self.opening.worlds, self._offer)
         if game.news:
             self._say(game.news, 2 * SAID)
         entries = self.commands.entries(game, self._leave)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
+        if self.opening.start_page and self.starts.tiles:
+            self._overlay(starts=True)
 
     def _leave(self) -> None:
         self.quit = True
@@ -170,6 +174,7 @@ class PlayWindow:
         if event.type == pygame.QUIT:
             self.quit = True
         elif event.type == pygame.DROPFILE:
+            self._overlay()
             self.session.restart(event.file)
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)

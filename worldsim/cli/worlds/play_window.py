@@ -35,7 +35,8 @@ def play_in_window(config: "Play") -> None:
         folder[:] = folder or [run_folder("play", config)]
         return folder[0]
 
-    window = PlayWindow(opening_of(config, place, saved), preferences=preferences)
+    opening = replace(opening_of(config, place, saved), start_page=_undecided(config))
+    window = PlayWindow(opening, preferences=preferences)
     try:
         print(window.run().line())
     finally:
@@ -43,6 +44,12 @@ def play_in_window(config: "Play") -> None:
             window.session.game.close()
         for path in window.kept:
             print(path)
+
+
+def _undecided(config: "Play") -> bool:
+    """Whether nothing says where to begin: the player is asked."""
+    said = (config.prefix, config.prompt, config.load)
+    return config.start_page and config.engine == "world" and not config.seed and said == (None, None, None)
 
 
 def opening_of(config: "Play", place: Place, saved: "Playthrough | None" = None) -> "Opening":
