@@ -244,8 +244,7 @@ class Session:
         if self._job is None or not self._job.done():
             return
         job, self._job = self._job, None
-        error = job.exception()
-        if error is None:
+        if (error := job.exception()) is None:
             self._then(job.result())
         elif isinstance(error, Inexact):
             self.error, self.moving = str(error), False
@@ -294,6 +293,7 @@ class Session:
         return timeline.here, frames, game.insight()
 
     def _tell(self, what: str, share: float | None) -> None:
+        self._worker.go_on()
         self.loading = (what, share)
 
     def _replaying(self, done: int, total: int) -> None:

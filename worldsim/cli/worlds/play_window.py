@@ -38,7 +38,9 @@ def play_in_window(config: "Play") -> None:
     opening = replace(opening_of(config, place, saved), start_page=_undecided(config))
     window = PlayWindow(opening, preferences=preferences)
     try:
-        print(window.run().line())
+        times = window.run()
+        if times.seconds:
+            print(times.line())
     finally:
         if window.session.game is not None:
             window.session.game.close()
