@@ -1,5 +1,6 @@
 """``worldsim play`` in a window: what can be opened there."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -46,6 +47,8 @@ def play_in_window(config: "Play") -> None:
             window.session.game.close()
         for path in window.kept:
             print(path)
+        for line in window.films.failures:
+            print(f"worldsim: {line}", file=sys.stderr)
 
 
 def _undecided(config: "Play") -> bool:
