@@ -26,7 +26,7 @@ from worldsim.datasets.store.store import EpisodeStore
 from worldsim.envs.play.bindings import Preferences, default_path
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.opening import Opening
-from worldsim.envs.play.pace import PICTURE
+from worldsim.envs.play.pace import PICTURE, Start
 from worldsim.envs.play.play import PlayWindow
 
 Frames = NDArray[np.uint8]
@@ -63,6 +63,7 @@ class RecordedGame:
 
     rewinds = False
     pictures: Frames | None = None
+    prompts: tuple[str, ...] = ()
     views: tuple[str, ...] = (PICTURE,)
     watch = PICTURE
     news = ""
@@ -121,7 +122,7 @@ class RecordedGame:
     def restore(self, snapshot: Any) -> None:
         """Never asked for."""
 
-    def begin_at(self, start: int | str) -> None:
+    def begin_at(self, start: Start) -> None:
         """Never asked for."""
 
     def insight(self) -> dict[str, Frames]:

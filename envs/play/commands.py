@@ -153,8 +153,8 @@ class Commands(PlayCommands):
                 words = f"view: {self._view()}"
             elif what == "smooth":
                 words = f"pixels: {'smooth' if self.window.smooth else 'crisp'}"
-            elif what in ("video", "gif") and self.keeper.recording is not None:
-                words = f"stop recording {self.keeper.recording.path.name}"
+            elif what in ("video", "gif") and (recording := self.keeper.films.recording) is not None:
+                words = f"stop recording {recording.path.name}"
             return words[:1].upper() + words[1:]
 
         def choose() -> None:

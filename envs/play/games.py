@@ -14,7 +14,7 @@ from worldsim.envs.learned.initial_context import InitialContext, choose, last_f
 from worldsim.envs.learned.world_rewards import world_facts
 from worldsim.envs.play.hands import HumanInputMapper
 from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
-from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight
+from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight, Prompt, Start
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.simulation.memory.compositor import SOURCES
@@ -48,6 +48,8 @@ class Game(Protocol):
     views: tuple[str, ...]
     # Pictures uint8 (N, H, W, 3) of starts to choose from, or None.
     pictures: Frames | None
+    # Texts that it can follow; none: it takes no text.
+    prompts: tuple[str, ...]
 
     @property
     def watch(self) -> str:
@@ -77,8 +79,8 @@ class Game(Protocol):
     def restore(self, snapshot: Any) -> None:
         """Go back to a moment; the snapshot stays good."""
 
-    def begin_at(self, start: int | str) -> None:
-        """Let ``reset`` begin at one of the starts, or from a picture or video."""
+    def begin_at(self, start: Start) -> None:
+        """Let ``reset`` begin at one of the starts, from a picture or video, or with a text."""
 
     def status(self) -> str:
         """A few words about where the player is, in one line or several."""
@@ -127,6 +129,9 @@ class WorldGame:
         self.title, self.watch, self.news = "WorldSim", PICTURE, ""
         self.views: tuple[str, ...] = (PICTURE,) if world.memory is None else (PICTURE, DEPTH, MEMORY)
         self.pictures: Frames | None = None if beginning is not None else starts.frames[:, -1]
+        self.prompts = () if beginning is not None else tuple(world.prompts)
+        # What was typed since holds until another beginning is chosen.
+        self._prompt: str | None = self.options.get("prompt")
         self._state: WorldState | None = None
         self._begun: InitialContext | None = None
         self._step: Step | None = None
@@ -167,16 +172,20 @@ class WorldGame:
         """A copy: the next step is taken in place."""
         return self.state.select([0])
 
-    def begin_at(self, start: int | str) -> None:
-        """Begin at a start clip, or from a picture's or video's last frames, from now on.
+    def begin_at(self, start: Start) -> None:
+        """Begin at a start clip, or from a picture's or video's last frames, or there with a text, from now on.
 
         Raises:
-            UserError, FileNotFoundError: it cannot be begun from; the beginning stays what it was.
+            ValueError, FileNotFoundError: it cannot be begun from; the beginning stays what it was.
         """
         if self.beginning is not None:
             raise UserError("this game has one beginning")
-        options = {**self.options, "prefix": start}
+        typed = isinstance(start, Prompt)
+        changed = {"prompt": start.text} if typed else {"prefix": start, "prompt": self._prompt}
+        options = {name: value for name, value in {**self.options, **changed}.items() if value is not None}
         choose(self.world, self.starts, np.random.default_rng(0), options)
+        if typed:
+            self.world.embed([start.text], 1)
         self.options = options
 
     def restore(self, snapshot: WorldState) -> None:
@@ -242,59 +251,3 @@ def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> Wo
     for _ in range(WARM_UP + TIMED_STEPS):
         times.measure(lambda: game.advance(actions))
     return world.with_sampling(steps=1) if times.percentile(50) > 1000 * share * game.chunk / game.fps else world
-
-
-class LuantiGame:
-    """The real game: at its own pace for people, as fast as it goes for scripts."""
-
-    rewinds = False
-
-    def __init__(self, width: int = 576, height: int = 320, *, realtime: bool = True):
-        from worldsim.envs.luanti.env import LuantiEnv
-
-        self.hands, self.chunk, self.fps = HumanInputMapper(MINECRAFT), 1, 20.0
-        self.width, self.height = width, height
-        self.title, self.views, self.watch, self.news = "Luanti", (PICTURE,), PICTURE, ""
-        self.pictures: Frames | None = None
-        self._env = LuantiEnv(width, height, observation=None, realtime=realtime)
-        self._info: dict[str, Any] = {}
-
-    def reset(self, seed: int) -> Frames:
-        """Begin at a random spot that the seed decides."""
-        frame, self._info = self._env.reset(seed=seed)
-        return frame[None]
-
-    def advance(self, actions: NDArray[np.float32]) -> Frames:
-        """Play one frame."""
-        frame, _, _, _, self._info = self._env.step(actions[0])
-        return frame[None]
-
-    def snapshot(self) -> None:
-        """The engine has none."""
-
-    def restore(self, snapshot: Any) -> None:
-        """Never asked for."""
-
-    def begin_at(self, start: int | str) -> None:
-        """The engine begins where it likes.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError("the real game cannot begin from a picture")
-
-    def insight(self) -> Insight:
-        """Nothing beside its frames."""
-        return {}
-
-    def latent(self) -> None:
-        """The engine has none."""
-
-    def status(self) -> str:
-        """Position in the world, metres."""
-        position = self._info.get("position")
-        return "" if position is None else "at " + " ".join(f"{v:.0f}" for v in position)
-
-    def close(self) -> None:
-        """Stop the game."""
-        self._env.close()

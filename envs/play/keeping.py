@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.play.recordings import Recording, free_path
+from worldsim.envs.play.recordings import Films, free_path
 from worldsim.envs.play.session import Session
 from worldsim.envs.play.tree.origin import Origin
 from worldsim.envs.play.tree.playthrough import SUFFIX, Playthrough
@@ -43,14 +43,13 @@ class Keeper:
         session: what is played.
         outlets: where things go.
         say: shows a line to the player.
-        kept: files that were kept, more are added.
+        films: its recordings; they outlive it where another game is opened.
     """
 
-    def __init__(self, session: Session, outlets: Outlets, say: Callable[[str], None], kept: list[Path] | None = None):
+    def __init__(self, session: Session, outlets: Outlets, say: Callable[[str], None], films: Films | None = None):
         self.session, self.outlets, self.say = session, outlets, say
-        self.recording: Recording | None = None
-        self.kept = [] if kept is None else kept
-        self._shape: tuple[int, ...] = ()
+        self.films = films or Films(say, [])
+        self.kept = self.films.kept
         self._known = (session.seed, 1)
         session.leaving = self.keep_unsaved
 
@@ -59,23 +58,13 @@ class Keeper:
         if self.session.timeline is not None:
             self._known = (self.session.seed, len(self.session.timeline.moments))
 
-    def show(self, frame: NDArray[np.uint8]) -> None:
-        """A frame was shown: it goes into the recording, if there is one, which ends where frames change their size."""
-        if self.recording is not None and self.recording.frames and frame.shape != self._shape:
-            self._end()
-        self._shape = frame.shape
-        if self.recording is not None:
-            self.recording.append(frame)
-
     def toggle(self, suffix: str) -> None:
         """Begin a recording, or end the one that runs."""
         game = self.session.game
-        if self.recording is not None:
-            self._end()
+        if self.films.recording is not None:
+            self.films.end()
         elif game is not None:
-            scale = self.outlets.scale if suffix == ".mp4" else 2
-            self.recording = Recording(free_path(self.outlets.folder(), "recording", suffix), game.fps, scale)
-            self.say(f"recording {self.recording.path.name}")
+            self.films.begin(self.outlets.folder(), suffix, game.fps, self.outlets.scale if suffix == ".mp4" else 2)
 
     def screenshot(self, picture: NDArray[np.uint8]) -> None:
         """Keep a picture."""
@@ -109,9 +98,8 @@ class Keeper:
             self.session.ask(lambda: _outcome(lambda: episode(game, self._playthrough(here, seed))), self.say)
 
     def close(self) -> None:
-        """End the recording; keep the playthrough, if something was played since it was kept."""
-        if self.recording is not None:
-            self._end()
+        """End the recording, whose file is written meanwhile; keep the playthrough, if something was played since."""
+        self.films.end()
         if self._unsaved():
             self._written(self._write(self._here(), self.session.seed))
 
@@ -125,13 +113,6 @@ class Keeper:
         timeline = self.session.timeline
         assert timeline is not None
         return min(self.session.shown, len(timeline.moments) - 1)
-
-    def _end(self) -> None:
-        recording, self.recording = self.recording, None
-        if recording is not None and recording.frames:
-            self._try(recording.close)
-            if recording.lost:
-                self.say(f"{recording.path.name}: {recording.lost} frames were left out, encoding was too slow")
 
     def _try(self, keep: Callable[[], Path]) -> None:
         try:

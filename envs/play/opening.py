@@ -47,6 +47,7 @@ class Opening:
         real: opens the real game beside this one, given the game and the actions (r, A) of each step so far; raises
             UserError or FileNotFoundError where there is none. None: this is no dream of a game that is known.
         view: how the game is looked at first, "" for its plain picture.
+        start_page: whether the page of starts is opened at first, where the game has one.
     """
 
     open_game: "Callable[[Tell], Game]"
@@ -58,6 +59,7 @@ class Opening:
     worlds: "Callable[[], Sequence[WorldTile]]" = tuple
     real: "Callable[[Game, Sequence[Actions]], Opening] | None" = None
     view: str = ""
+    start_page: bool = False
 
     def session(self) -> Session:
         """Begin to load it."""
@@ -81,7 +83,7 @@ class Opening:
         """Opens a game again, where it stands if that can be told; None: it was never there."""
         if session.game is None or played is None:
             return None if session.game is None else self
-        return replace(self, seed=played.seed, restore=lambda game, timeline: played.fill(timeline))
+        return replace(self, seed=played.seed, start_page=False, restore=lambda game, timeline: played.fill(timeline))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,17 @@ PICTURE, DEPTH, MEMORY = "picture", "depth", "memory"
 DREAM, REAL, BOTH = "dream", "real", "both"
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """A text that a world is to follow."""
+
+    text: str
+
+
+# Where play can begin: at a start clip by its number, from a picture's or video's file, with a text.
+Start = int | str | Prompt
+
+
 class Phase(Enum):
     """What the window shows."""
 

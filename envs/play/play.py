@@ -22,7 +22,8 @@ from worldsim.envs.play.overlays.painter import Painter, Scene, has_strip
 from worldsim.envs.play.overlays.screens import Strip
 from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.overlays.views import Panel, Views, flat
-from worldsim.envs.play.pace import Phase
+from worldsim.envs.play.pace import REAL, Phase
+from worldsim.envs.play.recordings import Films
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.plotting.window import Window
@@ -55,6 +56,7 @@ class PlayWindow:
         pygame.joystick.init()
         self._pads: list[Any] = []
         self.kept: list[Path] = []
+        self.films = Films(self._say, self.kept)
         # What to return to where the game that is being opened cannot be.
         self._before: Opening | None = None
         self._sit(opening)
@@ -62,7 +64,7 @@ class PlayWindow:
     def _sit(self, opening: Opening) -> None:
         """Begin with a game of which nothing is there yet."""
         self.opening, self.session = opening, opening.session()
-        self.keeper = Keeper(self.session, opening.outlets, self._say, self.kept)
+        self.keeper = Keeper(self.session, opening.outlets, self._say, self.films)
         self.controls, self.views = Controls(MINECRAFT, self.preferences), Views(opening.view)
         self.commands = Commands(
             self.session, self.window, self.keeper, self.preferences, self._say, self._overlay, self._look, self._beside
@@ -84,10 +86,13 @@ class PlayWindow:
     def run(self) -> StepTimes:
         """Play until the window is closed."""
         try:
+            # Before anything loads: what is imported next takes the machine for seconds.
+            self._draw()
             while not self.quit:
                 for event in self.window.events():
                     self._event(event)
                 self._opened()
+                self.films.look()
                 if self._recapture and self.session.phase is Phase.PLAYING:
                     self._recapture = False
                     self._capture(True)
@@ -95,8 +100,8 @@ class PlayWindow:
                 if frame is not None:
                     self._frame = frame
                     self.views.note(frame, self.session.insight)
-                    if self.keeper.recording is not None:
-                        self.keeper.show(flat(self._panels()))
+                    if self.films.recording is not None:
+                        self.films.show(flat(self._panels()))
                 if frame is not None or time.perf_counter() > self.painter.drawn + REDRAW:
                     self._draw()
                 # Loading has more use for the machine than a picture that stands.
@@ -108,6 +113,7 @@ class PlayWindow:
             self.window.close()
             self.session.close()
             self.keeper.close()
+            self.films.close()
         if self.session.game is None and self.session.failure is not None:
             raise self.session.failure
         return self.session.times
@@ -122,12 +128,16 @@ class PlayWindow:
         self.keeper.know()
         self.views.name = self.views.name or game.views[0]
         game.watch = self.views.name
-        self.starts = StartPage(game.pictures, self.session.restart)
+        # What the real game shows beside a dream cannot be a picture of somebody's own.
+        own = game.pictures is not None and REAL not in game.views
+        self.starts = StartPage(game.pictures, self.session.restart, prompts=game.prompts, own=own)
         self.session.ask(self.opening.worlds, self._offer)
         if game.news:
             self._say(game.news, 2 * SAID)
         entries = self.commands.entries(game, self._leave)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
+        if self.opening.start_page and self.starts.tiles:
+            self._overlay(starts=True)
 
     def _leave(self) -> None:
         self.quit = True
@@ -168,6 +178,7 @@ class PlayWindow:
         if event.type == pygame.QUIT:
             self.quit = True
         elif event.type == pygame.DROPFILE:
+            self._overlay()
             self.session.restart(event.file)
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
@@ -273,7 +284,7 @@ class PlayWindow:
         self.painter.draw(
             Scene(
                 session=session, panels=self._panels(), inside=self.commands.inside, help=self.help, menu=self.menu,
-                recording=self.keeper.recording is not None, starts=self.starts,
+                films=self.films.status, starts=self.starts,
                 message=self.message if time.perf_counter() < self._until else "",
             )
         )  # fmt: skip

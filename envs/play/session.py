@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.play.pace import Frame, FrameQueue, Insight, Phase
+from worldsim.envs.play.pace import Frame, FrameQueue, Insight, Phase, Start
 from worldsim.envs.play.seats import Seat, Seats
 from worldsim.envs.play.tree.timeline import Inexact, Timeline
 from worldsim.envs.play.worker import StepTimes, Worker
@@ -132,8 +132,8 @@ class Session:
             self.phase = Phase.PAUSED
             self.queue.wanted += 1
 
-    def restart(self, at: int | str | None = None) -> None:
-        """Begin anew: elsewhere, at a start, from a picture or video, or where there is but one beginning."""
+    def restart(self, at: Start | None = None) -> None:
+        """Begin anew: elsewhere, where it is said, or where there is but one beginning."""
         if self.same_start:
             self.go(0, Phase.READY)
         elif (timeline := self.timeline) is not None:
@@ -244,8 +244,7 @@ class Session:
         if self._job is None or not self._job.done():
             return
         job, self._job = self._job, None
-        error = job.exception()
-        if error is None:
+        if (error := job.exception()) is None:
             self._then(job.result())
         elif isinstance(error, Inexact):
             self.error, self.moving = str(error), False
@@ -294,6 +293,7 @@ class Session:
         return timeline.here, frames, game.insight()
 
     def _tell(self, what: str, share: float | None) -> None:
+        self._worker.go_on()
         self.loading = (what, share)
 
     def _replaying(self, done: int, total: int) -> None:

@@ -10,6 +10,12 @@ from typing import Any
 
 import numpy as np
 
+THREAD = "world"
+
+
+class Closed(Exception):
+    """Nobody waits for this job any more."""
+
 
 class Worker:
     """Does one job after another in a thread of its own.
@@ -18,8 +24,9 @@ class Worker:
     """
 
     def __init__(self) -> None:
+        self._closed = threading.Event()
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="world", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     def submit(self, job: Callable[[], Any]) -> "Future[Any]":
@@ -30,9 +37,19 @@ class Worker:
 
     def close(self, patience: float) -> bool:
         """Take no more jobs; whether the thread has ended after ``patience`` seconds at most."""
+        self._closed.set()
         self._jobs.put(None)
         self._thread.join(patience)
         return not self._thread.is_alive()
+
+    def go_on(self) -> None:
+        """For long jobs, to be called between their parts.
+
+        Raises:
+            Closed: nobody waits for what comes next.
+        """
+        if self._closed.is_set():
+            raise Closed
 
     def _run(self) -> None:
         while (next_one := self._jobs.get()) is not None:
@@ -42,6 +59,11 @@ class Worker:
             # Whatever it is, it belongs to whoever asked for the job.
             except BaseException as error:
                 done.set_exception(error)
+
+
+def at_work() -> bool:
+    """Whether a worker's thread is still there."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class StepTimes:

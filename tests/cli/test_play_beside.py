@@ -43,7 +43,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PlayW
             return run(window, acts, seconds=LONG)
 
         monkeypatch.setattr(PlayWindow, "run", sit)
-        assert cli.main(["play", "folder=run", "sampling_steps=1", *words]) == 0
+        assert cli.main(["play", "folder=run", "start_page=false", "sampling_steps=1", *words]) == 0
         pygame.display.quit()
         return windows[0]
 

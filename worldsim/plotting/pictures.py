@@ -6,12 +6,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from av.video.codeccontext import VideoCodecContext
     from PIL.Image import Image
 
 Picture = NDArray[np.uint8]
@@ -34,8 +33,11 @@ def save_gif(gif: Path, pictures: Sequence["Image"], rate: float) -> None:
 
 def jpeg(picture: Picture, quality: int = 4) -> bytes:
     """A picture uint8 (H, W, 3) as JPEG; quality 2 (best) to 31, FFmpeg's scale."""
+    # Imported here: the play window writes pictures, and is to stand before PyAV is loaded.
+    import av
+
     height, width = picture.shape[:2]
-    codec = cast(VideoCodecContext, av.CodecContext.create("mjpeg", "w"))
+    codec = cast("VideoCodecContext", av.CodecContext.create("mjpeg", "w"))
     codec.width, codec.height, codec.pix_fmt = width, height, "yuvj444p"
     codec.time_base = Fraction(1, 1)
     codec.options = {"qmin": str(quality), "qmax": str(quality)}

@@ -95,9 +95,10 @@ class Window:
         self.screen.blit(scaled, place)
 
     def text(
-        self, lines: Sequence[str], *, size: int, colour: Colour, line: int = 0, middle: bool = False, chosen: int = -1
-    ) -> pygame.Rect:
-        """Write lines on a dark ground: from the top left corner, ``line`` lines down, or in the middle.
+        self, lines: Sequence[str], *, size: int, colour: Colour, line: int = 0, middle: bool = False, chosen: int = -1,
+        low: bool = False,
+    ) -> pygame.Rect:  # fmt: skip
+        """Write lines on a dark ground: from the top left corner, ``line`` lines down, in the middle, or ``low``.
 
         Letters become smaller where lines would not fit; a line too long even then is cut. Returns where the ground
         is. ``chosen``: a line that stands out.
@@ -116,6 +117,8 @@ class Window:
         left, top = (0, line * (high + 8))
         if middle:
             left, top = (across - width) // 2, max(0, (down - height) // 2)
+        elif low:
+            left, top = (across - width) // 2, max(0, down - height)
         ground = pygame.Surface((width, height), pygame.SRCALPHA)
         ground.fill((0, 0, 0, 170))
         for i, text in enumerate(written):

@@ -35,7 +35,7 @@ class Scene:
         session: what is played.
         panels: the picture; empty before there is one.
         inside: whether latency, trust and the like are shown.
-        recording: whether a film is being made.
+        films: whether one is recorded or written, in words; "" for neither.
         message: a line for now; "" for none.
         help: whether the help lies over it.
         menu, starts: drawn where they are open.
@@ -44,7 +44,7 @@ class Scene:
     session: Session
     panels: Sequence[Panel]
     inside: bool
-    recording: bool
+    films: str
     message: str
     help: bool
     menu: Menu | None
@@ -88,7 +88,7 @@ class Painter:
             draw_panels(window, scene.panels)
         else:
             window.screen.fill((0, 0, 0))
-        lines = status_lines(session, inside=scene.inside, recording=scene.recording)
+        lines = status_lines(session, inside=scene.inside, films=scene.films)
         game = session.game
         if scene.strip and game is not None and session.timeline is not None:
             self.strip.draw(window, session.timeline, session.shown, session.mark, game.chunk / game.fps)

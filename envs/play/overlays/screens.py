@@ -97,11 +97,11 @@ def draw_menu(window: Window, menu: Menu) -> None:
     menu.ground = window.text(marked, size=22, colour=WHITE, middle=True, chosen=chosen)
 
 
-def status_lines(session: Session, *, inside: bool, recording: bool) -> list[str]:
+def status_lines(session: Session, *, inside: bool, films: str) -> list[str]:
     """What stands in the corner: frames a second, and all else on request."""
     words = [f"{session.queue.rate():.0f} frames/s"] if session.phase is Phase.PLAYING else []
-    if recording:
-        words.append("recording")
+    if films:
+        words.append(films)
     if session.seats.playing != "you":
         words.append(f"{session.seats.playing} plays")
     if session.status and inside:

@@ -1,7 +1,7 @@
-"""Pictures of the moments that play can begin at, and of other worlds, to choose from."""
+"""The page of starts: pictures of moments that play can begin at, and of other worlds; a text can be typed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from worldsim.envs.play.overlays.prompt_field import PromptField
+from worldsim.envs.play.pace import Prompt, Start
 from worldsim.plotting.window import HIGHLIGHT, Window
 
 GAP, WHITE = 8, (255, 255, 255)
@@ -28,11 +30,21 @@ class StartPage:
 
     Args:
         pictures: uint8 (N, H, W, 3) of starts; None where there is nothing to choose.
-        begin: told the number of the start that was chosen.
+        begin: told the number of the start that was chosen, or the text.
+        prompts: texts that the world knows; none: it takes no text.
+        own: whether a picture or video of the player's own can be begun from.
     """
 
-    def __init__(self, pictures: NDArray[np.uint8] | None, begin: Callable[[int], None]):
+    def __init__(
+        self,
+        pictures: NDArray[np.uint8] | None,
+        begin: Callable[[Start], None],
+        *,
+        prompts: Sequence[str] = (),
+        own: bool = False,
+    ):
         self.tiles: list[Tile] = []
+        self.field, self._begin, self._own = PromptField(prompts), begin, own
         for number, picture in enumerate(() if pictures is None else pictures):
             self.add("", picture, lambda number=number: begin(number))
         self.open, self.chosen, self._columns = False, 0, 1
@@ -45,7 +57,11 @@ class StartPage:
     def feed(self, event: Any) -> None:
         """Take in an event."""
         count = len(self.tiles)
-        if event.type == pygame.KEYDOWN and event.key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
+        if self.field.takes(event):
+            if (text := self.field.feed(event)) is not None:
+                self.open = False
+                self._begin(Prompt(text))
+        elif event.type == pygame.KEYDOWN and event.key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
             self.open = False
         elif event.type == pygame.KEYDOWN and event.key in (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE):
             self._choose(self.chosen)
@@ -65,7 +81,9 @@ class StartPage:
 
     def draw(self, window: Window) -> None:
         """Fill the window with the pictures, as large as all of them fit."""
+        window.screen.fill((0, 0, 0))
         across, down = window.screen.get_size()
+        down -= window.text(self._hints(), size=20, colour=WHITE, low=True).height
         (width, height), count = self.tiles[0].surface.get_size(), len(self.tiles)
 
         def scale(columns: int) -> float:
@@ -74,10 +92,10 @@ class StartPage:
 
         self._columns = max(range(1, count + 1), key=scale)
         cell = (scale(self._columns) * width, scale(self._columns) * height)
-        window.screen.fill((0, 0, 0))
+        left = GAP + int(across - GAP - self._columns * cell[0]) // 2
         self.places = []
         for i, tile in enumerate(self.tiles):
-            corner = (GAP + int(i % self._columns * cell[0]), GAP + int(i // self._columns * cell[1]))
+            corner = (left + int(i % self._columns * cell[0]), GAP + int(i // self._columns * cell[1]))
             place = pygame.Rect(*corner, max(1, int(cell[0]) - GAP), max(1, int(cell[1]) - GAP))
             self.places.append(place)
             # Of another shape: as large as fits, in the middle.
@@ -89,3 +107,11 @@ class StartPage:
                 window.tag(tile.name, place.bottomleft, WHITE)
             if i == self.chosen:
                 pygame.draw.rect(window.screen, HIGHLIGHT, place.inflate(4, 4), 3)
+        if self.field.text:
+            self.field.draw(window)
+
+    def _hints(self) -> list[str]:
+        """What can be done here."""
+        ways = ["drop a picture or video here"] * self._own + ["type a text"] * bool(self.field.prompts)
+        lines = ["Enter or click: begin there   Esc: leave"]
+        return [*lines, f"Or {', or '.join(ways)}"] if ways else lines

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.learned.initial_context import InitialContext, choose, fit_past
 from worldsim.envs.play.games import WorldGame
-from worldsim.envs.play.pace import BOTH, DREAM, REAL, Insight
+from worldsim.envs.play.pace import BOTH, DREAM, REAL, Insight, Start
 from worldsim.envs.play.real.real_game import Frames, RealGame, RealPast
 from worldsim.envs.play.worker import Worker
 from worldsim.errors import UserError
@@ -59,6 +59,7 @@ class TwinGame:
         self.views = (DREAM, REAL, BOTH, *dream.views[1:])
         self._watch = self.views[0]
         self.pictures = dream.pictures if real.takes_starts else None
+        self.prompts: tuple[str, ...] = ()
         # Where the real game stands: None before it began.
         self.past: RealPast | None = None
         self._beside = Worker()
@@ -116,14 +117,14 @@ class TwinGame:
         self.real.restore(snapshot.real)
         self._real = snapshot.shown
 
-    def begin_at(self, start: int | str) -> None:
+    def begin_at(self, start: Start) -> None:
         """Let ``reset`` begin at a start clip.
 
         Raises:
             UserError: a picture shows no place of the real game.
         """
-        if isinstance(start, str):
-            raise UserError("the real game cannot begin from a picture: open the world alone (B)")
+        if not isinstance(start, int):
+            raise UserError("the real game cannot begin from a picture or a text: open the world alone (B)")
         # Of what the dream begins from, the real game decides at each reset.
         self.dream.beginning = None
         self.dream.begin_at(start)

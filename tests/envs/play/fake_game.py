@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.play.hands import HumanInputMapper
+from worldsim.envs.play.pace import Prompt, Start
 from worldsim.envs.play.session import Phase, Session
 from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.spec.actions import MINECRAFT, ActionSpec
@@ -29,6 +30,8 @@ class FakeGame:
         self.title, self.rewinds = "fake", rewinds
         self.views, self.watch, self.news = ("picture", "negative"), "picture", ""
         self.pictures: NDArray[np.uint8] | None = np.full((5, HEIGHT, WIDTH, 3), 90, np.uint8)
+        self.prompts: tuple[str, ...] = ()
+        self.text = ""
         self.start = 0
         self.seconds, self.steps, self.broken = seconds, 0, False
         self.open = threading.Event()
@@ -57,7 +60,10 @@ class FakeGame:
     def restore(self, snapshot: NDArray[np.uint64]) -> None:
         self._state = snapshot.copy()
 
-    def begin_at(self, start: int | str) -> None:
+    def begin_at(self, start: Start) -> None:
+        if isinstance(start, Prompt):
+            self.text = start.text
+            return
         if isinstance(start, str) and not start.endswith(".png"):
             raise ValueError(f"{start} is no picture")
         self.start = len(start) if isinstance(start, str) else start

@@ -38,6 +38,11 @@ class Play:
     )
     prompt: str | None = setting(None, help="text, where the world takes one; default: none")
     load: str | None = setting(None, help="go on with a playthrough that the window saved; default: begin anew")
+    start_page: bool = setting(
+        True,
+        help="window: begin with pictures of starts and worlds to choose from, unless prefix, prompt, load, or a seed "
+        "other than 0 says where to begin",
+    )
     headless: bool = setting(False, help="scripted player instead of a window; also where there is no display")
     serve: bool = setting(False, help="a web page instead of a window")
     serving: Serving = group(Serving)

@@ -19,9 +19,11 @@ def open_game(config: "Play", tell: "Tell", saved: "Playthrough | None") -> "Gam
     tell("loading PyTorch", None)
     use_threads(config.threads)
     from worldsim.envs.learned.initial_context import resolve
-    from worldsim.envs.play.games import LuantiGame, WorldGame
+    from worldsim.envs.play.games import WorldGame
 
     if config.engine == "luanti":
+        from worldsim.envs.play.real.luanti_game import LuantiGame
+
         tell("starting the game", None)
         return LuantiGame(realtime=not config.headless)
     tell("loading the world", 0.3)

@@ -1,5 +1,6 @@
 """``worldsim play`` in a window: what can be opened there."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,14 +36,25 @@ def play_in_window(config: "Play") -> None:
         folder[:] = folder or [run_folder("play", config)]
         return folder[0]
 
-    window = PlayWindow(opening_of(config, place, saved), preferences=preferences)
+    opening = replace(opening_of(config, place, saved), start_page=_undecided(config))
+    window = PlayWindow(opening, preferences=preferences)
     try:
-        print(window.run().line())
+        times = window.run()
+        if times.seconds:
+            print(times.line())
     finally:
         if window.session.game is not None:
             window.session.game.close()
         for path in window.kept:
             print(path)
+        for line in window.films.failures:
+            print(f"worldsim: {line}", file=sys.stderr)
+
+
+def _undecided(config: "Play") -> bool:
+    """Whether nothing says where to begin: the player is asked."""
+    said = (config.prefix, config.prompt, config.load)
+    return config.start_page and config.engine == "world" and not config.seed and said == (None, None, None)
 
 
 def opening_of(config: "Play", place: Place, saved: "Playthrough | None" = None) -> "Opening":
