@@ -12,7 +12,7 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from worldsim.envs.play.bindings import COMMANDS, Preferences, key_name, spoken
+from worldsim.envs.play.bindings import COMMANDS, DOWN, Preferences, key_name, spoken
 from worldsim.envs.play.commands import Commands
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.keeping import Keeper
@@ -23,6 +23,7 @@ from worldsim.envs.play.overlays.screens import Strip
 from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.overlays.views import Panel, Views, flat
 from worldsim.envs.play.pace import Phase
+from worldsim.envs.play.pads.gamepads import Gamepads, as_key
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.plotting.window import Window
@@ -52,8 +53,7 @@ class PlayWindow:
         self.painter = Painter(self.window, self.preferences, self.strip)
         self.captured = self.help = self.quit = self._recapture = False
         self.message, self._until = "", 0.0
-        pygame.joystick.init()
-        self._pads: list[Any] = []
+        self.pads = Gamepads()
         self.kept: list[Path] = []
         # What to return to where the game that is being opened cannot be.
         self._before: Opening | None = None
@@ -63,7 +63,7 @@ class PlayWindow:
         """Begin with a game of which nothing is there yet."""
         self.opening, self.session = opening, opening.session()
         self.keeper = Keeper(self.session, opening.outlets, self._say, self.kept)
-        self.controls, self.views = Controls(MINECRAFT, self.preferences), Views(opening.view)
+        self.controls, self.views = Controls(MINECRAFT, self.preferences, self.pads), Views(opening.view)
         self.commands = Commands(
             self.session, self.window, self.keeper, self.preferences, self._say, self._overlay, self._look, self._beside
         )
@@ -86,7 +86,8 @@ class PlayWindow:
         try:
             while not self.quit:
                 for event in self.window.events():
-                    self._event(event)
+                    for one in self.pads.read(event):
+                        self._event(one)
                 self._opened()
                 if self._recapture and self.session.phase is Phase.PLAYING:
                     self._recapture = False
@@ -118,7 +119,7 @@ class PlayWindow:
         if game is None or self.menu is not None:
             return
         self.window.fit(game.width, game.height, game.title)
-        self.controls = Controls(game.hands.spec, self.preferences)
+        self.controls = Controls(game.hands.spec, self.preferences, self.pads)
         self.keeper.know()
         self.views.name = self.views.name or game.views[0]
         game.watch = self.views.name
@@ -164,7 +165,7 @@ class PlayWindow:
         return True
 
     def _event(self, event: Any) -> None:
-        down = event.type in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN)
+        down = event.type in DOWN
         if event.type == pygame.QUIT:
             self.quit = True
         elif event.type == pygame.DROPFILE:
@@ -172,9 +173,6 @@ class PlayWindow:
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
             self._recapture = False
-        elif event.type == pygame.JOYDEVICEADDED:
-            # A gamepad is heard as long as somebody holds it.
-            self._pads.append(pygame.joystick.Joystick(event.device_index))
         elif self.menu is not None and self.menu.open:
             menu = self.menu
             menu.feed(event)
@@ -183,7 +181,7 @@ class PlayWindow:
                 self._overlay(help=self.help, starts=self.starts is not None and self.starts.open)
         elif self.starts is not None and self.starts.open:
             page = self.starts
-            page.feed(event)
+            page.feed(as_key(event))
             if not page.open and page is self.starts:
                 self._overlay()
         elif self.help and down:
@@ -192,16 +190,13 @@ class PlayWindow:
             self.session.scrub(int(event.y))
         elif self._on_strip(event):
             pass
-        elif event.type == pygame.KEYDOWN and self.preferences.keys.get(key_name(event)) in COMMANDS:
+        elif down and self.preferences.keys.get(key_name(event)) in COMMANDS:
             self.commands.do(self.preferences.keys[key_name(event)], bool(getattr(event, "mod", 0) & pygame.KMOD_SHIFT))
             if self.session.phase is Phase.PAUSED:
                 self._free()
         elif self._looks() and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not self.captured:
             self._capture(True)
             self.session.resume()
-        elif self.controls.feed_pad(event):
-            if self.session.phase is Phase.READY:
-                self.session.resume()
         elif self.controls.feed(event, self.captured or not self._looks()) and down:
             self._pressed(event)
 
@@ -214,8 +209,8 @@ class PlayWindow:
         control, game = self.preferences.keys[key_name(event)], self.session.game
         if game is None:
             return
-        if not any(control in controls for controls, _ in game.hands.meanings):
-            self._say(f"this world never learned {control!r} ({spoken(key_name(event))})")
+        if words := game.hands.unheard(control, spoken(key_name(event))):
+            self._say(words)
         elif self.session.phase is Phase.READY:
             self.session.resume()
 
@@ -273,7 +268,7 @@ class PlayWindow:
         self.painter.draw(
             Scene(
                 session=session, panels=self._panels(), inside=self.commands.inside, help=self.help, menu=self.menu,
-                recording=self.keeper.recording is not None, starts=self.starts,
+                recording=self.keeper.recording is not None, starts=self.starts, pad=bool(self.pads.pads),
                 message=self.message if time.perf_counter() < self._until else "",
             )
         )  # fmt: skip

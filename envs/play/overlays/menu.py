@@ -9,15 +9,20 @@ import pygame
 from worldsim.envs.play.bindings import (
     COMMANDS,
     DEFAULTS,
+    DOWN,
+    FASTEST,
     KNOWN,
     LEAST,
     MOST,
     SENSITIVITY,
+    SLOWEST,
+    TURN,
     Preferences,
     key_name,
     spoken,
 )
-from worldsim.envs.play.hands import Meaning
+from worldsim.envs.play.hands import Meaning, labels
+from worldsim.envs.play.pads.gamepads import as_key
 
 PRESS = "press a key (Esc: leave it)"
 
@@ -52,9 +57,10 @@ class Menu:
         self.preferences, self.say = preferences, say
         keys = Entry(lambda: "Change keys ...", self._open_keys)
         mouse = Entry(lambda: f"Mouse  < {preferences.sensitivity:.2f} degrees/pixel >", change=self._mouse)
+        stick = Entry(lambda: f"Gamepad  < {preferences.turn:.1f} degrees/frame >", change=self._stick)
         *first, last = entries
-        self._main = [*first, keys, *([mouse] if camera else []), last]
-        self._controls = [control for controls, _ in meanings for control in controls]
+        self._main = [*first, keys, *([mouse, stick] if camera else []), last]
+        self._labels = labels(meanings) | COMMANDS
         self.open = False
         self.entries, self.chosen, self._catching = self._main, 0, ""
         self._top, self.rows = 0, 1
@@ -75,7 +81,7 @@ class Menu:
         """Take in an event."""
         if self._catching:
             self._catch(event)
-        elif event.type == pygame.KEYDOWN:
+        elif (event := as_key(event)).type == pygame.KEYDOWN:
             self._key(event.key)
         elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN) and self.ground.collidepoint(event.pos):
             line = (event.pos[1] - self.ground.top - 4) * self._shown() // max(1, self.ground.height - 8)
@@ -111,16 +117,21 @@ class Menu:
         self.preferences.sensitivity = min(MOST, max(LEAST, value))
         self.keep()
 
+    def _stick(self, direction: int) -> None:
+        self.preferences.turn = min(FASTEST, max(SLOWEST, round(self.preferences.turn * 1.2**direction, 2)))
+        self.keep()
+
     def _open_keys(self) -> None:
         back = Entry(lambda: "Back", self.show)
         usual = Entry(lambda: "All keys as at first", self._reset)
-        self.entries = [back, usual, *(self._entry(what) for what in (*self._controls, *COMMANDS))]
+        self.entries = [back, usual, *(self._entry(what) for what in self._labels)]
         self.chosen = self._top = 0
 
     def _entry(self, what: str) -> Entry:
         def text() -> str:
-            keys = PRESS if self._catching == what else ", ".join(spoken(k) for k in self.preferences.keys_of(what))
-            return f"{COMMANDS.get(what, what)[:32]:<34}{keys or 'none'}"
+            bound = [*self.preferences.keys_of(what), *self.preferences.keys_of(what, pad=True)]
+            keys = PRESS if self._catching == what else ", ".join(spoken(key) for key in bound)
+            return f"{self._labels[what][:30]:<31}{keys or 'none'}"
 
         def choose() -> None:
             self._catching = what
@@ -129,7 +140,7 @@ class Menu:
 
     def _catch(self, event: Any) -> None:
         key = key_name(event)
-        if event.type not in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN) or not key:
+        if event.type not in DOWN or not key:
             return
         what, self._catching = self._catching, ""
         # Without a key for the menu there would be no way back to it.
@@ -139,6 +150,7 @@ class Menu:
 
     def _reset(self) -> None:
         self.preferences.keys, self.preferences.sensitivity = dict(DEFAULTS), SENSITIVITY
+        self.preferences.turn = TURN
         self.keep()
 
     def keep(self) -> None:

@@ -38,6 +38,7 @@ class Scene:
         recording: whether a film is being made.
         message: a line for now; "" for none.
         help: whether the help lies over it.
+        pad: whether a gamepad is plugged in.
         menu, starts: drawn where they are open.
     """
 
@@ -47,6 +48,7 @@ class Scene:
     recording: bool
     message: str
     help: bool
+    pad: bool
     menu: Menu | None
     starts: StartPage | None
 
@@ -108,7 +110,10 @@ class Painter:
         elif scene.menu is not None and scene.menu.open:
             draw_menu(window, scene.menu)
         elif scene.help and game is not None:
-            lines = keys.help(game.hands.meanings, camera=game.hands.spec.camera, rewinds=game.rewinds)
+            lines = keys.help(
+                game.hands.meanings, camera=game.hands.spec.camera, rewinds=game.rewinds, views=len(game.views) > 1,
+                pad=scene.pad,
+            )  # fmt: skip
             window.text(lines, size=24, colour=WHITE, middle=True)
         elif session.phase is Phase.LOADING or session.moving:
             draw_loading(window, session)
