@@ -18,12 +18,13 @@ from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.keeping import Keeper
 from worldsim.envs.play.opening import Opening, WorldTile
 from worldsim.envs.play.overlays.menu import Menu
-from worldsim.envs.play.overlays.painter import Painter, Scene, has_strip
+from worldsim.envs.play.overlays.painter import Painter, Scene
 from worldsim.envs.play.overlays.screens import Strip
 from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.overlays.views import Panel, Views, flat
-from worldsim.envs.play.pace import Phase
+from worldsim.envs.play.pace import REAL, Phase
 from worldsim.envs.play.pads.gamepads import Gamepads, as_key
+from worldsim.envs.play.real.aside import Aside
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.plotting.window import Window
@@ -55,31 +56,50 @@ class PlayWindow:
         self.message, self._until = "", 0.0
         self.pads = Gamepads()
         self.kept: list[Path] = []
-        # What to return to where the game that is being opened cannot be.
-        self._before: Opening | None = None
+        # What to return to where the game that is being opened cannot be, or from the real game beside a dream.
+        self._before: Aside | None = None
         self._sit(opening)
 
-    def _sit(self, opening: Opening) -> None:
-        """Begin with a game of which nothing is there yet."""
-        self.opening, self.session = opening, opening.session()
+    def _sit(self, opening: Opening, aside: Aside | None = None) -> None:
+        """Begin with a game of which nothing is there yet, or go on with one that stood aside."""
+        self.opening, self.session = opening, opening.session() if aside is None else aside.session
         self.keeper = Keeper(self.session, opening.outlets, self._say, self.kept)
-        self.controls, self.views = Controls(MINECRAFT, self.preferences, self.pads), Views(opening.view)
+        self.controls, self.views = (
+            Controls(MINECRAFT, self.preferences, self.pads),
+            Views(opening.view if aside is None else aside.view),
+        )
         self.commands = Commands(
             self.session, self.window, self.keeper, self.preferences, self._say, self._overlay, self._look, self._beside
         )
         self.menu: Menu | None = None
         self.starts: StartPage | None = None
-        self._frame: NDArray[np.uint8] | None = None
+        self._frame: NDArray[np.uint8] | None = None if aside is None else aside.frame
         # Whether help or menu lies over the picture, and whether play goes on when it is gone.
         self._under = self._going_on = False
 
-    def open(self, opening: Opening) -> None:
-        """Leave this game, whose play is kept, and open another one."""
+    def open(self, opening: Opening, *, beside: bool = False) -> None:
+        """Leave this game, whose play is kept, and open another one; ``beside``: to come back."""
         self._capture(False)
-        self.help, self._before = False, self.opening.as_it_stands(self.session, self.keeper.playthrough())
+        self.help = False
+        self.session.pause()
+        self.keeper.close()
+        if self.session.game is not None:
+            self._before = Aside(
+                opening=self.opening, session=self.session, frame=self._frame, view=self.views.name, waits=beside,
+                before=self._before,
+            )  # fmt: skip
+        else:
+            self.session.close(leave=True)
+        self._sit(opening)
+
+    def _return(self) -> None:
+        """Leave this game, and go on with the one that stood aside."""
+        assert (before := self._before) is not None
+        self._capture(False)
+        self.help, self._before = False, before.before
         self.keeper.close()
         self.session.close(leave=True)
-        self._sit(opening)
+        self._sit(before.opening, before)
 
     def run(self) -> StepTimes:
         """Play until the window is closed."""
@@ -109,6 +129,8 @@ class PlayWindow:
             self.window.close()
             self.session.close()
             self.keeper.close()
+            if self._before is not None:
+                self._before.close()
         if self.session.game is None and self.session.failure is not None:
             raise self.session.failure
         return self.session.times
@@ -118,6 +140,9 @@ class PlayWindow:
         game = self.session.game
         if game is None or self.menu is not None:
             return
+        if self._before is not None and not self._before.waits:
+            self._before.close()
+            self._before = None
         self.window.fit(game.width, game.height, game.title)
         self.controls = Controls(game.hands.spec, self.preferences, self.pads)
         self.keeper.know()
@@ -127,7 +152,7 @@ class PlayWindow:
         self.session.ask(self.opening.worlds, self._offer)
         if game.news:
             self._say(game.news, 2 * SAID)
-        entries = self.commands.entries(game, self._leave)
+        entries = self.commands.entries(game, self._leave, real=self._before is not None or REAL not in game.views)
         self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
 
     def _leave(self) -> None:
@@ -147,9 +172,16 @@ class PlayWindow:
         self.session.watch(view)
 
     def _beside(self) -> None:
-        """Open the real game beside the dream."""
+        """Open the real game beside the dream, or go back from there to the dream as it was left."""
+        if self._before is not None and self._before.waits:
+            self._return()
+            self._say("the dream alone, where you left it")
+        elif self.session.phase is not Phase.LOADING:
+            self._open_beside()
+
+    def _open_beside(self) -> None:
         try:
-            self.open(self.opening.beside(self.session))
+            self.open(self.opening.beside(self.session), beside=True)
         except (UserError, FileNotFoundError) as error:
             self._say(f"the real game cannot be opened: {error}", 2 * SAID)
 
@@ -157,10 +189,8 @@ class PlayWindow:
         """A game could not be opened: go back to the one before, and say why."""
         if self._before is None:
             return False
-        error, before = self.session.error, self._before
-        self._before = None
-        self.session.close(leave=True)
-        self._sit(before)
+        error = self.session.error
+        self._return()
         self._say(error, 2 * SAID)
         return True
 
@@ -188,7 +218,7 @@ class PlayWindow:
             self._overlay(help=False)
         elif event.type == pygame.MOUSEWHEEL and self.session.phase is not Phase.PLAYING:
             self.session.scrub(int(event.y))
-        elif self._on_strip(event):
+        elif not self.captured and self.strip.feed(event, self.session):
             pass
         elif down and self.preferences.keys.get(key_name(event)) in COMMANDS:
             self.commands.do(self.preferences.keys[key_name(event)], bool(getattr(event, "mod", 0) & pygame.KMOD_SHIFT))
@@ -213,19 +243,6 @@ class PlayWindow:
             self._say(words)
         elif self.session.phase is Phase.READY:
             self.session.resume()
-
-    def _on_strip(self, event: Any) -> bool:
-        """Clicks on the timeline, and the mouse dragged along it, go to a moment."""
-        held = event.type == pygame.MOUSEMOTION and bool(event.buttons[0])
-        clicked = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
-        timeline = self.session.timeline
-        if self.captured or timeline is None or not has_strip(self.session) or not (held or clicked):
-            return False
-        if (number := self.strip.at(event.pos, timeline)) is None:
-            return False
-        if number != self.session.shown:
-            self.session.go(number)
-        return True
 
     def _covered(self) -> bool:
         return self.help or any(one is not None and one.open for one in (self.menu, self.starts))

@@ -15,6 +15,7 @@ from worldsim.envs.play.overlays.screens import (
     Strip,
     draw_loading,
     draw_menu,
+    has_strip,
     status_lines,
 )
 from worldsim.envs.play.overlays.starts import StartPage
@@ -61,12 +62,6 @@ class Scene:
     def strip(self) -> bool:
         """Whether the timeline is part of it."""
         return has_strip(self.session) and not self.covered
-
-
-def has_strip(session: Session) -> bool:
-    """Whether a session's timeline is shown: the world stands, and there is somewhere to go to."""
-    standing = session.phase in (Phase.PAUSED, Phase.READY, Phase.FAILED)
-    return standing and session.rewinds and len(getattr(session.timeline, "moments", ())) > 1
 
 
 class Painter:

@@ -1,5 +1,7 @@
 """What the play window draws over the picture: status, help, menu, loading, the timeline as a tree."""
 
+from typing import Any
+
 import numpy as np
 import pygame
 
@@ -13,6 +15,12 @@ from worldsim.plotting.window import Window
 WHITE, DARK, RED = (255, 255, 255), (60, 60, 66), (255, 120, 110)
 MINE, OTHER, HERE, MARK = (120, 200, 255), (130, 130, 140), (255, 220, 120), (150, 255, 150)
 ROW_HEIGHT, MARGIN = 12, 14
+
+
+def has_strip(session: Session) -> bool:
+    """Whether a session's timeline is shown: the world stands, and there is somewhere to go to."""
+    standing = session.phase in (Phase.PAUSED, Phase.READY, Phase.FAILED)
+    return standing and session.rewinds and len(getattr(session.timeline, "moments", ())) > 1
 
 
 class Strip:
@@ -54,6 +62,17 @@ class Strip:
                     window.screen, colour, (self._x(timeline.moments[number].depth), self._y(lane.row)), 6
                 )
         self.label = f"{timeline.moments[shown].depth * seconds:.1f} s of {self._deepest * seconds:.1f} s"
+
+    def feed(self, event: Any, session: Session) -> bool:
+        """A click on it, or the mouse dragged along it, goes to a moment; whether the event was one."""
+        held = event.type == pygame.MOUSEMOTION and bool(event.buttons[0])
+        clicked = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
+        if session.timeline is None or not has_strip(session) or not (held or clicked):
+            return False
+        number = self.at(event.pos, session.timeline)
+        if number is not None and number != session.shown:
+            session.go(number)
+        return number is not None
 
     def at(self, position: tuple[int, int], timeline: Timeline) -> int | None:
         """The moment nearest to a place on the strip; None: beside it."""
