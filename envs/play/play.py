@@ -94,7 +94,8 @@ class PlayWindow:
 
     def _return(self) -> None:
         """Leave this game, and go on with the one that stood aside."""
-        assert (before := self._before) is not None
+        before = self._before
+        assert before is not None
         self._capture(False)
         self.help, self._before = False, before.before
         self.keeper.close()
