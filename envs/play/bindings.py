@@ -24,22 +24,22 @@ from worldsim.spec.text_files import read_json
 COMMANDS: dict[str, str] = {
     "pause": "pause, go on",
     "step": "one frame further",
-    "earlier": "paused: back (Shift: a second)",
-    "later": "paused: forward (Shift: a second)",
+    "earlier": "paused: back (Shift: 1 s)",
+    "later": "paused: forward (Shift: 1 s)",
     "rewind": "two seconds back",
     "quick save": "mark this moment",
     "quick load": "return to the mark",
     "restart": "begin anew",
     "starts": "choose where to begin",
-    "player": "who plays: you, a script, ...",
-    "real": "the real game beside it; back",
+    "player": "who plays: you, a script",
+    "real": "real game beside it, or back",
     "view": "next view",
     "save": "save the playthrough",
     "screenshot": "screenshot",
     "video": "record a video, stop",
     "gif": "record a GIF, stop",
     "keep": "keep the episode in a store",
-    "inside": "latency, trust, keys as played",
+    "inside": "latency, trust, keys played",
     "smooth": "pixels: crisp, smooth",
     "full screen": "full screen",
     "help": "this help",
@@ -74,7 +74,7 @@ WORDS = {
 # What the four directions together are called.
 SHORT = {
     "Up Left Down Right": "arrows", "cross up cross left cross down cross right": "cross",
-    "left stick up left stick left left stick down left stick right": "left stick",
+    "stick up stick left stick down stick right": "left stick",
 }  # fmt: skip
 SENSITIVITY, LEAST, MOST = 0.15, 0.01, 2.0
 # The fastest turn per video frame is what worlds are trained on, degrees.
@@ -106,7 +106,7 @@ def pad_word(name: str) -> str:
     words = {"left stick": "left stick pressed", "right stick": "right stick pressed"}
     if word in ("up", "left", "down", "right"):
         return f"cross {word}"
-    return words.get(word) or (word.upper() if len(word) == 1 else word.replace("tilt", "left stick"))
+    return words.get(word) or (word.upper() if len(word) == 1 else word.replace("tilt", "stick"))
 
 
 @dataclass

@@ -154,7 +154,10 @@ class PlayWindow:
         if game.news:
             self._say(game.news, 2 * SAID)
         entries = self.commands.entries(game, self._leave, real=self._before is not None or REAL not in game.views)
-        self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
+        hands = game.hands
+        self.menu = Menu(
+            entries, self.preferences, hands.meanings, hands.spec.camera, self._say, lambda: bool(self.pads.pads)
+        )
 
     def _leave(self) -> None:
         self.quit = True
@@ -215,8 +218,9 @@ class PlayWindow:
             page.feed(as_key(event))
             if not page.open and page is self.starts:
                 self._overlay()
-        elif self.help and down:
-            self._overlay(help=False)
+        elif self.help and (down or event.type == pygame.MOUSEWHEEL):
+            if not self.painter.help_page.turn(event) and down:
+                self._overlay(help=False)
         elif event.type == pygame.MOUSEWHEEL and self.session.phase is not Phase.PLAYING:
             self.session.scrub(int(event.y))
         elif not self.captured and self.strip.feed(event, self.session):

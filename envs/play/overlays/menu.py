@@ -43,7 +43,9 @@ class Menu:
         entries: of the first page.
         preferences: changed by the pages of keys and mouse.
         meanings: the controls of the game.
+        camera: whether the mouse and a stick look around.
         say: shows a line to the player.
+        pad: whether a gamepad is plugged in.
     """
 
     def __init__(
@@ -53,13 +55,15 @@ class Menu:
         meanings: tuple[Meaning, ...],
         camera: bool,
         say: Callable[[str], None],
+        pad: Callable[[], bool],
     ):
-        self.preferences, self.say = preferences, say
+        self.preferences, self.say, self._pad = preferences, say, pad
         keys = Entry(lambda: "Change keys ...", self._open_keys)
         mouse = Entry(lambda: f"Mouse  < {preferences.sensitivity:.2f} degrees/pixel >", change=self._mouse)
         stick = Entry(lambda: f"Gamepad  < {preferences.turn:.1f} degrees/frame >", change=self._stick)
         *first, last = entries
-        self._main = [*first, keys, *([mouse, stick] if camera else []), last]
+        self._main = [*first, keys, *([mouse] if camera else []), last]
+        self._stick_too = [*self._main[:-1], stick, last] if camera else self._main
         self._labels = labels(meanings) | COMMANDS
         self.open = False
         self.entries, self.chosen, self._catching = self._main, 0, ""
@@ -69,7 +73,8 @@ class Menu:
 
     def show(self) -> None:
         """Open the first page."""
-        self.open, self.entries, self.chosen, self._top, self._catching = True, self._main, 0, 0, ""
+        self.open, self.chosen, self._top, self._catching = True, 0, 0, ""
+        self.entries = self._stick_too if self._pad() else self._main
 
     def lines(self, most: int) -> tuple[list[str], int]:
         """At most ``most`` lines around the chosen one, and which of them that is."""
@@ -94,7 +99,7 @@ class Menu:
 
     def _key(self, key: int) -> None:
         if key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
-            if self.entries is self._main:
+            if self.entries in (self._main, self._stick_too):
                 self.open = False
             else:
                 self.show()
@@ -129,9 +134,10 @@ class Menu:
 
     def _entry(self, what: str) -> Entry:
         def text() -> str:
-            bound = [*self.preferences.keys_of(what), *self.preferences.keys_of(what, pad=True)]
+            bound = self.preferences.keys_of(what)
+            bound += self.preferences.keys_of(what, pad=True) if self._pad() else []
             keys = PRESS if self._catching == what else ", ".join(spoken(key) for key in bound)
-            return f"{self._labels[what][:30]:<31}{keys or 'none'}"
+            return f"{self._labels[what]:<29}{keys or 'none'}"
 
         def choose() -> None:
             self._catching = what

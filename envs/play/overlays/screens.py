@@ -10,6 +10,7 @@ from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.session import Session
 from worldsim.envs.play.tree.lanes import Lane, lanes
 from worldsim.envs.play.tree.timeline import Timeline
+from worldsim.plotting.lettering import READABLE
 from worldsim.plotting.window import Window
 
 WHITE, DARK, RED = (255, 255, 255), (60, 60, 66), (255, 120, 110)
@@ -29,7 +30,7 @@ class Strip:
     def __init__(self) -> None:
         self.ground = pygame.Rect(0, 0, 0, 0)
         self._lanes: list[Lane] = []
-        self._deepest, self.label = 1, ""
+        self._deepest, self._high, self.label = 1, float(ROW_HEIGHT), ""
 
     def draw(self, window: Window, timeline: Timeline, shown: int, mark: int | None, seconds: float) -> None:
         """Draw it; ``seconds`` are those of a step."""
@@ -37,7 +38,9 @@ class Strip:
         self._deepest = max(1, *(lane.last for lane in self._lanes))
         rows = 1 + max(lane.row for lane in self._lanes)
         across, down = window.screen.get_size()
-        height = rows * ROW_HEIGHT + 2 * MARGIN
+        # Of many branches, rows come nearer to each other: two thirds of the window stay free.
+        self._high = min(ROW_HEIGHT, max(1.0, (down / 3 - 2 * MARGIN) / rows))
+        height = round(rows * self._high) + 2 * MARGIN
         self.ground = pygame.Rect(0, down - height, across, height)
         ground = pygame.Surface(self.ground.size, pygame.SRCALPHA)
         ground.fill((0, 0, 0, 170))
@@ -91,13 +94,14 @@ class Strip:
         return MARGIN + round(depth / self._deepest * (self.ground.width - 2 * MARGIN))
 
     def _y(self, row: int) -> int:
-        return self.ground.top + MARGIN + ROW_HEIGHT // 2 + row * ROW_HEIGHT
+        return self.ground.top + MARGIN + int(self._high / 2 + row * self._high)
 
 
-def draw_loading(window: Window, session: Session) -> None:
-    """What is being loaded, and a bar: how far, or, where nobody knows, that it goes on."""
+def draw_loading(window: Window, session: Session, area: pygame.Rect) -> pygame.Rect:
+    """What is being loaded, and a bar: how far, or, where nobody knows, that it goes on; returns where."""
     what, share = session.loading
-    ground = window.text([f"{what} ..."], size=22, colour=WHITE, middle=True)
+    above = pygame.Rect(area.topleft, (area.width, area.height - 14))
+    ground = window.text([f"{what} ..."], size=22, colour=WHITE, middle=True, area=above)
     across = window.screen.get_width()
     bar = pygame.Rect(across // 4, ground.bottom + 6, across // 2, 6)
     pygame.draw.rect(window.screen, DARK, bar)
@@ -106,14 +110,15 @@ def draw_loading(window: Window, session: Session) -> None:
         begin, width = (session.clock() * 0.5) % 1 * 0.8, 0.2
     done = pygame.Rect(bar.left + int(begin * bar.width), bar.top, int(width * bar.width), bar.height)
     pygame.draw.rect(window.screen, MINE, done)
+    return ground.union(bar)
 
 
-def draw_menu(window: Window, menu: Menu) -> None:
+def draw_menu(window: Window, menu: Menu, area: pygame.Rect) -> None:
     """The menu, as many lines as fit."""
-    menu.rows = max(3, window.screen.get_height() // 18)
+    menu.rows = max(3, window.rows(area, READABLE))
     lines, chosen = menu.lines(menu.rows)
     marked = [f"{'>' if i == chosen else ' '} {line} " for i, line in enumerate(lines)]
-    menu.ground = window.text(marked, size=22, colour=WHITE, middle=True, chosen=chosen)
+    menu.ground = window.text(marked, size=22, colour=WHITE, middle=True, chosen=chosen, table=True, area=area)
 
 
 def status_lines(session: Session, *, inside: bool, recording: bool) -> list[str]:
