@@ -146,6 +146,16 @@ class Commands(PlayCommands):
             Entry(lambda: "Quit", leave),
         ]
 
+    def pressed(self, key: str) -> None:
+        """A key of the game: the moment that stood goes on, if the game knows the key."""
+        game = self.session.game
+        if game is None:
+            return
+        if words := game.hands.unheard(self.preferences.keys[key], spoken(key)):
+            self.say(words)
+        elif self.session.phase is Phase.READY:
+            self.session.resume()
+
     def _entry(self, what: str) -> Entry:
         def text() -> str:
             words = COMMANDS[what]

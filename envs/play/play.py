@@ -12,7 +12,7 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from worldsim.envs.play.bindings import COMMANDS, DOWN, Preferences, key_name, spoken
+from worldsim.envs.play.bindings import COMMANDS, DOWN, Preferences, key_name
 from worldsim.envs.play.commands import Commands
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.keeping import Keeper
@@ -233,21 +233,11 @@ class PlayWindow:
             self._capture(True)
             self.session.resume()
         elif self.controls.feed(event, self.captured or not self._looks()) and down:
-            self._pressed(event)
+            self.commands.pressed(key_name(event))
 
     def _looks(self) -> bool:
         """Whether the mouse means something in this game."""
         return self.controls.spec.camera
-
-    def _pressed(self, event: Any) -> None:
-        """A key of the game: the moment that stood goes on, if the game knows the key."""
-        control, game = self.preferences.keys[key_name(event)], self.session.game
-        if game is None:
-            return
-        if words := game.hands.unheard(control, spoken(key_name(event))):
-            self._say(words)
-        elif self.session.phase is Phase.READY:
-            self.session.resume()
 
     def _covered(self) -> bool:
         return self.help or any(one is not None and one.open for one in (self.menu, self.starts))

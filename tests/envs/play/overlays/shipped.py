@@ -58,7 +58,8 @@ class Shown:
         self.window = PlayWindow(
             Opening(open_game=lambda tell: self.game, seed=0, worlds=lambda: tiles), preferences=Preferences()
         )
-        self.window.window.fit = lambda *shape: None
+        # It keeps the size that is asked for here.
+        self.window.window._first = (0, 0)
         self.window.window.screen = pygame.display.set_mode(size, pygame.RESIZABLE)
         self.size, self.written = size, Written()
         self._listen()
