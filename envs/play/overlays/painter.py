@@ -107,7 +107,8 @@ class Painter:
             taken.append(window.text(lines, size=20, colour=WHITE, area=above))
             area = pygame.Rect(0, taken[-1].bottom, area.width, area.bottom - taken[-1].bottom)
         corners = [((x, min(y, area.bottom)), below, wide) for (x, y), below, wide in corners]
-        if len(scene.panels) > 1 and (room := area.bottom - window.screen.get_height() // 2 - NAMES) > NAMES:
+        several = len(scene.panels) > 1 and not scene.covered
+        if several and (room := area.bottom - window.screen.get_height() // 2 - NAMES) > NAMES:
             area = pygame.Rect(0, area.bottom - room, area.width, room)
         if (middle := self._draw_middle(scene, game, area)) is not None:
             taken.append(middle)

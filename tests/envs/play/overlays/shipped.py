@@ -167,6 +167,10 @@ class Shown:
                 yield f"{view}, {phase.value}", self.draw()
                 session.phase = before
             window.commands.inside = True
+        self.press(pygame.K_h)
+        yield "both, help", self.draw()
+        assert self.written.places[-1][1].height > self.size[1] // 2, "it takes the place of pictures' names only"
+        self.press(pygame.K_h)
         window.views.name, session.insight = "picture", insight
 
     def _covers(self) -> Iterator[tuple[str, Written]]:
