@@ -169,7 +169,9 @@ class Shown:
             window.commands.inside = True
         self.press(pygame.K_h)
         yield "both, help", self.draw()
-        assert self.written.places[-1][1].height > self.size[1] // 2, "it takes the place of pictures' names only"
+        self.window._say("", 0)
+        assert abs(self.draw().places[-1][1].centery - self.size[1] // 2) < 3, "help is not in the middle"
+        self.window._say(LONG, 999)
         self.press(pygame.K_h)
         window.views.name, session.insight = "picture", insight
 
