@@ -7,7 +7,7 @@ from worldsim.envs.play.bindings import COMMANDS, REWINDING, Preferences, spoken
 from worldsim.envs.play.keeping import Keeper
 from worldsim.envs.play.overlays.menu import Entry
 from worldsim.envs.play.overlays.views import next_view
-from worldsim.envs.play.pace import DREAM, REAL, Phase
+from worldsim.envs.play.pace import REAL, Phase
 from worldsim.envs.play.seats import YOU
 from worldsim.envs.play.session import Session
 from worldsim.plotting.window import Window
@@ -99,7 +99,7 @@ class Commands(PlayCommands):
         say: shows a line to the player.
         overlay: opens and closes help and menu.
         look: looks at the game in another view.
-        beside: opens the real game beside this one.
+        beside: opens the real game beside this one, or goes back from there.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class Commands(PlayCommands):
     ):
         super().__init__(session, keeper, preferences, say)
         self.window, self.overlay, self.inside = window, overlay, False
-        self.look, self.beside = look, beside
+        self.look = look
         self._all |= {
             "starts": lambda: overlay(starts=True),
             "view": self._next_view,
-            "real": self._real,
+            "real": beside,
             "screenshot": lambda: keeper.screenshot(window.picture()),
             "video": lambda: keeper.toggle(".mp4"),
             "gif": lambda: keeper.toggle(".gif"),
@@ -130,11 +130,13 @@ class Commands(PlayCommands):
             "menu": lambda: overlay(menu=True),
         }
 
-    def entries(self, game: "Game", leave: Callable[[], None]) -> list[Entry]:
-        """Lines of the menu for a game."""
+    def entries(self, game: "Game", leave: Callable[[], None], *, real: bool = True) -> list[Entry]:
+        """Lines of the menu for a game; ``real``: whether there is a real game to open beside it, or a way back."""
         left_out = () if game.rewinds else REWINDING
         if len(game.views) < 2:
             left_out = (*left_out, "view")
+        if not real:
+            left_out = (*left_out, "real")
         return [
             Entry(lambda: "Go on", self.overlay),
             Entry(lambda: "Keys", lambda: self.overlay(help=True)),
@@ -144,6 +146,16 @@ class Commands(PlayCommands):
             Entry(lambda: "Quit", leave),
         ]
 
+    def pressed(self, key: str) -> None:
+        """A key of the game: the moment that stood goes on, if the game knows the key."""
+        game = self.session.game
+        if game is None:
+            return
+        if words := game.hands.unheard(self.preferences.keys[key], spoken(key)):
+            self.say(words)
+        elif self.session.phase is Phase.READY:
+            self.session.resume()
+
     def _entry(self, what: str) -> Entry:
         def text() -> str:
             words = COMMANDS[what]
@@ -151,6 +163,8 @@ class Commands(PlayCommands):
                 words = f"who plays: {self.session.seats.playing}"
             elif what == "view":
                 words = f"view: {self._view()}"
+            elif what == "real":
+                words = "back to the dream alone" if self._is_beside() else "the real game beside the dream"
             elif what == "smooth":
                 words = f"pixels: {'smooth' if self.window.smooth else 'crisp'}"
             elif what in ("video", "gif") and (recording := self.keeper.films.recording) is not None:
@@ -171,15 +185,8 @@ class Commands(PlayCommands):
         else:
             self.say("this game has one view")
 
-    def _real(self) -> None:
-        """The dream, the real game, the dream, ...; where it is not open, open it."""
-        game = self.session.game
-        if game is None or self.session.phase is Phase.LOADING:
-            return
-        if REAL in game.views:
-            self._show(DREAM if self._view() == REAL else REAL)
-        else:
-            self.beside()
+    def _is_beside(self) -> bool:
+        return self.session.game is not None and REAL in self.session.game.views
 
     def _show(self, view: str) -> None:
         self.look(view)

@@ -9,16 +9,11 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from worldsim.envs.play.bindings import Preferences, key_name
+from worldsim.envs.play.bindings import DOWN, FASTEST, UP, Preferences, key_name
+from worldsim.envs.play.pads.gamepads import Gamepads
 from worldsim.spec.actions import ActionSpec, hold
 
-# The fastest turn per video frame that worlds are trained on, degrees.
-FASTEST = 20.0
-# A gamepad: its buttons; its left stick walks, its right stick turns by so many degrees a frame at most.
-PAD_BUTTONS = {0: "jump", 1: "sneak", 2: "attack", 3: "use", 4: "sprint", 5: "attack"}
-PAD_STICK = {0: ("left", "right"), 1: ("forward", "back")}
-PAD_LOOK = {2: 1, 3: 0, 4: 0}
-PAD_TURN, PAD_REST = 6.0, 0.3
+OF_MOUSE = (pygame.MOUSEBUTTONDOWN, pygame.MOUSEBUTTONUP)
 
 
 class Controls:
@@ -26,15 +21,15 @@ class Controls:
 
     Args:
         spec: a person's controls.
-        preferences: which key is which control; how far the mouse turns.
+        preferences: which key is which control; how far the mouse and a stick turn.
+        pads: whose sticks count as they stand; None: there are none.
     """
 
-    def __init__(self, spec: ActionSpec, preferences: Preferences):
-        self.spec, self.preferences = spec, preferences
+    def __init__(self, spec: ActionSpec, preferences: Preferences, pads: Gamepads | None = None):
+        self.spec, self.preferences, self.pads = spec, preferences, pads
         self.held: set[str] = set()
         self.tapped: set[str] = set()
         self.motion = np.zeros(2)
-        self._look = np.zeros(2)
 
     def feed(self, event: Any, captured: bool) -> bool:
         """Take in an event; whether it was for the game. The mouse counts only while it is captured."""
@@ -45,27 +40,10 @@ class Controls:
         control = self.preferences.keys.get(key_name(event), "")
         if control not in self.spec.keys:
             return False
-        released = event.type in (pygame.KEYUP, pygame.MOUSEBUTTONUP)
-        if released or event.type == pygame.KEYDOWN or captured:
-            self.press(control, not released)
-        return not released and (event.type == pygame.KEYDOWN or captured)
-
-    def feed_pad(self, event: Any) -> bool:
-        """Take in an event of a gamepad; whether something was pressed."""
-        if event.type in (pygame.JOYBUTTONDOWN, pygame.JOYBUTTONUP):
-            control = PAD_BUTTONS.get(event.button, "")
-            self.press(control, event.type == pygame.JOYBUTTONDOWN)
-            return event.type == pygame.JOYBUTTONDOWN and bool(control)
-        if event.type != pygame.JOYAXISMOTION:
-            return False
-        value = float(event.value) if abs(event.value) > PAD_REST else 0.0
-        if event.axis in PAD_LOOK:
-            self._look[PAD_LOOK[event.axis]] = value * PAD_TURN
-            return False
-        less, more = PAD_STICK.get(event.axis, ("", ""))
-        self.press(less, value < 0)
-        self.press(more, value > 0)
-        return bool(value)
+        counts = captured or event.type not in OF_MOUSE
+        if counts or event.type in UP:
+            self.press(control, event.type in DOWN)
+        return counts and event.type in DOWN
 
     def press(self, control: str, held: bool) -> None:
         """Hold a control, or let it go; one that the game does not have is ignored."""
@@ -79,13 +57,18 @@ class Controls:
         """Let everything go: the window lost the keyboard or the mouse."""
         self.held.clear()
         self.tapped.clear()
-        self.motion[:] = self._look[:] = 0
+        self.motion[:] = 0
 
     def take(self, frames: int) -> NDArray[np.float32]:
         """Actions (r, A) for the next chunk: the mouse's way is spread evenly over its frames."""
-        vector = self.spec.vector({name: 1 for name in self.held | self.tapped if name in self.spec.keys})
+        turn, held = self.motion / frames, self.held | self.tapped
+        if self.pads is not None:
+            # A stick that was held while a menu was open is still held.
+            held = held | {self.preferences.keys.get(name, "") for name in self.pads.tilts()}
+            turn = turn + self.preferences.turn * self.pads.look()
+        vector = self.spec.vector({name: 1 for name in held if name in self.spec.keys})
         if self.spec.camera:
-            vector[-2:] = np.clip(self.motion / frames + self._look, -FASTEST, FASTEST)
+            vector[-2:] = np.clip(turn, -FASTEST, FASTEST)
         self.tapped.clear()
         self.motion[:] = 0
         return hold(vector, frames)

@@ -4,7 +4,7 @@ A action vector of the game.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ Layout = tuple[Callable[[set[str]], Vector], tuple[Meaning, ...]]
 # What a joystick's words are among a person's controls.
 JOYSTICK = {"up": "forward", "down": "back", "left": "left", "right": "right", "fire": "jump"}
 DIGITS = tuple(f"hotbar.{i}" for i in range(1, 10))
+BOTH_WAYS = " + / -"
 KEYPADS = (("right", "left"), ("forward", "back"), ("jump", "sneak"))
 MINECRAFT_MEANINGS: tuple[Meaning, ...] = (
     (("forward", "left", "back", "right"), "walk"),
@@ -75,7 +76,7 @@ class HumanInputMapper:
             return self._same, tuple((controls, text) for controls, text in parts if controls)
         if all(axes) and len(keys) <= len(KEYPADS):
             pads = zip(keys, KEYPADS, strict=False)
-            return self._axes, tuple((pad, f"{name} + / -") for name, pad in pads)
+            return self._axes, tuple((pad, f"{name}{BOTH_WAYS}") for name, pad in pads)
         if any(axes):
             raise self._unplayable()
         return self._by_digits()
@@ -97,6 +98,13 @@ class HumanInputMapper:
         if self.target.camera:
             vector[-2:] = controls[-2:]
         return vector
+
+    def unheard(self, control: str, key: str) -> str:
+        """Says that a control, which a key stands for, means nothing here; "" where it means something."""
+        if any(control in controls for controls, _ in self.meanings):
+            return ""
+        known = control in self.target.keys
+        return f"this world never learned {control!r} ({key})" if known else f"{key} does nothing in this game"
 
     def _joystick(self, held: set[str]) -> Vector:
         """The option with most of the held directions and none that is not held."""
@@ -126,6 +134,19 @@ class HumanInputMapper:
         for i, (up, down) in enumerate(KEYPADS[: len(self.target.keys)]):
             vector[i] = (up in held) - (down in held)
         return vector
+
+
+def labels(meanings: Iterable[Meaning]) -> dict[str, str]:
+    """What each control alone is called in this game."""
+    out: dict[str, str] = {}
+    for controls, text in meanings:
+        if len(controls) == 1:
+            out[controls[0]] = text
+        elif text.endswith(BOTH_WAYS):
+            out |= {c: text.removesuffix(BOTH_WAYS) + sign for c, sign in zip(controls, (" +", " -"), strict=True)}
+        else:
+            out |= {control: control.replace("hotbar.", "item ") for control in controls}
+    return out
 
 
 def _joystick(name: str) -> set[str] | None:

@@ -136,11 +136,6 @@ class Keeper:
 
         return _outcome(write)
 
-    def playthrough(self) -> Playthrough | None:
-        """What was played, the player standing at the moment shown; None where it cannot be told."""
-        told = self.session.timeline is not None and self.session.game is not None and self.outlets.origin is not None
-        return self._playthrough(self.session.shown, self.session.seed) if told else None
-
     def _playthrough(self, here: int, seed: int) -> Playthrough:
         game, timeline = self.session.game, self.session.timeline
         assert game is not None and timeline is not None and self.outlets.origin is not None

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from worldsim.envs.play.keeping import Outlets
 from worldsim.envs.play.seats import Seat
 from worldsim.envs.play.session import Session, Tell
-from worldsim.envs.play.tree.playthrough import Playthrough
 from worldsim.envs.play.tree.timeline import Timeline
 from worldsim.errors import UserError
 
@@ -67,6 +66,10 @@ class Opening:
             self.open_game, seed=self.seed, seats=self.seats, restore=self.restore, same_start=self.same_start
         )
 
+    def again(self) -> "Opening":
+        """To come back to: the page of starts was chosen from already."""
+        return replace(self, start_page=False)
+
     def beside(self, session: Session) -> "Opening":
         """Opens the real game beside a dream, where it stands.
 
@@ -75,15 +78,9 @@ class Opening:
         """
         game, timeline = session.game, session.timeline
         if self.real is None or game is None or timeline is None:
-            raise UserError("it is not known which game this is a dream of")
+            raise UserError("it is not known which game this is a dream of, or it is open already")
         inputs = [timeline.moments[number].actions for number in timeline.path(session.shown)[1:]]
         return replace(self.real(game, inputs), seed=session.seed)
-
-    def as_it_stands(self, session: Session, played: Playthrough | None) -> "Opening | None":
-        """Opens a game again, where it stands if that can be told; None: it was never there."""
-        if session.game is None or played is None:
-            return None if session.game is None else self
-        return replace(self, seed=played.seed, start_page=False, restore=lambda game, timeline: played.fill(timeline))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,17 +12,19 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from worldsim.envs.play.bindings import COMMANDS, Preferences, key_name, spoken
+from worldsim.envs.play.bindings import COMMANDS, DOWN, Preferences, key_name
 from worldsim.envs.play.commands import Commands
 from worldsim.envs.play.controls import Controls
 from worldsim.envs.play.keeping import Keeper
 from worldsim.envs.play.opening import Opening, WorldTile
 from worldsim.envs.play.overlays.menu import Menu
-from worldsim.envs.play.overlays.painter import Painter, Scene, has_strip
+from worldsim.envs.play.overlays.painter import Painter, Scene
 from worldsim.envs.play.overlays.screens import Strip
 from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.overlays.views import Panel, Views, flat
 from worldsim.envs.play.pace import REAL, Phase
+from worldsim.envs.play.pads.gamepads import Gamepads, as_key
+from worldsim.envs.play.real.aside import Aside
 from worldsim.envs.play.recordings import Films
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
@@ -53,35 +55,54 @@ class PlayWindow:
         self.painter = Painter(self.window, self.preferences, self.strip)
         self.captured = self.help = self.quit = self._recapture = False
         self.message, self._until = "", 0.0
-        pygame.joystick.init()
-        self._pads: list[Any] = []
+        self.pads = Gamepads()
         self.kept: list[Path] = []
         self.films = Films(self._say, self.kept)
-        # What to return to where the game that is being opened cannot be.
-        self._before: Opening | None = None
+        # What to return to where the game that is being opened cannot be, or from the real game beside a dream.
+        self._before: Aside | None = None
         self._sit(opening)
 
-    def _sit(self, opening: Opening) -> None:
-        """Begin with a game of which nothing is there yet."""
-        self.opening, self.session = opening, opening.session()
+    def _sit(self, opening: Opening, aside: Aside | None = None) -> None:
+        """Begin with a game of which nothing is there yet, or go on with one that stood aside."""
+        self.opening, self.session = opening, opening.session() if aside is None else aside.session
         self.keeper = Keeper(self.session, opening.outlets, self._say, self.films)
-        self.controls, self.views = Controls(MINECRAFT, self.preferences), Views(opening.view)
+        self.controls, self.views = (
+            Controls(MINECRAFT, self.preferences, self.pads),
+            Views(opening.view if aside is None else aside.view),
+        )
         self.commands = Commands(
             self.session, self.window, self.keeper, self.preferences, self._say, self._overlay, self._look, self._beside
         )
         self.menu: Menu | None = None
         self.starts: StartPage | None = None
-        self._frame: NDArray[np.uint8] | None = None
+        self._frame: NDArray[np.uint8] | None = None if aside is None else aside.frame
         # Whether help or menu lies over the picture, and whether play goes on when it is gone.
         self._under = self._going_on = False
 
-    def open(self, opening: Opening) -> None:
-        """Leave this game, whose play is kept, and open another one."""
+    def open(self, opening: Opening, *, beside: bool = False) -> None:
+        """Leave this game, whose play is kept, and open another one; ``beside``: to come back."""
         self._capture(False)
-        self.help, self._before = False, self.opening.as_it_stands(self.session, self.keeper.playthrough())
+        self.help = False
+        self.session.pause()
+        self.keeper.close()
+        if self.session.game is not None:
+            self._before = Aside(
+                opening=self.opening.again(), session=self.session, frame=self._frame, view=self.views.name,
+                waits=beside, before=self._before,
+            )  # fmt: skip
+        else:
+            self.session.close(leave=True)
+        self._sit(opening)
+
+    def _return(self) -> None:
+        """Leave this game, and go on with the one that stood aside."""
+        before = self._before
+        assert before is not None
+        self._capture(False)
+        self.help, self._before = False, before.before
         self.keeper.close()
         self.session.close(leave=True)
-        self._sit(opening)
+        self._sit(before.opening, before)
 
     def run(self) -> StepTimes:
         """Play until the window is closed."""
@@ -90,7 +111,8 @@ class PlayWindow:
             self._draw()
             while not self.quit:
                 for event in self.window.events():
-                    self._event(event)
+                    for one in self.pads.read(event):
+                        self._event(one)
                 self._opened()
                 self.films.look()
                 if self._recapture and self.session.phase is Phase.PLAYING:
@@ -114,6 +136,8 @@ class PlayWindow:
             self.session.close()
             self.keeper.close()
             self.films.close()
+            if self._before is not None:
+                self._before.close()
         if self.session.game is None and self.session.failure is not None:
             raise self.session.failure
         return self.session.times
@@ -123,8 +147,11 @@ class PlayWindow:
         game = self.session.game
         if game is None or self.menu is not None:
             return
+        if self._before is not None and not self._before.waits:
+            self._before.close()
+            self._before = None
         self.window.fit(game.width, game.height, game.title)
-        self.controls = Controls(game.hands.spec, self.preferences)
+        self.controls = Controls(game.hands.spec, self.preferences, self.pads)
         self.keeper.know()
         self.views.name = self.views.name or game.views[0]
         game.watch = self.views.name
@@ -134,8 +161,11 @@ class PlayWindow:
         self.session.ask(self.opening.worlds, self._offer)
         if game.news:
             self._say(game.news, 2 * SAID)
-        entries = self.commands.entries(game, self._leave)
-        self.menu = Menu(entries, self.preferences, game.hands.meanings, game.hands.spec.camera, self._say)
+        entries = self.commands.entries(game, self._leave, real=self._before is not None or REAL not in game.views)
+        hands = game.hands
+        self.menu = Menu(
+            entries, self.preferences, hands.meanings, hands.spec.camera, self._say, lambda: bool(self.pads.pads)
+        )
         if self.opening.start_page and self.starts.tiles:
             self._overlay(starts=True)
 
@@ -156,9 +186,16 @@ class PlayWindow:
         self.session.watch(view)
 
     def _beside(self) -> None:
-        """Open the real game beside the dream."""
+        """Open the real game beside the dream, or go back from there to the dream as it was left."""
+        if self._before is not None and self._before.waits:
+            self._return()
+            self._say("the dream alone, where you left it")
+        elif self.session.phase is not Phase.LOADING:
+            self._open_beside()
+
+    def _open_beside(self) -> None:
         try:
-            self.open(self.opening.beside(self.session))
+            self.open(self.opening.beside(self.session), beside=True)
         except (UserError, FileNotFoundError) as error:
             self._say(f"the real game cannot be opened: {error}", 2 * SAID)
 
@@ -166,15 +203,13 @@ class PlayWindow:
         """A game could not be opened: go back to the one before, and say why."""
         if self._before is None:
             return False
-        error, before = self.session.error, self._before
-        self._before = None
-        self.session.close(leave=True)
-        self._sit(before)
+        error = self.session.error
+        self._return()
         self._say(error, 2 * SAID)
         return True
 
     def _event(self, event: Any) -> None:
-        down = event.type in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN)
+        down = event.type in DOWN
         if event.type == pygame.QUIT:
             self.quit = True
         elif event.type == pygame.DROPFILE:
@@ -183,9 +218,6 @@ class PlayWindow:
         elif event.type == pygame.WINDOWFOCUSLOST:
             self._capture(False)
             self._recapture = False
-        elif event.type == pygame.JOYDEVICEADDED:
-            # A gamepad is heard as long as somebody holds it.
-            self._pads.append(pygame.joystick.Joystick(event.device_index))
         elif self.menu is not None and self.menu.open:
             menu = self.menu
             menu.feed(event)
@@ -194,54 +226,29 @@ class PlayWindow:
                 self._overlay(help=self.help, starts=self.starts is not None and self.starts.open)
         elif self.starts is not None and self.starts.open:
             page = self.starts
-            page.feed(event)
+            page.feed(as_key(event))
             if not page.open and page is self.starts:
                 self._overlay()
-        elif self.help and down:
-            self._overlay(help=False)
+        elif self.help and (down or event.type == pygame.MOUSEWHEEL):
+            if not self.painter.help_page.turn(event) and down:
+                self._overlay(help=False)
         elif event.type == pygame.MOUSEWHEEL and self.session.phase is not Phase.PLAYING:
             self.session.scrub(int(event.y))
-        elif self._on_strip(event):
+        elif not self.captured and self.strip.feed(event, self.session):
             pass
-        elif event.type == pygame.KEYDOWN and self.preferences.keys.get(key_name(event)) in COMMANDS:
+        elif down and self.preferences.keys.get(key_name(event)) in COMMANDS:
             self.commands.do(self.preferences.keys[key_name(event)], bool(getattr(event, "mod", 0) & pygame.KMOD_SHIFT))
             if self.session.phase is Phase.PAUSED:
                 self._free()
         elif self._looks() and event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not self.captured:
             self._capture(True)
             self.session.resume()
-        elif self.controls.feed_pad(event):
-            if self.session.phase is Phase.READY:
-                self.session.resume()
         elif self.controls.feed(event, self.captured or not self._looks()) and down:
-            self._pressed(event)
+            self.commands.pressed(key_name(event))
 
     def _looks(self) -> bool:
         """Whether the mouse means something in this game."""
         return self.controls.spec.camera
-
-    def _pressed(self, event: Any) -> None:
-        """A key of the game: the moment that stood goes on, if the game knows the key."""
-        control, game = self.preferences.keys[key_name(event)], self.session.game
-        if game is None:
-            return
-        if not any(control in controls for controls, _ in game.hands.meanings):
-            self._say(f"this world never learned {control!r} ({spoken(key_name(event))})")
-        elif self.session.phase is Phase.READY:
-            self.session.resume()
-
-    def _on_strip(self, event: Any) -> bool:
-        """Clicks on the timeline, and the mouse dragged along it, go to a moment."""
-        held = event.type == pygame.MOUSEMOTION and bool(event.buttons[0])
-        clicked = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
-        timeline = self.session.timeline
-        if self.captured or timeline is None or not has_strip(self.session) or not (held or clicked):
-            return False
-        if (number := self.strip.at(event.pos, timeline)) is None:
-            return False
-        if number != self.session.shown:
-            self.session.go(number)
-        return True
 
     def _covered(self) -> bool:
         return self.help or any(one is not None and one.open for one in (self.menu, self.starts))
@@ -284,7 +291,7 @@ class PlayWindow:
         self.painter.draw(
             Scene(
                 session=session, panels=self._panels(), inside=self.commands.inside, help=self.help, menu=self.menu,
-                films=self.films.status, starts=self.starts,
+                films=self.films.status, starts=self.starts, pad=bool(self.pads.pads),
                 message=self.message if time.perf_counter() < self._until else "",
             )
         )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UserError
+from worldsim.plotting.lettering import PADDING, Lettering, lay_out
 
 # Silences the greeting that pygame prints when it is imported.
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -17,8 +18,6 @@ import pygame
 
 Colour = tuple[int, int, int]
 HIGHLIGHT: Colour = (255, 220, 120)
-# Points of the smallest letters that can be read.
-SMALLEST = 7
 
 
 def has_display() -> bool:
@@ -95,44 +94,97 @@ class Window:
         self.screen.blit(scaled, place)
 
     def text(
-        self, lines: Sequence[str], *, size: int, colour: Colour, line: int = 0, middle: bool = False, chosen: int = -1,
+        self,
+        lines: Sequence[str],
+        *,
+        size: float,
+        colour: Colour,
+        middle: bool = False,
         low: bool = False,
-    ) -> pygame.Rect:  # fmt: skip
-        """Write lines on a dark ground: from the top left corner, ``line`` lines down, in the middle, or ``low``.
+        chosen: int = -1,
+        table: bool = False,
+        area: pygame.Rect | None = None,
+    ) -> pygame.Rect:
+        """Write lines on a dark ground, in the upper left corner of an area of the window or in the window's middle.
 
-        Letters become smaller where lines would not fit; a line too long even then is cut. Returns where the ground
-        is. ``chosen``: a line that stands out.
+        Lines that are too long are wrapped; letters become smaller where they would not fit (``lay_out``).
+
+        Args:
+            lines: to write.
+            size: pixels of the letters, of which the font takes three quarters as its points.
+            colour: of the letters.
+            middle: as near to the window's middle as the area allows.
+            low: in the middle of the area's lower edge.
+            chosen: a line that stands out.
+            table: its columns stay together as long as they can be read.
+            area: that it stays in; default: all of the window.
+
+        Returns:
+            Where the ground is.
+        """
+        area = self.screen.get_rect() if area is None else area
+        written = lay_out(self._font, lines, int(size * 3 / 4), area.size, table=table)
+        ground = pygame.Rect(area.topleft, (min(area.width, written.size[0]), min(area.height, written.size[1])))
+        if middle:
+            ground.center = self.screen.get_rect().center
+            ground.clamp_ip(area)
+        elif low:
+            ground.midbottom = area.midbottom
+        self._write(written, ground, colour, chosen)
+        return ground
+
+    def _write(self, written: Lettering, place: pygame.Rect, colour: Colour, chosen: int = -1) -> None:
+        ground = pygame.Surface(place.size, pygame.SRCALPHA)
+        ground.fill((0, 0, 0, 170))
+        for i, (text, line) in enumerate(written.rows):
+            row = written.font.render(text, True, HIGHLIGHT if line == chosen else colour)
+            ground.blit(row, (PADDING, PADDING // 2 + i * written.font.get_linesize()))
+        self.screen.blit(ground, place)
+
+    def fits(self, lines: Sequence[str], points: int, area: pygame.Rect) -> bool:
+        """Whether lines fit an area as they are in letters of so many points."""
+        written = Lettering(self._font(points), [(line, i) for i, line in enumerate(lines)])
+        return written.size[0] <= area.width and written.size[1] <= area.height
+
+    def rows(self, area: pygame.Rect, points: int) -> int:
+        """How many lines in letters of so many points an area has room for."""
+        return (area.height - PADDING) // self._font(points).get_linesize()
+
+    def tag(
+        self,
+        text: str,
+        corner: tuple[int, int],
+        colour: Colour,
+        size: int = 16,
+        *,
+        below: bool = False,
+        width: int | None = None,
+        free_of: Sequence[pygame.Rect] = (),
+    ) -> pygame.Rect | None:
+        """Write a line on a dark ground, its lower left corner at a place of the window; ``below``: its upper left.
+
+        Args:
+            text: to write.
+            corner: the place.
+            colour: of the letters.
+            size: pixels of the letters.
+            below: see above.
+            width: pixels that it may take; default: up to the right edge of the window.
+            free_of: where other things stand.
+
+        Returns:
+            Where it is; None: it is left out, because something else stands there.
         """
         across, down = self.screen.get_size()
-        points = size * 3 // 4
-        font = self._font(points)
-        while points > SMALLEST and (
-            max(font.size(text)[0] for text in lines) + 16 > across or font.get_linesize() * len(lines) + 8 > down
-        ):
-            points -= 1
-            font = self._font(points)
-        high = font.get_linesize()
-        written = [font.render(text, True, HIGHLIGHT if i == chosen else colour) for i, text in enumerate(lines)]
-        width, height = min(across, max(w.get_width() for w in written) + 16), high * len(written) + 8
-        left, top = (0, line * (high + 8))
-        if middle:
-            left, top = (across - width) // 2, max(0, (down - height) // 2)
-        elif low:
-            left, top = (across - width) // 2, max(0, down - height)
-        ground = pygame.Surface((width, height), pygame.SRCALPHA)
-        ground.fill((0, 0, 0, 170))
-        for i, text in enumerate(written):
-            ground.blit(text, (8, 4 + i * high))
-        self.screen.blit(ground, (left, top))
-        return pygame.Rect(left, top, width, height)
-
-    def tag(self, text: str, corner: tuple[int, int], colour: Colour, size: int = 16, *, below: bool = False) -> None:
-        """Write a line on a dark ground, its lower left corner at a place of the window; ``below``: its upper left."""
-        written = self._font(size * 3 // 4).render(text, True, colour)
-        ground = pygame.Surface((written.get_width() + 8, written.get_height() + 2), pygame.SRCALPHA)
-        ground.fill((0, 0, 0, 170))
-        ground.blit(written, (4, 1))
-        self.screen.blit(ground, (corner[0], corner[1] - (0 if below else ground.get_height())))
+        space = (across - corner[0] if width is None else width, down)
+        written = lay_out(self._font, [text], size * 3 // 4, space, table=True)
+        place = pygame.Rect(corner, written.size)
+        if not below:
+            place.bottomleft = corner
+        if place.collidelist(list(free_of)) >= 0:
+            return None
+        self._write(written, place, colour)
+        return place
 
     def _font(self, points: int) -> pygame.font.Font:
         if points not in self._fonts:

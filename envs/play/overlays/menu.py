@@ -9,15 +9,20 @@ import pygame
 from worldsim.envs.play.bindings import (
     COMMANDS,
     DEFAULTS,
+    DOWN,
+    FASTEST,
     KNOWN,
     LEAST,
     MOST,
     SENSITIVITY,
+    SLOWEST,
+    TURN,
     Preferences,
     key_name,
     spoken,
 )
-from worldsim.envs.play.hands import Meaning
+from worldsim.envs.play.hands import Meaning, labels
+from worldsim.envs.play.pads.gamepads import as_key
 
 PRESS = "press a key (Esc: leave it)"
 
@@ -38,7 +43,9 @@ class Menu:
         entries: of the first page.
         preferences: changed by the pages of keys and mouse.
         meanings: the controls of the game.
+        camera: whether the mouse and a stick look around.
         say: shows a line to the player.
+        pad: whether a gamepad is plugged in.
     """
 
     def __init__(
@@ -48,13 +55,16 @@ class Menu:
         meanings: tuple[Meaning, ...],
         camera: bool,
         say: Callable[[str], None],
+        pad: Callable[[], bool],
     ):
-        self.preferences, self.say = preferences, say
+        self.preferences, self.say, self._pad = preferences, say, pad
         keys = Entry(lambda: "Change keys ...", self._open_keys)
         mouse = Entry(lambda: f"Mouse  < {preferences.sensitivity:.2f} degrees/pixel >", change=self._mouse)
+        stick = Entry(lambda: f"Gamepad  < {preferences.turn:.1f} degrees/frame >", change=self._stick)
         *first, last = entries
         self._main = [*first, keys, *([mouse] if camera else []), last]
-        self._controls = [control for controls, _ in meanings for control in controls]
+        self._stick_too = [*self._main[:-1], stick, last] if camera else self._main
+        self._labels = labels(meanings) | COMMANDS
         self.open = False
         self.entries, self.chosen, self._catching = self._main, 0, ""
         self._top, self.rows = 0, 1
@@ -63,7 +73,8 @@ class Menu:
 
     def show(self) -> None:
         """Open the first page."""
-        self.open, self.entries, self.chosen, self._top, self._catching = True, self._main, 0, 0, ""
+        self.open, self.chosen, self._top, self._catching = True, 0, 0, ""
+        self.entries = self._stick_too if self._pad() else self._main
 
     def lines(self, most: int) -> tuple[list[str], int]:
         """At most ``most`` lines around the chosen one, and which of them that is."""
@@ -75,7 +86,7 @@ class Menu:
         """Take in an event."""
         if self._catching:
             self._catch(event)
-        elif event.type == pygame.KEYDOWN:
+        elif (event := as_key(event)).type == pygame.KEYDOWN:
             self._key(event.key)
         elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN) and self.ground.collidepoint(event.pos):
             line = (event.pos[1] - self.ground.top - 4) * self._shown() // max(1, self.ground.height - 8)
@@ -88,7 +99,7 @@ class Menu:
 
     def _key(self, key: int) -> None:
         if key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
-            if self.entries is self._main:
+            if self.entries in (self._main, self._stick_too):
                 self.open = False
             else:
                 self.show()
@@ -111,16 +122,22 @@ class Menu:
         self.preferences.sensitivity = min(MOST, max(LEAST, value))
         self.keep()
 
+    def _stick(self, direction: int) -> None:
+        self.preferences.turn = min(FASTEST, max(SLOWEST, round(self.preferences.turn * 1.2**direction, 2)))
+        self.keep()
+
     def _open_keys(self) -> None:
         back = Entry(lambda: "Back", self.show)
         usual = Entry(lambda: "All keys as at first", self._reset)
-        self.entries = [back, usual, *(self._entry(what) for what in (*self._controls, *COMMANDS))]
+        self.entries = [back, usual, *(self._entry(what) for what in self._labels)]
         self.chosen = self._top = 0
 
     def _entry(self, what: str) -> Entry:
         def text() -> str:
-            keys = PRESS if self._catching == what else ", ".join(spoken(k) for k in self.preferences.keys_of(what))
-            return f"{COMMANDS.get(what, what)[:32]:<34}{keys or 'none'}"
+            bound = self.preferences.keys_of(what)
+            bound += self.preferences.keys_of(what, pad=True) if self._pad() else []
+            keys = PRESS if self._catching == what else ", ".join(spoken(key) for key in bound)
+            return f"{self._labels[what]:<29}{keys or 'none'}"
 
         def choose() -> None:
             self._catching = what
@@ -129,7 +146,7 @@ class Menu:
 
     def _catch(self, event: Any) -> None:
         key = key_name(event)
-        if event.type not in (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN) or not key:
+        if event.type not in DOWN or not key:
             return
         what, self._catching = self._catching, ""
         # Without a key for the menu there would be no way back to it.
@@ -139,6 +156,7 @@ class Menu:
 
     def _reset(self) -> None:
         self.preferences.keys, self.preferences.sensitivity = dict(DEFAULTS), SENSITIVITY
+        self.preferences.turn = TURN
         self.keep()
 
     def keep(self) -> None:

@@ -1,5 +1,7 @@
 """What the play window draws over the picture: status, help, menu, loading, the timeline as a tree."""
 
+from typing import Any
+
 import numpy as np
 import pygame
 
@@ -8,11 +10,18 @@ from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.session import Session
 from worldsim.envs.play.tree.lanes import Lane, lanes
 from worldsim.envs.play.tree.timeline import Timeline
+from worldsim.plotting.lettering import READABLE
 from worldsim.plotting.window import Window
 
 WHITE, DARK, RED = (255, 255, 255), (60, 60, 66), (255, 120, 110)
 MINE, OTHER, HERE, MARK = (120, 200, 255), (130, 130, 140), (255, 220, 120), (150, 255, 150)
 ROW_HEIGHT, MARGIN = 12, 14
+
+
+def has_strip(session: Session) -> bool:
+    """Whether a session's timeline is shown: the world stands, and there is somewhere to go to."""
+    standing = session.phase in (Phase.PAUSED, Phase.READY, Phase.FAILED)
+    return standing and session.rewinds and len(getattr(session.timeline, "moments", ())) > 1
 
 
 class Strip:
@@ -21,7 +30,7 @@ class Strip:
     def __init__(self) -> None:
         self.ground = pygame.Rect(0, 0, 0, 0)
         self._lanes: list[Lane] = []
-        self._deepest, self.label = 1, ""
+        self._deepest, self._high, self.label = 1, float(ROW_HEIGHT), ""
 
     def draw(self, window: Window, timeline: Timeline, shown: int, mark: int | None, seconds: float) -> None:
         """Draw it; ``seconds`` are those of a step."""
@@ -29,7 +38,9 @@ class Strip:
         self._deepest = max(1, *(lane.last for lane in self._lanes))
         rows = 1 + max(lane.row for lane in self._lanes)
         across, down = window.screen.get_size()
-        height = rows * ROW_HEIGHT + 2 * MARGIN
+        # Of many branches, rows come nearer to each other: two thirds of the window stay free.
+        self._high = min(ROW_HEIGHT, max(1.0, (down / 3 - 2 * MARGIN) / rows))
+        height = round(rows * self._high) + 2 * MARGIN
         self.ground = pygame.Rect(0, down - height, across, height)
         ground = pygame.Surface(self.ground.size, pygame.SRCALPHA)
         ground.fill((0, 0, 0, 170))
@@ -55,6 +66,17 @@ class Strip:
                 )
         self.label = f"{timeline.moments[shown].depth * seconds:.1f} s of {self._deepest * seconds:.1f} s"
 
+    def feed(self, event: Any, session: Session) -> bool:
+        """A click on it, or the mouse dragged along it, goes to a moment; whether the event was one."""
+        held = event.type == pygame.MOUSEMOTION and bool(event.buttons[0])
+        clicked = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
+        if session.timeline is None or not has_strip(session) or not (held or clicked):
+            return False
+        number = self.at(event.pos, session.timeline)
+        if number is not None and number != session.shown:
+            session.go(number)
+        return number is not None
+
     def at(self, position: tuple[int, int], timeline: Timeline) -> int | None:
         """The moment nearest to a place on the strip; None: beside it."""
         if not self._lanes or not self.ground.collidepoint(position):
@@ -72,13 +94,14 @@ class Strip:
         return MARGIN + round(depth / self._deepest * (self.ground.width - 2 * MARGIN))
 
     def _y(self, row: int) -> int:
-        return self.ground.top + MARGIN + ROW_HEIGHT // 2 + row * ROW_HEIGHT
+        return self.ground.top + MARGIN + int(self._high / 2 + row * self._high)
 
 
-def draw_loading(window: Window, session: Session) -> None:
-    """What is being loaded, and a bar: how far, or, where nobody knows, that it goes on."""
+def draw_loading(window: Window, session: Session, area: pygame.Rect) -> pygame.Rect:
+    """What is being loaded, and a bar: how far, or, where nobody knows, that it goes on; returns where."""
     what, share = session.loading
-    ground = window.text([f"{what} ..."], size=22, colour=WHITE, middle=True)
+    above = pygame.Rect(area.topleft, (area.width, area.height - 14))
+    ground = window.text([f"{what} ..."], size=22, colour=WHITE, middle=True, area=above)
     across = window.screen.get_width()
     bar = pygame.Rect(across // 4, ground.bottom + 6, across // 2, 6)
     pygame.draw.rect(window.screen, DARK, bar)
@@ -87,14 +110,15 @@ def draw_loading(window: Window, session: Session) -> None:
         begin, width = (session.clock() * 0.5) % 1 * 0.8, 0.2
     done = pygame.Rect(bar.left + int(begin * bar.width), bar.top, int(width * bar.width), bar.height)
     pygame.draw.rect(window.screen, MINE, done)
+    return ground.union(bar)
 
 
-def draw_menu(window: Window, menu: Menu) -> None:
+def draw_menu(window: Window, menu: Menu, area: pygame.Rect) -> None:
     """The menu, as many lines as fit."""
-    menu.rows = max(3, window.screen.get_height() // 18)
+    menu.rows = max(3, window.rows(area, READABLE))
     lines, chosen = menu.lines(menu.rows)
     marked = [f"{'>' if i == chosen else ' '} {line} " for i, line in enumerate(lines)]
-    menu.ground = window.text(marked, size=22, colour=WHITE, middle=True, chosen=chosen)
+    menu.ground = window.text(marked, size=22, colour=WHITE, middle=True, chosen=chosen, table=True, area=area)
 
 
 def status_lines(session: Session, *, inside: bool, films: str) -> list[str]:

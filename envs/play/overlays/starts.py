@@ -104,7 +104,7 @@ class StartPage:
                 pygame.transform.smoothscale(tile.surface, (max(1, inner.width), max(1, inner.height))), inner
             )
             if tile.name:
-                window.tag(tile.name, place.bottomleft, WHITE)
+                window.tag(tile.name, place.bottomleft, WHITE, width=place.width)
             if i == self.chosen:
                 pygame.draw.rect(window.screen, HIGHLIGHT, place.inflate(4, 4), 3)
         if self.field.text:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pygame
 from numpy.typing import NDArray
 
 from worldsim.envs.play.overlays.insight import difference_picture
@@ -89,16 +90,32 @@ def grid(panels: Sequence[Panel], across: int, down: int) -> tuple[Frame, list[t
     return out, corners
 
 
-def draw_panels(window: Window, panels: Sequence[Panel]) -> None:
-    """Fill the window with panels, and write the name of each into a corner that status and timeline leave free."""
+def draw_panels(window: Window, panels: Sequence[Panel]) -> list[tuple[tuple[int, int], bool, int]]:
+    """Fill the window with panels; returns for each name its place, whether it is written below that, and its width.
+
+    Names stand where status and timeline leave them free: below the pictures of the upper row, on top of the others.
+    """
     picture, corners = grid(panels, *window.screen.get_size())
     window.draw(picture)
     place, high = window.place(picture.shape[1], picture.shape[0]), panels[0].picture.shape[0]
     factor = place.height / picture.shape[0]
-    for (x, y), panel in zip(corners, panels, strict=True):
+    wide = int(panels[0].picture.shape[1] * factor)
+    return [
+        ((place.left + round(x * factor), place.top + round((y if y else high) * factor)), bool(y), wide)
+        for x, y in corners
+    ]
+
+
+def draw_names(
+    window: Window,
+    panels: Sequence[Panel],
+    places: Sequence[tuple[tuple[int, int], bool, int]],
+    taken: Sequence[pygame.Rect],
+) -> None:
+    """Write the names of panels, but not over what stands in the places that are taken."""
+    for panel, (corner, below, wide) in zip(panels, places, strict=True):
         if panel.name:
-            edge = place.top + round((y if y else high) * factor)
-            window.tag(panel.name, (place.left + round(x * factor), edge), WHITE, below=bool(y))
+            window.tag(panel.name, corner, WHITE, below=below, width=wide, free_of=taken)
 
 
 def flat(panels: Sequence[Panel]) -> Frame:

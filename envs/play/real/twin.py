@@ -150,7 +150,7 @@ class TwinGame:
 def twin_opening(
     opening: "Opening", dream: WorldGame, make_real: Callable[[], RealGame], inputs: Sequence[Actions]
 ) -> "Opening":
-    """Opens the real game beside a dream that is played, from the same start, and plays the same inputs again.
+    """Opens the real game beside a dream that is played; from the same start, it plays the same inputs again.
 
     Args:
         opening: of the dream.

@@ -80,20 +80,6 @@ def test_arrows_and_letters_walk(key: int, control: str):
     np.testing.assert_array_equal(controls.take(1)[0], MINECRAFT.vector({control: 1}))
 
 
-def test_a_gamepad_walks_and_turns():
-    controls = Controls(MINECRAFT, Preferences())
-    assert controls.feed_pad(event(pygame.JOYAXISMOTION, axis=1, value=-0.9))
-    assert controls.feed_pad(event(pygame.JOYBUTTONDOWN, button=0))
-    controls.feed_pad(event(pygame.JOYAXISMOTION, axis=2, value=0.5))
-    assert not controls.feed_pad(event(pygame.JOYAXISMOTION, axis=0, value=0.1))
-    expected = MINECRAFT.vector({"forward": 1, "jump": 1, "camera": (0, 3)})
-    np.testing.assert_allclose(controls.take(2), [expected] * 2)
-    controls.feed_pad(event(pygame.JOYBUTTONUP, button=0))
-    controls.feed_pad(event(pygame.JOYAXISMOTION, axis=1, value=0.8))
-    # A stick that is held goes on turning; the mouse's way is used up.
-    np.testing.assert_allclose(controls.take(1)[0], MINECRAFT.vector({"back": 1, "camera": (0, 3)}))
-
-
 def joystick_game() -> tuple[WorldGame, WorldGame]:
     spec = ActionSpec(keys=("noop", "fire", "right", "left"), camera=False)
     dit = WorldDiT(replace(tiny_dit().config, keys=4, camera=False)).eval()

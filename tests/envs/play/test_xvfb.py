@@ -40,11 +40,12 @@ def connected(number: int, seconds: float = 20.0) -> Any:
 class Screen:
     """An X server, and somebody at its keyboard and mouse."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int, size: tuple[int, int] = SCREEN):
         from Xlib import XK, X
         from Xlib.ext import xtest
 
         self.display, self._x, self._xk, self._xtest = connected(number), X, XK, xtest
+        self.size = size
 
     def key(self, name: str, press: bool = True, release: bool = True) -> None:
         code = self.display.keysym_to_keycode(self._xk.string_to_keysym(name))
@@ -71,17 +72,25 @@ class Screen:
             self._xtest.fake_input(self.display, kind, 1)
         self.display.sync()
 
+    def place(self) -> pygame.Rect:
+        """Where the window is on the screen."""
+        [window, *_] = self.display.screen().root.query_tree().children
+        geometry = window.get_geometry()
+        return pygame.Rect(geometry.x, geometry.y, geometry.width, geometry.height)
+
     def picture(self) -> NDArray[np.uint8]:
         """What the screen shows, uint8 (H, W, 3)."""
-        image = self.display.screen().root.get_image(0, 0, *SCREEN, self._x.ZPixmap, 0xFFFFFFFF)
-        return np.frombuffer(image.data, np.uint8).reshape(SCREEN[1], SCREEN[0], 4)[..., 2::-1].copy()
+        image = self.display.screen().root.get_image(0, 0, *self.size, self._x.ZPixmap, 0xFFFFFFFF)
+        return np.frombuffer(image.data, np.uint8).reshape(self.size[1], self.size[0], 4)[..., 2::-1].copy()
 
 
 @pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
+def screen(request: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
+    """Of 800 x 600 pixels, or as a test's parameter says."""
+    across, down = getattr(request, "param", SCREEN)
     read, write = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{SCREEN[0]}x{SCREEN[1]}x24", "-nolisten", "tcp"],
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{across}x{down}x24", "-nolisten", "tcp"],
         pass_fds=[write], stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(write)
@@ -92,7 +101,7 @@ def screen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
     monkeypatch.setenv("DISPLAY", f":{number}")
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    yield Screen(number)
+    yield Screen(number, (across, down))
     pygame.display.quit()
     server.terminate()
     server.wait()
