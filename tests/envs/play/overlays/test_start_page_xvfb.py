@@ -37,7 +37,11 @@ def test_a_text_is_typed_and_a_picture_clicked_at_a_real_screen(screen: Screen):
         return take
 
     def keys(*names: str) -> Callable[[], None]:
-        return lambda: [screen.key(name) for name in names] and None
+        def type_them() -> None:
+            for name in names:
+                screen.key(name)
+
+        return type_them
 
     def to_third() -> None:
         place = page().places[2]
