@@ -17,6 +17,7 @@ from worldsim.envs.play.overlays.insight import depth_picture, sources_picture
 from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight, Prompt, Start
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
+from worldsim.models.text import encoder_installed
 from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_model import WorldModel
@@ -184,8 +185,8 @@ class WorldGame:
         changed = {"prompt": start.text} if typed else {"prefix": start, "prompt": self._prompt}
         options = {name: value for name, value in {**self.options, **changed}.items() if value is not None}
         choose(self.world, self.starts, np.random.default_rng(0), options)
-        if typed:
-            self.world.embed([start.text], 1)
+        if typed and start.text not in self.prompts and not encoder_installed():
+            raise UserError("only texts of the list can be read here: others need worldsim[text]")
         self.options = options
 
     def restore(self, snapshot: WorldState) -> None:

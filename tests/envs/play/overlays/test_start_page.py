@@ -11,12 +11,14 @@ from tests.envs.play.fake_game import FakeGame
 from tests.envs.play.test_window import Act, always, hold, opened, phase, press, run, shown
 from tests.tiny_world import PROMPTS, save_tiny_world, tiny_starts, tiny_world
 from worldsim import cli
+from worldsim.envs.play import games
 from worldsim.envs.play.games import WorldGame
 from worldsim.envs.play.overlays.prompt_field import PromptField
 from worldsim.envs.play.overlays.starts import StartPage
 from worldsim.envs.play.pace import Prompt
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
+from worldsim.errors import UserError
 from worldsim.plotting.window import HIGHLIGHT, Window
 
 TEXTS = ("walking in a desert at noon", "walking by the sea", "digging at dusk")
@@ -143,7 +145,8 @@ def test_everything_on_the_page_fits_and_the_hints_lie_below(size: tuple[int, in
     assert (before != window.picture()).any()
 
 
-def test_a_world_follows_the_text_and_forgets_it_where_a_picture_is_chosen():
+def test_a_world_follows_the_text_and_forgets_it_where_a_picture_is_chosen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(games, "encoder_installed", lambda: False)
     world = tiny_world()
     game = WorldGame(world, tiny_starts())
     assert game.prompts == PROMPTS
@@ -154,7 +157,7 @@ def test_a_world_follows_the_text_and_forgets_it_where_a_picture_is_chosen():
     game.reset(1)
     assert game.begun.prompt == PROMPTS[0] and game.begun.start == 2
     assert not plain.any() and (game.state.text == world.prompt_embeddings[0]).all()
-    with pytest.raises(ValueError, match="unknown prompt 'flying'"):
+    with pytest.raises(UserError, match="only texts of the list"):
         game.begin_at(Prompt("flying"))
     game.reset(1)
     assert game.begun.prompt == PROMPTS[0]
