@@ -6,8 +6,9 @@ import contextlib
 import itertools
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import aiohttp
@@ -144,9 +145,14 @@ class Tab:
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             await self.mouse(kind, *place)
 
-    async def finger(self, kind: str, *places: tuple[float, float]) -> None:
-        """Fingers on the screen: ``touchStart``, ``touchMove``, ``touchEnd``."""
-        await self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in places])
+    async def fingers(self, kind: str, places: Mapping[int, tuple[float, float]] = MappingProxyType({})) -> None:
+        """Fingers by number, all that are on the screen: ``touchStart``, ``touchMove``, ``touchEnd`` (none is left)."""
+        points = [{"id": number, "x": x, "y": y} for number, (x, y) in places.items()]
+        await self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    async def tap(self, selector: str) -> None:
+        await self.fingers("touchStart", {9: await self.middle(selector)})
+        await self.fingers("touchEnd")
 
     async def screenshot(self, path: Path) -> None:
         answer = await self.ask("Page.captureScreenshot", format="webp", quality=86)

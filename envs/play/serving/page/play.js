@@ -1,6 +1,7 @@
 // The page: what the server tells is shown, what the player does is sent.
 
 import { Connection } from "./connection.js";
+import { keyRows } from "./help.js";
 import { Hands, spoken } from "./keys.js";
 import { Touch } from "./touch.js";
 import { Tree } from "./tree.js";
@@ -30,7 +31,10 @@ const hands = new Hands({
     else if (!freed && state?.phase === "playing" && driving()) send("pause");
   },
 });
-const touch = new Touch(hands, { layer: $("touch"), stick: $("stick"), pads: $("pads"), picture: $("picture") });
+const touch = new Touch(hands, {
+  layer: $("touch"), stick: $("stick"), pads: $("pads"), items: $("items"), stage: $("stage"), picture: $("picture"),
+  begin: () => { if (state.phase === "ready") send("resume"); },
+});
 
 const connection = new Connection({
   picture: (bytes) => view.show(bytes),
@@ -53,7 +57,7 @@ const connection = new Connection({
     $("sensitivity").parentElement.hidden = !message.camera;
     $("starts-open").hidden = !message.starts;
     touch.learn(message);
-    listKeys();
+    $("keys").replaceChildren(...keyRows(message, hands));
   },
   state: (message) => {
     const before = state;
@@ -73,7 +77,7 @@ const connection = new Connection({
   file: (message) => download(message.name, new Blob([message.text], { type: "application/json" })),
   lost: (again, why, code) => {
     connected = hands.on = false;
-    hands.held.clear();
+    hands.release();
     document.exitPointerLock?.();
     document.body.dataset.code = code;
     const words = again ? `${why || "The connection is lost"}. Trying again …` : why || "The connection has ended.";
@@ -141,7 +145,7 @@ function show() {
   const touching = body.classList.contains("touching");
   if (phase === "loading" || state.moving) veil(`${state.loading} …`, { share: state.share, dark: phase === "loading" });
   else if (phase === "failed") veil(`${state.error}. Go two seconds back, or begin anew.`, { bad: true });
-  else if (phase === "ready" && driving()) veil(touching ? "Walk with the stick, look by dragging the picture."
+  else if (phase === "ready" && driving()) veil(touching ? touch.words()
     : `Press a key of the game to go on${game?.camera ? ", or click to look around" : ""}.  ${key("help")}: keys`);
   else if (phase === "ready") veil("Waiting for the driver.");
   else if (phase === "paused") veil(driving() && !touching ? `Paused.  ${key("pause")}: go on` : "Paused.");
@@ -169,37 +173,6 @@ function say(words) {
   $("toast").classList.add("shown");
   clearTimeout(saying);
   saying = setTimeout(() => $("toast").classList.remove("shown"), SAID);
-}
-
-function row(...cells) {
-  const line = document.createElement("tr");
-  for (const cell of cells) {
-    const box = line.insertCell();
-    if (Array.isArray(cell)) {
-      for (const key of cell) {
-        const cap = document.createElement("kbd");
-        cap.textContent = spoken(key);
-        box.append(cap, " ");
-      }
-    } else box.textContent = cell;
-  }
-  return line;
-}
-
-function listKeys() {
-  const WORDS = {
-    pause: "pause, go on", step: "one frame further", earlier: "paused: a step back (Shift: a second)",
-    later: "paused: a step forward", rewind: "two seconds back", "quick save": "mark this moment",
-    "quick load": "return to the mark", restart: "begin anew elsewhere", starts: "choose where to begin",
-    player: "who plays: you, a script, …", save: "save the playthrough", screenshot: "screenshot",
-    inside: "latency and trust", "full screen": "full screen",
-  };
-  const lines = game.meanings.map(([controls, text]) => [controls.length > 4
-    ? [hands.keysOf(controls[0])[0], hands.keysOf(controls.at(-1))[0]].filter(Boolean)
-    : controls.flatMap((one) => hands.keysOf(one).slice(0, 1)), text]);
-  if (game.camera) lines.push(["mouse", "look around (click to capture, Esc to let go)"]);
-  for (const [what, text] of Object.entries(WORDS)) lines.push([hands.keysOf(what).slice(0, 2), text]);
-  $("keys").replaceChildren(...lines.filter(([keys]) => keys.length).map((line) => row(...line)));
 }
 
 function listPeople() {
