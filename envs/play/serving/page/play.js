@@ -72,6 +72,7 @@ const connection = new Connection({
     show();
   },
   tree: (message) => tree.show(message),
+  keys: (message) => showKeys(message.held),
   say: (message) => say(message.words),
   starts: (message) => listStarts(message.pictures),
   file: (message) => download(message.name, new Blob([message.text], { type: "application/json" })),
@@ -107,7 +108,7 @@ function command(what, further = false, wheel = false) {
     wheeled = performance.now();
   }
   const here = {
-    screenshot, inside: () => { $("inside").hidden = !$("inside").hidden; },
+    screenshot, inside: () => { $("inside").hidden = !document.body.classList.toggle("looks-inside"); },
     smooth: () => { $("smooth").click(); }, "full screen": fullScreen, help: openSettings, menu: openSettings,
     starts: openStarts, pause: () => send(state?.phase === "playing" ? "pause" : "resume"),
   };
@@ -123,6 +124,7 @@ function show() {
   const { phase } = state, body = document.body;
   body.dataset.phase = phase;
   body.classList.toggle("driver", driving());
+  body.classList.toggle("slow", state.slow);
   $("pause").querySelector("use").setAttribute("href", phase === "playing" ? "#i-pause" : "#i-play");
   $("plays").textContent = state.plays;
   const driver = state.people.find((one) => one.drives), asking = state.people.filter((one) => one.asks);
@@ -150,6 +152,15 @@ function show() {
   else if (phase === "ready") veil("Waiting for the driver.");
   else if (phase === "paused") veil(driving() && !touching ? `Paused.  ${key("pause")}: go on` : "Paused.");
   else veil("");
+}
+
+/** What the next step gets: in a slow world a picture does not say so soon. */
+function showKeys(held) {
+  $("held").replaceChildren(...held.map((control) => {
+    const cap = document.createElement("kbd");
+    cap.textContent = control.replace("hotbar.", "item ");
+    return cap;
+  }));
 }
 
 function veil(words, { share, bad = false, dark = false } = {}) {
