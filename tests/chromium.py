@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import io
 import itertools
 import json
 import shutil
@@ -12,7 +13,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import aiohttp
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from tests.timing import PATIENCE
 
@@ -153,6 +157,11 @@ class Tab:
     async def tap(self, selector: str) -> None:
         await self.fingers("touchStart", {9: await self.middle(selector)})
         await self.fingers("touchEnd")
+
+    async def picture(self) -> NDArray[np.uint8]:
+        """What the screen shows, uint8 (H, W, 3) in the screen's own pixels."""
+        answer = await self.ask("Page.captureScreenshot", format="png")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB"))
 
     async def screenshot(self, path: Path) -> None:
         answer = await self.ask("Page.captureScreenshot", format="webp", quality=86)
