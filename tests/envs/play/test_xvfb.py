@@ -1,6 +1,5 @@
 """The window on a virtual screen: real key and mouse events, and what the screen then shows."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -10,12 +9,16 @@ from numpy.typing import NDArray
 from tests.envs.play.fake_game import timeline_of
 from tests.envs.play.pictured_game import Picture, PicturedGame, box, enlarged
 from tests.envs.play.screenshots import keep
+from tests.envs.play.shipped import shipped
 from tests.envs.play.virtual_screen import SCREEN, Screen, drive, needs_xvfb, screen
+from tests.timing import PATIENCE
 from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 
 pytestmark = needs_xvfb
+# Of the shipped world: grass, a bank of straw, a far shore.
+START = 11
 # Fixtures that tests ask for by name.
 __all__ = ["screen"]
 
@@ -62,6 +65,23 @@ class Shot:
         assert (self.picture[top:bottom, left:right] == 255).all(-1).sum() > least
 
 
+def settled(window: PlayWindow, phase: Phase) -> Callable[[], bool]:
+    """Play stands, and nothing is computed any more."""
+    session = window.session
+    return lambda: session.phase is phase and not session.moving and session._job is None
+
+
+def drawn(window: PlayWindow) -> Callable[[], bool]:
+    """What is on the screen was drawn after now."""
+    seen: list[float] = []
+
+    def over() -> bool:
+        seen.append(window.painter.drawn)
+        return len(set(seen)) > 3
+
+    return over
+
+
 @pytest.mark.slow
 def test_a_person_at_a_real_screen(screen: Screen):
     game = PicturedGame()
@@ -76,66 +96,44 @@ def test_a_person_at_a_real_screen(screen: Screen):
 
         return take
 
-    def wait(seconds: float) -> Callable[[], bool]:
-        since: list[float] = []
-
-        def over() -> bool:
-            since.append(time.monotonic())
-            return since[-1] - since[0] > seconds
-
-        return over
-
-    def drawn() -> Callable[[], bool]:
-        """What is on the screen was drawn after now."""
-        seen: list[float] = []
-
-        def over() -> bool:
-            seen.append(window.painter.drawn)
-            return len(set(seen)) > 3
-
-        return over
-
-    def settled(phase: Phase) -> Callable[[], bool]:
-        return lambda: session.phase is phase and not session.moving and session._job is None
-
     def turned() -> bool:
         return any(actions[0, -1] > 0.5 for actions in game.seen)
 
     drive(
         window,
         [
-            (settled(Phase.READY), screen.focus),
-            (drawn(), look("ready")),
+            (settled(window, Phase.READY), screen.focus),
+            (drawn(window), look("ready")),
             (lambda: True, lambda: screen.key("w", release=False)),
             (lambda: session.shown > 5, lambda: screen.key("w", press=False)),
             (lambda: not game.seen[-1].any(), lambda: screen.to(400, 300)),
-            (wait(0.2), screen.click),
+            (drawn(window), screen.click),
             (lambda: window.captured, lambda: screen.move(40, 0)),
             (turned, lambda: screen.key("BackSpace")),
-            (settled(Phase.READY), lambda: screen.key("s", release=False)),
+            (settled(window, Phase.READY), lambda: screen.key("s", release=False)),
             (lambda: session.shown > 45, lambda: screen.key("s", press=False)),
             (lambda: True, lambda: screen.key("p")),
-            (settled(Phase.PAUSED), lambda: None),
-            (drawn(), look("paused")),
+            (settled(window, Phase.PAUSED), lambda: None),
+            (drawn(window), look("paused")),
             (lambda: True, lambda: seen.update(size=window.window.screen.get_size())),
             (lambda: True, lambda: screen.key("F11")),
             (lambda: window.window.full_screen, screen.to_corner),
-            (drawn(), look("full screen")),
+            (drawn(window), look("full screen")),
             (lambda: True, lambda: screen.key("F11")),
             (lambda: not window.window.full_screen, screen.focus),
-            (drawn(), lambda: seen.update(again=window.window.screen.get_size())),
+            (drawn(window), lambda: seen.update(again=window.window.screen.get_size())),
             (lambda: True, lambda: screen.key("h")),
             (lambda: window.help, lambda: None),
-            (drawn(), look("help")),
+            (drawn(window), look("help")),
             (lambda: True, lambda: screen.key("h")),
             (lambda: not window.help, lambda: None),
-            (drawn(), look("after")),
+            (drawn(window), look("after")),
             (lambda: True, lambda: screen.key("comma")),
-            (settled(Phase.PAUSED), lambda: None),
-            (drawn(), look("earlier")),
+            (settled(window, Phase.PAUSED), lambda: None),
+            (drawn(window), look("earlier")),
             (lambda: True, lambda: screen.key("Escape")),
             (lambda: bool(window.menu and window.menu.open), lambda: None),
-            (drawn(), look("menu")),
+            (drawn(window), look("menu")),
         ],
     )
     assert game.seen[0][:, 0].all() and len(session.timeline.stretches) == 2  # pyright: ignore
@@ -151,3 +149,34 @@ def test_a_person_at_a_real_screen(screen: Screen):
     np.testing.assert_array_equal(shots["after"].picture, shots["paused"].picture)
     now = shots["earlier"].frame
     assert now is not None and shots["paused"].differs(now)[80:-60].mean() > 0.3
+
+
+@pytest.mark.slow
+def test_the_shipped_world_in_the_window(screen: Screen):
+    """A picture for people with ``WORLDSIM_SCREENSHOTS=FOLDER``: paused on a branch."""
+    window = PlayWindow(Opening(open_game=shipped(START), seed=0))
+    session, shots = window.session, []
+
+    def walked(steps: int) -> Callable[[], bool]:
+        return lambda: session.shown >= steps
+
+    drive(
+        window,
+        [
+            (settled(window, Phase.READY), screen.focus),
+            (drawn(window), lambda: screen.key("w", release=False)),
+            (walked(8), lambda: screen.key("w", press=False)),
+            (lambda: True, lambda: screen.key("p")),
+            *((settled(window, Phase.PAUSED), lambda: screen.key("comma")) for _ in range(4)),
+            (settled(window, Phase.PAUSED), lambda: screen.key("d", release=False)),
+            (drawn(window), lambda: screen.key("p")),
+            (walked(16), lambda: screen.key("p")),
+            (settled(window, Phase.PAUSED), lambda: screen.key("d", press=False)),
+            (drawn(window), lambda: shots.append(Shot(screen, window))),
+        ],
+        seconds=PATIENCE,
+    )
+    [shot] = shots
+    shot.has_corner_and_strip()
+    assert len(timeline_of(session).stretches) == 2 and len(np.unique(shot.frame.reshape(-1, 3), axis=0)) > 500
+    keep(shot.picture, "window")

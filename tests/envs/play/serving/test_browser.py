@@ -14,6 +14,7 @@ from tests.chromium import Browser, Tab, chromium, needs_chromium
 from tests.envs.play.fake_game import FakeGame
 from tests.envs.play.serving.browsing import held, more, only_room, phase, shown
 from tests.envs.play.serving.pages import outlets, server_of
+from tests.envs.play.serving.seen import ALIKE, frame_of, shows, until_drawn
 from tests.timing import PATIENCE
 from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.serving.access import Access
@@ -22,6 +23,8 @@ from worldsim.envs.play.serving.server import WorldServer
 from worldsim.envs.play.serving.settings import Serving
 from worldsim.envs.play.session import Session
 
+# Of the shipped world: a meadow, and trees behind it.
+START = 16
 TOKEN = "sixteen letters and more"
 # A connection beside the page's own, from within a page: its end is kept for the test.
 SOCKET = """(({url, session, token, flood}) => new Promise((told) => {
@@ -199,15 +202,10 @@ def test_a_person_at_the_page(tmp_path: Path):
 @needs_chromium
 def test_the_shipped_world_on_the_page(tmp_path: Path):
     """Pictures for people with ``WORLDSIM_SCREENSHOTS=FOLDER``, at the desk and on a phone."""
-    from worldsim.envs.learned.initial_context import resolve
-    from worldsim.envs.play.games import WorldGame
+    from tests.envs.play.shipped import shipped
     from worldsim.envs.play.serving.sharing import SharedWorld
 
-    def load(tell: Any) -> WorldGame:
-        world, starts = resolve("minecraft", None)
-        return WorldGame(world.with_sampling(steps=1), starts, {"prefix": 0})
-
-    shared, folder = SharedWorld(load), os.environ.get("WORLDSIM_SCREENSHOTS")
+    shared, folder = SharedWorld(shipped(START)), os.environ.get("WORLDSIM_SCREENSHOTS")
     server = WorldServer(
         lambda: Session(shared, seed=0), Access(), Serving(port=0), outlets(tmp_path), Preferences()
     )  # fmt: skip
@@ -234,6 +232,11 @@ def test_the_shipped_world_on_the_page(tmp_path: Path):
         # A picture, not a single colour.
         shades = "new Set(document.querySelector('#picture').getContext('2d').getImageData(0, 0, 144, 80).data).size"
         assert await tab.value(shades) > 50
+        assert server.rooms is not None
+        room = server.rooms.all[await tab.value("new URLSearchParams(location.hash.slice(1)).get('session')")]
+        await until_drawn(tab, room)
+        # The emulated phone paints in whole CSS pixels: of the picture's 640 rows of pixels there are 639.
+        assert await shows(tab, frame_of(room)) > (ALIKE if name == "page" else ALIKE - 5)
         if folder:
             await tab.screenshot(Path(folder) / f"{name}.webp")
         await tab.close()
