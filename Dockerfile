@@ -1,7 +1,9 @@
-# A world on a web page, for a server with a GPU driver (docker run --gpus all) or without one:
+# A world on a web page, on a server with a GPU or without one (docs/guides/playing.md, "In the browser"):
 #   docker build -t worldsim .
-#   docker run --gpus all -p 8765:8765 -e WORLDSIM_TOKEN=... worldsim
-# Then open http://SERVER:8765/#token=... Words after the image's name are settings of `worldsim play`.
+#   docker run -p 8765:8765 -e WORLDSIM_TOKEN=$(openssl rand -hex 16) -v played:/played worldsim
+# prints the address with the token; open the server's own name there instead of the container's. Without WORLDSIM_TOKEN
+# (16 characters or more) a token is drawn at each start. With --gpus all it plays on the GPU. Words after the image's
+# name are settings of `worldsim play`. For another port change the first number of -p: the image listens on 8765.
 FROM python:3.12-slim
 
 WORKDIR /opt/worldsim

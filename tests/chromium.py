@@ -3,15 +3,20 @@
 import asyncio
 import base64
 import contextlib
+import io
 import itertools
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import aiohttp
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from tests.timing import PATIENCE
 
@@ -144,9 +149,19 @@ class Tab:
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             await self.mouse(kind, *place)
 
-    async def finger(self, kind: str, *places: tuple[float, float]) -> None:
-        """Fingers on the screen: ``touchStart``, ``touchMove``, ``touchEnd``."""
-        await self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in places])
+    async def fingers(self, kind: str, places: Mapping[int, tuple[float, float]] = MappingProxyType({})) -> None:
+        """Fingers by number, all that are on the screen: ``touchStart``, ``touchMove``, ``touchEnd`` (none is left)."""
+        points = [{"id": number, "x": x, "y": y} for number, (x, y) in places.items()]
+        await self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    async def tap(self, selector: str) -> None:
+        await self.fingers("touchStart", {9: await self.middle(selector)})
+        await self.fingers("touchEnd")
+
+    async def picture(self) -> NDArray[np.uint8]:
+        """What the screen shows, uint8 (H, W, 3) in the screen's own pixels."""
+        answer = await self.ask("Page.captureScreenshot", format="png")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB"))
 
     async def screenshot(self, path: Path) -> None:
         answer = await self.ask("Page.captureScreenshot", format="webp", quality=86)

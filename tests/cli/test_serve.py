@@ -19,9 +19,12 @@ from tests.tiny_world import HEIGHT, WIDTH, save_tiny_world
 from worldsim import cli
 from worldsim.cli.compose import compose
 from worldsim.cli.worlds.play import Play
+from worldsim.envs.play.serving.access import SHORTEST, VARIABLE, access_for
 from worldsim.envs.play.tree.playthrough import Playthrough
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Guides that tell how the image is run.
+PAGES = ("playing", "security", "scaling")
 
 
 @pytest.mark.alone
@@ -101,6 +104,21 @@ def test_the_image_of_a_server_starts_what_there_is():
     config = compose(Play, words)
     assert config.serve and config.serving.host == "0.0.0.0" and str(config.serving.port) == lines["EXPOSE"]
     assert f"127.0.0.1:{config.serving.port}/health" in lines["HEALTHCHECK"]
+    # What the guides say of the image, and what its first lines say, is what is there.
+    said = [one.read_text() for one in (ROOT / "Dockerfile", *(ROOT / "docs/guides" / f"{p}.md" for p in PAGES))]
+    for run in re.findall(r"docker run .*", "\n".join(said)):
+        for published in re.findall(r"-p (?:[\d.]+:)?\d+:(\d+)", run):
+            assert published == lines["EXPOSE"], run
+        for folder in re.findall(r"-v \w+:(\S+)", run):
+            assert f"WORKDIR {folder}\n" in text and f"chown player {folder}\n" in text, run
+        for more in re.findall(r" worldsim (--.*)", run):
+            assert compose(Play, [*words, *re.sub(r"--(\w+) ", r"\1=", more).split()]).serve, run
+    for variable in re.findall(r"-e (\w+)=", "\n".join(said)):
+        assert variable == VARIABLE
+    # The image has no display, and finds a GPU by itself: no setting says otherwise.
+    assert config.device is None and not config.headless
+    # On any address but this machine's own there is a token, given or drawn.
+    assert len(access_for(config.serving.host, [], {}).token) >= SHORTEST
     # Nothing that the build needs is left out of it.
     ignored = (ROOT / ".dockerignore").read_text().split()
     needed = {"worldsim", "datasets", "envs", "agents", "configs", "pyproject.toml", "README.md", "constraints.txt"}

@@ -77,8 +77,14 @@ def about_now(session: Session, people: People) -> str:
     return encoded(
         "state", phase=session.phase.value, moving=session.moving, loading=loading, share=share, error=session.error,
         rate=round(session.queue.rate(), 1), step=round(session.times.percentile(50), 1), status=session.status,
-        plays=session.seats.playing, players=session.seats.names, people=people.about(),
+        slow=session.times.percentile(50) > 1000 * chunk_seconds(session), plays=session.seats.playing,
+        players=session.seats.names, people=people.about(),
     )  # fmt: skip
+
+
+def chunk_seconds(session: Session) -> float:
+    """How long a step's frames are shown; endless before the game is there."""
+    return float("inf") if session.game is None else session.game.chunk / session.game.fps
 
 
 def about_tree(session: Session) -> str:
@@ -104,7 +110,7 @@ def about_tree(session: Session) -> str:
     return encoded(
         "tree", lanes=[(one.stretch, one.row, one.first, one.last, parent(one.stretch)) for one in drawn],
         mine=list(mine.items()), here=place(session.shown), mark=None if session.mark is None else place(session.mark),
-        seconds=game.chunk / game.fps,
+        seconds=chunk_seconds(session),
     )  # fmt: skip
 
 

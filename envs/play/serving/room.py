@@ -20,7 +20,7 @@ from worldsim.envs.play.keeping import Keeper, Outlets
 from worldsim.envs.play.pace import Phase
 from worldsim.envs.play.seats import YOU
 from worldsim.envs.play.serving.messages import AskToDrive, Begin, Do, Give, Go, Hello, Input, Message, ShowStarts
-from worldsim.envs.play.serving.outbox import Outbox
+from worldsim.envs.play.serving.outbox import Outbox, encoded
 from worldsim.envs.play.serving.people import People, Person
 from worldsim.envs.play.serving.picturing import Told, about_game, about_now, about_starts, about_tree, jpeg
 from worldsim.envs.play.session import Session
@@ -78,6 +78,7 @@ class Room:
         self._frame: NDArray[np.uint8] | None = None
         self._picture = b""
         self._state, self._tree, self._starts = Told(clock, STATE_EVERY), Told(clock, TREE_EVERY), ""
+        self._keys = Told(clock, float("inf"))
 
     def over(self) -> bool:
         """Whether it was left for too long, or never came to be."""
@@ -103,8 +104,8 @@ class Room:
         outbox.tell("welcome", session=self.name, me=person.secret, number=person.number, linger=self.linger)
         if self._opened:
             outbox.put("game", about_game(self.session, self.preferences))
-        self._state.again()
-        self._tree.again()
+        for told in (self._state, self._tree, self._keys):
+            told.again()
         if self._picture:
             outbox.put("picture", self._picture)
         if person is self.people.driver:
@@ -173,6 +174,10 @@ class Room:
         urgent = (session.phase, session.moving, session.seats.playing, session.error, driver)
         if (state := self._state.news(lambda: about_now(session, people), urgent)) is not None:
             people.put("state", state)
+        # What the next step will get: said at once, for a step may take long.
+        keys = sorted(self.controls.held | self.controls.tapped)
+        if (told := self._keys.news(lambda: encoded("keys", held=keys), keys)) is not None:
+            people.put("keys", told)
         if self._opened and session.phase is not Phase.LOADING:
             playing = session.phase is Phase.PLAYING
             urgent = (session.phase, None if playing else session.shown, session.mark)

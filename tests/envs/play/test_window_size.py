@@ -9,12 +9,14 @@ import pygame
 import pytest
 
 from tests.envs.play.fake_game import CHUNK, FakeGame
-from tests.envs.play.test_xvfb import Screen, drive, pytestmark, screen  # noqa: F401  (a fixture)
+from tests.envs.play.virtual_screen import Screen, drive, needs_xvfb, screen
 from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
+pytestmark = needs_xvfb
+__all__ = ["screen"]
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 PONG = ActionSpec(keys=("noop", "up", "down"), camera=False)
 
@@ -70,7 +72,12 @@ def test_the_window_fits_the_screen_and_keeps_its_size(
 
     def look(name: str) -> Callable[[], None]:
         def take() -> None:
-            seen[name] = (screen.place(), screen.picture(), window.window.place(width, height), window.window.picture())
+            seen[name] = (
+                screen.window(),
+                screen.picture(),
+                window.window.place(width, height),
+                window.window.picture(),
+            )
 
         return take
 

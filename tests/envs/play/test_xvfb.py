@@ -1,152 +1,100 @@
 """The window on a virtual screen: real key and mouse events, and what the screen then shows."""
 
-import os
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-import pygame
 import pytest
 from numpy.typing import NDArray
 
-from tests.envs.play.fake_game import FakeGame
+from tests.envs.play.fake_game import timeline_of
+from tests.envs.play.pictured_game import Picture, PicturedGame, box, enlarged
 from tests.envs.play.screenshots import keep
+from tests.envs.play.shipped import shipped
+from tests.envs.play.virtual_screen import SCREEN, Screen, drive, needs_xvfb, screen
+from tests.timing import PATIENCE
 from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 
-Display = pytest.importorskip("Xlib.display").Display
-DisplayConnectionError = pytest.importorskip("Xlib.error").DisplayConnectionError
-pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
-SCREEN = (800, 600)
+pytestmark = needs_xvfb
+# Of the shipped world: grass, a bank of straw, a far shore.
+START = 11
+# Fixtures that tests ask for by name.
+__all__ = ["screen"]
 
 
-def connected(number: int, seconds: float = 20.0) -> Any:
-    """A connection to an X server; one that took the place of another may refuse at first."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return Display(f":{number}")
-        except DisplayConnectionError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
+class Shot:
+    """A screenshot of the window, and the frame that the session says is shown."""
+
+    def __init__(self, screen: Screen, window: PlayWindow):
+        place = screen.window()
+        self.picture = screen.picture()[place.top : place.bottom, place.left : place.right]
+        session, self.frame = window.session, window._frame
+        assert self.frame is not None
+        # One of the moment's; the last one where it was gone to.
+        frames = timeline_of(session).picture(session.shown)
+        assert any(np.array_equal(self.frame, frame) for frame in frames[-1 if session.moved else 0 :])
+        self.height, self.width = self.picture.shape[:2]
+        self.apart = self.differs(self.frame)
+
+    def differs(self, frame: Picture) -> NDArray[np.bool_]:
+        """Where the window does not show this frame, as large as fits in whole pixels, and black around it."""
+        factor = min(self.width // frame.shape[1], self.height // frame.shape[0])
+        large, expected = enlarged(frame, factor), np.zeros_like(self.picture)
+        top, left = (self.height - large.shape[0]) // 2, (self.width - large.shape[1]) // 2
+        expected[top : top + large.shape[0], left : left + large.shape[1]] = large
+        return (self.picture != expected).any(-1)
+
+    def has_corner_and_strip(self) -> None:
+        """Text in the upper left corner, the timeline along the lower edge, and the frame itself between.
+
+        Their dark grounds do not show where they lie on black.
+        """
+        corner, strip = 80, self.height - 60
+        left, top, right, bottom = box(self.apart[:corner])
+        assert max(left, top) < 20 and right < 0.6 * self.width and 20 < bottom < corner
+        left, top, right, bottom = box(self.apart[strip:])
+        assert left < 20 and right > self.width - 20 and 5 < top < bottom
+        assert not self.apart[corner:strip].any()
+
+    def has_middle_only(self, least: int) -> None:
+        """A block of text in the very middle, of so many white pixels, and the frame itself around it."""
+        left, top, right, bottom = box(self.apart)
+        assert abs(left + right - self.width) <= 2 and abs(top + bottom - self.height) <= 2
+        assert (right - left) * (bottom - top) < 0.95 * self.width * self.height
+        assert (self.picture[top:bottom, left:right] == 255).all(-1).sum() > least
 
 
-class Screen:
-    """An X server, and somebody at its keyboard and mouse."""
-
-    def __init__(self, number: int, size: tuple[int, int] = SCREEN):
-        from Xlib import XK, X
-        from Xlib.ext import xtest
-
-        self.display, self._x, self._xk, self._xtest = connected(number), X, XK, xtest
-        self.size = size
-
-    def key(self, name: str, press: bool = True, release: bool = True) -> None:
-        code = self.display.keysym_to_keycode(self._xk.string_to_keysym(name))
-        for wanted, kind in ((press, self._x.KeyPress), (release, self._x.KeyRelease)):
-            if wanted:
-                self._xtest.fake_input(self.display, kind, code)
-        self.display.sync()
-
-    def focus(self) -> None:
-        [window, *_] = self.display.screen().root.query_tree().children
-        self.display.set_input_focus(window, self._x.RevertToParent, self._x.CurrentTime)
-        self.display.sync()
-
-    def to(self, x: int, y: int) -> None:
-        self._xtest.fake_input(self.display, self._x.MotionNotify, 0, x=x, y=y)
-        self.display.sync()
-
-    def move(self, x: int, y: int) -> None:
-        self._xtest.fake_input(self.display, self._x.MotionNotify, 1, x=x, y=y)
-        self.display.sync()
-
-    def click(self) -> None:
-        for kind in (self._x.ButtonPress, self._x.ButtonRelease):
-            self._xtest.fake_input(self.display, kind, 1)
-        self.display.sync()
-
-    def place(self) -> pygame.Rect:
-        """Where the window is on the screen."""
-        [window, *_] = self.display.screen().root.query_tree().children
-        geometry = window.get_geometry()
-        return pygame.Rect(geometry.x, geometry.y, geometry.width, geometry.height)
-
-    def picture(self) -> NDArray[np.uint8]:
-        """What the screen shows, uint8 (H, W, 3)."""
-        image = self.display.screen().root.get_image(0, 0, *self.size, self._x.ZPixmap, 0xFFFFFFFF)
-        return np.frombuffer(image.data, np.uint8).reshape(self.size[1], self.size[0], 4)[..., 2::-1].copy()
+def settled(window: PlayWindow, phase: Phase) -> Callable[[], bool]:
+    """Play stands, and nothing is computed any more."""
+    session = window.session
+    return lambda: session.phase is phase and not session.moving and session._job is None
 
 
-@pytest.fixture
-def screen(request: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Screen]:
-    """Of 800 x 600 pixels, or as a test's parameter says."""
-    across, down = getattr(request, "param", SCREEN)
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{across}x{down}x24", "-nolisten", "tcp"],
-        pass_fds=[write], stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(write)
-    # The server dies of a pipe that is closed before the whole line is written.
-    with os.fdopen(read) as line:
-        number = int(line.readline())
-    pygame.display.quit()
-    monkeypatch.setenv("DISPLAY", f":{number}")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    yield Screen(number, (across, down))
-    pygame.display.quit()
-    server.terminate()
-    server.wait()
+def drawn(window: PlayWindow) -> Callable[[], bool]:
+    """What is on the screen was drawn after now."""
+    seen: list[float] = []
 
+    def over() -> bool:
+        seen.append(window.painter.drawn)
+        return len(set(seen)) > 3
 
-def drive(window: PlayWindow, acts: list[tuple[Callable[[], Any], Callable[[], Any]]], seconds: float = 60.0) -> None:
-    """Once something holds, do the next thing; the window is closed at the end."""
-    left, look, end = list(acts), window.window.events, time.monotonic() + seconds
-
-    def events() -> list[Any]:
-        assert time.monotonic() < end, f"waited in vain for act {len(acts) - len(left)}; {window.session.phase}"
-        if not left:
-            return [pygame.event.Event(pygame.QUIT)]
-        if left[0][0]():
-            left.pop(0)[1]()
-        return look()
-
-    window.window.events = events  # pyright: ignore[reportAttributeAccessIssue]
-    window.run()
+    return over
 
 
 @pytest.mark.slow
 def test_a_person_at_a_real_screen(screen: Screen):
-    game = FakeGame()
+    game = PicturedGame()
     window = PlayWindow(Opening(open_game=lambda tell: game, seed=3))
-    session, seen, pictures = window.session, {}, {}
+    session, seen = window.session, {}
+    shots: dict[str, Shot] = {}
 
     def look(name: str) -> Callable[[], None]:
         def take() -> None:
-            pictures[name] = screen.picture()
-            keep(pictures[name], name)
+            shots[name] = Shot(screen, window)
+            keep(shots[name].picture, name)
 
         return take
-
-    def wait(seconds: float) -> Callable[[], bool]:
-        since: list[float] = []
-
-        def over() -> bool:
-            since.append(time.monotonic())
-            return since[-1] - since[0] > seconds
-
-        return over
-
-    def settled(phase: Phase) -> Callable[[], bool]:
-        return lambda: session.phase is phase and not session.moving and session._job is None
 
     def turned() -> bool:
         return any(actions[0, -1] > 0.5 for actions in game.seen)
@@ -154,43 +102,81 @@ def test_a_person_at_a_real_screen(screen: Screen):
     drive(
         window,
         [
-            (settled(Phase.READY), screen.focus),
-            (wait(0.3), look("ready")),
+            (settled(window, Phase.READY), screen.focus),
+            (drawn(window), look("ready")),
             (lambda: True, lambda: screen.key("w", release=False)),
             (lambda: session.shown > 5, lambda: screen.key("w", press=False)),
             (lambda: not game.seen[-1].any(), lambda: screen.to(400, 300)),
-            (wait(0.2), screen.click),
+            (drawn(window), screen.click),
             (lambda: window.captured, lambda: screen.move(40, 0)),
             (turned, lambda: screen.key("BackSpace")),
-            (settled(Phase.READY), lambda: screen.key("s", release=False)),
+            (settled(window, Phase.READY), lambda: screen.key("s", release=False)),
             (lambda: session.shown > 45, lambda: screen.key("s", press=False)),
             (lambda: True, lambda: screen.key("p")),
-            (settled(Phase.PAUSED), lambda: seen.update(frame=window._frame)),
-            (wait(0.3), look("paused")),
+            (settled(window, Phase.PAUSED), lambda: None),
+            (drawn(window), look("paused")),
             (lambda: True, lambda: seen.update(size=window.window.screen.get_size())),
             (lambda: True, lambda: screen.key("F11")),
-            (lambda: window.window.full_screen, lambda: None),
-            (wait(0.3), look("full screen")),
+            (lambda: window.window.full_screen, screen.to_corner),
+            (drawn(window), look("full screen")),
             (lambda: True, lambda: screen.key("F11")),
             (lambda: not window.window.full_screen, screen.focus),
-            (wait(0.3), lambda: seen.update(again=window.window.screen.get_size())),
+            (drawn(window), lambda: seen.update(again=window.window.screen.get_size())),
             (lambda: True, lambda: screen.key("h")),
             (lambda: window.help, lambda: None),
-            (wait(0.3), look("help")),
+            (drawn(window), look("help")),
             (lambda: True, lambda: screen.key("h")),
-            (lambda: not window.help, lambda: screen.key("Escape")),
+            (lambda: not window.help, lambda: None),
+            (drawn(window), look("after")),
+            (lambda: True, lambda: screen.key("comma")),
+            (settled(window, Phase.PAUSED), lambda: None),
+            (drawn(window), look("earlier")),
+            (lambda: True, lambda: screen.key("Escape")),
             (lambda: bool(window.menu and window.menu.open), lambda: None),
-            (wait(0.3), look("menu")),
+            (drawn(window), look("menu")),
         ],
     )
     assert game.seen[0][:, 0].all() and len(session.timeline.stretches) == 2  # pyright: ignore
-    # The screen shows the frame itself in its middle, and the timeline over its lower edge.
-    np.testing.assert_array_equal(pictures["paused"][300, 400], seen["frame"][20, 36])
-    assert (pictures["paused"] == (120, 200, 255)).all(-1).any() and not (pictures["ready"] == (120, 200, 255)).all(
-        -1
-    ).any()
-    # A third of the help's ground shows through, so that text stands out.
-    assert (pictures["help"] == 255).all(-1).sum() > 500 < (pictures["menu"] == 255).all(-1).sum()
-    full = pictures["full screen"]
-    assert (full[300] == full[300, 400]).all(-1).mean() > 0.85
-    assert seen["again"] == seen["size"]
+    shots["ready"].has_middle_only(100)
+    for name in ("paused", "full screen", "earlier"):
+        shots[name].has_corner_and_strip()
+    full = shots["full screen"]
+    assert (full.width, full.height) == SCREEN and seen["again"] == seen["size"]
+    for name in ("help", "menu"):
+        shots[name].has_middle_only(500)
+    assert not np.array_equal(shots["help"].picture, shots["menu"].picture)
+    # Nothing is left of the help; and another moment's frame is told from this one's.
+    np.testing.assert_array_equal(shots["after"].picture, shots["paused"].picture)
+    now = shots["earlier"].frame
+    assert now is not None and shots["paused"].differs(now)[80:-60].mean() > 0.3
+
+
+@pytest.mark.slow
+def test_the_shipped_world_in_the_window(screen: Screen):
+    """A picture for people with ``WORLDSIM_SCREENSHOTS=FOLDER``: paused on a branch."""
+    window = PlayWindow(Opening(open_game=shipped(START), seed=0))
+    session, shots = window.session, []
+
+    def walked(steps: int) -> Callable[[], bool]:
+        return lambda: session.shown >= steps
+
+    drive(
+        window,
+        [
+            (settled(window, Phase.READY), screen.focus),
+            (drawn(window), lambda: screen.key("w", release=False)),
+            (walked(8), lambda: screen.key("w", press=False)),
+            (lambda: True, lambda: screen.key("p")),
+            *((settled(window, Phase.PAUSED), lambda: screen.key("comma")) for _ in range(4)),
+            (settled(window, Phase.PAUSED), lambda: screen.key("d", release=False)),
+            (drawn(window), lambda: screen.key("p")),
+            (walked(16), lambda: screen.key("p")),
+            (settled(window, Phase.PAUSED), lambda: screen.key("d", press=False)),
+            (drawn(window), lambda: shots.append(Shot(screen, window))),
+        ],
+        seconds=PATIENCE,
+    )
+    [shot] = shots
+    shot.has_corner_and_strip()
+    assert len(timeline_of(session).stretches) == 2 and len(np.unique(shot.frame.reshape(-1, 3), axis=0)) > 500
+    keep(shot.picture, "window")

@@ -36,6 +36,8 @@ export class Hands {
     this.camera = this.freed = false;
     this.on = this.recapture = false;
     this.frame = 0;
+    // Told whenever something else is held.
+    this.changed = () => {};
     this.#listen();
   }
 
@@ -72,6 +74,7 @@ export class Hands {
   release() {
     this.held.clear();
     this.look = [0, 0];
+    this.changed();
     this.sendNow([], [0, 0]);
   }
 
@@ -79,6 +82,7 @@ export class Hands {
   hold(by, control, down) {
     if (down === (this.held.get(by) === control)) return;
     if (down) this.held.set(by, control); else this.held.delete(by);
+    this.changed();
     this.#flush();
   }
 

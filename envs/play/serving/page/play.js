@@ -1,6 +1,7 @@
 // The page: what the server tells is shown, what the player does is sent.
 
 import { Connection } from "./connection.js";
+import { keyRows } from "./help.js";
 import { Hands, spoken } from "./keys.js";
 import { Touch } from "./touch.js";
 import { Tree } from "./tree.js";
@@ -30,7 +31,10 @@ const hands = new Hands({
     else if (!freed && state?.phase === "playing" && driving()) send("pause");
   },
 });
-const touch = new Touch(hands, { layer: $("touch"), stick: $("stick"), pads: $("pads"), picture: $("picture") });
+const touch = new Touch(hands, {
+  layer: $("touch"), stick: $("stick"), pads: $("pads"), items: $("items"), stage: $("stage"), picture: $("picture"),
+  begin: () => { if (state.phase === "ready") send("resume"); },
+});
 
 const connection = new Connection({
   picture: (bytes) => view.show(bytes),
@@ -53,7 +57,7 @@ const connection = new Connection({
     $("sensitivity").parentElement.hidden = !message.camera;
     $("starts-open").hidden = !message.starts;
     touch.learn(message);
-    listKeys();
+    $("keys").replaceChildren(...keyRows(message, hands));
   },
   state: (message) => {
     const before = state;
@@ -68,12 +72,13 @@ const connection = new Connection({
     show();
   },
   tree: (message) => tree.show(message),
+  keys: (message) => showKeys(message.held),
   say: (message) => say(message.words),
   starts: (message) => listStarts(message.pictures),
   file: (message) => download(message.name, new Blob([message.text], { type: "application/json" })),
   lost: (again, why, code) => {
     connected = hands.on = false;
-    hands.held.clear();
+    hands.release();
     document.exitPointerLock?.();
     document.body.dataset.code = code;
     const words = again ? `${why || "The connection is lost"}. Trying again …` : why || "The connection has ended.";
@@ -103,7 +108,7 @@ function command(what, further = false, wheel = false) {
     wheeled = performance.now();
   }
   const here = {
-    screenshot, inside: () => { $("inside").hidden = !$("inside").hidden; },
+    screenshot, inside: () => { $("inside").hidden = !document.body.classList.toggle("looks-inside"); },
     smooth: () => { $("smooth").click(); }, "full screen": fullScreen, help: openSettings, menu: openSettings,
     starts: openStarts, pause: () => send(state?.phase === "playing" ? "pause" : "resume"),
   };
@@ -119,6 +124,7 @@ function show() {
   const { phase } = state, body = document.body;
   body.dataset.phase = phase;
   body.classList.toggle("driver", driving());
+  body.classList.toggle("slow", state.slow);
   $("pause").querySelector("use").setAttribute("href", phase === "playing" ? "#i-pause" : "#i-play");
   $("plays").textContent = state.plays;
   const driver = state.people.find((one) => one.drives), asking = state.people.filter((one) => one.asks);
@@ -141,11 +147,20 @@ function show() {
   const touching = body.classList.contains("touching");
   if (phase === "loading" || state.moving) veil(`${state.loading} …`, { share: state.share, dark: phase === "loading" });
   else if (phase === "failed") veil(`${state.error}. Go two seconds back, or begin anew.`, { bad: true });
-  else if (phase === "ready" && driving()) veil(touching ? "Walk with the stick, look by dragging the picture."
+  else if (phase === "ready" && driving()) veil(touching ? touch.words()
     : `Press a key of the game to go on${game?.camera ? ", or click to look around" : ""}.  ${key("help")}: keys`);
   else if (phase === "ready") veil("Waiting for the driver.");
   else if (phase === "paused") veil(driving() && !touching ? `Paused.  ${key("pause")}: go on` : "Paused.");
   else veil("");
+}
+
+/** What the next step gets: in a slow world a picture does not say so soon. */
+function showKeys(held) {
+  $("held").replaceChildren(...held.map((control) => {
+    const cap = document.createElement("kbd");
+    cap.textContent = control.replace("hotbar.", "item ");
+    return cap;
+  }));
 }
 
 function veil(words, { share, bad = false, dark = false } = {}) {
@@ -169,37 +184,6 @@ function say(words) {
   $("toast").classList.add("shown");
   clearTimeout(saying);
   saying = setTimeout(() => $("toast").classList.remove("shown"), SAID);
-}
-
-function row(...cells) {
-  const line = document.createElement("tr");
-  for (const cell of cells) {
-    const box = line.insertCell();
-    if (Array.isArray(cell)) {
-      for (const key of cell) {
-        const cap = document.createElement("kbd");
-        cap.textContent = spoken(key);
-        box.append(cap, " ");
-      }
-    } else box.textContent = cell;
-  }
-  return line;
-}
-
-function listKeys() {
-  const WORDS = {
-    pause: "pause, go on", step: "one frame further", earlier: "paused: a step back (Shift: a second)",
-    later: "paused: a step forward", rewind: "two seconds back", "quick save": "mark this moment",
-    "quick load": "return to the mark", restart: "begin anew elsewhere", starts: "choose where to begin",
-    player: "who plays: you, a script, …", save: "save the playthrough", screenshot: "screenshot",
-    inside: "latency and trust", "full screen": "full screen",
-  };
-  const lines = game.meanings.map(([controls, text]) => [controls.length > 4
-    ? [hands.keysOf(controls[0])[0], hands.keysOf(controls.at(-1))[0]].filter(Boolean)
-    : controls.flatMap((one) => hands.keysOf(one).slice(0, 1)), text]);
-  if (game.camera) lines.push(["mouse", "look around (click to capture, Esc to let go)"]);
-  for (const [what, text] of Object.entries(WORDS)) lines.push([hands.keysOf(what).slice(0, 2), text]);
-  $("keys").replaceChildren(...lines.filter(([keys]) => keys.length).map((line) => row(...line)));
 }
 
 function listPeople() {

@@ -31,6 +31,12 @@ export class View {
     this.canvas.style.width = `${width * scale / dense}px`;
     this.canvas.style.height = `${height * scale / dense}px`;
     this.canvas.classList.toggle("smooth", this.smooth);
+    // Begun between two pixels of the screen, or of the page, one row of squares would be larger than the others.
+    this.canvas.style.left = this.canvas.style.top = "0";
+    const grid = Number.isInteger(dense) ? 1 : dense, whole = (at) => Math.round(at * grid) / grid - at;
+    const { x, y } = this.canvas.getBoundingClientRect();
+    this.canvas.style.left = `${whole(x)}px`;
+    this.canvas.style.top = `${whole(y)}px`;
   }
 
   show(bytes) {

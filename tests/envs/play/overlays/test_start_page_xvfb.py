@@ -8,12 +8,13 @@ import pytest
 
 from tests.envs.play.fake_game import FakeGame
 from tests.envs.play.screenshots import keep
-from tests.envs.play.test_xvfb import Screen, drive, screen
+from tests.envs.play.virtual_screen import Screen, drive, needs_xvfb, screen
 from worldsim.envs.play.opening import Opening
 from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.session import Phase
 
 __all__ = ["screen"]
+pytestmark = needs_xvfb
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The page in a real browser: keys, mouse and fingers on one side, what the game got on the other."""
+"""The page in a real browser: keys and mouse on one side, what the game got on the other."""
 
 import asyncio
 import contextlib
@@ -8,21 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from aiohttp import web
 
 from tests.chromium import Browser, Tab, chromium, needs_chromium
 from tests.envs.play.fake_game import FakeGame
+from tests.envs.play.serving.browsing import held, more, only_room, phase, shown
 from tests.envs.play.serving.pages import outlets, server_of
+from tests.envs.play.serving.seen import ALIKE, frame_of, shows, until_drawn
 from tests.timing import PATIENCE
 from worldsim.envs.play.bindings import Preferences
 from worldsim.envs.play.serving.access import Access
 from worldsim.envs.play.serving.messages import FLOOD, WRONG_TOKEN
-from worldsim.envs.play.serving.room import Room
 from worldsim.envs.play.serving.server import WorldServer
 from worldsim.envs.play.serving.settings import Serving
 from worldsim.envs.play.session import Session
 
+# Of the shipped world: a meadow, and trees behind it.
+START = 16
 TOKEN = "sixteen letters and more"
 # A connection beside the page's own, from within a page: its end is kept for the test.
 SOCKET = """(({url, session, token, flood}) => new Promise((told) => {
@@ -35,38 +37,6 @@ SOCKET = """(({url, session, token, flood}) => new Promise((told) => {
   socket.onmessage = (event) => { if (!flood && typeof event.data === "string") told("in"); };
   socket.onclose = (event) => told(event.code);
 }))"""
-
-
-async def held(game: FakeGame, key: int | None) -> None:
-    """Wait until the game gets this key of the action vector, or none."""
-    wanted = {} if key is None else {key: 1.0}
-
-    def there() -> bool:
-        last = game.seen[-1][0] if game.seen else np.zeros(1)
-        return all(last[k] == v for k, v in wanted.items()) and (key is not None or not last[:20].any())
-
-    async with asyncio.timeout(PATIENCE):
-        while not there():
-            await asyncio.sleep(0.01)
-
-
-async def phase(tab: Tab, name: str) -> None:
-    await tab.until(f"document.body.dataset.phase === '{name}' && document.querySelector('#bar').hidden")
-
-
-async def shown(tab: Tab) -> int:
-    return int(await tab.value("Number(document.querySelector('#picture').dataset.shown ?? 0)"))
-
-
-async def more(tab: Tab, count: int = 3) -> None:
-    """Wait for some more pictures."""
-    await tab.until(f"Number(document.querySelector('#picture').dataset.shown ?? 0) >= {await shown(tab) + count}")
-
-
-def only_room(server: WorldServer) -> Room:
-    assert server.rooms is not None
-    [room] = [room for room in server.rooms.all.values() if room.begun]
-    return room
 
 
 def colour(tab: Tab) -> Any:
@@ -205,29 +175,6 @@ async def foreign_site() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def fingers(browser: Browser, url: str, game: list[FakeGame]) -> None:
-    phone = await browser.open(url, 390, 780, phone=True)
-    await phase(phone, "ready")
-    # Nothing is cut off at the side.
-    assert await phone.value("document.documentElement.scrollWidth") <= 390
-    x, y = await phone.middle("#stick")
-    await phone.finger("touchStart", (x, y - 45))
-    await phase(phone, "playing")
-    await held(game[-1], 0)
-    await phone.finger("touchMove", (x, y + 45))
-    await held(game[-1], 1)
-    await phone.finger("touchEnd")
-    await held(game[-1], None)
-    x, y = await phone.middle("#picture")
-    await phone.finger("touchStart", (x, y - 20))
-    for step in range(1, 6):
-        await phone.finger("touchMove", (x + 12 * step, y - 20))
-    await phone.finger("touchEnd")
-    async with asyncio.timeout(PATIENCE):
-        while not any(actions[0, -1] > 0.5 for actions in game[-1].seen):
-            await asyncio.sleep(0.01)
-
-
 @needs_chromium
 def test_a_person_at_the_page(tmp_path: Path):
     games: list[FakeGame] = []
@@ -246,7 +193,6 @@ def test_a_person_at_the_page(tmp_path: Path):
                 await plays_and_branches(tab, games[0], server)
                 await comes_back(tab, games[0], server)
                 await takes_what_others_send(browser, tab, server)
-                await fingers(browser, server.url, games)
         finally:
             await server.stop()
 
@@ -256,15 +202,10 @@ def test_a_person_at_the_page(tmp_path: Path):
 @needs_chromium
 def test_the_shipped_world_on_the_page(tmp_path: Path):
     """Pictures for people with ``WORLDSIM_SCREENSHOTS=FOLDER``, at the desk and on a phone."""
-    from worldsim.envs.learned.initial_context import resolve
-    from worldsim.envs.play.games import WorldGame
+    from tests.envs.play.shipped import shipped
     from worldsim.envs.play.serving.sharing import SharedWorld
 
-    def load(tell: Any) -> WorldGame:
-        world, starts = resolve("minecraft", None)
-        return WorldGame(world.with_sampling(steps=1), starts, {"prefix": 0})
-
-    shared, folder = SharedWorld(load), os.environ.get("WORLDSIM_SCREENSHOTS")
+    shared, folder = SharedWorld(shipped(START)), os.environ.get("WORLDSIM_SCREENSHOTS")
     server = WorldServer(
         lambda: Session(shared, seed=0), Access(), Serving(port=0), outlets(tmp_path), Preferences()
     )  # fmt: skip
@@ -291,6 +232,11 @@ def test_the_shipped_world_on_the_page(tmp_path: Path):
         # A picture, not a single colour.
         shades = "new Set(document.querySelector('#picture').getContext('2d').getImageData(0, 0, 144, 80).data).size"
         assert await tab.value(shades) > 50
+        assert server.rooms is not None
+        room = server.rooms.all[await tab.value("new URLSearchParams(location.hash.slice(1)).get('session')")]
+        await until_drawn(tab, room)
+        # The emulated phone paints in whole CSS pixels: of the picture's 640 rows of pixels there are 639.
+        assert await shows(tab, frame_of(room)) > (ALIKE if name == "page" else ALIKE - 5)
         if folder:
             await tab.screenshot(Path(folder) / f"{name}.webp")
         await tab.close()
