@@ -72,12 +72,14 @@ async def plays_and_branches(tab: Tab, game: FakeGame, server: WorldServer) -> N
     async with asyncio.timeout(PATIENCE):
         while room.session._job is not None:
             await asyncio.sleep(0.01)
-    stood, steps = await shown(tab), game.steps
-    # The browser draws some frames of its own, and none of the world's.
-    await tab.value(
-        "new Promise((done) => { let n = 0; const f = () => ++n > 12 ? done() : requestAnimationFrame(f); f(); })"
-    )
-    assert await shown(tab) == stood and game.steps == steps
+    steps = game.steps
+    # Once the last frame has come, the browser draws some frames of its own, and none of the world's.
+    drawn = "new Promise((done) => { let n = 0; const f = () => ++n > 12 ? done() : requestAnimationFrame(f); f(); })"
+    async with asyncio.timeout(PATIENCE):
+        stood = None
+        while stood != (stood := await shown(tab)):
+            await tab.value(drawn)
+    assert game.steps == steps
     await tab.key("Backspace")
     await phase(tab, "ready")
     there = room.session.shown
