@@ -98,7 +98,8 @@ def test_pictures_are_those_of_before(name: str, home: Path, expected: dict[str,
     found = FRAMES[name](home)
     with np.load(FROZEN / "frames.npz", allow_pickle=False) as kept:
         assert alike(pooled(found), kept[f"{name}/pooled"]) and alike(found[-1], kept[f"{name}/last"])
-    if expected["machine"] == machine():
+    # One name stands for processors with fast bf16 and without.
+    if expected["machine"] == machine() and not fast_bf16():
         assert sha256(found) == expected["frames"][name]
 
 
