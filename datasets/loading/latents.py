@@ -37,8 +37,8 @@ class LatentClips:
     """Random clips of T latent frames from a latent cache; batch i depends on (seed, i) alone.
 
     A clip begins where a still was encoded, and with that still, as a prefix does at play. ``names`` are the episodes
-    that are long enough. ``drawn``: what a memory draws along each episode, (T, D, h, w) by name; clips are then of
-    those alone, as far as they are drawn.
+    that are long enough. ``drawn``: what a memory draws along each episode, (T, D, h, w) by name; ``shown``: what a
+    world shows along it, (T, C, h, w). Clips are then of those episodes alone, as far as these go.
 
     Raises:
         FileNotFoundError: the folder holds no latents.
@@ -54,13 +54,14 @@ class LatentClips:
         seed: int = 0,
         mouse: bool = True,
         drawn: Mapping[str, NDArray] | None = None,
+        shown: Mapping[str, NDArray] | None = None,
     ) -> None:
         self.cache = latents if isinstance(latents, LatentRows) else LatentCache(latents)
-        self.drawn = drawn
+        self.drawn, self.shown = drawn, shown
         self.frames, self.batch, self.seed, self.mouse = frames, batch, seed, mouse
         names, lengths = self.cache.index["names"], self.cache.lengths
-        if drawn is not None:
-            lengths = np.array([min(n, len(drawn.get(name, ()))) for name, n in zip(names, lengths, strict=True)])
+        for along in (each for each in (drawn, shown) if each is not None):
+            lengths = np.array([min(n, len(along.get(name, ()))) for name, n in zip(names, lengths, strict=True)])
         spans = zip(self.cache.begins, lengths, strict=True)
         self.starts = np.concatenate([np.arange(b, b + n - frames + 1, STILL_EVERY) for b, n in spans])
         self.names = [name for name, length in zip(names, lengths, strict=True) if length >= frames]
@@ -90,12 +91,14 @@ class LatentClips:
         actions, *rest = (
             torch.from_numpy(np.asarray(cache.arrays[n][span])) for n in ("actions", "motion", "terminated")
         )
-        drawn = None
-        if self.drawn is not None:
-            within = zip(episode, starts - cache.begins[episode], strict=True)
-            names = cache.index["names"]
-            rows = [self.drawn[names[e]][first : first + self.frames] for e, first in within]
-            drawn = torch.from_numpy(np.stack(rows).astype(np.float32))
+        within = [(cache.index["names"][e], s - cache.begins[e]) for e, s in zip(episode, starts, strict=True)]
+
+        def of(along: Mapping[str, NDArray] | None) -> torch.Tensor | None:
+            if along is None:
+                return None
+            rows = [along[name][first : first + self.frames] for name, first in within]
+            return torch.from_numpy(np.stack(rows).astype(np.float32))
+
         known, backwards = torch.tensor(cache.index["known"])[episode], None
         if "backwards" in cache.index:
             # Of an episode in reverse, not every action is known.
@@ -105,7 +108,8 @@ class LatentClips:
             latents,
             actions,
             *rest,
-            drawn=drawn,
+            drawn=of(self.drawn),
+            shown=of(self.shown),
             text=None if cache.text is None else torch.from_numpy(cache.text[episode]),
             known=known,
             backwards=backwards,

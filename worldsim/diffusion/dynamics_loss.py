@@ -154,7 +154,7 @@ def _noised_clips(
         tau = sample_inference_tau(tau, training.noise.sampler_steps, fraction, generator)
     step = torch.zeros_like(tau)
     noise = torch.randn(data.shape, generator=generator, device=device)
-    previous = _noised_context(data, training, generator, bank)
+    previous = _noised_context(batch, training, generator, bank)
     rows = int(b * training.loss.shortcut_fraction) if shortcut else 0
     if rows:
         tau[:rows], step[:rows] = sample_shortcut((rows, t), training.loss.max_shortcut_steps, generator)
@@ -177,9 +177,16 @@ def _noised_clips(
     return _with_self_rollout(forward, clips, training, generator, frames) if frames else clips
 
 
-def _noised_context(data: Tensor, training: DynamicsTraining, generator: torch.Generator, bank: ErrorBank) -> Tensor:
-    """The latent before each frame, with noise and recent errors of the network."""
-    device = generator.device
+def _noised_context(
+    batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator, bank: ErrorBank
+) -> Tensor:
+    """The latent before each frame, as recorded or as a world showed it, with noise and recent errors of the network."""
+    data, device = batch.latents, generator.device
+    if batch.shown is not None:
+        # A clip begins with a still of the recording, as play does.
+        seen = torch.cat([data[:, :1], batch.shown[:, 1:]], 1)
+        chosen = torch.rand(len(data), 1, 1, 1, 1, generator=generator, device=device)
+        data = torch.where(chosen < training.noise.shown_fraction, seen, data)
     amount = torch.rand(len(data), 1, 1, 1, 1, generator=generator, device=device)
     amount = training.noise.context_noise * amount
     corrupted = data + amount * torch.randn(data.shape, generator=generator, device=device)

@@ -39,15 +39,18 @@ class NoiseSettings:
         sampler_steps: network evaluations per frame at inference; self-rollouts take as many.
         context_noise: largest amount of noise on the previous frame.
         error_injection: probability that a clip's context gets recent prediction errors of the network.
+        shown_fraction: probability that a clip's context is what a world showed when it was played along the recording,
+            where there is such a thing.
     """
 
     inference_level_fraction: float = 0.0
     sampler_steps: int = 2
     context_noise: float = 0.15
     error_injection: float = 0.5
+    shown_fraction: float = 0.7
 
     def __post_init__(self) -> None:
-        shares = ("inference_level_fraction", "context_noise", "error_injection")
+        shares = ("inference_level_fraction", "context_noise", "error_injection", "shown_fraction")
         check_settings(self, positive=("sampler_steps",), shares=shares, group="noise")
 
 

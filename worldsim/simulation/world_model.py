@@ -207,7 +207,12 @@ class WorldModel:
     @shielded
     @torch.inference_mode()
     def step(
-        self, state: WorldState, actions: NDArray[np.float32] | Tensor, *, inplace: bool = False
+        self,
+        state: WorldState,
+        actions: NDArray[np.float32] | Tensor,
+        *,
+        inplace: bool = False,
+        poses: Tensor | None = None,
     ) -> tuple[WorldState, Step]:
         """Denoise the next latent frame under r actions per row.
 
@@ -215,6 +220,8 @@ class WorldModel:
             state: left usable, unless ``inplace``.
             actions: float32 (B, r, A), one action per video frame of the chunk.
             inplace: the step may overwrite the state's memory; the state must not be used again.
+            poses: of the camera at each of the r frames (B, r, 5), as in ``state.memory``, where they are known; a
+                world with a spatial memory else works out where the actions lead.
         """
         if state.device != self.device:
             raise ValueError(f"a state on {state.device} for a world on {self.device}: move it by state.to(...)")
@@ -224,7 +231,7 @@ class WorldModel:
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
         outlook = drawn = memory = sources = None
         if self.memory is not None and state.memory is not None:
-            outlook = self.memory.look_ahead(state.memory, actions, state.steps + 1)
+            outlook = self.memory.look_ahead(state.memory, actions, state.steps + 1, poses)
             if self.dit.config.drawn:
                 drawn = drawn_latents(self.encode_chunks, *outlook.pictures(), state.memory.screen)
         latent, first, last = self.sampler.sample(state, actions[:, None], drawn)

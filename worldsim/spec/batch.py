@@ -20,7 +20,8 @@ class LatentBatch:
     text (B, X) sentence embeddings, or None; known (B,) or (B, T) whether the actions were recorded, posed (B,) whether
     the motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees; drawn
     (B, T, D, H, W): what a memory draws of each frame, as ``WorldDiT`` takes it, or None; backwards (B,): 1 for clips
-    that run backwards in time, else 0 (None: all run forwards).
+    that run backwards in time, else 0 (None: all run forwards); shown (B, T, C, H, W): what a world showed there when it
+    was played along the recording, or None.
     """
 
     latents: Tensor
@@ -33,6 +34,7 @@ class LatentBatch:
     mouse: bool = True
     drawn: Tensor | None = None
     backwards: Tensor | None = None
+    shown: Tensor | None = None
 
     def to(self, device: torch.device) -> "LatentBatch":
         """The same batch on a device."""
@@ -50,7 +52,7 @@ class LatentBatch:
     def half_clips(self) -> "LatentBatch":
         """Twice as many clips (2 B, T / 2): each one's first half, then its second, whose past is gone."""
         half = self.latents.shape[1] // 2
-        over_time = (self.latents, self.actions, self.motion, self.terminated, self.drawn)
+        over_time = (self.latents, self.actions, self.motion, self.terminated, self.drawn, self.shown)
         # Actions may be known clip by clip, or frame by frame.
         by_frame = self.known is not None and self.known.ndim == 2
 

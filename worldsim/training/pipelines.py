@@ -35,6 +35,7 @@ from worldsim.training.export import export_world, load_tokenizer
 from worldsim.training.latents import prepare_latents
 from worldsim.training.logging import follow, prefetched, write_config
 from worldsim.training.memory.drawn import draw_along
+from worldsim.training.memory.shown import show_along
 from worldsim.training.store_checks import check_size, check_splits
 from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
@@ -133,6 +134,7 @@ def run_dynamics(
     also: Mapping[Path, Path] = MappingProxyType({}),
     memory: Path | None = None,
     drawn_frames: int = 401,
+    shown_by: Path | None = None,
     shuffle_mb: float = 1024,
 ) -> None:
     """Train the dynamics on a store's latents, alone or as one of torchrun's ranks; leaves the world ``folder/world``.
@@ -144,19 +146,22 @@ def run_dynamics(
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     ``memory``: a world's ``memory.safetensors``, whose drawings are then an input, and which the world gets.
     ``drawn_frames``: video frames of an episode that it draws, from the first; clips are of those.
+    ``shown_by``: a world; what it shows along the recordings is the past that is learned from.
     ``shuffle_mb``: megabytes of packed latents that clips are shuffled among.
 
     Raises:
         UserError: a store cannot be trained on, or there is a memory and no store or several.
     """
-    folder, latents, coder, drawn = folder.absolute(), absolute(latents), load_tokenizer(tokenizer), None
+    folder, latents, coder, drawn, shown = folder.absolute(), absolute(latents), load_tokenizer(tokenizer), None, None
     with ranks().first_ahead():
         recordings = prepare_latents(data, latents, tokenizer, only, also, training.infilling.reversed_fraction)
         if memory is not None:
             drawn = draw_along(data, memory, folder, tokenizer, Path(latents), drawn_frames, only, also)
+        if shown_by is not None:
+            shown = show_along(data, shown_by, Path(latents), only, also)
     config = _network(coder.config, recordings.spec, {**model, **_inputs(memory, training, initial)})
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
-    clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
+    clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, shown=shown, **of)
     validation = clips_of(open_latents(f"{latents}/validation"), batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
     decided = {"dit": asdict(config), "training": asdict(training), "batch": batch, "frames": frames}
     write_config(folder, data=[data, *also], tokenizer=tokenizer, **decided)

@@ -14,7 +14,7 @@ from worldsim.simulation.chunk_sampler import ChunkSampler
 from worldsim.simulation.memory.drawn_latents import drawn_latents
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.camera import MINECRAFT_CAMERA
-from worldsim.training.memory.drawn import DrawnLatents, drawn_along
+from worldsim.training.memory.drawn import AlongEpisodes, draw, drawn_along
 
 ROWS = int(48 * 61 / 80)
 
@@ -92,9 +92,9 @@ def test_what_is_drawn_is_kept_until_the_recording_or_the_networks_change(tmp_pa
         calls.append(len(chunks))
         return mean_of_cells(chunks)
 
-    def build(whose: str) -> DrawnLatents:
-        kept = DrawnLatents(tmp_path / "drawn", store, whose)
-        kept.build(["a", "b"], memory, encode, 2, 7)
+    def build(whose: str) -> AlongEpisodes:
+        kept = AlongEpisodes(tmp_path / "drawn", store, whose)
+        draw(kept, ["a", "b"], memory, encode, 2, 7)
         return kept
 
     memory = tiny_memory()

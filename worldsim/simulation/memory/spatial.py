@@ -174,10 +174,15 @@ class SpatialMemory:
         pictures, sources = self.compose(outlook, state, generated_BRHWC, actions_BRA)
         return pictures, self.remember(outlook, state, pictures, sources[:, -1], steps_B), sources
 
-    def look_ahead(self, state: MemoryState, actions_BRA: Tensor, steps_B: Tensor) -> Outlook:
-        """Where r actions lead, and what memory shows from there."""
+    def look_ahead(
+        self, state: MemoryState, actions_BRA: Tensor, steps_B: Tensor, poses_BR5: Tensor | None = None
+    ) -> Outlook:
+        """Where r actions lead, and what memory shows from there; ``poses_BR5``: where they led, if that is known."""
         depth, sure = state.inverse_depth.float(), state.confidence / 255
         poses, motion = self._advance(state.pose, state.motion, actions_BRA, depth, sure)
+        if poses_BR5 is not None:
+            poses, lately = poses_BR5, torch.cat([state.pose[:, None], poses_BR5], 1)[:, -2:]
+            motion = self.measured(motion, lately)
         lens = Intrinsics.of(self.config.camera, *depth.shape[1:])
         hidden = self.fixed(lens.height, lens.width)
         now = steps_B + BEGINNING

@@ -34,7 +34,7 @@ from worldsim.training.memory.compositor import (
 )
 from worldsim.training.memory.compositor_examples import Scenes, scene_of
 from worldsim.training.memory.depth_examples import choose_episodes
-from worldsim.training.memory.drawn import DrawnLatents, drawer
+from worldsim.training.memory.drawn import AlongEpisodes, draw, drawer
 from worldsim.training.memory.overlay import fixed_pixels, spread_frames
 
 # Walks that the compositor is judged by, and chunks shown in the picture of samples.
@@ -86,7 +86,7 @@ def run_compositor(
     everything, held_out, _ = choose_episodes(store, only)
     names = [everything[i] for i in np.random.default_rng(seed).permutation(len(everything))[:walks]]
     before = without_compositor(store, names, world.spec, depth, motion, config)
-    drawn = DrawnLatents(folder / "drawn", store, drawer(depth, motion, place / "tokenizer.safetensors"))
+    drawn = AlongEpisodes(folder / "drawn", store, drawer(depth, motion, place / "tokenizer.safetensors"))
     scenes, judged = Material(world, before, drawn, store, seed).both(names, held_out)
     about = {"trained_on": training_record(store, names), "seed": seed}
     write_config(folder, data=data, model=asdict(config), training=asdict(training), batch=batch, seed=seed)
@@ -142,7 +142,7 @@ class Material:
 
     world: WorldModel
     memory: SpatialMemory
-    drawn: DrawnLatents
+    drawn: AlongEpisodes
     store: EpisodeStore
     seed: int
 
@@ -157,7 +157,7 @@ class Material:
         """Scenes of episodes."""
         found, world, drawn = [], self.world, {}
         if world.dit.config.drawn:
-            self.drawn.build(names, self.memory, world.encode_chunks, world.chunk, DRAWN_FRAMES, progress)
+            draw(self.drawn, names, self.memory, world.encode_chunks, world.chunk, DRAWN_FRAMES, progress)
             drawn = self.drawn.load(names)
         least = self.memory.config.keyframes.least_confidence
         for number, name in enumerate(names):

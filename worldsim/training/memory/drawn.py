@@ -7,7 +7,7 @@ and pose are remembered. B walks, F frames, T latent frames, r frames per chunk,
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,10 +67,10 @@ def drawn_along(memory: SpatialMemory, encode: Encode, walks: Sequence[Walk], ch
     return torch.cat([torch.zeros_like(out[0]), *out], 1)
 
 
-class DrawnLatents:
-    """A folder with what a memory draws along episodes: float16 (T, D, h, w) each, a row per latent frame.
+class AlongEpisodes:
+    """A folder of arrays that networks made along episodes: float16, a row per latent frame, a file each.
 
-    ``whose`` in ``index.json`` says which networks drew it: where others did, all is drawn anew.
+    ``whose`` in ``index.json`` says which networks made them: where others did, all are made anew.
     """
 
     def __init__(self, folder: Path, store: EpisodeStore, whose: str) -> None:
@@ -86,33 +86,45 @@ class DrawnLatents:
         return self.folder / f"{name}-{self.store.digest(name)[:16]}.npy"
 
     def load(self, names: Sequence[str]) -> dict[str, NDArray]:
-        """What is drawn of episodes, mapped into memory; those that are not there are left out."""
+        """What was made of episodes, mapped into memory; those that are not there are left out."""
         there = [name for name in names if self.path(name).is_file()]
         return {name: np.load(self.path(name), mmap_mode="r", allow_pickle=False) for name in there}
 
     def build(
         self,
         names: Sequence[str],
-        memory: SpatialMemory,
-        encode: Encode,
-        chunk: int,
-        frames: int,
+        make: Callable[[Sequence[str]], Iterable[NDArray[np.float16]]],
+        at_once: int,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Draw the first ``frames`` video frames of episodes that are not there yet, ``ROWS`` side by side."""
+        """Make what is not there yet, of some episodes at once."""
         missing = [name for name in names if not self.path(name).is_file()]
-        for first in range(0, len(missing), ROWS):
-            some = missing[first : first + ROWS]
-            walks = [read_walk(self.store, name, depth=False) for name in some]
-            shortest = min(frames, *(len(walk) for walk in walks))
-            drawn = drawn_along(memory, encode, walks, chunk, 1 + (shortest - 1) // chunk * chunk)
-            for name, each in zip(some, drawn, strict=True):
-                self._write(self.path(name), each)
+        for first in range(0, len(missing), at_once):
+            some = missing[first : first + at_once]
+            for name, made in zip(some, make(some), strict=True):
+                with whole_file(self.path(name)) as aside, aside.open("wb") as file:
+                    np.save(file, made, allow_pickle=False)
             progress(first + len(some), len(missing))
 
-    def _write(self, path: Path, drawn_TDhw: Tensor) -> None:
-        with whole_file(path) as aside, aside.open("wb") as file:
-            np.save(file, drawn_TDhw.half().numpy(), allow_pickle=False)
+
+def draw(
+    kept: AlongEpisodes,
+    names: Sequence[str],
+    memory: SpatialMemory,
+    encode: Encode,
+    chunk: int,
+    frames: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Draw the first ``frames`` video frames of episodes that are not there yet, ``ROWS`` side by side."""
+
+    def make(some: Sequence[str]) -> list[NDArray[np.float16]]:
+        walks = [read_walk(kept.store, name, depth=False) for name in some]
+        shortest = min(frames, *(len(walk) for walk in walks))
+        drawn = drawn_along(memory, encode, walks, chunk, 1 + (shortest - 1) // chunk * chunk)
+        return [each.half().numpy() for each in drawn]
+
+    kept.build(names, make, ROWS, progress)
 
 
 def draw_along(
@@ -139,7 +151,7 @@ def draw_along(
         raise UserError(f"{memory} holds no spatial memory")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(memory, folder / FILE)
-    kept = DrawnLatents(latents.with_name(f"{latents.name}-drawn"), store, drawer(memory, tokenizer))
+    kept = AlongEpisodes(latents.with_name(f"{latents.name}-drawn"), store, drawer(memory, tokenizer))
     names = [name for split in ("train", "validation") for name in only.names(store, split)]
 
     def encode(chunks: torch.Tensor) -> torch.Tensor:
@@ -147,5 +159,5 @@ def draw_along(
             return coder.encode_chunks(chunks.movedim(-1, 3).float() / 255)
 
     with display() as show:
-        kept.build(names, networks, encode, coder.config.chunk, frames, show.stage("what memory draws"))
+        draw(kept, names, networks, encode, coder.config.chunk, frames, show.stage("what memory draws"))
     return kept.load(names)
