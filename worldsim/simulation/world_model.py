@@ -207,12 +207,7 @@ class WorldModel:
     @shielded
     @torch.inference_mode()
     def step(
-        self,
-        state: WorldState,
-        actions: NDArray[np.float32] | Tensor,
-        *,
-        inplace: bool = False,
-        poses: Tensor | None = None,
+        self, state: WorldState, actions: NDArray[np.float32] | Tensor, *, inplace: bool = False, poses: Any = None
     ) -> tuple[WorldState, Step]:
         """Denoise the next latent frame under r actions per row.
 

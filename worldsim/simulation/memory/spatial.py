@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from worldsim.simulation.memory.camera import Intrinsics, advance_camera
+from worldsim.simulation.memory.camera import Intrinsics, advance_camera, turned
 from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying, whose
 from worldsim.simulation.memory.depth import DepthCompletion, decode_depth, in_scale_of
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
@@ -288,15 +288,6 @@ def fixed_to_screen(
     if tuple(overlay.shape) != (height, width):
         raise ValueError(f"this memory is of pictures of {tuple(overlay.shape)}, not {height}x{width}")
     return below | overlay
-
-
-def turned(poses_B5: Tensor, origin_B5: Tensor) -> Tensor:
-    """Poses as seen from an origin's position and yaw."""
-    angle = torch.deg2rad(origin_B5[:, 3])
-    x, y, z = (poses_B5[:, :3] - origin_B5[:, :3]).unbind(1)
-    sin, cos = angle.sin(), angle.cos()
-    yaw = (poses_B5[:, 3] - origin_B5[:, 3] + 180) % 360 - 180
-    return torch.stack([x * cos - z * sin, y, x * sin + z * cos, yaw, poses_B5[:, 4]], 1)
 
 
 def _state(

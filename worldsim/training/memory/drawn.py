@@ -23,10 +23,11 @@ from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.models.precision import fast_precision
 from worldsim.progress import display
+from worldsim.simulation.memory.camera import turned
 from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.memory.drawn_latents import Encode, drawn_latents
 from worldsim.simulation.memory.files import FILE, load_memory
-from worldsim.simulation.memory.spatial import SpatialMemory, turned
+from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.spec.text_files import read_json
 from worldsim.training.export import load_tokenizer
 

@@ -17,7 +17,7 @@ from worldsim.datasets.loading.walks import Walk, read_walk
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
 from worldsim.progress import display
-from worldsim.simulation.memory.spatial import turned
+from worldsim.simulation.memory.camera import turned
 from worldsim.simulation.world_model import WorldModel
 from worldsim.training.memory.drawn import AlongEpisodes, drawer
 
@@ -78,7 +78,9 @@ def show_along(
     store, model = EpisodeStore(data), WorldModel.load(world)
     if model.memory is None:
         raise UserError(f"{world} has no spatial memory: it cannot be played along the poses of a recording")
-    whose = drawer(*(path for path in sorted(world.glob("*.safetensors")) if path.stem in ("dit", "tokenizer", "memory")))
+    whose = drawer(
+        *(path for path in sorted(world.glob("*.safetensors")) if path.stem in ("dit", "tokenizer", "memory"))
+    )
     kept = AlongEpisodes(latents.with_name(f"{latents.name}-shown"), store, whose)
 
     def make(name: str) -> NDArray[np.float16]:
