@@ -59,6 +59,7 @@ def test_fractions_end_at_one(name: str):
 # Settings that there were not when all were flat.
 NEWER = {
     "learn", "parts", "shard", "conditioning.drawing_drop", "infilling.fraction", "infilling.reversed_fraction",
+    "noise.shown_fraction",
 }  # fmt: skip
 
 

@@ -180,7 +180,7 @@ def _noised_clips(
 def _noised_context(
     batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator, bank: ErrorBank
 ) -> Tensor:
-    """The latent before each frame, as recorded or as a world showed it, with noise and recent errors of the network."""
+    """The latent before each frame, as recorded or as a world showed it, with noise and the network's recent errors."""
     data, device = batch.latents, generator.device
     if batch.shown is not None:
         # A clip begins with a still of the recording, as play does.

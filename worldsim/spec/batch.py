@@ -20,8 +20,8 @@ class LatentBatch:
     text (B, X) sentence embeddings, or None; known (B,) or (B, T) whether the actions were recorded, posed (B,) whether
     the motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees; drawn
     (B, T, D, H, W): what a memory draws of each frame, as ``WorldDiT`` takes it, or None; backwards (B,): 1 for clips
-    that run backwards in time, else 0 (None: all run forwards); shown (B, T, C, H, W): what a world showed there when it
-    was played along the recording, or None.
+    that run backwards in time, else 0 (None: all run forwards); shown (B, T, C, H, W): what a world showed when
+    it was played along the recording, or None.
     """
 
     latents: Tensor

@@ -152,13 +152,12 @@ def run_dynamics(
     Raises:
         UserError: a store cannot be trained on, or there is a memory and no store or several.
     """
-    folder, latents, coder, drawn, shown = folder.absolute(), absolute(latents), load_tokenizer(tokenizer), None, None
+    folder, latents, coder = folder.absolute(), absolute(latents), load_tokenizer(tokenizer)
+    kept = (tokenizer, Path(latents), only, also)
     with ranks().first_ahead():
         recordings = prepare_latents(data, latents, tokenizer, only, also, training.infilling.reversed_fraction)
-        if memory is not None:
-            drawn = draw_along(data, memory, folder, tokenizer, Path(latents), drawn_frames, only, also)
-        if shown_by is not None:
-            shown = show_along(data, shown_by, Path(latents), only, also)
+        drawn = None if memory is None else draw_along(data, memory, folder, drawn_frames, *kept)
+        shown = None if shown_by is None else show_along(data, shown_by, *kept)
     config = _network(coder.config, recordings.spec, {**model, **_inputs(memory, training, initial)})
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
     clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, shown=shown, **of)

@@ -132,9 +132,9 @@ def draw_along(
     data: str | Path | None,
     memory: Path,
     folder: Path,
+    frames: int,
     tokenizer: Path,
     latents: Path,
-    frames: int,
     only: EpisodeFilter,
     also: Mapping[Path, Path],
 ) -> Mapping[str, NDArray]:

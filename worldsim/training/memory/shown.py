@@ -5,7 +5,7 @@ shows is of the place that the recording shows, and has the faults of play: its 
 F frames, T latent frames, r frames per chunk, C h w latents.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from worldsim.errors import UserError
 from worldsim.progress import display
 from worldsim.simulation.memory.camera import turned
 from worldsim.simulation.world_model import WorldModel
+from worldsim.training.export import load_tokenizer
 from worldsim.training.memory.drawn import AlongEpisodes, drawer
 
 # Chunks that a world is played for before it begins anew, and of the recording that it begins with.
@@ -66,27 +67,29 @@ def _play(world: WorldModel, walk: Walk, begins: list[int], shown: torch.Tensor,
 
 
 def show_along(
-    data: str | Path | None, world: Path, latents: Path, only: EpisodeFilter, also: Mapping[Path, Path]
+    data: str | Path | None, world: Path, tokenizer: Path, latents: Path, only: EpisodeFilter, also: Mapping[Path, Path]
 ) -> Mapping[str, NDArray]:
-    """What a world shows along a store's training episodes, beside their latents; what is there is taken over.
+    """What a world shows along a store's training episodes, beside their latents; what is there already is taken over.
 
     Raises:
-        UserError: there is no store, or several, or the world has no spatial memory.
+        UserError: there is no store, or several; or the world has no spatial memory, or a tokenizer of its own.
     """
     if data is None or also:
         raise UserError("what a world shows is made from one store: say data=..., and no also=")
     store, model = EpisodeStore(data), WorldModel.load(world)
     if model.memory is None:
-        raise UserError(f"{world} has no spatial memory: it cannot be played along the poses of a recording")
-    whose = drawer(
-        *(path for path in sorted(world.glob("*.safetensors")) if path.stem in ("dit", "tokenizer", "memory"))
-    )
+        raise UserError(f"{world} has no spatial memory: it cannot be played along the poses of recordings")
+    given, own = load_tokenizer(tokenizer).state_dict(), model.tokenizer.state_dict()
+    # A world's weights are kept in bf16.
+    if given.keys() != own.keys() or not all(torch.equal(given[n].bfloat16(), own[n].bfloat16()) for n in own):
+        raise UserError(f"{world} has another tokenizer than {tokenizer}: its latents mean something else")
+    whose = drawer(*(world / f"{part}.safetensors" for part in ("dit", "memory", "tokenizer")))
     kept = AlongEpisodes(latents.with_name(f"{latents.name}-shown"), store, whose)
 
-    def make(name: str) -> NDArray[np.float16]:
-        return shown_along(model, read_walk(store, name, depth=False)).half().numpy()
+    def make(names: Sequence[str]) -> list[NDArray[np.float16]]:
+        return [shown_along(model, read_walk(store, name, depth=False)).half().numpy() for name in names]
 
+    names = only.names(store, "train")
     with display() as show:
-        names = only.names(store, "train")
-        kept.build(names, lambda some: map(make, some), 1, show.stage("what is shown"))
+        kept.build(names, make, 1, show.stage("what the world shows"))
     return kept.load(names)
