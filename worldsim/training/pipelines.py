@@ -144,10 +144,9 @@ def run_dynamics(
     ``initial``: a ``dit.safetensors`` whose weights to start from, for more training where the run's state is gone.
     ``device``: "cpu" or "cuda"; ``only``: the episodes that may be used, for validation too.
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
-    ``memory``: a world's ``memory.safetensors``, whose drawings are then an input, and which the world gets.
-    ``drawn_frames``: video frames of an episode that it draws, from the first; clips are of those.
-    ``shown_by``: a world; what it shows along the recordings is the past that is learned from.
-    ``shuffle_mb``: megabytes of packed latents that clips are shuffled among.
+    ``memory``: a world's ``memory.safetensors``, which the world gets; what it draws of each episode's first
+    ``drawn_frames`` is then an input, and clips are of those.
+    ``shown_by``: a world that shows the past to learn from; ``shuffle_mb``: of packed latents to shuffle clips among.
 
     Raises:
         UserError: a store cannot be trained on, or there is a memory and no store or several.
@@ -175,10 +174,8 @@ def run_dynamics(
     spent = None if initial is None else Compute.from_json(read_metadata(initial).get("compute"))
     with ThreadPoolExecutor(1) as pool:
         ahead = prefetched(clips, pool, share_of(training.parts).following)
-        run = train_dynamics(
-            config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before),
-        )  # fmt: skip
-        follow(run, folder, training.steps, "dynamics", sample, sample_every)
+        given = (config, training, ahead, validation, folder, seed, weights, about, device, spent, ends_taught(before))
+        follow(train_dynamics(*given), folder, training.steps, "dynamics", sample, sample_every)
 
 
 def _inputs(memory: Path | None, training: DynamicsTraining, initial: Path | None) -> dict[str, bool]:
