@@ -171,10 +171,14 @@ class WorldState:
             return self._of_rows(rows, lambda t: t[first : first + count])
         return self.select(rows)
 
+    def pieces(self) -> dict[int, int]:
+        """Bytes of each of its tensors, by its address: states share key frames."""
+        own = {t.data_ptr(): t.nbytes for t in self.network_tensors().values()}
+        return own | ({} if self.memory is None else self.memory.pieces())
+
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
-        plain = sum(t.numel() * t.element_size() for t in self.network_tensors().values())
-        return plain + (0 if self.memory is None else self.memory.nbytes())
+        return sum(self.pieces().values())
 
     @staticmethod
     @shielded

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.play.tree.fading import FadingMemory
+from worldsim.envs.play.tree.fading import FadingMemory, Pieces
 
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Frames, Game
@@ -99,15 +99,14 @@ class Timeline:
             nothing = np.zeros((0, self.game.hands.target.size), np.float32)
             self.moments = [Moment(-1, 0, 0, nothing, _digest(frames))]
             self.stretches, self.here = [Stretch(-1, [0])], 0
-            self._pictures = FadingMemory(self._picture_bytes, _bytes, least=16)
+            self._pictures = FadingMemory(self._picture_bytes, _pieces, least=16)
             self._pictures.put(0, frames)
             self._present = (0, frames)
-            self._latents = FadingMemory(LATENT_BYTES, _bytes, least=16)
+            self._latents = FadingMemory(LATENT_BYTES, _pieces, least=16)
             self._near.clear()
         if self.game.rewinds:
             snapshot = self.game.snapshot()
-            # What snapshots share is counted for each: the more they fade, the less they share.
-            self._snapshots = FadingMemory(self._snapshot_bytes, lambda kept: _bytes(kept[0]), least=8)
+            self._snapshots = FadingMemory(self._snapshot_bytes, lambda kept: _pieces(kept[0]), least=8)
             self._snapshots.put(0, (snapshot, frames))
         return frames
 
@@ -257,7 +256,6 @@ def _digest(frames: "Frames") -> int:
     return zlib.crc32(np.ascontiguousarray(frames).tobytes())
 
 
-def _bytes(snapshot: Any) -> int:
-    size: Any = getattr(snapshot, "nbytes", 0)
-    # A state computes it, an array has it.
-    return max(1, int(size) if isinstance(size, int) else int(size()))
+def _pieces(kept: Any) -> Pieces:
+    """Bytes of what a snapshot or an array is made of; states of a world share some of it."""
+    return kept.pieces() if hasattr(kept, "pieces") else {id(kept): max(1, int(getattr(kept, "nbytes", 0)))}

@@ -90,10 +90,13 @@ class KeyFrames:
         """Worlds of several memories as the rows of one, without a copy."""
         return KeyFrames(tuple(row for memory in memories for row in memory.rows))
 
+    def pieces(self) -> dict[int, int]:
+        """Bytes of each of its tensors, by its address; what frames or worlds share is there once."""
+        return {t.data_ptr(): t.nbytes for row in self.rows for frame in row.frames() for t in _of(frame)}
+
     def nbytes(self) -> int:
         """Bytes of all its tensors; what is shared between frames or worlds counts once."""
-        found = {t.data_ptr(): t.numel() * t.element_size() for row in self.rows for f in row.frames() for t in _of(f)}
-        return sum(found.values())
+        return sum(self.pieces().values())
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it as plain tensors, batch first, short worlds filled up: what is saved.

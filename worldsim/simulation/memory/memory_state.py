@@ -83,10 +83,10 @@ class MemoryState:
         plain = (torch.cat([getattr(s, name) for s in states]) for name in _PLAIN)
         return MemoryState(KeyFrames.concatenate([s.frames for s in states]), *plain)
 
-    def nbytes(self) -> int:
-        """Bytes of all its tensors; key frames that rows share count once."""
+    def pieces(self) -> dict[int, int]:
+        """Bytes of each of its tensors, by its address; key frames that rows share are there once."""
         plain = (getattr(self, name) for name in _PLAIN)
-        return self.frames.nbytes() + sum(t.numel() * t.element_size() for t in plain)
+        return self.frames.pieces() | {t.data_ptr(): t.nbytes for t in plain}
 
 
 PREFIX = "camera."

@@ -27,15 +27,32 @@ def test_a_memory_is_dense_at_its_end_and_sparser_with_age():
     assert gaps[-1] == 1 and gaps[-5:].max() <= 4 and gaps[0] > 300
 
 
+def weighed(value: bytes) -> dict[int, int]:
+    return {id(value): len(value)}
+
+
+def test_what_values_share_is_counted_once():
+    """Each value has a piece of its own, and one that it shares with the nine of its ten."""
+    memory: FadingMemory[dict[int, int]] = FadingMemory(400, lambda value: value)
+    for number in range(1000):
+        memory.put(number, {10_000 + number: 10, number // 10: 50})
+        pieces = {name: size for n in range(number + 1) for name, size in (memory.get(n) or {}).items()}
+        assert memory.taken == sum(pieces.values()) <= 400
+    # Neighbours share: the last tens are denser than a count of each alone would let them be.
+    assert len(memory) > 400 // 60
+    memory.put(999, {1: 5})
+    assert memory.get(999) == {1: 5} and memory.taken <= 400
+
+
 def test_values_that_grow_take_no_more_room():
-    memory: FadingMemory[bytes] = FadingMemory(1000, len, least=3)
+    memory: FadingMemory[bytes] = FadingMemory(1000, weighed, least=3)
     for number in range(300):
         memory.put(number, bytes(10 + number))
         kept = [memory.get(n) for n in range(number + 1) if n in memory]
         assert sum(map(len, filter(None, kept))) <= 1000 or len(memory) == 3
     assert 0 in memory and 299 in memory and len(memory) >= 3
     # The same number again takes the place of what it had.
-    memory = FadingMemory(100, len)
+    memory = FadingMemory(100, weighed)
     for _ in range(50):
         memory.put(0, bytes(60))
     memory.put(1, bytes(40))
