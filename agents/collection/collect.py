@@ -191,17 +191,19 @@ def _collect_beside(
     context = multiprocessing.get_context("spawn")
     queue = [(world, 0) for world in reversed(worlds)]
     running: list[_Running] = []
+    looked = time.monotonic()
     try:
         while queue or running:
             while queue and len(running) < workers:
                 world, attempt = queue.pop()
                 running.append(_launch(context, out, world, attempt, make_env, fps))
-            before = time.monotonic()
             wait([r.pipe for r in running], timeout=1.0)
-            _forgive(running, time.monotonic() - before)
+            # One look at the clock a round: wherever the collector is suspended, the next look tells.
+            before, looked = looked, time.monotonic()
+            _forgive(running, looked - before, looked)
             for one in list(running):
                 _listen(one, display)
-                silent = time.monotonic() - one.last_message > SILENCE_SECONDS
+                silent = looked - one.last_message > SILENCE_SECONDS
                 if silent and one.worker.is_alive():
                     one.error = f"silent for {SILENCE_SECONDS:.0f} s"
                     _stop(one)
@@ -249,10 +251,10 @@ def _reap(one: _Running, display: Display) -> str:
     return "" if one.worker.exitcode == 0 else one.error or f"worker ended with {one.worker.exitcode}"
 
 
-def _forgive(running: list[_Running], waited: float) -> None:
+def _forgive(running: list[_Running], passed: float, now: float) -> None:
     """A collector that was itself suspended (Ctrl-Z, a sleeping laptop) cannot blame its workers for silence."""
-    for one in running if waited > 5.0 else ():
-        one.last_message = time.monotonic()
+    for one in running if passed > 5.0 else ():
+        one.last_message = now
 
 
 def _stop(one: _Running) -> None:

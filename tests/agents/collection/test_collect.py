@@ -184,6 +184,21 @@ def test_a_suspended_collector_does_not_blame_its_workers(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
+def test_a_collector_suspended_while_it_takes_a_message_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(collect_module, "SILENCE_SECONDS", 3600.0)
+    clock, listen, rounds = Clock(monkeypatch), collect_module._listen, []
+
+    def listening(one: Any, display: Any) -> None:
+        listen(one, display)
+        rounds.append(one)
+        clock.now += 86_400.0 if len(rounds) in (1, 3) else 0.0
+
+    monkeypatch.setattr(collect_module, "_listen", listening)
+    report = collect(out=tmp_path, episodes=2, workers=1, **SMALL | {"episode_frames": 12_000, "frozen_limit": 0.9})
+    assert len(rounds) > 5 and report.episodes == 2 and not report.failures
+
+
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_stopped_when_it_was_silent_for_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -122,4 +122,5 @@ def test_a_server_that_waits_for_its_step_is_noticed(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Room, "look", waits)
     medians = answers(tmp_path, 1)
-    assert min(medians["key"], medians["pause"]) > ANSWERED, medians
+    # Not all: what is pressed as a step ends is answered soon all the same.
+    assert max(medians.values()) > ANSWERED, medians
