@@ -37,9 +37,9 @@ class TwinMoment:
     real: Any
     shown: Frames
 
-    def nbytes(self) -> int:
-        """About what it takes: the real game's clone is small."""
-        return self.dream.nbytes() + self.shown.nbytes
+    def pieces(self) -> dict[int, int]:
+        """About what it takes, by address: the real game's clone is small."""
+        return {**self.dream.pieces(), id(self.shown): self.shown.nbytes}
 
 
 class TwinGame:
