@@ -11,6 +11,7 @@ import pygame
 import pytest
 from PIL import Image
 
+from tests.envs.play.dummy_screen import dummy
 from tests.envs.play.fake_game import FakeGame
 from tests.envs.play.test_window import always, hold, opened, outlets, phase, press, run, shown
 from worldsim.envs.play import recordings
@@ -19,13 +20,8 @@ from worldsim.envs.play.play import PlayWindow
 from worldsim.envs.play.recordings import Films, Gif, Recording
 from worldsim.envs.play.session import Phase
 
-
-@pytest.fixture(autouse=True)
-def dummy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    yield
-    pygame.display.quit()
+# A fixture for every test here.
+__all__ = ["dummy"]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pygame
 import pytest
 from PIL import Image
 
+from tests.envs.play.dummy_screen import dummy
 from tests.envs.play.fake_game import FakeGame, forward
 from worldsim.datasets.store.video import read_video
 from worldsim.envs.play.bindings import COMMANDS, DEFAULTS, Preferences, default_path
@@ -26,16 +27,11 @@ from worldsim.errors import UserError
 from worldsim.plotting.window import Window
 from worldsim.spec.actions import MINECRAFT, ActionSpec
 
+# A fixture for every test here.
+__all__ = ["dummy"]
+
 # Waits for something; then these events are given to the window.
 Act = tuple[Callable[[PlayWindow], Any], list[tuple[int, dict[str, Any]]]]
-
-
-@pytest.fixture(autouse=True)
-def dummy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    yield
-    pygame.display.quit()
 
 
 def press(code: int, mod: int = 0) -> list[tuple[int, dict[str, Any]]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pygame
 import pytest
 
+from tests.envs.play.dummy_screen import dummy
 from tests.envs.play.fake_game import FakeGame
 from tests.envs.play.test_window import Act, always, hold, opened, phase, press, run, shown
 from tests.tiny_world import PROMPTS, save_tiny_world, tiny_starts, tiny_world
@@ -21,15 +22,10 @@ from worldsim.envs.play.session import Phase
 from worldsim.errors import UserError
 from worldsim.plotting.window import HIGHLIGHT, Window
 
+# A fixture for every test here.
+__all__ = ["dummy"]
+
 TEXTS = ("walking in a desert at noon", "walking by the sea", "digging at dusk")
-
-
-@pytest.fixture(autouse=True)
-def dummy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    yield
-    pygame.display.quit()
 
 
 def typed(text: str) -> list[tuple[int, dict[str, Any]]]:

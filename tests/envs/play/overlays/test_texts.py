@@ -1,13 +1,15 @@
 """Every text of the window, with the shipped worlds: it fits, and it is about the game that is played."""
 
 import re
-from pathlib import Path
 
-import pygame
 import pytest
 
+from tests.envs.play.dummy_screen import dummy
 from tests.envs.play.overlays.shipped import SIZES, WORLDS, Shown, faults, letters_seen
 from tests.envs.play.screenshots import keep
+
+# A fixture for every test here.
+__all__ = ["dummy"]
 
 # Words of a game that is walked through, which mean nothing in one without a camera.
 FOREIGN = re.compile(
@@ -17,14 +19,6 @@ FOREIGN = re.compile(
 )
 # Of commands and of the page of starts, where "forward" is in time and "minecraft" another world.
 ALLOWED = ("paused: forward", "minecraft")
-
-
-@pytest.fixture(autouse=True)
-def dummy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
-    yield
-    pygame.display.quit()
 
 
 @pytest.mark.slow
