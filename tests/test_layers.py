@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "worldsim.progress",
         "worldsim.extras",
         "worldsim.asides",
+        "worldsim.own_pages",
     ),
     ("worldsim.spec", "worldsim.plotting", "worldsim.cluster"),
     ("worldsim.models",),

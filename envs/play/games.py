@@ -170,8 +170,9 @@ class WorldGame:
         return self._step.frames[0]
 
     def snapshot(self) -> WorldState:
-        """A copy: the next step is taken in place."""
-        return self.state.select([0])
+        """A copy: the next step is taken in place. It is kept for minutes: steps do not allocate around it."""
+        self._state = self.state.settled()
+        return self._state.apart()
 
     def begin_at(self, start: Start) -> None:
         """Begin at a start clip, or from a picture's or video's last frames, or there with a text, from now on.

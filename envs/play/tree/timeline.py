@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.play.tree.fading import FadingMemory, Pieces
+from worldsim.own_pages import apart
 
 if TYPE_CHECKING:
     from worldsim.envs.play.games import Frames, Game
 
 # Moments between two snapshots while they are dense, and what all snapshots and pictures may take.
 EVERY = 8
-SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 384 * 2**20, 64 * 2**20, 16 * 2**20
+SNAPSHOT_BYTES, PICTURE_BYTES, LATENT_BYTES = 256 * 2**20, 64 * 2**20, 16 * 2**20
 # Snapshots of the moments visited last, however old these are: who looks around in the past stays there for a while.
 NEAR = 8
 
@@ -112,7 +113,7 @@ class Timeline:
 
     def advance(self, actions: NDArray[np.float32]) -> "Frames":
         """Play actions (r, A) from here; the game then stands at the new moment."""
-        frames = self.game.advance(actions)
+        frames = apart(self.game.advance(actions))
         if not self.game.rewinds:
             with self._lock:
                 self._present = (0, frames)
@@ -169,7 +170,7 @@ class Timeline:
         while path and not stop():
             tell(total - len(path), total)
             reached = path.pop()
-            frames = self.game.advance(self.moments[reached].actions)
+            frames = apart(self.game.advance(self.moments[reached].actions))
             self._reached(reached, frames)
             # Halfway stops make the next steps of scrubbing short.
             if reached % self.every == 0 and reached not in self._snapshots:
@@ -241,7 +242,7 @@ class Timeline:
             self.here, self._present = number, (number, frames)
             self._pictures.put(number, frames)
             if latent is not None:
-                self._latents.put(number, latent)
+                self._latents.put(number, apart(latent))
         if moment.digest is not None and moment.digest != digest:
             raise Inexact(f"moment {number} did not come out as it was played")
         moment.digest = digest

@@ -7,6 +7,8 @@ import argparse
 import os
 import sys
 import time
+from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,8 +48,9 @@ class Report:
     dropped: list[str] = field(default_factory=list)
     steps: int = 0
     commands: int = 0
-    memory: list[int] = field(default_factory=list)
-    gaps: list[float] = field(default_factory=list)
+    # What is noted takes memory of the process that is measured: little.
+    memory: "array[int]" = field(default_factory=lambda: array("q"))
+    gaps: "array[float]" = field(default_factory=lambda: array("d"))
 
     def held(self) -> bool:
         """Whether memory was flat, every key was heard and no frame was late."""
@@ -87,7 +90,7 @@ class Player:
         self.window, self.seconds, self.report = window, seconds, Report()
         self._rng, self._due, self._begun, self._looked = np.random.default_rng(seed), 0.0, 0.0, 0.0
         self._tapped: set[str] = set()
-        self._expected: list[set[str]] = []
+        self._expected: deque[set[str]] = deque()
         self._sampled = 0.0
         window.window.events = self._events  # pyright: ignore[reportAttributeAccessIssue]
         advance = Timeline.advance
@@ -101,7 +104,7 @@ class Player:
         def advanced(timeline: Timeline, actions: Any) -> Any:
             spec = timeline.game.hands.target
             done = {name for name, value in spec.mapping(actions[0]).items() if name != "camera" and value}
-            report.dropped += sorted(expected[report.steps] - done)
+            report.dropped += sorted(expected.popleft() - done)
             report.steps += 1
             return advance(timeline, actions)
 

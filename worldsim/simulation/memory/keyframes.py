@@ -3,12 +3,13 @@
 B worlds, S key frames of the world that has most, H W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from worldsim.own_pages import is_apart, tensors_apart
 from worldsim.simulation.memory.render import Sources
 
 
@@ -76,12 +77,20 @@ class KeyFrames:
 
     def to(self, device: torch.device | str) -> "KeyFrames":
         """The same memories on a device; what frames and worlds share stays shared."""
-        moved: dict[int, KeyFrame] = {}
+        return self._each(lambda frame: KeyFrame(*(t.to(device) for t in _of(frame)), taken=frame.taken))
+
+    def settled(self) -> "KeyFrames":
+        """The same memories, to be kept for long: in pages of their own, as far as they are not there already."""
+        return self._each(_settled)
+
+    def _each(self, of: Callable[[KeyFrame], KeyFrame]) -> "KeyFrames":
+        """With other frames; what worlds share stays shared."""
+        made: dict[KeyFrame, KeyFrame] = {}
 
         def there(frame: KeyFrame) -> KeyFrame:
-            if id(frame) not in moved:
-                moved[id(frame)] = KeyFrame(*(t.to(device) for t in _of(frame)), taken=frame.taken)
-            return moved[id(frame)]
+            if frame not in made:
+                made[frame] = of(frame)
+            return made[frame]
 
         return KeyFrames(tuple(Memory(tuple(map(there, row.kept)), row.last and there(row.last)) for row in self.rows))
 
@@ -144,6 +153,14 @@ class KeyFrames:
             ]
             rows.append(Memory(tuple(frames[: sum(kept)]), frames[-1] if frames else None))
         return KeyFrames(tuple(rows))
+
+
+def _settled(frame: KeyFrame) -> KeyFrame:
+    """The frame in pages of its own; tensors that another frame has there stay shared with it."""
+    if not (anew := [t for t in _of(frame) if not is_apart(t)]):
+        return frame
+    copies = iter(tensors_apart(anew))
+    return KeyFrame(*(t if is_apart(t) else next(copies) for t in _of(frame)), taken=frame.taken)
 
 
 PREFIX = "memory."

@@ -83,10 +83,13 @@ class MemoryState:
         plain = (torch.cat([getattr(s, name) for s in states]) for name in _PLAIN)
         return MemoryState(KeyFrames.concatenate([s.frames for s in states]), *plain)
 
+    def plain(self) -> list[Tensor]:
+        """All but the key frames."""
+        return [getattr(self, name) for name in _PLAIN]
+
     def pieces(self) -> dict[int, int]:
         """Bytes of each of its tensors, by its address; key frames that rows share are there once."""
-        plain = (getattr(self, name) for name in _PLAIN)
-        return self.frames.pieces() | {t.data_ptr(): t.nbytes for t in plain}
+        return self.frames.pieces() | {t.data_ptr(): t.nbytes for t in self.plain()}
 
 
 PREFIX = "camera."

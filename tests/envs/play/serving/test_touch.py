@@ -137,6 +137,8 @@ async def time_is_within_reach(phone: Tab, server: WorldServer, game: FakeGame) 
     await phone.fingers("touchEnd")
     await phone.until("document.querySelector('#tree').dataset.stretches === '2'")
     assert session.timeline is not None and session.timeline.stretches[1].parent == there
+    # The tree may be told before the phase; until the page knows that it plays, its button means to go on.
+    await phase(phone, "playing")
     await phone.tap("#pause")
     await phase(phone, "paused")
     left = await phone.value("document.querySelector('#tree').getBoundingClientRect().x")
