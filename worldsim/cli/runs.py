@@ -119,8 +119,10 @@ def picture_size(text: str | None, key: str = "resize") -> tuple[int, int] | Non
 
 
 def use_threads(threads: int | None) -> None:
-    """Limit PyTorch to so many CPU threads."""
-    if threads is not None:
-        import torch
+    """Limit PyTorch to so many CPU threads; None: all cores, of two as many as steps of worlds are faster with."""
+    from worldsim.simulation.thread_choice import choose_threads, set_threads
 
-        torch.set_num_threads(threads)
+    if threads is None:
+        choose_threads()
+    else:
+        set_threads(threads)

@@ -29,6 +29,7 @@ from worldsim.simulation.devices import device_of
 from worldsim.simulation.memory.drawn_latents import drawn_latents
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
+from worldsim.simulation.thread_choice import chosen_threads
 from worldsim.simulation.world_files import FILES, WorldFiles, check_parts, read_world, write_world
 from worldsim.spec.actions import ActionSpec
 from worldsim.spec.compute import UNKNOWN, Compute
@@ -62,8 +63,7 @@ class WorldModel:
         check_parts(config, tokenizer, dit, prompt_embeddings, fact_heads, memory)
         self.prompt_embeddings = prompt_embeddings
         self.fact_heads, self.trust = fact_heads, trust
-        self.config = config
-        self.compute = compute or Compute(since=UNKNOWN)
+        self.config, self.compute = config, compute or Compute(since=UNKNOWN)
         self.ends_taught = ends_taught
         self.memory = memory
         on_cpu = dit.registers.device.type == "cpu"
@@ -204,6 +204,7 @@ class WorldModel:
         )  # fmt: skip
         return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
 
+    @chosen_threads
     @shielded
     @torch.inference_mode()
     def step(
@@ -215,8 +216,7 @@ class WorldModel:
             state: left usable, unless ``inplace``.
             actions: float32 (B, r, A), one action per video frame of the chunk.
             inplace: the step may overwrite the state's memory; the state must not be used again.
-            poses: of the camera at each of the r frames (B, r, 5), as in ``state.memory``, where they are known; a
-                world with a spatial memory else works out where the actions lead.
+            poses: of the camera at each of the r frames (B, r, 5), as in ``state.memory``; None: where actions lead.
         """
         if state.device != self.device:
             raise ValueError(f"a state on {state.device} for a world on {self.device}: move it by state.to(...)")
@@ -240,8 +240,8 @@ class WorldModel:
             pose = state.pose + memory.pose - state.memory.pose
             latent = self.encode_chunks(shown[:, None])
         # A single evaluation has no first guess to correct: then the latent before stands for it.
-        guess = first.latents if self.config.sampling.steps > 1 else state.latent[:, None]
-        uncertainty = update_uncertainty(state.uncertainty, residual(guess, latent), state.steps)
+        apart = residual(first.latents if self.config.sampling.steps > 1 else state.latent[:, None], latent)
+        uncertainty = update_uncertainty(state.uncertainty, apart, state.steps)
         stats = statistics(uncertainty, state.steps + 1)
         following = replace(
             state,
