@@ -21,6 +21,8 @@ from worldsim.models.patchify import previous_of
 from worldsim.models.shield import shielded
 from worldsim.simulation.config import SamplingConfig
 from worldsim.simulation.graphs import Replayed, record_cuda
+from worldsim.simulation.memory.spatial import Outlook
+from worldsim.simulation.place_noise import place_noise
 from worldsim.simulation.state import WorldState
 
 
@@ -80,6 +82,7 @@ class ChunkSampler:
         source_B1Chw: Tensor | None = None,
         level: float = 0.0,
         known: bool = True,
+        outlook: Outlook | None = None,
     ) -> tuple[Tensor, DiTOutput, DiTOutput]:
         """The next latent frame (B, 1, C, h, w), the first evaluation, and the one whose keys enter the cache.
 
@@ -90,6 +93,7 @@ class ChunkSampler:
             source_B1Chw: a latent to begin from instead of pure noise.
             level: its signal level at the beginning.
             known: whether the actions are known; others are not read.
+            outlook: where a memory says that the camera goes.
         """
         sampling = self.sampling
         previous = state.latent[:, None]
@@ -107,8 +111,7 @@ class ChunkSampler:
             outputs.append(out)
             return velocity_from_data(x, predicted, tau)
 
-        start = noise(state.seeds.tolist(), state.steps.tolist(), tuple(previous.shape[1:]), self.device)
-        start, times = start * sampling.temperature, time_steps(sampling.steps).to(self.device)
+        start, times = self._noise(state, outlook) * sampling.temperature, time_steps(sampling.steps).to(self.device)
         if source_B1Chw is not None:
             start, times = torch.lerp(start, source_B1Chw, level), level + (1 - level) * times
         latent = sample_euler(velocity, start, times)
@@ -118,6 +121,15 @@ class ChunkSampler:
             given = (state, context, previous, levels, 0.0, actions_B1rA, present)
             outputs.append(self._evaluate(*given, drawn=drawn_B1Dhw))
         return latent, outputs[0], outputs[-1]
+
+    def _noise(self, state: WorldState, outlook: Outlook | None) -> Tensor:
+        """What the next latent frame (B, 1, C, h, w) starts from: of where the camera goes, where that is known."""
+        seeds, shape = state.seeds.tolist(), state.latent.shape[1:]
+        if outlook is None or not self.sampling.noise_metres:
+            return noise(seeds, state.steps.tolist(), (1, *shape), self.device)
+        channels, h, w = shape
+        args = (outlook.poses[:, -1], outlook.lens, (channels, h, w), self.sampling.noise_metres)
+        return place_noise(seeds, *args)[:, None].to(self.device)
 
     def write_past(self, state: WorldState, latents_BTChw: Tensor, past_BTrA: Tensor, seeds: Sequence[int]) -> Tensor:
         """Write a past into the state's empty cache; returns the features (B, 2 D) of its last frame.

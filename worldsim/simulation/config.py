@@ -29,6 +29,8 @@ class SamplingConfig:
         guidance: 1 plain; above 1 pushes away from the prediction without an action.
         temperature: of the noise that a frame starts from. Below 1, a world trained with the energy score shows less of
             what is only possible and more of the mean: calmer, and blurred.
+        noise_metres: where a spatial memory knows the camera, noise belongs to places, and this far apart it has
+            nothing in common (``simulation.place_noise``); 0: noise is drawn anew for every frame.
     """
 
     steps: int = 2
@@ -37,6 +39,7 @@ class SamplingConfig:
     context_tau: float = 1.0
     guidance: float = 1.0
     temperature: float = 1.0
+    noise_metres: float = 8.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -45,6 +48,8 @@ class SamplingConfig:
             raise ValueError(f"shortcut sampling takes a power of two of steps, got {self.steps}")
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be a number from 0 on, got {self.temperature}")
+        if not 0 <= self.noise_metres < float("inf"):
+            raise ValueError(f"noise_metres must be a number from 0 on, got {self.noise_metres}")
         if not 0 < self.context_tau <= 1:
             raise ValueError(f"context_tau must be in (0, 1], got {self.context_tau}")
 

@@ -229,7 +229,7 @@ class WorldModel:
             outlook = self.memory.look_ahead(state.memory, actions, state.steps + 1, poses)
             if self.dit.config.drawn:
                 drawn = drawn_latents(self.encode_chunks, *outlook.pictures(), state.memory.screen)
-        latent, first, last = self.sampler.sample(state, actions[:, None], drawn)
+        latent, first, last = self.sampler.sample(state, actions[:, None], drawn, outlook=outlook)
         cache = state.cache if inplace else state.cache.clone()
         cache.write(last.keys, last.values)
         chunks, decoder = self._decode(latent, state.decoder)

@@ -58,11 +58,13 @@ class Outlook:
         poses: of the camera (B, r, 5).
         motion: hidden state after them (B, S).
         drawn: what memory shows from there, rows in the order (B r).
+        lens: of the pictures.
     """
 
     poses: Tensor
     motion: Tensor
     drawn: Drawing
+    lens: Intrinsics
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """What is drawn, uint8 (B, r, H, W, 3), and where, bool (B, r, H, W)."""
@@ -187,7 +189,7 @@ class SpatialMemory:
         hidden = self.fixed(lens.height, lens.width)
         now = steps_B + BEGINNING
         drawn = recall_along(lens, state.frames, poses, now, self.config.keyframes, hidden)
-        return Outlook(poses, motion, drawn)
+        return Outlook(poses, motion, drawn, lens)
 
     def compose(
         self, outlook: Outlook, state: MemoryState, generated_BRHWC: Tensor, actions_BRA: Tensor
