@@ -16,6 +16,7 @@ from worldsim.plotting.style import INK, curve_colour
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from worldsim.datasets.loading.starts import StartClips
     from worldsim.envs.learned.env import WorldSimEnv
     from worldsim.simulation.world_model import WorldModel
 
@@ -102,6 +103,25 @@ def look_away_and_back(env: "WorldSimEnv", *, start: int, steps: int = 6, rest: 
     return shown
 
 
+def walk_in_curves(
+    world: "WorldModel", starts: "StartClips", some: Sequence[int], seconds: Sequence[float]
+) -> list[Frames]:
+    """The views (H, W, 3) of walks from some starts, beside each other, after so many seconds, the start first.
+
+    Forward is held, and the mouse turns by -1.5 to 2.5 degrees a frame.
+    """
+    chosen, rate = list(some), world.config.fps / world.chunk
+    poses = None if starts.poses is None else starts.poses[chosen]
+    state = world.prefill(starts.frames[chosen], starts.actions[chosen], chosen, poses=poses)
+    shown = [_beside(list(starts.frames[chosen, -1]))]
+    for t in range(1, round(max(seconds) * rate) + 1):
+        action = world.spec.vector({"forward": 1, "camera": (0.0, 2 * np.sin(t / 12) + 0.5)})
+        state, step = world.step(state, np.tile(action, (len(chosen), world.chunk, 1)), inplace=True)
+        if t in [round(each * rate) for each in seconds]:
+            shown.append(_beside(list(step.frames[:, -1])))
+    return shown
+
+
 def trust_plot(env: "WorldSimEnv", *, steps: int) -> Plot:
     """Trust over a rollout, for a player who rests and for one who moves at random."""
     curves, rate = {}, env.metadata["render_fps"]
@@ -133,11 +153,19 @@ def main(names: Sequence[str] = (), folder: Path = FOLDER) -> None:
             rows.append(_beside(look_away_and_back(WorldSimEnv(each, starts=starts), start=0)))
         write_picture(folder / "memory.png", np.concatenate([rows[0], np.full_like(rows[0][:4], 255), rows[1]]))
 
+    def noise() -> None:
+        columns = []
+        for metres in (world.config.sampling.noise_metres, 0):
+            walks = walk_in_curves(world.with_sampling(noise_metres=metres), starts, (2, 8), (1.5, 3, 6, 15))
+            columns.append(np.concatenate(walks))
+        write_picture(folder / "noise.png", _beside(columns, gap=12))
+
     drawn = {
         "chunk": lambda: (folder / "chunk.svg").write_text(chunks()),
         "latent": lambda: write_picture(folder / "latent.png", latent_picture(world, past)),
         "signal": lambda: write_picture(folder / "signal.png", signal_picture(world, past)),
         "memory": memory,
+        "noise": noise,
         "trust": lambda: (folder / "trust.svg").write_text(
             trust_plot(WorldSimEnv(world, starts=starts), steps=30).svg()
         ),

@@ -11,7 +11,7 @@ from PIL import Image
 from docs.tools import api, check, hooks, plots
 from docs.tools.figures import column, numbers, read_table, row, write
 from docs.tools.film import write_gif
-from docs.tools.pictures import chunks, latent_picture, look_away_and_back, signal_picture, trust_plot
+from docs.tools.pictures import chunks, latent_picture, look_away_and_back, signal_picture, trust_plot, walk_in_curves
 from docs.tools.world_film import SCRIPT, written
 from tests.tiny_world import HEIGHT, WIDTH, tiny_world
 from worldsim.datasets.loading.starts import StartClips
@@ -97,6 +97,9 @@ def test_looking_away_ends_where_it_began_and_trust_is_drawn_by_step():
     env = WorldSimEnv(world, starts=starts)
     shown = look_away_and_back(env, start=0, steps=2, rest=1)
     assert len(shown) == 3 and (shown[0] == starts.frames[0, -1]).all() and (shown[1] != shown[0]).any()
+    views = walk_in_curves(world, starts, (0, 0), (0.1, 0.4))
+    assert [view.shape for view in views] == [(HEIGHT, 2 * WIDTH + 4, 3)] * 3
+    assert (views[0][:, :WIDTH] == starts.frames[0, -1]).all() and (views[1] != views[2]).any()
     if isinstance(world.trust, Trust):
         plot = trust_plot(env, steps=3)
         for x, y in plot.curves.values():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tiny_memory import remembering_world
 from tests.tiny_world import save_tiny_world, tiny_starts, tiny_world, trusting_world
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.evaluation.confidence import Samples, auroc, check_trust, dream_samples, fit_trust, spearman
@@ -89,6 +90,12 @@ def test_a_calibration_belongs_to_its_weights_and_its_sampling(tmp_path: Path):
     older = {name: value for name, value in asdict(world.config.sampling).items() if name != "temperature"}
     save_trust(replace(trust, sampling=older), folder)
     assert WorldModel.load(folder).trust is not None, "written before there was a temperature"
+    no_places = {name: value for name, value in older.items() if name != "noise_metres"}
+    save_trust(replace(trust, sampling=no_places), folder)
+    assert WorldModel.load(folder).trust is not None, "without a memory noise is as it always was"
+    remembering_world().save(folder)
+    save_trust(replace(trust, sampling=no_places), folder)
+    assert WorldModel.load(folder).trust is None, "fitted when noise did not belong to places"
     tiny_world(seed=1).save(folder)
     assert WorldModel.load(folder).trust is None, "fitted to other weights"
     (folder / "trust.safetensors").write_bytes(b"nothing")

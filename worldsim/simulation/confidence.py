@@ -101,10 +101,11 @@ def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     if about.get("format") != FORMAT or not set(_TENSORS) <= tensors.keys():
         raise UserError(f"{path} holds no calibration of trust")
     with reading(path, "a calibration of trust"):
-        # Settings that came later than the file had their defaults.
         if about["dit"] != digest(folder) or about.get("memory") != digest(folder, MEMORY):
             return None
-        if asdict(SamplingConfig()) | renamed(about["sampling"]) != dict(sampling):
+        # Settings that came later than the file had their defaults; noise was of steps, which only a memory changed.
+        then = asdict(SamplingConfig()) | ({} if about.get("memory") is None else {"noise_metres": 0.0})
+        if then | renamed(about["sampling"]) != dict(sampling):
             return None
         for name, shape in _TENSORS.items():
             if tensors[name].shape != shape or not bool(tensors[name].float().isfinite().all()):
