@@ -1,8 +1,8 @@
 """Copies in pages of their own: for what lives for minutes among arrays that live for milliseconds.
 
 In the heap, such copies end up between the arrays of the step that made them, and keep the pages around them from being
-used again: the process grows for half an hour, though it holds no more than before. A copy made here goes back to the
-system when it is let go.
+used again: the process grows, though it holds no more than before. A copy made here goes back to the system when it is
+let go.
 """
 
 import mmap

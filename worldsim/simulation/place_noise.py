@@ -91,4 +91,4 @@ def _sphere(seed: int, x: int, z: int, channels: int) -> NDArray[np.float16]:
     """Noise (C, DOWN, AROUND) of a knot of places."""
     digest = hashlib.blake2b(f"{seed}:{x}:{z}".encode(), digest_size=8).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)
-    return torch.randn(channels, DOWN, AROUND, generator=generator, device="cpu").half().numpy()
+    return torch.randn(channels, DOWN, AROUND, generator=generator, device="cpu", dtype=torch.float32).half().numpy()
