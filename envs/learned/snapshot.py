@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -132,6 +133,8 @@ def fingerprint(world: WorldModel, *, portable: bool = False) -> str:
     described = repr(world.config)
     for old, new in OLD_KEYS.items():
         described = described.replace(f"{new}=", f"{old}=")
+    # As before there was such a setting: whose noise it is does not make it another world.
+    described = re.sub(r", noise_metres=[^,)]*", "", described)
     digest = hashlib.sha256(described.encode())
     for module in world.modules():
         rounded = rounded_names(module) if portable else frozenset()

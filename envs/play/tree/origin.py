@@ -68,7 +68,8 @@ class Origin:
         from worldsim.envs.learned.initial_context import choose
 
         try:
-            world = world.with_sampling(**self.sampling)
+            # What was played before noise could belong to places is played as it was.
+            world = world.with_sampling(**{"noise_metres": 0.0, **self.sampling})
         except TypeError as error:
             raise UserError(f"this playthrough is of another version of worldsim: {error}") from error
         past = choose(world, starts, np.random.default_rng(seed), self.options)

@@ -62,9 +62,9 @@ def test_play_sees_what_training_saw(monkeypatch):
     seen = []
     plainly = ChunkSampler.sample
 
-    def watched(self, state, actions, drawn=None):
+    def watched(self, state, actions, drawn=None, **kwargs):
         seen.append(drawn)
-        return plainly(self, state, actions, drawn)
+        return plainly(self, state, actions, drawn, **kwargs)
 
     monkeypatch.setattr(ChunkSampler, "sample", watched)
     world.step(state, actions[None, :2])

@@ -1,13 +1,18 @@
 """A playthrough's file: small, the same when read, a tree for rollouts, and clear about damage."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.envs.play.fake_game import CHUNK, FakeGame, forward
-from worldsim.envs.play.tree.origin import Origin
+from tests.tiny_memory import remembering_world
+from tests.tiny_world import tiny_starts
+from worldsim.envs.learned.initial_context import choose
+from worldsim.envs.learned.snapshot import fingerprint
+from worldsim.envs.play.tree.origin import Origin, origin_of
 from worldsim.envs.play.tree.playthrough import Playthrough
 from worldsim.envs.play.tree.timeline import Inexact, Timeline
 from worldsim.errors import UserError
@@ -42,6 +47,16 @@ def test_a_saved_playthrough_replays_to_the_bit(tmp_path: Path):
     actions = np.concatenate([m.actions for m in again.moments])
     assert sorted(actions[:, -1].tolist()) == sorted(y for y in range(1, 11) for _ in range(CHUNK))
     np.testing.assert_array_equal(loaded.actions()[:, -1], np.repeat([1, 2, 3, 7, 9], CHUNK))
+
+
+def test_what_was_played_before_noise_belonged_to_places_is_played_as_it_was():
+    world, starts, options = remembering_world(), tiny_starts(), {"prefix": 0}
+    past = choose(world, starts, np.random.default_rng(3), options)
+    origin = origin_of("w", world, options, past)
+    assert origin.beginning(world, starts, 3)[0].config.sampling.noise_metres == 8
+    older = {name: value for name, value in origin.sampling.items() if name != "noise_metres"}
+    then, _ = replace(origin, sampling=older).beginning(world, starts, 3)
+    assert then.config.sampling.noise_metres == 0 and fingerprint(then) == fingerprint(world)
 
 
 def test_a_minute_of_play_takes_a_few_kilobytes(tmp_path: Path):
