@@ -45,45 +45,41 @@ def place_noise(
 
 def _row(seed: int, pose: list[float], lens: Intrinsics, shape: tuple[int, int, int], metres: float) -> Tensor:
     x, _, z, yaw, pitch = pose
-    (left, rightwards), (near, onwards) = _between(x / metres), _between(z / metres)
+    (left, rightwards), (near, onwards) = (_knots(np.array(place / metres)) for place in (x, z))
     around, down = _directions(lens, shape[1], shape[2], pitch)
     (column, turned), (row, lowered) = _knots(around + yaw / SPACING), _knots(down)
     columns, rows = np.stack([column, column + 1]) % AROUND, np.stack([row, row + 1]).clip(0, DOWN - 1)
     # Directions: two knots down by two around.
-    weights = lowered[:, None] * turned[None]
+    weights = lowered.astype(np.float32)[:, None] * turned.astype(np.float32)[None]
     out = np.zeros(shape, np.float32)
     for i, across in enumerate(rightwards):
         for j, along in enumerate(onwards):
-            knots = _sphere(seed, left + i, near + j, shape[0])[:, rows[:, None], columns[None]]
+            knots = _sphere(seed, int(left) + i, int(near) + j, shape[0])[:, rows[:, None], columns[None]]
             out += np.float32(across * along) * (knots * weights).sum((1, 2))
     return torch.from_numpy(out)
 
 
 def _directions(lens: Intrinsics, h: int, w: int, pitch: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of the middle of each cell, relative to the heading: knots around, and knots down from the zenith, (h, w)."""
-    u, v = (np.arange(n) * side / n + side / n / 2 - 0.5 for n, side in ((w, lens.width), (h, lens.height)))
-    x, y = np.meshgrid((u - (lens.width - 1) / 2) / lens.focal, (v - (lens.height - 1) / 2) / lens.focal)
+    u, v = (
+        torch.arange(n, dtype=torch.float64) * side / n + side / n / 2 - 0.5
+        for n, side in ((w, lens.width), (h, lens.height))
+    )
+    x, y = (slope.numpy() for slope in torch.broadcast_tensors(*lens.directions(u[None], v[:, None])))
     sin, cos = math.sin(math.radians(pitch)), math.cos(math.radians(pitch))
     ahead, below = cos - y * sin, y * cos + sin
     around = np.degrees(np.arctan2(x, ahead))
     return around / SPACING, (np.degrees(np.arctan2(below, np.hypot(x, ahead))) + 90) / SPACING
 
 
-def _between(place: float) -> tuple[int, tuple[float, float]]:
-    """The knot before a place, and the weights of it and the next."""
-    before = math.floor(place)
-    angle = (place - before) * math.pi / 2
-    return before, (math.cos(angle), math.sin(angle))
-
-
-def _knots(places: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The knots before places (h, w), and the weights (2, h, w) of these and the next.
+def _knots(places: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The knots before places (...), and the weights (2, ...) of these and the next.
 
     Their squares sum to 1, so that the sum of independent noises is standard normal again.
     """
     before = np.floor(places)
     angle = (places - before) * (math.pi / 2)
-    return before.astype(np.int64), np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+    return before.astype(np.int64), np.stack([np.cos(angle), np.sin(angle)])
 
 
 @lru_cache(maxsize=KEPT)
