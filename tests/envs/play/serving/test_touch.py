@@ -1,6 +1,7 @@
 """The page under fingers: what is offered, where it lies, and what the game gets of it."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -34,6 +35,16 @@ MISPLACED = """(() => {
   if (document.documentElement.scrollWidth > innerWidth) wrong.push("the page is wider than the screen");
   return wrong;
 })()"""
+# What the page was given and what it sent, for the words of a failure.
+NOTED = """(() => {
+  const note = (...what) => (window.noted ??= []).push([Math.round(performance.now()), ...what].join(" "));
+  for (const kind of ["pointerdown", "pointerup", "pointercancel", "click"])
+    addEventListener(kind, (event) => note(kind, event.pointerId, event.target.closest("[id]")?.id), true);
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (text) { note("sent", text); return send.call(this, text); };
+  new MutationObserver(() => note("phase", document.body.dataset.phase))
+    .observe(document.body, { attributeFilter: ["data-phase"] });
+})()"""
 OFFERED = "[...document.querySelectorAll('#touch [data-control]')].map((one) => one.dataset.control)"
 
 
@@ -58,7 +69,19 @@ async def opened(browser: Browser, server: WorldServer, size: tuple[int, int]) -
     phone = await browser.open(server.url, *size, phone=True)
     await phase(phone, "ready")
     await phone.until("!document.querySelector('#touch').hidden")
+    await phone.value(NOTED)
     return phone
+
+
+async def paused_by_finger(phone: Tab) -> None:
+    """Tap on pause until the page shows it, three times at most: a browser may lose a tap that follows a drag."""
+    for _ in range(3):
+        await phone.tap("#pause")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await phase(phone, "paused")
+                return
+    raise AssertionError(f"never paused: {await phone.value('noted.slice(-60)')}")
 
 
 def key(name: str) -> int:
@@ -139,8 +162,7 @@ async def time_is_within_reach(phone: Tab, server: WorldServer, game: FakeGame) 
     assert session.timeline is not None and session.timeline.stretches[1].parent == there
     # The tree may be told before the phase; until the page knows that it plays, its button means to go on.
     await phase(phone, "playing")
-    await phone.tap("#pause")
-    await phase(phone, "paused")
+    await paused_by_finger(phone)
     left = await phone.value("document.querySelector('#tree').getBoundingClientRect().x")
     _, y = await phone.middle("#tree")
     await phone.fingers("touchStart", {0: (left + 3, y)})
