@@ -1,14 +1,15 @@
 """Copies in pages of their own go back to the system when they are let go, wherever they lie."""
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
-import torch
 
-from worldsim.own_pages import LEAST, apart, is_apart, tensors_apart
+from worldsim.own_pages import LEAST, BlobPool, apart
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, LEAST // 4, 5 * LEAST])
@@ -21,16 +22,18 @@ def test_a_copy_is_equal_writable_and_a_copy(size: int):
     assert size < 3 or given[2] == 2
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.uint8, torch.int64, torch.bool])
-def test_tensors_of_all_types_are_copied_to_the_bit(dtype: torch.dtype):
-    given = torch.randn(3, 40, 70).mul(99).to(dtype).transpose(1, 2)
-    small, copy = tensors_apart([torch.tensor([True]), given])
-    assert small.tolist() == [True]
-    assert torch.equal(copy, given) and copy.dtype == dtype and copy.data_ptr() != given.data_ptr()
-    assert is_apart(copy) and not is_apart(given)
-    with torch.inference_mode():
-        assert torch.equal(tensors_apart([given.clone()])[0], given)
-    assert tensors_apart([]) == []
+def test_equal_bytes_are_there_once_as_long_as_somebody_holds_them():
+    pool, rng = BlobPool(), np.random.default_rng(0)
+    given = rng.integers(0, 255, 3 * LEAST, np.uint8)
+    one, again, other = pool.blob(given), pool.blob(given.copy()), pool.blob(given[1:])
+    assert one is again and not np.shares_memory(one, given)
+    np.testing.assert_array_equal(one, given)
+    np.testing.assert_array_equal(other, given[1:])
+    held = weakref.ref(one)
+    del one, again
+    gc.collect()
+    assert held() is None
+    np.testing.assert_array_equal(pool.blob(given), given)
 
 
 SCRIPT = """

@@ -5,53 +5,48 @@ used again: the process grows, though it holds no more than before. A copy made 
 let go.
 """
 
+import hashlib
 import mmap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
+Blob = NDArray[np.uint8]
 # Bytes from which on pages of its own pay: below, half of them would be empty.
 LEAST = 8192
-# Bytes between the beginnings of tensors.
-ALIGNED = 64
 # Not shared with processes that are forked. Other systems know of no flags.
 _PRIVATE: dict[str, Any] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 
 
 def apart(array: NDArray[Any]) -> NDArray[Any]:
     """A copy of an array, of the same shape and type."""
-    copy = _room(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy = room(array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
 
-def _room(size: int) -> NDArray[np.uint8]:
+def room(size: int) -> Blob:
+    """Bytes (size,) to be written to, of whatever content."""
     if size < LEAST:
         return np.empty(size, np.uint8)
     return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
 
 
-def tensors_apart(tensors: "Sequence[Tensor]") -> "list[Tensor]":
-    """Copies of tensors, side by side; on another device than the CPU ordinary ones."""
-    # A window opens before PyTorch is there.
-    import torch
+class BlobPool:
+    """Bytes that nobody writes to, by their content: what is equal is there once, as long as anybody holds it."""
 
-    if any(tensor.device.type != "cpu" for tensor in tensors):
-        return [tensor.clone() for tensor in tensors]
-    ends = np.cumsum([-(-tensor.nbytes // ALIGNED) * ALIGNED for tensor in tensors]).tolist()
-    room = torch.from_numpy(_room(ends[-1] if ends else 0))
-    copies = []
-    for tensor, begin in zip(tensors, [0, *ends], strict=False):
-        copy = room[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
-        copies.append(copy.copy_(tensor))
-    return copies
+    def __init__(self) -> None:
+        self._blobs: WeakValueDictionary[bytes, Blob] = WeakValueDictionary()
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._blobs)
 
-def is_apart(tensor: "Tensor") -> bool:
-    """Whether a tensor's memory is none of PyTorch's own, which could be made larger."""
-    return not tensor.untyped_storage().resizable()
+    def blob(self, content: Blob) -> Blob:
+        """A copy (N,) of bytes (N,), or the one that is there already."""
+        digest = hashlib.blake2b(content.data, digest_size=16).digest()
+        if (blob := self._blobs.get(digest)) is None:
+            self._blobs[digest] = blob = apart(content)
+        return blob

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.precision import rounded_names
-from worldsim.simulation.config import OLD_KEYS
+from worldsim.simulation.config import BEFORE_MEMORY_HAD, OLD_KEYS
 from worldsim.simulation.state import WorldState
 from worldsim.simulation.state_schema import check_finite, check_tensors, kinds_of
 from worldsim.simulation.world_model import WorldModel
@@ -133,8 +133,9 @@ def fingerprint(world: WorldModel, *, portable: bool = False) -> str:
     described = repr(world.config)
     for old, new in OLD_KEYS.items():
         described = described.replace(f"{new}=", f"{old}=")
-    # As before there was such a setting: whose noise it is does not make it another world.
-    described = re.sub(r", noise_metres=[^,)]*", "", described)
+    # As before there were such settings: how a memory helps the sampler does not make it another world.
+    for name in BEFORE_MEMORY_HAD:
+        described = re.sub(rf", {name}=[^,)]*", "", described)
     digest = hashlib.sha256(described.encode())
     for module in world.modules():
         rounded = rounded_names(module) if portable else frozenset()

@@ -18,14 +18,16 @@ from worldsim.envs.play.pace import DEPTH, MEMORY, PICTURE, Insight, Prompt, Sta
 from worldsim.envs.play.worker import StepTimes
 from worldsim.errors import UserError
 from worldsim.models.text import encoder_installed
+from worldsim.own_pages import BlobPool
 from worldsim.simulation.memory.compositor import SOURCES
+from worldsim.simulation.packed_state import PackedState
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT, hold
 
 Frames = NDArray[np.uint8]
-# What a step may take of a chunk's duration: the rest is for drawing, and for when the machine is busy.
-IN_TIME = 0.7
+# What a step may take of a chunk's duration: the next one begins before the last is shown.
+IN_TIME = 0.95
 WARM_UP, TIMED_STEPS = 3, 8
 
 
@@ -134,6 +136,8 @@ class WorldGame:
         # What was typed since holds until another beginning is chosen.
         self._prompt: str | None = self.options.get("prompt")
         self._state: WorldState | None = None
+        # What snapshots have in common.
+        self._blobs = BlobPool()
         self._begun: InitialContext | None = None
         self._step: Step | None = None
         # What the world's heads read from the present moment, by fact.
@@ -169,10 +173,9 @@ class WorldGame:
             self._facts = {name: told[name] for name in heads.config.known}
         return self._step.frames[0]
 
-    def snapshot(self) -> WorldState:
-        """A copy: the next step is taken in place. It is kept for minutes: steps do not allocate around it."""
-        self._state = self.state.settled()
-        return self._state.apart()
+    def snapshot(self) -> PackedState:
+        """A copy: the next step is taken in place."""
+        return PackedState(self.state, self._blobs)
 
     def begin_at(self, start: Start) -> None:
         """Begin at a start clip, or from a picture's or video's last frames, or there with a text, from now on.
@@ -190,9 +193,9 @@ class WorldGame:
             raise UserError("only texts of the list can be read here: others need worldsim[text]")
         self.options = options
 
-    def restore(self, snapshot: WorldState) -> None:
+    def restore(self, snapshot: PackedState) -> None:
         """Go on from a copy of the snapshot."""
-        self._state, self._step, self._facts = snapshot.select([0]), None, {}
+        self._state, self._step, self._facts = snapshot.unpack(), None, {}
 
     def status(self) -> str:
         """What the world's own heads tell: distance, trust, reward, facts; and whose its pixels are."""
@@ -241,15 +244,25 @@ class WorldGame:
 
 
 def in_time(world: WorldModel, starts: StartClips, share: float = IN_TIME) -> WorldModel:
-    """The same world where it keeps real time on this machine, else sampled in one network evaluation a latent frame.
+    """The same world where it keeps real time on this machine, else with fewer network evaluations a latent frame.
 
     ``share``: of a chunk's duration, that a step may take at most (the median of some steps from the first start).
     """
-    if world.config.sampling.steps == 1:
-        return world
+    sampling = world.config.sampling
+    saved = [{"inpaint_level": 0.0}] if world.memory is not None and sampling.inpaint_level else []
+    saved += [{"steps": 1}] if sampling.steps > 1 else []
+    for change in saved:
+        if _pace(world, starts) <= share:
+            break
+        world = world.with_sampling(**change)
+    return world
+
+
+def _pace(world: WorldModel, starts: StartClips) -> float:
+    """Which share of a chunk's duration a step takes."""
     game = WorldGame(world, starts)
     game.reset(seed=0)
     actions, times = hold(world.spec.idle(), game.chunk), StepTimes(game.chunk, keep=TIMED_STEPS)
     for _ in range(WARM_UP + TIMED_STEPS):
         times.measure(lambda: game.advance(actions))
-    return world.with_sampling(steps=1) if times.percentile(50) > 1000 * share * game.chunk / game.fps else world
+    return times.percentile(50) / 1000 * game.fps / game.chunk

@@ -21,7 +21,7 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.fact_heads import digest
 from worldsim.models.shield import shielded
-from worldsim.simulation.config import SamplingConfig, renamed
+from worldsim.simulation.config import BEFORE_MEMORY_HAD, SamplingConfig, renamed
 from worldsim.simulation.memory.files import FILE as MEMORY
 from worldsim.spec.damage import reading
 
@@ -103,8 +103,8 @@ def load_trust(folder: Path, sampling: Mapping[str, Any]) -> Trust | None:
     with reading(path, "a calibration of trust"):
         if about["dit"] != digest(folder) or about.get("memory") != digest(folder, MEMORY):
             return None
-        # Settings that came later than the file had their defaults; noise was of steps, which only a memory changed.
-        then = asdict(SamplingConfig()) | ({} if about.get("memory") is None else {"noise_metres": 0.0})
+        # Settings that came later than the file had their defaults, but for those of memories.
+        then = asdict(SamplingConfig()) | ({} if about.get("memory") is None else BEFORE_MEMORY_HAD)
         if then | renamed(about["sampling"]) != dict(sampling):
             return None
         for name, shape in _TENSORS.items():

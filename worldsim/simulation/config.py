@@ -9,6 +9,8 @@ from worldsim.spec.from_json import dataclass_of
 
 # Sampling settings of earlier versions, and their names now.
 OLD_KEYS = {"fold": "reuse_last_eval_for_cache"}
+# Settings that only a world with a memory heeds, and what it did before there were such settings.
+BEFORE_MEMORY_HAD = {"noise_metres": 0.0, "inpaint_level": 0.0}
 
 
 def renamed(sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,6 +33,9 @@ class SamplingConfig:
             what is only possible and more of the mean: calmer, and blurred.
         noise_metres: where a spatial memory knows the camera, noise belongs to places, and this far apart it has
             nothing in common (``simulation.place_noise``); 0: noise is drawn anew for every frame.
+        inpaint_level: where a spatial memory draws a part of the next picture, signal level of one more evaluation: it
+            begins from the drawing, completed by what was generated, and fits the one to the other (as SDEdit and
+            RePaint do); 0: none.
     """
 
     steps: int = 2
@@ -40,6 +45,7 @@ class SamplingConfig:
     guidance: float = 1.0
     temperature: float = 1.0
     noise_metres: float = 8.0
+    inpaint_level: float = 0.7
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -50,6 +56,8 @@ class SamplingConfig:
             raise ValueError(f"temperature must be a number from 0 on, got {self.temperature}")
         if not 0 <= self.noise_metres < float("inf"):
             raise ValueError(f"noise_metres must be a number from 0 on, got {self.noise_metres}")
+        if not 0 <= self.inpaint_level < 1:
+            raise ValueError(f"inpaint_level must be in [0, 1), got {self.inpaint_level}")
         if not 0 < self.context_tau <= 1:
             raise ValueError(f"context_tau must be in (0, 1], got {self.context_tau}")
 

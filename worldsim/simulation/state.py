@@ -16,7 +16,6 @@ from torch import Tensor
 from worldsim.models.checkpoint import load_tensors, save_tensors
 from worldsim.models.kv_cache import KVCache
 from worldsim.models.shield import shielded
-from worldsim.own_pages import tensors_apart
 from worldsim.simulation.memory.memory_state import MemoryState
 from worldsim.simulation.state_schema import check_finite
 from worldsim.spec.damage import reading
@@ -155,18 +154,6 @@ class WorldState:
         state = self.from_tensors({name: of(t) for name, t in self.network_tensors().items()})
         return state if self.memory is None else replace(state, memory=self.memory.rows(rows, of))
 
-    def settled(self) -> "WorldState":
-        """The same state, whose key frames are to be shared with copies that are kept for long."""
-        if self.memory is None:
-            return self
-        return replace(self, memory=replace(self.memory, frames=self.memory.frames.settled()))
-
-    def apart(self) -> "WorldState":
-        """A copy to be kept for long, in pages of its own; key frames are shared (``settled`` has them there too)."""
-        tensors = [*self.network_tensors().values(), *(() if self.memory is None else self.memory.plain())]
-        copies = dict(zip(map(id, tensors), tensors_apart(tensors), strict=True))
-        return self._of_rows(range(self.batch), lambda t: copies[id(t)])
-
     def share(self, rows: Sequence[int]) -> "WorldState":
         """As ``select``, but without a copy where rows follow one another or one row is repeated.
 
@@ -184,14 +171,10 @@ class WorldState:
             return self._of_rows(rows, lambda t: t[first : first + count])
         return self.select(rows)
 
-    def pieces(self) -> dict[int, int]:
-        """Bytes of each of its tensors, by its address: states share key frames."""
-        own = {t.data_ptr(): t.nbytes for t in self.network_tensors().values()}
-        return own | ({} if self.memory is None else self.memory.pieces())
-
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
-        return sum(self.pieces().values())
+        own = sum(t.nbytes for t in self.network_tensors().values())
+        return own + (0 if self.memory is None else self.memory.nbytes())
 
     @staticmethod
     @shielded

@@ -26,7 +26,7 @@ from worldsim.simulation.chunk_sampler import ChunkSampler
 from worldsim.simulation.confidence import Trust, residual, statistics, update_uncertainty
 from worldsim.simulation.config import WorldConfig
 from worldsim.simulation.devices import device_of
-from worldsim.simulation.memory.drawn_latents import drawn_latents
+from worldsim.simulation.inpainting import sample_with_memory
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.thread_choice import chosen_threads
@@ -224,12 +224,11 @@ class WorldModel:
         wanted = (state.batch, self.chunk, self.spec.size)
         if actions.shape != wanted or not bool(actions.isfinite().all()):
             raise ValueError(f"actions must be finite numbers of shape {wanted}, got {tuple(actions.shape)}")
-        outlook = drawn = memory = sources = None
+        outlook = memory = sources = None
         if self.memory is not None and state.memory is not None:
             outlook = self.memory.look_ahead(state.memory, actions, state.steps + 1, poses)
-            if self.dit.config.drawn:
-                drawn = drawn_latents(self.encode_chunks, *outlook.pictures(), state.memory.screen)
-        latent, first, last = self.sampler.sample(state, actions[:, None], drawn, outlook=outlook)
+        given = (self.sampler, state, actions[:, None], outlook, self.encode_chunks)
+        latent, first, last = sample_with_memory(*given)
         cache = state.cache if inplace else state.cache.clone()
         cache.write(last.keys, last.values)
         chunks, decoder = self._decode(latent, state.decoder)

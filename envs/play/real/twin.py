@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from worldsim.envs.play.opening import Opening
     from worldsim.envs.play.session import Tell
     from worldsim.envs.play.tree.timeline import Timeline
+    from worldsim.simulation.packed_state import PackedState
     from worldsim.simulation.state import WorldState
 
 Actions = NDArray[np.float32]
@@ -33,7 +34,7 @@ Actions = NDArray[np.float32]
 class TwinMoment:
     """A moment of both."""
 
-    dream: "WorldState"
+    dream: "PackedState"
     real: Any
     shown: Frames
 

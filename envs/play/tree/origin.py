@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldsim.errors import UserError
+from worldsim.simulation.config import BEFORE_MEMORY_HAD
 
 if TYPE_CHECKING:
     from worldsim.datasets.loading.starts import StartClips
@@ -68,8 +69,8 @@ class Origin:
         from worldsim.envs.learned.initial_context import choose
 
         try:
-            # What was played before noise could belong to places is played as it was.
-            world = world.with_sampling(**{"noise_metres": 0.0, **self.sampling})
+            # What was played before there were such settings is played as it was.
+            world = world.with_sampling(**{**BEFORE_MEMORY_HAD, **self.sampling})
         except TypeError as error:
             raise UserError(f"this playthrough is of another version of worldsim: {error}") from error
         past = choose(world, starts, np.random.default_rng(seed), self.options)

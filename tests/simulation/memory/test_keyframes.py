@@ -78,13 +78,3 @@ def test_other_tensors_are_refused():
         KeyFrames.from_tensors(named | {"memory.confidence": named["memory.confidence"][:, :, :-1]})
     with pytest.raises(ValueError, match=r"taken is .* of torch.float32"):
         KeyFrames.from_tensors(named | {"memory.taken": named["memory.taken"].float()})
-
-
-def test_settled_it_is_the_same_and_what_is_settled_is_not_copied_again():
-    memory = two_worlds()
-    settled = memory.settled()
-    assert same(memory, settled) and not settled.pieces().keys() & memory.pieces().keys()
-    assert settled.settled().pieces() == settled.pieces()
-    # What follows shares what is settled already.
-    after = observe(LENS, settled, look(pose(yaw=200), pose(yaw=40), step=3), CONFIG).settled()
-    assert len(after.pieces().keys() & settled.pieces().keys()) >= 3 * len(settled.rows[0].kept)

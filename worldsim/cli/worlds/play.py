@@ -56,8 +56,8 @@ class Play:
     out: str | None = video_setting("the video; default: play.mp4 in the run folder")
     sampling_steps: int | None = setting(
         None,
-        help="network evaluations a latent frame; default: the world's own, or one where these are too slow for real "
-        "time",
+        help="network evaluations a latent frame, beside the one that fits what is new to what memory draws; default: "
+        "the world's own, or as few as real time needs",
         minimum=1,
     )
     policy: str | None = setting(

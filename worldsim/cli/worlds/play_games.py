@@ -70,12 +70,20 @@ def dream_of(game: "Game") -> "WorldGame":
 
 
 def _sampled(world: "WorldModel", starts: Any, steps: int | None) -> "WorldModel":
-    """The world in so many sampling steps; without a number, its own, or one where these are too slow to play."""
+    """The world in so many sampling steps; without a number, as it is, or quicker where that is too slow to play."""
     from worldsim.envs.play.games import in_time
 
     if steps is not None:
         return world.with_sampling(steps=steps)
-    own, world = world.config.sampling.steps, in_time(world, starts)
-    if world.config.sampling.steps != own:
-        print(f"{own} sampling steps are too slow for real time here: playing with one (sampling_steps={own} insists)")
+    own, world = world.config.sampling, in_time(world, starts)
+    if world.config.sampling.steps != own.steps:
+        steps = own.steps
+        print(
+            f"{steps} sampling steps are too slow for real time here: playing with one (sampling_steps={steps} insists)"
+        )
+    elif world.config.sampling != own:
+        print(
+            "fitting what is new to what memory draws is too slow for real time here: playing without "
+            f"(sampling_steps={own.steps} insists)"
+        )
     return world

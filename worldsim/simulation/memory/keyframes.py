@@ -3,13 +3,12 @@
 B worlds, S key frames of the world that has most, H W pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from worldsim.own_pages import is_apart, tensors_apart
 from worldsim.simulation.memory.render import Sources
 
 
@@ -30,6 +29,10 @@ class KeyFrame:
     confidence: Tensor
     pose: Tensor
     taken: int
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """In the order of the fields."""
+        return self.picture, self.inverse_depth, self.confidence, self.pose
 
 
 @dataclass(frozen=True)
@@ -77,19 +80,11 @@ class KeyFrames:
 
     def to(self, device: torch.device | str) -> "KeyFrames":
         """The same memories on a device; what frames and worlds share stays shared."""
-        return self._each(lambda frame: KeyFrame(*(t.to(device) for t in _of(frame)), taken=frame.taken))
-
-    def settled(self) -> "KeyFrames":
-        """The same memories, to be kept for long: in pages of their own, as far as they are not there already."""
-        return self._each(_settled)
-
-    def _each(self, of: Callable[[KeyFrame], KeyFrame]) -> "KeyFrames":
-        """With other frames; what worlds share stays shared."""
         made: dict[KeyFrame, KeyFrame] = {}
 
         def there(frame: KeyFrame) -> KeyFrame:
             if frame not in made:
-                made[frame] = of(frame)
+                made[frame] = KeyFrame(*(t.to(device) for t in frame.tensors()), taken=frame.taken)
             return made[frame]
 
         return KeyFrames(tuple(Memory(tuple(map(there, row.kept)), row.last and there(row.last)) for row in self.rows))
@@ -99,13 +94,10 @@ class KeyFrames:
         """Worlds of several memories as the rows of one, without a copy."""
         return KeyFrames(tuple(row for memory in memories for row in memory.rows))
 
-    def pieces(self) -> dict[int, int]:
-        """Bytes of each of its tensors, by its address; what frames or worlds share is there once."""
-        return {t.data_ptr(): t.nbytes for row in self.rows for frame in row.frames() for t in _of(frame)}
-
     def nbytes(self) -> int:
         """Bytes of all its tensors; what is shared between frames or worlds counts once."""
-        return sum(self.pieces().values())
+        tensors = (t for row in self.rows for frame in row.frames() for t in frame.tensors())
+        return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it as plain tensors, batch first, short worlds filled up: what is saved.
@@ -155,14 +147,6 @@ class KeyFrames:
         return KeyFrames(tuple(rows))
 
 
-def _settled(frame: KeyFrame) -> KeyFrame:
-    """The frame in pages of its own; tensors that another frame has there stay shared with it."""
-    if not (anew := [t for t in _of(frame) if not is_apart(t)]):
-        return frame
-    copies = iter(tensors_apart(anew))
-    return KeyFrame(*(t if is_apart(t) else next(copies) for t in _of(frame)), taken=frame.taken)
-
-
 PREFIX = "memory."
 _FIELDS = ("pictures", "inverse_depth", "confidence", "poses", "taken")
 _TYPES = {
@@ -204,7 +188,3 @@ def stack(rows: Sequence[Sequence[KeyFrame]]) -> Sources:
         poses=together([f.pose for f in full]),
         taken=torch.tensor([f.taken for f in full], device=some.pose.device).unflatten(0, (len(rows), most)),
     )
-
-
-def _of(frame: KeyFrame) -> tuple[Tensor, ...]:
-    return frame.picture, frame.inverse_depth, frame.confidence, frame.pose

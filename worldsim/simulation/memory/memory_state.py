@@ -35,7 +35,7 @@ class MemoryState:
 
     def tensors(self) -> dict[str, Tensor]:
         """As plain tensors, batch first."""
-        return {f"{PREFIX}{name}": getattr(self, name) for name in _PLAIN} | self.frames.tensors()
+        return self.plain() | self.frames.tensors()
 
     @staticmethod
     def from_tensors(named: dict[str, Tensor]) -> "MemoryState | None":
@@ -44,7 +44,7 @@ class MemoryState:
         Raises:
             ValueError: it is there in part.
         """
-        if not any(name.startswith((PREFIX, FRAMES_PREFIX)) for name in named):
+        if not any(map(MemoryState.holds, named)):
             return None
         if missing := [name for name in _PLAIN if PREFIX + name not in named]:
             raise ValueError(f"not a spatial memory: {', '.join(missing)} missing")
@@ -54,7 +54,7 @@ class MemoryState:
             fits = shape is None or tuple(tensor.shape) == (batch, *(size if shape[0] == "HW" else ()), *shape[1:])
             if tensor.dtype != kind or not fits:
                 raise ValueError(f"not a spatial memory: {name} is {tensor.dtype} of {tuple(tensor.shape)}")
-        return MemoryState(KeyFrames.from_tensors(named), *(named[PREFIX + name] for name in _PLAIN))
+        return MemoryState.from_plain(named, KeyFrames.from_tensors(named))
 
     def check_fits(self, height: int, width: int, motion: int) -> None:
         """Whether it is of worlds with pictures of that size and a motion's state of that length.
@@ -83,13 +83,23 @@ class MemoryState:
         plain = (torch.cat([getattr(s, name) for s in states]) for name in _PLAIN)
         return MemoryState(KeyFrames.concatenate([s.frames for s in states]), *plain)
 
-    def plain(self) -> list[Tensor]:
-        """All but the key frames."""
-        return [getattr(self, name) for name in _PLAIN]
+    def plain(self) -> dict[str, Tensor]:
+        """All but the key frames, by name."""
+        return {f"{PREFIX}{name}": getattr(self, name) for name in _PLAIN}
 
-    def pieces(self) -> dict[int, int]:
-        """Bytes of each of its tensors, by its address; key frames that rows share are there once."""
-        return self.frames.pieces() | {t.data_ptr(): t.nbytes for t in self.plain()}
+    @staticmethod
+    def from_plain(named: dict[str, Tensor], frames: KeyFrames) -> "MemoryState":
+        """The inverse of ``plain``; other names are passed over."""
+        return MemoryState(frames, *(named[PREFIX + name] for name in _PLAIN))
+
+    @staticmethod
+    def holds(name: str) -> bool:
+        """Whether a tensor of that name belongs to a memory."""
+        return name.startswith((PREFIX, FRAMES_PREFIX))
+
+    def nbytes(self) -> int:
+        """Bytes of all its tensors; key frames that rows share count once."""
+        return self.frames.nbytes() + sum(t.nbytes for t in self.plain().values())
 
 
 PREFIX = "camera."
