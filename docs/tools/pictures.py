@@ -153,19 +153,21 @@ def main(names: Sequence[str] = (), folder: Path = FOLDER) -> None:
             rows.append(_beside(look_away_and_back(WorldSimEnv(each, starts=starts), start=0)))
         write_picture(folder / "memory.png", np.concatenate([rows[0], np.full_like(rows[0][:4], 255), rows[1]]))
 
-    def noise() -> None:
+    def walks(name: str, *samplings: dict[str, float]) -> None:
         columns = []
-        for metres in (world.config.sampling.noise_metres, 0):
-            walks = walk_in_curves(world.with_sampling(noise_metres=metres), starts, (2, 8), (1.5, 3, 6, 15))
-            columns.append(np.concatenate(walks))
-        write_picture(folder / "noise.png", _beside(columns, gap=12))
+        for sampling in samplings:
+            columns.append(
+                np.concatenate(walk_in_curves(world.with_sampling(**sampling), starts, (2, 8), (1.5, 3, 6, 15)))
+            )
+        write_picture(folder / f"{name}.png", _beside(columns, gap=12))
 
     drawn = {
         "chunk": lambda: (folder / "chunk.svg").write_text(chunks()),
         "latent": lambda: write_picture(folder / "latent.png", latent_picture(world, past)),
         "signal": lambda: write_picture(folder / "signal.png", signal_picture(world, past)),
         "memory": memory,
-        "noise": noise,
+        "noise": lambda: walks("noise", {"inpaint_level": 0}, {"inpaint_level": 0, "noise_metres": 0}),
+        "inpainting": lambda: walks("inpainting", {}, {"inpaint_level": 0}),
         "trust": lambda: (folder / "trust.svg").write_text(
             trust_plot(WorldSimEnv(world, starts=starts), steps=30).svg()
         ),
