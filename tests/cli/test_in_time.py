@@ -1,10 +1,12 @@
 """Playing in real time: a world whose own sampling steps are too slow for the machine is played with one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.tiny_world import save_tiny_world
+from tests.tiny_memory import remembering_world
+from tests.tiny_world import save_tiny_world, tiny_starts
 from worldsim import cli
 from worldsim.envs.learned.initial_context import resolve
 from worldsim.envs.play.games import in_time
@@ -29,6 +31,16 @@ def test_a_slow_machine_plays_the_same_weights_in_one_step(folder: Path):
     assert quick.dit is world.dit and quick.tokenizer is world.tokenizer
     # There is nothing quicker than one step.
     assert in_time(quick, starts, share=0.0) is quick
+
+
+def test_what_fits_the_new_to_the_drawing_is_left_out_first(monkeypatch: pytest.MonkeyPatch):
+    world, starts, paces = remembering_world(), tiny_starts(), [1.2, 0.5]
+    monkeypatch.setattr("worldsim.envs.play.games._pace", lambda world, starts: paces.pop(0))
+    quick = in_time(world, starts, share=1.0)
+    assert not paces and quick.config.sampling == replace(world.config.sampling, inpaint_level=0.0)
+    paces[:] = [1.2, 1.1]
+    slowest = in_time(world, starts, share=1.0)
+    assert slowest.config.sampling == replace(world.config.sampling, inpaint_level=0.0, steps=1)
 
 
 def test_a_number_of_steps_that_was_asked_for_stays(

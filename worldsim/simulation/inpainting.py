@@ -8,6 +8,7 @@ B batch, C channels, h w latent grid, r frames per chunk, H W pixels, A action s
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from worldsim.models.dit import DiTOutput
@@ -18,6 +19,9 @@ from worldsim.simulation.state import WorldState
 
 # Share of a cell that memory must cover for the cell to be known.
 COVERED = 0.75
+# Share of a cell fixed to the screen from which on it stays as first sampled: a hotbar is no part of the world, and
+# made of the picture beside it, it is lost within seconds.
+FIXED = 0.25
 
 
 def sample_with_memory(
@@ -40,5 +44,8 @@ def sample_with_memory(
     latent, first, last = sampler.sample(state, actions_B1rA, given, outlook=outlook)
     if level:
         source = torch.where(drawn[:, :, -1:] > COVERED, drawn[:, :, :-1].to(latent.dtype), latent)
-        latent, _, last = sampler.sample(state, actions_B1rA, given, source, level, outlook=outlook)
+        fitted, _, last = sampler.sample(state, actions_B1rA, given, source, level, outlook=outlook)
+        cell = outlook.lens.height // latent.shape[-2], outlook.lens.width // latent.shape[-1]
+        on_screen = F.avg_pool2d(outlook.fixed[None, None].float(), cell) >= FIXED
+        latent = torch.where(on_screen, latent, fitted)
     return latent, first, last

@@ -59,12 +59,14 @@ class Outlook:
         motion: hidden state after them (B, S).
         drawn: what memory shows from there, rows in the order (B r).
         lens: of the pictures.
+        fixed: pixels that the game fixes to the screen, bool (H, W).
     """
 
     poses: Tensor
     motion: Tensor
     drawn: Drawing
     lens: Intrinsics
+    fixed: Tensor
 
     def pictures(self) -> tuple[Tensor, Tensor]:
         """What is drawn, uint8 (B, r, H, W, 3), and where, bool (B, r, H, W)."""
@@ -189,7 +191,7 @@ class SpatialMemory:
         hidden = self.fixed(lens.height, lens.width)
         now = steps_B + BEGINNING
         drawn = recall_along(lens, state.frames, poses, now, self.config.keyframes, hidden)
-        return Outlook(poses, motion, drawn, lens)
+        return Outlook(poses, motion, drawn, lens, hidden)
 
     def compose(
         self, outlook: Outlook, state: MemoryState, generated_BRHWC: Tensor, actions_BRA: Tensor
