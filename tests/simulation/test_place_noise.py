@@ -81,7 +81,7 @@ def test_it_looks_up_and_down_without_an_end():
 
 
 def test_worlds_with_a_memory_dream_by_it(monkeypatch: pytest.MonkeyPatch):
-    world, asked = remembering_world(), []
+    world, asked = remembering_world().with_sampling(inpaint_level=0), []
     frames, actions = past(world, batch=1)
     state = world.prefill(frames, actions, seeds=[4])
 

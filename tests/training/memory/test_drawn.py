@@ -62,9 +62,9 @@ def test_play_sees_what_training_saw(monkeypatch):
     seen = []
     plainly = ChunkSampler.sample
 
-    def watched(self, state, actions, drawn=None, **kwargs):
+    def watched(self, state, actions, drawn=None, *args, **kwargs):
         seen.append(drawn)
-        return plainly(self, state, actions, drawn, **kwargs)
+        return plainly(self, state, actions, drawn, *args, **kwargs)
 
     monkeypatch.setattr(ChunkSampler, "sample", watched)
     world.step(state, actions[None, :2])
