@@ -16,6 +16,7 @@ from worldsim.evaluation.parts import text as text_part
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.parts.text import Text
 from worldsim.evaluation.runner import part_digest
+from worldsim.simulation.config import SamplingConfig
 
 # Beginnings of the keys of the presets quick and full, as they were before parts were classes: runs of that time are
 # still taken over.
@@ -82,6 +83,17 @@ def test_worlds_with_a_memory_are_measured_anew_where_the_memory_came_to_work_ot
     before = key(None), key("a memory")
     monkeypatch.setattr(runner, "MEMORY_REVISION", runner.MEMORY_REVISION + 1)
     assert key(None) == before[0] and key("a memory") not in before
+
+
+def test_settings_that_a_world_does_not_heed_do_not_count():
+    def key(sampling: SamplingConfig, memory: object) -> str:
+        e = evaluation(config=Config(sampling=sampling))
+        world: Any = SimpleNamespace(**{**vars(e.world), "memory": memory})
+        return part_digest(replace(e, world=world), PARTS["forced"], "")
+
+    settings = SamplingConfig(), SamplingConfig(noise_metres=0), SamplingConfig(inpaint_level=0)
+    assert len({key(each, None) for each in settings}) == 1
+    assert len({key(each, "a memory") for each in settings}) == 3
 
 
 def test_a_sampling_setting_that_was_renamed_keeps_the_keys():

@@ -19,6 +19,7 @@ from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationP
 from worldsim.evaluation.measures.types import Films
 from worldsim.evaluation.parts.listing import PARTS
 from worldsim.models.shield import shielded
+from worldsim.simulation.config import BEFORE_MEMORY_HAD
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.damage import reading
 from worldsim.spec.text_files import read_json
@@ -60,7 +61,7 @@ def part_digest(e: Evaluation, part: EvaluationPart, weights: str) -> str:
         "version": VERSION,
         "part": part.name,
         "weights": weights,
-        "world": _named_as_in_keys(asdict(e.world.config)),
+        "world": _named_as_in_keys(_heeded(e.world)),
         "bf16": e.world.bf16,
         "episodes": _episodes(e),
         "split": e.split,
@@ -187,6 +188,14 @@ def _episodes(e: Evaluation) -> list[str]:
 
 def _inverse_digest(e: Evaluation) -> str | None:
     return hashlib.sha256(e.inverse.read_bytes()).hexdigest() if e.inverse else None
+
+
+def _heeded(world: WorldModel) -> dict[str, Any]:
+    """A world's settings, without those that it does not heed."""
+    config = asdict(world.config)
+    if world.memory is None:
+        config["sampling"] = {name: v for name, v in config["sampling"].items() if name not in BEFORE_MEMORY_HAD}
+    return config
 
 
 def _named_as_in_keys(value: Any) -> Any:
