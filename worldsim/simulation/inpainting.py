@@ -19,8 +19,8 @@ from worldsim.simulation.state import WorldState
 
 # Share of a cell that memory must cover for the cell to be known.
 COVERED = 0.75
-# Share of a cell fixed to the screen from which on it stays as first sampled: a hotbar is no part of the world, and
-# made of the picture beside it, it is lost within seconds.
+# Share of a cell fixed to the screen from which on the cell is taken from the last picture: a hotbar is no part of the
+# world, and made of a sample it is lost within seconds.
 FIXED = 0.25
 
 
@@ -43,9 +43,9 @@ def sample_with_memory(
     given = drawn if told else None
     latent, first, last = sampler.sample(state, actions_B1rA, given, outlook=outlook)
     if level:
-        source = torch.where(drawn[:, :, -1:] > COVERED, drawn[:, :, :-1].to(latent.dtype), latent)
-        fitted, _, last = sampler.sample(state, actions_B1rA, given, source, level, outlook=outlook)
         cell = outlook.lens.height // latent.shape[-2], outlook.lens.width // latent.shape[-1]
         on_screen = F.avg_pool2d(outlook.fixed[None, None].float(), cell) >= FIXED
-        latent = torch.where(on_screen, latent, fitted)
+        known = (drawn[:, :, -1:] > COVERED) | on_screen
+        source = torch.where(known, drawn[:, :, :-1].to(latent.dtype), latent)
+        latent, _, last = sampler.sample(state, actions_B1rA, given, source, level, outlook=outlook)
     return latent, first, last
