@@ -192,9 +192,9 @@ def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldS
     Args:
         world: takes it in.
         prefix: a state; or frames uint8 (F, H, W, 3); or a pair of frames and actions (F - 1, A); or anything with
-            ``frames`` and ``actions``, and ``poses`` (F, 5) where they are known: an episode (whose last action leads
-            beyond it), a beginning. The oldest frames are dropped so that F = 1 + r k. Where there are no actions,
-            nothing was pressed.
+            ``frames`` and ``actions``, and ``poses`` (F, 5) and ``depth`` (H, W) where they are known: an episode
+            (whose last action leads beyond it), a beginning. The oldest frames are dropped so that F = 1 + r k. Where
+            there are no actions, nothing was pressed.
         seed: of the noise; a state has its own.
 
     Raises:
@@ -202,7 +202,7 @@ def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldS
     """
     if isinstance(prefix, WorldState):
         return prefix.select([0]), None
-    poses = getattr(prefix, "poses", None)
+    poses, depth = (getattr(prefix, name, None) for name in ("poses", "depth"))
     if isinstance(prefix, tuple):
         frames, actions = prefix
     else:
@@ -219,5 +219,6 @@ def prefill_context(world: "WorldModel", prefix: Any, seed: int) -> tuple[WorldS
     surplus = needed % world.chunk
     with torch.inference_mode():
         known = None if poses is None else np.asarray(poses, np.float32)[None, surplus:]
-        state = world.prefill(frames[None, surplus:], actions[None, surplus:needed], [seed], poses=known)
+        past = frames[None, surplus:], actions[None, surplus:needed], [seed]
+        state = world.prefill(*past, poses=known, depth=None if depth is None else np.asarray(depth)[None])
     return state, frames[-1]

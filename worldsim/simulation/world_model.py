@@ -27,6 +27,7 @@ from worldsim.simulation.confidence import Trust, residual, statistics, update_u
 from worldsim.simulation.config import WorldConfig
 from worldsim.simulation.devices import device_of
 from worldsim.simulation.inpainting import sample_with_memory
+from worldsim.simulation.memory.memory_state import told_of_past
 from worldsim.simulation.memory.spatial import SpatialMemory
 from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.thread_choice import chosen_threads
@@ -165,6 +166,7 @@ class WorldModel:
         seeds: Sequence[int],
         prompts: Sequence[str] | None = None,
         poses: NDArray[np.float32] | Tensor | None = None,
+        depth: NDArray[np.uint16] | Tensor | None = None,
     ) -> WorldState:
         """Take in a past.
 
@@ -175,6 +177,7 @@ class WorldModel:
             prompts: one text per row ("" for none), or None.
             poses: of the camera at each frame where they are known: x, y, z (m), yaw, pitch (degrees) (B, F, 5). A
                 world with a spatial memory takes the camera to be level at first where they are not.
+            depth: of the last frame where it is known, (B, H, W) as recorded (``INVERSE_DEPTH_STEPS`` for 1 / metre).
 
         Raises:
             ValueError: shapes do not fit.
@@ -186,22 +189,19 @@ class WorldModel:
         if actions.shape != wanted or len(seeds) != batch:
             got = f"{tuple(actions.shape)}, {len(seeds)} seeds"
             raise ValueError(f"actions must be {wanted} for {batch} seeds, got {got}")
-        if poses is not None and tuple(poses.shape) != (batch, count, 5):
-            raise ValueError(f"poses must be ({batch}, {count}, 5), got {tuple(poses.shape)}")
+        known = told_of_past(frames, poses, depth)
         latents = self.encode(frames)
         _, decoder = self._decode(latents)
         nothing = torch.zeros(batch, 1, self.chunk, self.spec.size, device=self.device)
         past = torch.cat([nothing, actions.reshape(batch, -1, self.chunk, self.spec.size)], 1)
-        known = None if poses is None else torch.as_tensor(poses, dtype=torch.float32, device=self.device)
-        memory = None if self.memory is None else self.memory.begin(frames, past[:, 1:], known)
+        memory = None if self.memory is None else self.memory.begin(frames, past[:, 1:], *known)
         # What no longer fits the window cannot be seen any more.
         latents, past = latents[:, -self.dit.config.window - 1 :], past[:, -self.dit.config.window - 1 :]
         kept = torch.bfloat16 if self.bf16 else torch.float32
         cache = self.dit.empty_cache(batch, (latents.shape[-2], latents.shape[-1]), kept)
         text, sizes = None if prompts is None else self.embed(prompts, batch), self.dit.config
-        state = WorldState.begin(
-            cache, latents[:, -1], decoder, text, seeds, (sizes.text_size, sizes.width), memory
-        )  # fmt: skip
+        widths = sizes.text_size, sizes.width
+        state = WorldState.begin(cache, latents[:, -1], decoder, text, seeds, widths, memory)
         return replace(state, features=self.sampler.write_past(state, latents, past, seeds))
 
     @chosen_threads

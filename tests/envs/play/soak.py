@@ -61,8 +61,13 @@ class Report:
         return (
             f"{self.pressed} keys, {len(self.dropped)} dropped, {self.steps} steps, {self.commands} commands, "
             f"memory {growth(self.memory):+.1%} of {np.median(self.memory[:10] or [0]) / 2**20:.0f} MB, "
-            f"longest gap {1000 * max(self.gaps, default=0):.0f} ms"
+            f"longest gap {1000 * max(self.gaps, default=0):.0f} ms; MB by minute: {self.course()}"
         )
+
+    def course(self) -> str:
+        """Memory in MB, minute by minute."""
+        minutes = [self.memory[first : first + 60] for first in range(0, len(self.memory), 60)]
+        return " ".join(f"{np.median(one) / 2**20:.0f}" for one in minutes)
 
 
 def growth(memory: Sequence[int]) -> float:

@@ -45,6 +45,19 @@ def test_project_undoes_unproject():
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
+def test_rays_descend_as_points_on_level_ground_lie():
+    poses = some_poses(5)
+    descents = LENS.descents(poses)
+    assert descents.shape == (5, LENS.height, LENS.width)
+    ground = torch.where(descents > 1e-3, descents / 1.5, 1.0)
+    points = to_world(LENS.unproject(*LENS.pixels(), ground), poses[:, None, None], 1.5)
+    below = poses[:, None, None, 1].expand_as(descents)
+    torch.testing.assert_close(points[..., 1][descents > 1e-3], below[descents > 1e-3], atol=1e-2, rtol=0)
+    # Level, the upper half of the picture looks up.
+    level = LENS.descents(pose(yaw=30)[None])[0]
+    assert bool((level[: LENS.height // 2] < 0).all()) and bool((level[LENS.height // 2 :] > 0).all())
+
+
 def test_axes():
     """Yaw 0 looks along +z; 90 to the right along +x; positive pitch looks down."""
     ahead = torch.tensor([0.0, 0, 1])

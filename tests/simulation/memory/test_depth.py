@@ -1,13 +1,20 @@
+from dataclasses import asdict, replace
+
 import pytest
 import torch
 
 from tests.simulation.memory.room import BLOCK, LENS, look, pose, view
+from tests.tiny_world import shaken
+from worldsim.models.checkpoint import compact, save_tensors
 from worldsim.simulation.memory.depth import (
+    FILE,
+    FORMAT,
     DepthCompletion,
     DepthCompletionConfig,
     decode_depth,
     encode_depth,
-    in_scale_of,
+    heeding_pitch,
+    load_depth_completion,
 )
 from worldsim.training.memory.depth_losses import (
     COLOUR_SCALE,
@@ -41,54 +48,22 @@ def test_codes_of_depth_return():
     assert decode_depth(torch.tensor(-30.0)) == 0
 
 
-def test_before_training_what_memory_covers_stands():
-    network = DepthCompletion(SMALL)
-    picture, depth = view(HERE)
-    covered = torch.rand(depth.shape, generator=torch.Generator().manual_seed(0)) < 0.5
-    code, sure = network(picture[None], depth[None], covered[None])
-    torch.testing.assert_close(decode_depth(code)[0][covered], depth[covered])
-    assert (sure == 0).all() and code.shape == sure.shape == (1, LENS.height, LENS.width)
-
-
-def test_without_a_memory_the_drawn_depth_is_not_looked_at():
-    network = trained(steps=2)[0]
-    picture, depth = view(HERE)
-    nothing = torch.zeros_like(depth, dtype=torch.bool)[None]
-    one, two = (network(picture[None], d[None], nothing)[0] for d in (depth, depth * 3))
-    assert torch.equal(one, two)
-
-
-def test_depth_takes_the_scale_of_what_is_known_of_near_surfaces():
-    generator = torch.Generator().manual_seed(0)
-    depth = 0.03 + torch.rand(4, 24, 32, generator=generator)
-    depth[:, :4] = 0  # sky
-    covered = torch.rand(depth.shape, generator=generator) < 0.6
-    factors = torch.tensor([1.5, 0.7, 5.0, 1.5])[:, None, None]
-    known = depth * factors
-    # A quarter of what is known is wrong: the median does not mind.
-    known[:, ::4] = 9.0
-    covered[3] = False
-    covered[3, :2] = True
-    out = in_scale_of(known, covered, depth)
-    torch.testing.assert_close(out[:2], depth[:2] * factors[:2])
-    # By twice at most; where little is known, not at all; sky is sky.
-    torch.testing.assert_close(out[2], depth[2] * 2.0)
-    assert torch.equal(out[3], depth[3]) and not bool(out[:, :4].any())
-    for row in range(4):
-        assert torch.equal(in_scale_of(known[row : row + 1], covered[row : row + 1], depth[row : row + 1])[0], out[row])
+def test_before_training_it_says_eight_metres_and_is_half_sure():
+    code, sure = DepthCompletion(SMALL)(view(HERE)[0][None], LENS.descents(HERE[None]))
+    torch.testing.assert_close(decode_depth(code), torch.full((1, LENS.height, LENS.width), 0.1225), atol=3e-3, rtol=0)
+    assert (sure == 0).all() and code.shape == sure.shape
 
 
 def trained(steps: int) -> tuple[DepthCompletion, list[float]]:
-    """A small network, taught the depth of two views of which a half is drawn."""
+    """A small network, taught the depth of two views."""
     torch.manual_seed(0)
     network = DepthCompletion(SMALL)
     seen = look(HERE, pose(yaw=100, pitch=15), blocks=[BLOCK])
-    covered = torch.arange(LENS.width).expand_as(seen.inverse_depth) < LENS.width // 2
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
     losses = []
     for _ in range(steps):
-        code, _ = network(seen.pictures, seen.inverse_depth, covered)
-        loss = depth_loss(code, seen.inverse_depth, ~covered)
+        code, _ = network(seen.pictures, LENS.descents(seen.poses))
+        loss = depth_loss(code, seen.inverse_depth, seen.inverse_depth >= 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -101,21 +76,63 @@ def test_it_learns_for_a_moment():
     assert losses[-1] < 0.35 * losses[0]
 
 
+def test_the_pitch_tells_how_far_level_ground_is():
+    """Grey pictures that say nothing, of level ground as seen at several pitches."""
+    torch.manual_seed(0)
+    poses = torch.tensor([[0.0, 0, 0, 0, pitch] for pitch in (-20, 0, 25, 60)])
+    descents = LENS.descents(poses)
+    ground = descents.clamp(min=0) / 1.6
+    pictures = torch.full((*descents.shape, 3), 128)
+    error = {}
+    for inclined in (False, True):
+        network = DepthCompletion(replace(SMALL, inclined=inclined))
+        optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+        for _ in range(60):
+            loss = depth_loss(network(pictures, descents)[0], ground, ground >= 0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            error[inclined] = loss.item()
+    assert error[True] < 0.4 < 0.5 < error[False]
+
+
+def test_weights_from_before_the_pitch_was_told_say_what_they_said(tmp_path):
+    torch.manual_seed(0)
+    before = DepthCompletion(replace(SMALL, inclined=False))
+    shaken(before, 0)
+    about = {name: value for name, value in asdict(before.config).items() if name != "inclined"}
+    save_tensors(tmp_path / FILE, compact(before), {"format": FORMAT, "depth": about})
+    loaded = load_depth_completion(tmp_path)
+    assert not loaded.config.inclined
+    after = DepthCompletion(SMALL)
+    after.load_state_dict(heeding_pitch(loaded.state_dict()))
+    entered = {}
+    for name, network in (("loaded", loaded), ("after", after)):
+        network.enter.register_forward_hook(lambda _, __, out, name=name: entered.update({name: out}))
+    seen = look(HERE, blocks=[BLOCK])
+    for pitch in (0.0, 40.0):
+        descents = LENS.descents(torch.cat([seen.poses[:, :4], torch.full((1, 1), pitch)], 1))
+        loaded(seen.pictures, descents)
+        after(seen.pictures, descents)
+        # The border aside, beyond which nothing was told.
+        inside = slice(1, -1)
+        torch.testing.assert_close(entered["loaded"][..., inside, inside], entered["after"][..., inside, inside])
+
+
 def test_rows_equal_a_row_alone_to_the_bit():
     network = trained(steps=2)[0].eval()
     seen = look(HERE, pose(yaw=100), pose(yaw=200, pitch=-20), blocks=[BLOCK])
-    covered = seen.inverse_depth > 0.3
     with torch.inference_mode():
-        together = network(seen.pictures, seen.inverse_depth, covered)
+        together = network(seen.pictures, LENS.descents(seen.poses))
         for row in range(3):
             part = slice(row, row + 1)
-            alone = network(seen.pictures[part], seen.inverse_depth[part], covered[part])
+            alone = network(seen.pictures[part], LENS.descents(seen.poses[part]))
             assert all(torch.equal(a[0], t[row]) for a, t in zip(alone, together, strict=True))
 
 
 def test_other_sizes_are_refused():
     with pytest.raises(ValueError, match="multiple of 16"):
-        DepthCompletion(SMALL)(torch.zeros(1, 80, 84, 3), torch.zeros(1, 80, 84), torch.zeros(1, 80, 84).bool())
+        DepthCompletion(SMALL)(torch.zeros(1, 80, 84, 3), torch.zeros(1, 80, 84))
 
 
 @pytest.mark.parametrize("wrong", [{"channels": (16, 16)}, {"blocks": (1, 1)}, {"channels": (16, 16, 20)}])

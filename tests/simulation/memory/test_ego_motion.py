@@ -1,6 +1,7 @@
 """Ego-motion: rows apart, exact rest, inertia in the right axes, files; and what it sees of its surroundings."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import save_tensors
 from worldsim.simulation.memory.camera import advance_camera
 from worldsim.simulation.memory.ego_motion import (
+    FORMAT,
+    SCALE,
     EgoMotion,
     EgoMotionConfig,
     load_ego_motion,
@@ -32,7 +35,8 @@ def test_a_row_of_a_batch_equals_the_row_alone_to_the_bit():
     poses = torch.stack([pose(x=i - 2, yaw=40 * i, pitch=9 * i) for i in range(rows)])
     depth = torch.stack([view(one)[1] for one in poses])
     actions = torch.randn(rows, 2, A)
-    state = torch.cat([model.initial(rows)[:, :-5], torch.rand(rows, 5)], 1)
+    hidden = model.config.hidden
+    state = torch.cat([model.initial(rows)[:, :hidden], torch.rand(rows, 7)], 1)
     moved, after = model(state, actions, depth, None, poses[:, 4])
     assert moved.shape == (rows, 2, 3)
     for i in range(rows):
@@ -45,7 +49,7 @@ def test_within_the_dead_zone_nothing_moves_and_gradients_pass():
     model = network(still=1.0)
     depth, pitch = torch.rand(2, 80, 144), torch.zeros(2)
     moved, state = model(model.initial(2), torch.randn(2, 2, A), depth, None, pitch)
-    assert bool((moved == 0).all()) and bool((state[:, -5:-2] == 0).all())
+    assert bool((moved == 0).all()) and bool((state[:, model.config.hidden :][:, :3] == 0).all())
     model.requires_grad_(True)
     moved, _ = model(model.initial(2), torch.randn(2, 2, A), depth, None, pitch)
     moved.sum().backward()
@@ -69,6 +73,48 @@ def test_inertia_keeps_its_direction_in_the_world_while_the_camera_turns():
         pose(yaw=-5.0)[None], torch.tensor([[[0.0, 10]]]), torch.tensor([[0.2, 0.1, -0.05]]), (-90, 90)
     )
     torch.testing.assert_close(steps, before[:, :3].expand(3, 3), atol=1e-5, rtol=0)
+
+
+def rising(model: EgoMotion, metres: float) -> None:
+    """Let a network say that every frame moves up by so much."""
+    torch.nn.init.zeros_(model.leave[2].weight)  # pyright: ignore
+    model.leave[2].bias.copy_(torch.tensor([-40.0, -40, -40, 0, 0, metres / SCALE]))  # pyright: ignore
+
+
+def test_the_height_above_where_it_stood_counts_until_it_stands_again():
+    model = network()
+
+    def run(state: torch.Tensor, up: float) -> torch.Tensor:
+        # The dead zone takes its part of what is said.
+        rising(model, up + math.copysign(model.config.still, up) if up else 0.0)
+        return model(state, torch.zeros(1, 2, A), torch.zeros(1, 80, 144), None, torch.zeros(1))[1]
+
+    def height(state: torch.Tensor):
+        return pytest.approx(tuple(state[0, -2:].tolist()), abs=1e-5)
+
+    start = run(model.initial(1), 0.0)
+    assert height(start) == (0.0, 1.0)
+    jumped = run(run(start, 0.3), 0.1)
+    assert height(jumped) == (0.8, 0.0)
+    assert height(run(jumped, -0.2)) == (0.4, 0.0)
+    # What is measured counts: the last frame rose by .25 instead of .1, or stood.
+    told = model.measured(jumped, torch.tensor([[0.0, 0.0, 0.25]]), torch.zeros(1))
+    assert height(told) == (0.95, 0.0)
+    landed = model.measured(jumped, torch.zeros(1, 3), torch.zeros(1))
+    assert height(landed) == (0.7, 1.0)
+    assert height(run(landed, 0.0)) == (0.0, 1.0)
+
+
+def test_networks_of_before_are_not_told_the_height(tmp_path):
+    model = network(risen=False)
+    about = dataclasses.asdict(model.config) | {"camera": CAMERA.to_json()}
+    del about["risen"]
+    save_tensors(tmp_path / "a.safetensors", model.state_dict(), {"format": FORMAT, "ego_motion": about})
+    other = load_ego_motion(tmp_path / "a.safetensors")
+    assert not other.config.risen and other.initial(1).shape == (1, 69)
+    told = other.measured(other.initial(1), torch.ones(1, 3), torch.zeros(1))
+    moved, after = other(told, torch.ones(1, 2, A), torch.rand(1, 80, 144), None, torch.zeros(1))
+    assert moved.shape == (1, 2, 3) and after.shape == (1, 69)
 
 
 def test_motion_of_recorded_poses_leads_from_pose_to_pose():

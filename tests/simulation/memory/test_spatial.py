@@ -6,11 +6,15 @@ import torch
 
 from tests.tiny_memory import remembering_world, tiny_memory
 from tests.tiny_world import tiny_world
+from worldsim.errors import UserError
+from worldsim.models.checkpoint import read_metadata
 from worldsim.simulation.memory.compositor import SOURCES
 from worldsim.simulation.memory.depth import encode_depth
-from worldsim.simulation.memory.files import load_memory, save_memory
+from worldsim.simulation.memory.files import FILE, load_memory, replace_part, save_memory
 from worldsim.simulation.memory.memory_state import MemoryState
+from worldsim.simulation.memory.spatial import BEGINNING
 from worldsim.simulation.state import WorldState
+from worldsim.spec.camera import INVERSE_DEPTH_STEPS
 
 FIRST_ROW_OF_HUD = int(48 * 61 / 80)
 
@@ -59,11 +63,8 @@ def test_new_pixels_have_the_depth_that_their_picture_tells_and_not_that_of_what
     memory = world.memory
     assert memory is not None
 
-    def bright_is_far(pictures, drawn_depth, covered):
-        # Told what is drawn, it goes on from there, as a network does that was trained to.
-        told = torch.where(covered, drawn_depth, 0).flatten(1).amax(1)[:, None, None]
-        seen = torch.where(pictures.float().mean(-1) > 128, 0.001, 1.0)
-        depth = torch.where(told > 0, told, seen).expand(pictures.shape[:3])
+    def bright_is_far(pictures, descents):
+        depth = torch.where(pictures.float().mean(-1) > 128, 0.001, 1.0)
         return encode_depth(depth), torch.full(pictures.shape[:3], 9.0)
 
     monkeypatch.setattr(memory.depth, "forward", bright_is_far)
@@ -137,6 +138,25 @@ def test_known_poses_decide_pitch_and_where_the_past_was_seen():
         world.prefill(frames, actions, [1, 2], poses=poses[:, :3])
 
 
+def test_known_depth_of_the_last_frame_is_remembered():
+    world = remembering_world(amount=0)
+    frames, actions = past(chunks=5)
+    depth = np.random.default_rng(0).integers(0, 2**16, (2, 48, 80), dtype=np.uint16)
+    told = memory_of(world.prefill(frames, actions, [1, 2], depth=depth))
+    metres = torch.from_numpy(depth.astype(np.float32)) / INVERSE_DEPTH_STEPS
+    torch.testing.assert_close(told.inverse_depth, metres.half())
+    guessed = memory_of(world.prefill(frames, actions, [1, 2]))
+    assert torch.equal(told.confidence, guessed.confidence)
+    # Of earlier frames nothing is known.
+    for one, other in zip(told.frames.rows, guessed.frames.rows, strict=True):
+        by_time = ({frame.taken: frame.inverse_depth for frame in row.frames()} for row in (one, other))
+        first, second = by_time
+        assert first.keys() == second.keys() == {BEGINNING - 4, BEGINNING}
+        assert torch.equal(first[BEGINNING - 4], second[BEGINNING - 4])
+    with pytest.raises(ValueError, match="depth must be"):
+        world.prefill(frames, actions, [1, 2], depth=depth[:, :40])
+
+
 def test_a_fork_leaves_its_parent_alone_and_shares_key_frames():
     world = remembering_world()
     state = world.prefill(*past(), [1, 2])
@@ -200,6 +220,20 @@ def test_what_a_key_frame_shows_is_not_observed_again():
         state, _ = world.step(state, np.zeros((2, 2, 22), np.float32))
     assert [row.kept for row in memory_of(state).frames.rows] == [row.kept for row in frames.rows]
     assert all(row.last is not None and int(row.last.confidence.max()) == 0 for row in memory_of(state).frames.rows)
+
+
+def test_a_memory_gets_another_network_and_says_what_it_was_trained_on(tmp_path):
+    memory, other = tiny_memory(), tiny_memory(seed=1)
+    save_memory(memory, tmp_path, {"trained_on": {"a": 1}, "motion_trained_on": {"b": 2}})
+    replace_part(tmp_path, "motion", other.motion, {"c": 3})
+    assert read_metadata(tmp_path / FILE)["about"] == {"trained_on": {"a": 1}, "motion_trained_on": {"c": 3}}
+    again = load_memory(tmp_path)
+    assert again is not None
+    for name, of in (("motion", other), ("depth", memory), ("compositor", memory)):
+        for key, tensor in getattr(again, name).state_dict().items():
+            torch.testing.assert_close(tensor, getattr(of, name).state_dict()[key], atol=1e-2, rtol=1e-2)
+    with pytest.raises(UserError, match="no spatial memory"):
+        replace_part(tmp_path / "elsewhere", "motion", other.motion, {})
 
 
 def test_a_memory_is_saved_and_loaded_whole(tmp_path):

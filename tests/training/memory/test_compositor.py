@@ -10,9 +10,9 @@ import torch
 from tests.tiny_memory import BLOCKS, CHANNELS, tiny_memory
 from tests.tiny_world import tiny_world
 from worldsim.datasets.loading.walks import Walk
+from worldsim.simulation.memory.camera import fixed_to_screen
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
 from worldsim.simulation.memory.render import Drawing
-from worldsim.simulation.memory.spatial import fixed_to_screen
 from worldsim.spec.camera import MINECRAFT_CAMERA
 from worldsim.training.memory.compositor import CompositorTraining, compose, judge_compositor, train_compositor
 from worldsim.training.memory.compositor_examples import STRIDE, ChunkBatch, Scene, Scenes, scene_of

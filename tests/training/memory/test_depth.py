@@ -2,24 +2,33 @@
 
 import itertools
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from tests.tiny_memory import tiny_memory
+from tests.tiny_world import shaken
 from tests.training.memory.test_depth_examples import TRAIN, VALIDATION
 from tests.training.memory.walks import episode, walk, walks
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import load_tensors, save_tensors
+from worldsim.models.checkpoint import load_module, load_tensors, save_tensors
 from worldsim.simulation.memory.depth import (
+    COLOURS,
     FILE,
+    TOLD,
     DepthCompletion,
     DepthCompletionConfig,
     load_depth_completion,
+    save_depth_completion,
 )
-from worldsim.training.memory.depth import DepthTraining, train_depth
+from worldsim.simulation.memory.files import save_memory
+from worldsim.simulation.memory.unet import CELL
+from worldsim.training.memory.depth import TILT, DepthTraining, tilted, train_depth
 from worldsim.training.memory.depth_judge import Places, judge, miscalibration
-from worldsim.training.memory.depth_run import run_depth
+from worldsim.training.memory.depth_run import run_depth, start_from
 
 SMALL = DepthCompletionConfig(channels=(16, 16, 32), blocks=(1, 1, 1))
 QUICK = DepthTraining(steps=60, rate=4e-3, warmup=5, validate_every=100, ema=0.9)
@@ -39,7 +48,7 @@ def test_training_lowers_the_error_and_finds_the_overlay(tmp_path):
     network, metrics = learn(tmp_path, some)
     after = judge(network, others, places)
     assert metrics[-1]["depth"] < 0.6 * metrics[0]["depth"]
-    assert after["error"] < 0.6 * before["error"] and after["error_prior"] < 0.6 * before["error_prior"]
+    assert after["error"] < 0.6 * before["error"]
     assert after["overlay"] < 0.2 < 0.5 < after["promised"]
     assert after["miscalibrated"] < before["miscalibrated"]
     # What does not depend on the network is what it was; drawing by true depth is best.
@@ -50,7 +59,7 @@ def test_training_lowers_the_error_and_finds_the_overlay(tmp_path):
 
 
 def test_resumed_equals_uninterrupted(tmp_path):
-    short = DepthTraining(steps=8, own=0.5, validate_every=100, save_minutes=0)
+    short = DepthTraining(steps=8, validate_every=100, save_minutes=0)
     some = walks(count=1, frames=40)
     whole, _ = learn(tmp_path / "whole", some, short)
     run = train_depth(some, SMALL, short, tmp_path / "parts", batch=4)
@@ -83,6 +92,39 @@ def test_weights_to_start_from_are_taken(tmp_path):
     second, _ = learn(tmp_path / "b", some, DepthTraining(steps=1, rate=1e-12, validate_every=9), initial=weights)
     for name, tensor in first.state_dict().items():
         torch.testing.assert_close(second.state_dict()[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_share_of_the_pictures_is_told_a_wrong_pitch():
+    poses = torch.arange(5.0).expand(4000, 5)
+    told = tilted(poses, 0.25, torch.Generator().manual_seed(0))
+    wrong = told[:, 4] != poses[:, 4]
+    assert torch.equal(told[:, :4], poses[:, :4]) and wrong.float().mean() == pytest.approx(0.25, abs=0.03)
+    assert (told - poses)[wrong, 4].std() == pytest.approx(TILT, rel=0.1)
+    assert torch.equal(tilted(poses, 0.0, torch.Generator()), poses)
+
+
+def test_a_run_starts_from_the_depth_of_a_memory_from_before_the_pitch_was_told(tmp_path):
+    memory = tiny_memory()
+    memory.depth = DepthCompletion(replace(memory.depth.config, inclined=False)).eval()
+    shaken(memory.depth, 1)
+    record = {"format": 1, "stores": []}
+    save_memory(memory, tmp_path, {"trained_on": {}, "depth_trained_on": record})
+    weights, before = start_from(tmp_path / "memory.safetensors", replace(memory.depth.config, inclined=True))
+    assert before == record
+    after = DepthCompletion(replace(memory.depth.config, inclined=True))
+    load_module(after, weights, "weights")
+    # What it said of the pitch is nothing, and what was told before is in the bias.
+    told = slice(COLOURS * CELL**2, (COLOURS + TOLD) * CELL**2)
+    assert not after.enter.weight[:, told].any()
+    assert (after.enter.bias != memory.depth.enter.bias).any()  # pyright: ignore
+    again, _ = start_from(saved(after, tmp_path), after.config)
+    for name, tensor in after.state_dict().items():
+        torch.testing.assert_close(again[name].float(), tensor, atol=1e-2, rtol=1e-2)
+
+
+def saved(network: DepthCompletion, folder: Path) -> Path:
+    save_depth_completion(folder / FILE, network)
+    return folder / FILE
 
 
 def test_miscalibration_is_the_mean_distance_between_promise_and_truth():

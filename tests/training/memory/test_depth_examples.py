@@ -13,7 +13,7 @@ from worldsim.simulation.memory.depth import encode_depth
 from worldsim.training.memory.depth import evidence, moved
 from worldsim.training.memory.depth_examples import Walks, choose_episodes, read_walks
 from worldsim.training.memory.depth_losses import reprojection_error
-from worldsim.training.memory.depth_priors import drawn_prior
+from worldsim.training.memory.drawings import drawing_of
 
 TRAIN = [seed for seed in range(200) if split_of(seed) == "train"]
 TEST = next(seed for seed in range(200) if split_of(seed) == "test")
@@ -22,46 +22,40 @@ VALIDATION = next(seed for seed in range(200) if split_of(seed) == "validation")
 
 def test_a_batch_follows_from_seed_and_step_alone():
     some = walks(count=1, frames=40)
-    one, again, next_step, other = (some.batch(*key, 4, 0.5) for key in ((3, 7), (3, 7), (3, 8), (4, 7)))
-    assert torch.equal(one.pictures, again.pictures) and torch.equal(one.sources.poses, again.sources.poses)
+    one, again, next_step, other = (some.batch(*key, 4) for key in ((3, 7), (3, 7), (3, 8), (4, 7)))
+    assert torch.equal(one.pictures, again.pictures) and torch.equal(one.other_poses, again.other_poses)
     assert not torch.equal(one.pictures, next_step.pictures) and not torch.equal(one.pictures, other.pictures)
 
 
-def test_pictures_others_sources_and_depth_belong_together_mirrored_or_not():
+def test_pictures_others_and_depth_belong_together_mirrored_or_not():
     some = walks(count=1, frames=40)
     seen = set()
     for step in range(6):
-        batch = some.batch(0, step, 4, 1.0)
+        batch = some.batch(0, step, 4)
         seen.add(bool((batch.pictures[0] != some.walks[0].frames).flatten(1).any(1).all()))
         assert batch.inverse_depth is not None
         near = (batch.pictures, batch.poses, batch.others, batch.other_poses)
         error, inside = reprojection_error(some.lens, encode_depth(batch.inverse_depth), *near, ROWS)
         assert error[:, :, :ROWS][inside[:, :, :ROWS]].median() < 0.03
-        drawn = drawn_prior(some.lens, batch.sources, batch.poses, some.fixed)
-        assert not drawn.covered[:, ROWS:].any()
-        difference = (encode_depth(drawn.inverse_depth) - encode_depth(batch.inverse_depth)).abs()
-        if drawn.covered.any():
-            assert difference[drawn.covered].median() < 0.03
     # Both kinds were among them.
     assert seen == {False, True}
 
 
-def test_sources_are_earlier_frames_the_newest_first_and_only_some_pictures_have_any():
+def test_sources_are_earlier_frames_the_newest_first():
     some = walks(count=1, frames=60)
-    batch = some.batch(0, 1, 8, 0.5)
-    assert not (batch.gaps[4:] > 0).any() and (batch.gaps[:4] > 0).any()
-    for gaps, taken in zip(batch.gaps.tolist(), batch.sources.taken.tolist(), strict=True):
-        live = [gap for gap in gaps if gap]
-        assert live == sorted(live) and all(1 <= gap <= 100 for gap in live)
-        assert sum(at >= 0 for at in taken) == len(live)
-        # Newest first: the shortest gap belongs to the latest frame.
-        assert taken[: len(live)] == sorted(taken[: len(live)], reverse=True)
-        assert not batch.sources.confidence[:, :, ROWS:].any()
+    sources = some.sources([(0, 50), (0, 40)], [[30, 1, 7], [5]], 3)
+    assert sources.taken.tolist() == [[49, 43, 20], [35, -1, -1]]
+    assert torch.equal(sources.pictures[0, 1], some.walks[0].frames[43])
+    assert not sources.confidence[:, :, ROWS:].any() and not sources.confidence[1, 1:].any()
+    drawn = drawing_of(some.lens, sources, some.walks[0].poses[[50, 40]], some.fixed)
+    true = some.depth([(0, 50), (0, 40)])
+    assert true is not None and not drawn.covered[:, ROWS:].any() and drawn.covered.float().mean() > 0.3
+    assert (encode_depth(drawn.inverse_depth) - encode_depth(true)).abs()[drawn.covered].median() < 0.03
 
 
 def test_evidence_needs_a_camera_that_moves_and_is_against_the_overlay():
     some = walks(count=1, frames=40)
-    batch = some.batch(0, 0, 4, 0.0)
+    batch = some.batch(0, 0, 4)
     assert batch.inverse_depth is not None
     code = encode_depth(batch.inverse_depth)
     error, known = evidence(some.lens, code, batch.pictures, batch.poses, batch.others, batch.other_poses, ROWS)

@@ -27,7 +27,9 @@ class TrainDepth:
     )
     licence: str | None = licence_setting()
     source: str | None = source_setting()
-    initial: str | None = setting(None, help="depth_completion.safetensors to start from; default: random weights")
+    initial: str | None = setting(
+        None, help="depth_completion.safetensors, or memory.safetensors, to start from; default: random weights"
+    )
     folder: str | None = folder_setting("depth", "of this run; one that holds a run is resumed")
     batch: int = setting(16, help="pictures per step", minimum=1)
     megabytes: float = setting(4000.0, help="of recorded walks that are kept in memory", unit="MB", above=0)

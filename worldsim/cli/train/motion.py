@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from worldsim.cli.runs import run_folder, use_threads
+from worldsim.cli.runs import existing_path, run_folder, use_threads
 from worldsim.cli.settings import (
     folder_setting,
     group,
@@ -31,6 +31,9 @@ class TrainMotion:
     held_out: int = setting(12, help="at most so many episodes of validation maps, which judge", minimum=1)
     seed: int = seed_setting("decides stretches, errors of depth and the first weights")
     threads: int | None = threads_setting()
+    world: str | None = setting(
+        None, help="folder of a world whose spatial memory gets it (its trust is to be trained anew); default: none"
+    )
     folder: str | None = folder_setting("motion", "of this run, with ego_motion.safetensors and motion.json")
     training: MotionTraining = group(MotionTraining)
 
@@ -39,11 +42,13 @@ def train_motion(config: TrainMotion) -> None:
     """``worldsim train motion``."""
     from worldsim.datasets.governance.provenance import training_record
     from worldsim.simulation.memory.ego_motion import FILE, save_ego_motion
+    from worldsim.simulation.memory.files import replace_part
     from worldsim.training.memory.motion import train_motion as learn
     from worldsim.training.memory.motion_data import read_tracks, split_names
     from worldsim.training.memory.motion_report import evaluate_motion
 
     store = open_store(config.data)
+    world = None if config.world is None else existing_path(config.world)
     use_threads(config.threads)
     train, held_out = split_names(store, filter_of(config), config.episodes, config.held_out)
     folder = run_folder("motion", config)
@@ -55,11 +60,14 @@ def train_motion(config: TrainMotion) -> None:
             store, held_out, chunk=chunk, seed=config.seed + 1, progress=show.stage("reading held-out maps")
         )
         report = evaluate_motion(model, judges, chunk)
-    about = {"trained_on": training_record(store, train), "training": asdict(config.training), "seed": config.seed}
+    record = training_record(store, train)
+    about = {"trained_on": record, "training": asdict(config.training), "seed": config.seed}
     save_ego_motion(folder / FILE, model, about | {"report": report})
     (folder / "motion.json").write_text(json.dumps(report | {"held_out": held_out}, indent=1) + "\n")
     print("\n".join(_lines(report)))
     print(f"{folder / FILE}\n{folder / 'motion.json'}")
+    if world is not None:
+        print(replace_part(world, "motion", model, record))
 
 
 def _lines(report: dict[str, Any]) -> list[str]:

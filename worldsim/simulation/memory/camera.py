@@ -50,6 +50,15 @@ class Intrinsics:
         """Slopes x / z and y / z of the rays through pixels."""
         return (u - (self.width - 1) / 2) / self.focal, (v - (self.height - 1) / 2) / self.focal
 
+    def descents(self, poses_B5: Tensor) -> Tensor:
+        """Metres (B, H, W) that the ray through each pixel goes down for each metre of depth; negative above level.
+
+        Level ground e metres below the eye has the inverse depth ``descents / e``.
+        """
+        _, y = self.directions(*self.pixels(device=poses_B5.device))
+        up = rotation(poses_B5)[:, 1, :, None, None]
+        return -(up[:, 1] * y + up[:, 2]).expand(-1, self.height, self.width)
+
     def unproject(self, u: Tensor, v: Tensor, inverse_depth: Tensor) -> Tensor:
         """Points (..., 3) in camera axes, in metres; infinite where the inverse depth is 0."""
         x, y = self.directions(u, v)
@@ -153,6 +162,22 @@ def within(lens: Intrinsics, u: Tensor, v: Tensor, inverse_depth: Tensor) -> Ten
     inside = at_least(u, -0.5).mul_(less(u, lens.width - 0.5))
     inside.mul_(at_least(v, -0.5)).mul_(less(v, lens.height - 0.5))
     return inside.mul_(at_least(inverse_depth, 0.0))
+
+
+def fixed_to_screen(
+    camera: Camera, height: int, width: int, overlay: Tensor | None = None, device: torch.device | None = None
+) -> Tensor:
+    """Which pixels (H, W) do not show the world: the rows below it, and an overlay above them.
+
+    Raises:
+        ValueError: the overlay belongs to pictures of another size.
+    """
+    below = (torch.arange(height, device=device) >= camera.rows_of_world(height))[:, None].expand(height, width)
+    if overlay is None:
+        return below
+    if tuple(overlay.shape) != (height, width):
+        raise ValueError(f"this memory is of pictures of {tuple(overlay.shape)}, not {height}x{width}")
+    return below | overlay
 
 
 def advance_camera(pose_B5: Tensor, turns_BR2: Tensor, moved_B3: Tensor, pitch_limits: tuple[float, float]) -> Tensor:

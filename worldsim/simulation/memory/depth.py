@@ -1,4 +1,4 @@
-"""Depth completion: from a picture, and depth that is known in part, to a depth and a confidence for every pixel.
+"""Depth completion: from a picture and its camera's pitch to a depth and a confidence for every pixel.
 
 B pictures, H W pixels, C channels.
 """
@@ -15,16 +15,18 @@ from worldsim.errors import UserError
 from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
 from worldsim.models.shield import shielded
 from worldsim.simulation.memory.render import FAR
-from worldsim.simulation.memory.unet import UNet, check_levels
+from worldsim.simulation.memory.unet import CELL, UNet, check_levels
 from worldsim.spec.damage import reading
 from worldsim.spec.from_json import dataclass_of
 
 FILE = "depth_completion.safetensors"
 FORMAT = "worldsim-depth-1"
-# Code of a depth that nothing is known about: 8 metres.
+# Planes of the picture, and those that tell the pitch; earlier networks were told depth instead of it, or not (code 0).
+COLOURS, TOLD = 3, 2
+# Code of depth that the network begins with: 8 metres.
 UNKNOWN = -2.1
-# Pixels with an inverse depth above NEAR tell the scale, where there are so many; it is changed by so much at most.
-NEAR, FEWEST, MOST_SCALED = 0.025, 300, 2.0
+# Metres from the eye down to the ground that the network is told, which it takes from there.
+EYE = 1.5
 
 
 def encode_depth(inverse_depth: Tensor) -> Tensor:
@@ -37,25 +39,6 @@ def decode_depth(code: Tensor) -> Tensor:
     return (code.exp() - FAR).clamp(min=0)
 
 
-def in_scale_of(known_BHW: Tensor, covered_BHW: Tensor, depth_BHW: Tensor) -> Tensor:
-    """Inverse depth (B, H, W) in another's scale: times the median ratio of the two where both are near.
-
-    A picture tells shapes better than distances. Surfaces that are partly known then go on where they are known.
-
-    Args:
-        known_BHW: inverse depth (1/m) whose scale counts.
-        covered_BHW: bool, where it is known.
-        depth_BHW: inverse depth (1/m) to change.
-    """
-    near = covered_BHW & (known_BHW > NEAR) & (depth_BHW > NEAR)
-    rows = []
-    for known, both, depth in zip(known_BHW, near, depth_BHW, strict=True):
-        if int(both.sum()) >= FEWEST:
-            depth = depth * (known[both] / depth[both]).median().clamp(1 / MOST_SCALED, MOST_SCALED)
-        rows.append(depth)
-    return torch.stack(rows)
-
-
 @dataclass(frozen=True, kw_only=True)
 class DepthCompletionConfig:
     """Sizes of the network.
@@ -65,6 +48,7 @@ class DepthCompletionConfig:
     Attributes:
         channels: at 1/4, 1/8 and 1/16 of the picture's resolution.
         blocks: residual blocks at each of these on the way down.
+        inclined: whether it is told how steeply each pixel looks down, as the camera's pitch says.
 
     Raises:
         ValueError: sizes that the U-net does not take.
@@ -72,34 +56,56 @@ class DepthCompletionConfig:
 
     channels: tuple[int, ...] = (32, 128, 160)
     blocks: tuple[int, ...] = (1, 1, 3)
+    inclined: bool = True
 
     def __post_init__(self) -> None:
         check_levels(self.channels, self.blocks)
 
 
 class DepthCompletion(UNet):
-    """A small U-net. Before any training it answers with the drawn depth where there is one, and is half sure."""
+    """A small U-net. Before any training it says 8 metres, and is half sure."""
 
     def __init__(self, config: DepthCompletionConfig) -> None:
-        # Picture, drawn code, coverage to code and logit.
-        super().__init__((5, 2), config.channels, config.blocks)
+        super().__init__((COLOURS + TOLD, 2), config.channels, config.blocks)
         self.config = config
 
-    def forward(self, pictures: Tensor, drawn_depth: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pictures: Tensor, descents: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of inverse depth (``decode_depth``) and logits of confidence, (B, H, W) each.
 
         Args:
             pictures: uint8 (B, H, W, 3).
-            drawn_depth: inverse depth that memory draws (1/m) (B, H, W).
-            covered: bool (B, H, W), where it does.
+            descents: of their rays (B, H, W) (``Intrinsics.descents``).
 
         Raises:
             ValueError: sizes that are no multiple of 16.
         """
-        prior = torch.where(covered, encode_depth(drawn_depth), UNKNOWN)
-        planes = [pictures.movedim(-1, 1) / 255 - 0.5, prior[:, None] / 4, covered[:, None].float()]
-        code, sure = self.run(torch.cat(planes, 1)).unbind(1)
-        return prior + code, sure
+        if self.config.inclined:
+            told = torch.stack([encode_depth(descents.clamp(min=0) / EYE) / 4, descents], 1)
+        else:
+            told = torch.tensor([UNKNOWN / 4, 0.0], device=descents.device)[:, None, None]
+            told = told.expand(len(pictures), TOLD, *descents.shape[1:])
+        code, sure = self.run(torch.cat([pictures.movedim(-1, 1) / 255 - 0.5, told], 1)).unbind(1)
+        return code + UNKNOWN, sure
+
+
+def depth_sizes(about: Mapping[str, Any]) -> DepthCompletionConfig:
+    """Sizes as a file of this or an earlier version tells them: earlier networks were not told the pitch.
+
+    Raises:
+        ValueError: it tells something else.
+    """
+    return dataclass_of(DepthCompletionConfig, {"inclined": False, **about} if isinstance(about, Mapping) else about)
+
+
+def heeding_pitch(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network that was not told the pitch, as those of one that is told and does not heed it yet.
+
+    It says the same, but for the border of the picture.
+    """
+    colours, told, places = weights["enter.weight"].float().split([COLOURS * CELL**2, TOLD * CELL**2, 2], 1)
+    nothing = told[:, : CELL**2].sum((1, 2, 3)) * UNKNOWN / 4
+    enter = {"weight": torch.cat([colours, torch.zeros_like(told), places], 1), "bias": weights["enter.bias"] + nothing}
+    return {**weights, **{f"enter.{name}": tensor for name, tensor in enter.items()}}
 
 
 def save_depth_completion(path: Path, network: DepthCompletion, about: Mapping[str, Any] | None = None) -> None:
@@ -121,6 +127,6 @@ def load_depth_completion(path: Path) -> DepthCompletion:
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no depth completion: train one with worldsim train depth")
     with reading(path, "a depth completion", UserError):
-        sizes = dataclass_of(DepthCompletionConfig, about["depth"])
+        sizes = depth_sizes(about["depth"])
     network = build_module(lambda: DepthCompletion(sizes), tensors, str(path))
     return network.eval().requires_grad_(False)

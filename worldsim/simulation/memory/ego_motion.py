@@ -28,8 +28,11 @@ FORMAT = "worldsim-ego-motion-1"
 SCALE = 0.2
 # Degrees a video frame that turns are divided by before the network reads them.
 TURN_SCALE = 20.0
-# Behind the hidden state: the last displacement (3), the yaw turned during it (1), whether anything is known of it (1).
-_TAIL = 5
+# Behind the hidden state: the last displacement (3), the yaw turned during it (1), whether anything is known of it (1);
+# then, where it is told, the height above the place where the player stood last (1), and whether he stands (1).
+_TAIL, _RISEN = 5, 2
+# Metres of that height beyond which it makes no difference.
+HIGHEST = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,8 @@ class EgoMotionConfig:
         hidden: width of the recurrent state.
         near: width of the summary of the surroundings.
         still: metres a video frame; along each axis, what the network says below it is no motion at all.
+        risen: whether the network is told how high above the place where he stood last the player is: most jumps end
+            at the height at which they began.
     """
 
     actions: int
@@ -49,6 +54,7 @@ class EgoMotionConfig:
     hidden: int = 64
     near: int = 64
     still: float = 0.003
+    risen: bool = True
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -75,8 +81,9 @@ class EgoMotion(nn.Module):
         self.look = nn.Sequential(RowLinear(SIZE, config.near), nn.SiLU(), RowLinear(config.near, config.near))
         # Actions, sine and cosine of pitch, yaw turned since the picture.
         self.enter = RowLinear(config.near + config.actions + 3, hidden)
-        # Displacement, and whether it is known.
-        self.inertia = RowLinear(4, hidden, bias=False)
+        self._tail = _TAIL + _RISEN * config.risen
+        # Displacement, whether it is known, height, whether it stands.
+        self.inertia = RowLinear(4 + _RISEN * config.risen, hidden, bias=False)
         self.input = RowLinear(hidden, 3 * hidden)
         self.recur = RowLinear(hidden, 3 * hidden)
         self.leave = nn.Sequential(RowLinear(2 * hidden, hidden), nn.SiLU(), RowLinear(hidden, 6))
@@ -89,7 +96,7 @@ class EgoMotion(nn.Module):
 
     def initial(self, batch: int) -> Tensor:
         """State (B, S) of worlds of which nothing is known yet."""
-        return torch.zeros(batch, self.config.hidden + _TAIL, device=self.recur.weight.device)
+        return torch.zeros(batch, self.config.hidden + self._tail, device=self.recur.weight.device)
 
     def forward(
         self,
@@ -139,18 +146,19 @@ class EgoMotion(nn.Module):
 
     def steps(self, state_BS: Tensor, sensed_BRH: Tensor, turns_BR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``forward`` of what ``sense`` says; also the displacements before the dead zone (B, R, 3)."""
-        hidden, moved, before, known = state_BS.split([self.config.hidden, 3, 1, 1], 1)
+        hidden, moved, before, known, risen = state_BS.split([self.config.hidden, 3, 1, 1, self._tail - _TAIL], 1)
         out, raw = [], []
         for sensed, turn in zip(sensed_BRH.unbind(1), turns_BR[..., None].unbind(1), strict=True):
             moved = _turned(moved, (before + turn) / 2)
-            entered = F.silu(sensed + self.inertia(torch.cat([moved / SCALE, known], 1)))
+            inertia = torch.cat([moved / SCALE, known, risen.clamp(-HIGHEST, HIGHEST)], 1)
+            entered = F.silu(sensed + self.inertia(inertia))
             hidden = self._recur(entered, hidden)
             keep, push = self.leave(torch.cat([hidden, entered], 1)).chunk(2, 1)
             raw.append(without_remainder(torch.sigmoid, keep) * moved + push * SCALE)
             moved = _still_below(self.config.still, raw[-1])
             out.append(moved)
-            before, known = turn, torch.ones_like(known)
-        return torch.stack(out, 1), torch.cat([hidden, moved, before, known], 1), torch.stack(raw, 1)
+            before, known, risen = turn, torch.ones_like(known), _risen(risen, moved)
+        return torch.stack(out, 1), torch.cat([hidden, moved, before, known, risen], 1), torch.stack(raw, 1)
 
     def measured(self, state_BS: Tensor, moved_B3: Tensor, turn_B: Tensor) -> Tensor:
         """The state with the last video frame's displacement as it was measured, instead of as it was predicted.
@@ -162,8 +170,14 @@ class EgoMotion(nn.Module):
             moved_B3: forward, right, up in metres along the frame's mean heading.
             turn_B: the yaw that it turned, degrees.
         """
+        hidden, expected, risen = state_BS.split([self.config.hidden, _TAIL, self._tail - _TAIL], 1)
+        if self.config.risen:
+            level, stood = risen.split(1, 1)
+            up, guessed = moved_B3[:, 2:], expected[:, 2:3]
+            stands = (up.abs() < self.config.still).float()
+            risen = torch.cat([level + (up - guessed) * (1 - stands * stood), stands], 1)
         known = torch.ones_like(turn_B)[:, None]
-        return torch.cat([state_BS[:, :-_TAIL], moved_B3, turn_B[:, None], known], 1)
+        return torch.cat([hidden, moved_B3, turn_B[:, None], known, risen], 1)
 
     def _readable(self, actions_BRA: Tensor) -> Tensor:
         """Actions with turns of about 1; both camera actions may stand anywhere in the vector."""
@@ -201,10 +215,32 @@ def _turned(moved_B3: Tensor, degrees_B1: Tensor) -> Tensor:
     return torch.cat([forward * cos + right * sin, right * cos - forward * sin, up], 1)
 
 
+def _risen(risen_B2: Tensor, moved_B3: Tensor) -> Tensor:
+    """Height above where it stood last, and whether it stands, after a displacement; nothing where it is not told.
+
+    It stands once it has not moved up or down in two frames: in one it does not at the top of a jump either.
+    """
+    if not risen_B2.shape[1]:
+        return risen_B2
+    level, stood = risen_B2.split(1, 1)
+    up = moved_B3[:, 2:]
+    stands = (up == 0).to(up.dtype)
+    return torch.cat([(level + up) * (1 - stands * stood), stands], 1)
+
+
 def _still_below(still: float, moved: Tensor) -> Tensor:
     """Soft threshold: exactly 0 within the dead zone. Gradients pass as if there were none, or rest is never left."""
     shrunk = moved - moved.clamp(-still, still)
     return moved + (shrunk - moved).detach() if moved.requires_grad else shrunk
+
+
+def motion_sizes(raw: Any) -> EgoMotionConfig:
+    """Sizes as a file of this or an earlier version tells them: earlier networks were not told the height.
+
+    Raises:
+        ValueError: it tells something else.
+    """
+    return dataclass_of(EgoMotionConfig, {"risen": False, **raw} if isinstance(raw, Mapping) else raw)
 
 
 def save_ego_motion(path: Path, model: EgoMotion, about: Mapping[str, Any] | None = None) -> None:
@@ -226,6 +262,6 @@ def load_ego_motion(path: Path) -> EgoMotion:
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no ego-motion: train one with worldsim train motion")
     with reading(path, "an ego-motion", UserError):
-        sizes = dataclass_of(EgoMotionConfig, about["ego_motion"])
+        sizes = motion_sizes(about["ego_motion"])
     model = build_module(lambda: EgoMotion(sizes), tensors, str(path))
     return model.eval().requires_grad_(False)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from worldsim.errors import UserError
-from worldsim.models.checkpoint import build_module, compact, load_tensors, save_tensors
+from worldsim.models.checkpoint import build_module, compact, load_tensors, read_metadata, save_tensors
 from worldsim.models.shield import shielded
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
-from worldsim.simulation.memory.depth import DepthCompletion, DepthCompletionConfig
-from worldsim.simulation.memory.ego_motion import EgoMotion, EgoMotionConfig
+from worldsim.simulation.memory.depth import DepthCompletion, depth_sizes
+from worldsim.simulation.memory.ego_motion import EgoMotion, motion_sizes
 from worldsim.simulation.memory.spatial import SpatialMemory, SpatialMemoryConfig
 from worldsim.spec.damage import reading
 from worldsim.spec.from_json import dataclass_of
@@ -59,13 +60,10 @@ def load_memory(folder: Path) -> SpatialMemory | None:
         raise UserError(f"{path} holds no spatial memory")
     with reading(path, "a spatial memory", UserError):
         config = dataclass_of(SpatialMemoryConfig, {name: about[name] for name in _SETTINGS})
-        depth = dataclass_of(DepthCompletionConfig, about["depth"])
-        motion = dataclass_of(EgoMotionConfig, {**about["motion"], "camera": about["camera"]})
+        depth = depth_sizes(about["depth"])
+        motion = motion_sizes({**about["motion"], "camera": about["camera"]})
         compositor = dataclass_of(CompositorConfig, about["compositor"])
-    own = {
-        name: {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
-        for name in _PARTS
-    }
+    own = {name: part_of(tensors, name) for name in _PARTS}
     overlay = tensors.get("overlay")
     return SpatialMemory(
         config,
@@ -74,6 +72,26 @@ def load_memory(folder: Path) -> SpatialMemory | None:
         build_module(lambda: Compositor(compositor), own["compositor"], str(path)),
         overlay=None if overlay is None else overlay.bool(),
     )
+
+
+def replace_part(world: Path, name: str, network: nn.Module, trained_on: Mapping[str, Any]) -> Path:
+    """Give the memory in a world's folder another network ("depth", "motion"), and note what it was trained on.
+
+    Raises:
+        UserError: the world has no spatial memory.
+        ValueError: its file is damaged.
+    """
+    memory = load_memory(world)
+    if memory is None:
+        raise UserError(f"{world} has no spatial memory that could get a network: worldsim train memory makes one")
+    setattr(memory, name, network)
+    about = read_metadata(world / FILE).get("about", {})
+    return save_memory(memory, world, {**about, f"{name}_trained_on": trained_on})
+
+
+def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one of a memory's networks ("depth", "motion", "compositor") among those of its file."""
+    return {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
 
 
 def _sizes(config: Any) -> dict[str, Any]:

@@ -6,11 +6,14 @@ B worlds, H W pixels, S size of the motion's hidden state.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldsim.simulation.memory.keyframes import PREFIX as FRAMES_PREFIX
 from worldsim.simulation.memory.keyframes import KeyFrames
+from worldsim.spec.camera import INVERSE_DEPTH_STEPS
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,30 @@ _KINDS: dict[str, tuple[tuple[int | str, ...] | None, torch.dtype]] = {
     "confidence": (("HW",), torch.uint8),
 }
 _PLAIN = tuple(_KINDS)
+
+
+def told_of_past(
+    frames_BFHWC: Tensor,
+    poses_BF5: NDArray[np.float32] | Tensor | None,
+    depth_BHW: NDArray[np.uint16] | Tensor | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Poses (B, F, 5) of a past and inverse depth in 1/m (B, H, W) of its last frame, where they are known.
+
+    ``depth_BHW``: as recorded, ``INVERSE_DEPTH_STEPS`` for 1 / metre.
+
+    Raises:
+        ValueError: they do not go with the frames.
+    """
+    batch, count, height, width = frames_BFHWC.shape[:4]
+    told = []
+    for name, values, wanted in (
+        ("poses", poses_BF5, (batch, count, 5)),
+        ("depth", depth_BHW, (batch, height, width)),
+    ):
+        if values is not None and tuple(values.shape) != wanted:
+            raise ValueError(f"{name} must be {wanted}, got {tuple(values.shape)}")
+        # Tensors of uint16 can do little.
+        values = values.astype(np.int32) if isinstance(values, np.ndarray) and name == "depth" else values
+        told.append(None if values is None else torch.as_tensor(values, device=frames_BFHWC.device).float())
+    poses, depth = told
+    return poses, None if depth is None else depth / INVERSE_DEPTH_STEPS

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from worldsim.simulation.memory.camera import Intrinsics, advance_camera, turned
+from worldsim.simulation.memory.camera import Intrinsics, advance_camera, fixed_to_screen, turned
 from worldsim.simulation.memory.compositor import SOURCES, Compositor, staying, whose
-from worldsim.simulation.memory.depth import DepthCompletion, decode_depth, in_scale_of
+from worldsim.simulation.memory.depth import DepthCompletion, decode_depth
 from worldsim.simulation.memory.ego_motion import EgoMotion, motion_of
 from worldsim.simulation.memory.keyframes import KeyFrames
 from worldsim.simulation.memory.memory_state import MemoryState
@@ -135,36 +135,43 @@ class SpatialMemory:
         device = self.motion.recur.weight.device
         return fixed_to_screen(self.config.camera, height, width, self.overlay, device)
 
-    def begin(self, frames_BFHWC: Tensor, actions_BTRA: Tensor, poses_BF5: Tensor | None = None) -> MemoryState:
+    def begin(
+        self,
+        frames_BFHWC: Tensor,
+        actions_BTRA: Tensor,
+        poses_BF5: Tensor | None = None,
+        depth_BHW: Tensor | None = None,
+    ) -> MemoryState:
         """Take in a past of F = 1 + r T frames.
 
         ``poses_BF5``: of its frames where they are known; only how they differ counts, but for pitch. Else the camera
-        is level at first and moves as the actions say.
+        is level at first and moves as the actions say. ``depth_BHW``: inverse depth of the last frame, if known.
         """
         batch, r = len(frames_BFHWC), actions_BTRA.shape[2]
         seen = frames_BFHWC[:, ::r]
-        depth, confidence = self._look(seen.flatten(0, 1))
-        depth, confidence = (t.unflatten(0, seen.shape[:2]) for t in (depth, confidence))
-        pose = torch.zeros(batch, 5, device=seen.device)
-        if poses_BF5 is not None:
-            pose = poses_BF5[:, 0].clone()
+        pose = torch.zeros(batch, 5, device=seen.device) if poses_BF5 is None else poses_BF5[:, 0].clone()
         motion, places = self.motion.initial(batch), [pose]
+        looks: list[tuple[Tensor, Tensor]] = []
         for t in range(actions_BTRA.shape[1]):
-            poses, motion = self._advance(pose, motion, actions_BTRA[:, t], depth[:, t], confidence[:, t])
+            looks.append(self._look(seen[:, t], pose))
+            poses, motion = self._advance(pose, motion, actions_BTRA[:, t], *looks[-1])
             pose = poses[:, -1]
             if poses_BF5 is not None:
                 lately = poses_BF5[:, (t + 1) * r - 1 : (t + 1) * r + 1]
                 pose, motion = lately[:, 1], self.measured(motion, lately)
             places.append(pose)
+        depth, confidence = self._look(seen[:, -1], pose)
+        looks.append((depth if depth_BHW is None else depth_BHW, confidence))
         # From the start, which is where the last picture was taken.
         origin = torch.cat([pose[:, :4], torch.zeros_like(pose[:, 4:])], 1)
         frames = KeyFrames.empty(batch)
         last = len(places) - 1
         for t in range(last % PAST_STRIDE, last + 1, PAST_STRIDE):
             step = torch.full((batch,), BEGINNING - (last - t), device=seen.device)
-            observation = Observation(seen[:, t], depth[:, t], confidence[:, t], turned(places[t], origin), step)
+            depth, confidence = looks[t]
+            observation = Observation(seen[:, t], depth, confidence, turned(places[t], origin), step)
             frames = observe(self.lens(seen), frames, observation, self.config.keyframes)
-        return _state(frames, turned(pose, origin), motion, seen[:, -1], depth[:, -1], confidence[:, -1])
+        return _state(frames, turned(pose, origin), motion, seen[:, -1], *looks[-1])
 
     def step(
         self, outlook: Outlook, state: MemoryState, actions_BRA: Tensor, generated_BRHWC: Tensor, steps_B: Tensor
@@ -223,8 +230,7 @@ class SpatialMemory:
         differs = (pictures.int() - drawn.picture).abs().amax(-1) > NEWS
         remembered = drawn.covered & ~(generated & differs)
         old = remembered | (sources_BHW == SOURCES.index("screen"))
-        depth, confidence = self._look(pictures, unless=old)
-        depth = in_scale_of(drawn.inverse_depth, drawn.covered, depth)
+        depth, confidence = self._look(pictures, outlook.poses[:, -1], unless=old)
         depth = torch.where(remembered, drawn.inverse_depth, depth)
         confidence = torch.where(remembered, drawn.confidence, torch.where(old, 0.0, confidence))
         # The last observation goes now: what it alone showed must be observed again.
@@ -236,7 +242,7 @@ class SpatialMemory:
         frames = observe(self.lens(pictures), state.frames, observation, self.config.keyframes, known)
         return _state(frames, outlook.poses[:, -1], outlook.motion, pictures, depth, confidence)
 
-    def _look(self, pictures: Tensor, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _look(self, pictures: Tensor, poses_B5: Tensor, unless: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Inverse depth and confidence (B, H, W) of pictures; rows in which ``unless`` holds everywhere are skipped.
 
         The network is not told what memory draws there. Told, it goes on from it: mistakes of its own grow until all
@@ -249,7 +255,8 @@ class SpatialMemory:
         if unless is not None:
             rows = rows[~(unless | fixed).flatten(1).all(1)]
         if len(rows):
-            code, logits = self.depth(pictures[rows], depth[rows], torch.zeros_like(depth[rows], dtype=torch.bool))
+            descents = self.lens(pictures).descents(poses_B5[rows])
+            code, logits = self.depth(pictures[rows], descents)
             depth[rows], confidence[rows] = decode_depth(code), logits.sigmoid()
         confidence[:, fixed] = 0
         return depth, torch.where(confidence < self.config.keyframes.least_confidence, 0.0, confidence)
@@ -276,22 +283,6 @@ class SpatialMemory:
         """How much more than in training memory is believed (B,) under these actions."""
         acts = (actions_BRA[..., list(self.config.changing)] > 0.5).flatten(1).any(1)
         return torch.where(acts, 0.0, self.config.trust)
-
-
-def fixed_to_screen(
-    camera: Camera, height: int, width: int, overlay: Tensor | None = None, device: torch.device | None = None
-) -> Tensor:
-    """Which pixels (H, W) do not show the world: the rows below it, and an overlay above them.
-
-    Raises:
-        ValueError: the overlay belongs to pictures of another size.
-    """
-    below = (torch.arange(height, device=device) >= camera.rows_of_world(height))[:, None].expand(height, width)
-    if overlay is None:
-        return below
-    if tuple(overlay.shape) != (height, width):
-        raise ValueError(f"this memory is of pictures of {tuple(overlay.shape)}, not {height}x{width}")
-    return below | overlay
 
 
 def _state(

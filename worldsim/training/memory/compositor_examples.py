@@ -18,7 +18,7 @@ from worldsim.simulation.memory.compositor import staying
 from worldsim.simulation.memory.depth import DepthCompletion
 from worldsim.simulation.memory.render import Drawing, Sources
 from worldsim.simulation.world_model import WorldModel
-from worldsim.training.memory.depth_priors import completed, drawn_prior, punched
+from worldsim.training.memory.drawings import completed, drawing_of, punched
 
 # Latent frames that lead up to those whose pictures are used, and pictures whose depth is found at once.
 LEAD, PICTURES = 8, 32
@@ -95,8 +95,9 @@ def scene_of(
         drawn: what a memory draws of each latent frame (T, D, h, w), for a network that takes it; chunks are of those.
     """
     depths, sures = [], []
-    for pictures in walk.frames[::STRIDE].split(PICTURES):
-        said, sure = completed(depth, pictures)
+    lens = Intrinsics.of(walk.camera, *walk.frames.shape[1:3])
+    for pictures, poses in zip(*(of[::STRIDE].split(PICTURES) for of in (walk.frames, walk.poses)), strict=True):
+        said, sure = completed(depth, lens, pictures, poses)
         depths.append(said.half())
         sure = torch.where(sure >= least_confidence, sure, 0.0)
         sure[:, fixed] = 0
@@ -173,7 +174,7 @@ class Scenes:
         each = torch.arange(size).repeat_interleave(self.chunk)
         some = Sources(*(t[each] for t in vars(replace(sources, poses=moved)).values()))
         steps = torch.tensor(last) // self.chunk + 1
-        drawn = drawn_prior(self.lens, some, now.flatten(0, 1), self.fixed, steps_B=steps[each])
+        drawn = drawing_of(self.lens, some, now.flatten(0, 1), self.fixed, steps_B=steps[each])
         covered = punched(drawn.covered, holes, generator)
         return ChunkBatch(
             drawn=replace(drawn, covered=covered, picture=torch.where(covered[..., None], drawn.picture, 0)),

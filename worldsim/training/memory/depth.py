@@ -4,7 +4,7 @@ B pictures, N others, H W pixels.
 """
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from worldsim.optim.loop import TrainedModule, finite, run_steps, split_optimize
 from worldsim.optim.schedule import check_settings, learning_rate_factor, set_rate
 from worldsim.simulation.memory.camera import Intrinsics
 from worldsim.simulation.memory.depth import FILE, DepthCompletion, DepthCompletionConfig, save_depth_completion
-from worldsim.simulation.memory.render import Sources
 from worldsim.training.memory.depth_examples import DepthBatch, Walks
 from worldsim.training.memory.depth_losses import (
     confidence_loss,
@@ -27,10 +26,11 @@ from worldsim.training.memory.depth_losses import (
     self_supervised_loss,
     smoothness_loss,
 )
-from worldsim.training.memory.depth_priors import drawn_prior, moved_sources, own_depth, punched, wrong_depth
 
 # Reprojection errors (of colour, 0 to 1) are divided by it, so that their loss is of the size of that of depth.
 COLOUR = 0.1
+# Degrees, standard deviation, by which the pitch is wrong where it is.
+TILT = 15.0
 # A picture tells whether another reprojects onto it only if the camera moved by as much (metres, degrees) between them.
 LEAST_SHIFT, LEAST_TURN = 0.1, 1.0
 
@@ -43,17 +43,10 @@ class DepthTraining:
         steps: optimizer steps of the whole run.
         rate: learning rate.
         warmup: steps of linear warm-up.
-        prior: share of pictures that get the depth that memory draws.
-        own: share of those whose sources have the network's own depth; the others have the game's with noise. Without
-            the game's depth it is all of them.
-        depth_noise: mean standard deviation of the logarithm of that noise.
-        position_drift: standard deviation of a source's position per frame of its age, in metres.
-        angle_drift: the same of its angles, in degrees.
-        holes: largest share of what memory draws that is punched out.
-        least_confidence: the network's own depth below this confidence is not drawn.
         far: weight of what is more than 60 metres away, for what is nearer.
         edges: weight of the differences between neighbours' depths.
         jitter: standard deviation of the logarithm of brightness, colour and contrast that pictures are changed by.
+        tilted: share of pictures whose pitch the network is told wrong.
         confidence_weight: weight of the confidence's loss; at 0 nothing is computed for it, which saves a third.
         smoothness: weight of smooth depth, where it is learned from reprojection alone.
         ema: decay of the exponential moving average of the weights.
@@ -64,16 +57,10 @@ class DepthTraining:
     steps: int = 3000
     rate: float = 1e-3
     warmup: int = 50
-    prior: float = 0.5
-    own: float = 0.25
-    depth_noise: float = 0.2
-    position_drift: float = 0.002
-    angle_drift: float = 0.01
-    holes: float = 0.5
-    least_confidence: float = 0.5
     far: float = 0.2
     edges: float = 0.5
     jitter: float = 0.15
+    tilted: float = 0.1
     confidence_weight: float = 0.5
     smoothness: float = 0.01
     ema: float = 0.995
@@ -84,7 +71,7 @@ class DepthTraining:
         check_settings(
             self,
             positive=("steps", "validate_every"),
-            shares=("prior", "own", "holes", "far", "least_confidence", "ema"),
+            shares=("far", "tilted", "ema"),
         )
 
 
@@ -122,15 +109,12 @@ def train_depth(
     restored = trained.restore()
 
     def learn(step: int) -> dict[str, float]:
-        # Own depth is worth nothing at first.
-        own = training.own if walks.has_depth else 1.0
-        own = own if initial is not None or step >= training.steps // 10 else 0.0
-        examples = walks.batch(seed, step, batch, training.prior)
+        examples = walks.batch(seed, step, batch)
         generator = _generator(seed, step)
-        drawn = prior_of(network, walks, examples, training, own, generator)
-        seen = jittered(examples.pictures, training.jitter, generator)
+        pictures = jittered(examples.pictures, training.jitter, generator)
+        seen = pictures, walks.lens.descents(tilted(examples.poses, training.tilted, generator))
         set_rate(trained.optimizers, learning_rate_factor(step, training.warmup, training.steps))
-        loss, parts = losses(network, walks, examples, drawn, training, seen)
+        loss, parts = losses(network, walks, examples, training, seen)
         loss.backward()
         trained.step(step)
         return {"loss": finite(loss, step), **parts}
@@ -150,37 +134,6 @@ def train_depth(
     )  # fmt: skip
 
 
-def prior_of(
-    network: DepthCompletion,
-    walks: Walks,
-    examples: DepthBatch,
-    training: DepthTraining,
-    own: float,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Inverse depth that memory draws (B, H, W), and where it does: nothing where a picture has no sources.
-
-    ``own``: share of pictures whose sources have the network's own depth; without the game's, no others are drawn.
-    """
-    sources = examples.sources
-    drawn = torch.zeros(examples.pictures.shape[:3])
-    covered = drawn.bool()
-    given = (examples.gaps > 0).any(1).nonzero()[:, 0]
-    chosen = torch.rand(len(given), generator=generator) < own
-    parts = []
-    if own_rows := given[chosen].tolist():
-        parts.append((own_rows, own_depth(network, _rows(sources, own_rows), training.least_confidence)))
-    if walks.has_depth and (other := given[~chosen].tolist()):
-        some = _rows(sources, other)
-        wrong = wrong_depth(some.inverse_depth, training.depth_noise, generator)
-        parts.append((other, replace(some, inverse_depth=wrong)))
-    for rows, some in parts:
-        some = moved_sources(some, examples.gaps[rows], training.position_drift, training.angle_drift, generator)
-        shown = drawn_prior(walks.lens, some, examples.poses[rows], walks.fixed)
-        drawn[rows], covered[rows] = shown.inverse_depth, punched(shown.covered, training.holes, generator)
-    return drawn, covered
-
-
 def jittered(pictures_BHWC: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Pictures (0 to 255) at other times of day: brightness and colour times, contrast to the power of, random numbers.
 
@@ -194,17 +147,23 @@ def jittered(pictures_BHWC: Tensor, strength: float, generator: torch.Generator)
     return ((pictures_BHWC / 255) ** gamma * gain * colour * 255).clamp(0, 255)
 
 
+def tilted(poses_B5: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Poses of which a share has a wrong pitch: videos from elsewhere are taken to be level at first."""
+    wrong = (torch.rand(len(poses_B5), generator=generator) < share) * TILT
+    pitch = poses_B5[:, 4] + wrong * torch.randn(len(poses_B5), generator=generator)
+    return torch.cat([poses_B5[:, :4], pitch[:, None]], 1)
+
+
 def losses(
     network: DepthCompletion,
     walks: Walks,
     examples: DepthBatch,
-    prior: tuple[Tensor, Tensor],
     training: DepthTraining,
-    seen: Tensor | None = None,
+    seen: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch, and its parts as numbers. ``seen``: its pictures as the network is shown them."""
-    code, sure = network(examples.pictures if seen is None else seen, *prior)
+    """The loss of a batch, and its parts as numbers. ``seen``: pictures and descents as the network is told them."""
     lens, rows = walks.lens, walks.rows
+    code, sure = network(*((examples.pictures, lens.descents(examples.poses)) if seen is None else seen))
     near = (examples.pictures, examples.poses, examples.others, examples.other_poses)
     if examples.inverse_depth is not None:
         counts = torch.zeros_like(code, dtype=torch.bool)
@@ -251,11 +210,6 @@ def moved(one: Tensor, other: Tensor) -> Tensor:
     difference = one - other
     turned = torch.remainder(difference[..., 3:] + 180, 360).sub(180).abs().amax(-1)
     return (difference[..., :3].abs().amax(-1) >= LEAST_SHIFT) | (turned >= LEAST_TURN)
-
-
-def _rows(sources: Sources, rows: list[int]) -> Sources:
-    """Some of the pictures' sources."""
-    return replace(sources, **{name: getattr(sources, name)[rows] for name in vars(sources)})
 
 
 def _generator(seed: int, step: int) -> torch.Generator:

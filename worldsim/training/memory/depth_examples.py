@@ -1,4 +1,4 @@
-"""What depth completion learns from: pictures of recorded walks, with frames from before and others from near by.
+"""What depth completion learns from: pictures of recorded walks, with others from near by.
 
 B pictures, N others, K sources, H W pixels. A batch is a function of (seed, step) alone.
 """
@@ -17,13 +17,11 @@ from worldsim.datasets.store.episode import DEPTH
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 from worldsim.models.shield import shielded
-from worldsim.simulation.memory.camera import Intrinsics
+from worldsim.simulation.memory.camera import Intrinsics, fixed_to_screen
 from worldsim.simulation.memory.render import Sources
-from worldsim.simulation.memory.spatial import fixed_to_screen
 
-# Frames between a picture and those that memory draws it from, and those that its confidence is learned from.
-LONGEST_GAP, LONGEST_STEP = 100, 8
-SOURCES = 4
+# Frames between a picture and those that its confidence is learned from.
+LONGEST_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,6 @@ class DepthBatch:
         inverse_depth: the game's (B, H, W) float32; None where it was not recorded.
         others: uint8 (B, 2, H, W, 3), one from shortly before, one from shortly after.
         other_poses: (B, 2, 5).
-        sources: earlier frames, with the game's depth (0 without) and true poses; confidence 0 where a row is filled up
-            and where the picture does not show the world.
-        gaps: frames between each source and the picture (B, K), 0 where filled up.
     """
 
     pictures: Tensor
@@ -46,8 +41,6 @@ class DepthBatch:
     inverse_depth: Tensor | None
     others: Tensor
     other_poses: Tensor
-    sources: Sources
-    gaps: Tensor
 
 
 class Walks:
@@ -103,35 +96,28 @@ class Walks:
             return None
         return torch.stack([d[frame].float() for d, (_, frame) in zip(depths, places, strict=True) if d is not None])
 
-    def batch(self, seed: int, step: int, size: int, with_prior: float) -> DepthBatch:
-        """Batch ``step``; a share of its pictures, at least, gets frames that memory draws it from.
-
-        Half of the batches are mirrored: pictures, and with them the world and the way through it.
-        """
+    def batch(self, seed: int, step: int, size: int) -> DepthBatch:
+        """Batch ``step``. Half of them are mirrored: pictures, and with them the world and the way through it."""
         random = np.random.default_rng((seed, step))
         places = [self.place(int(number)) for number in random.integers(len(self), size=size)]
-        gaps, others, other_poses = [], [], []
-        for row, (number, frame) in enumerate(places):
-            count = int(random.integers(1, SOURCES + 1))
-            # Short gaps as often as long ones, by their order of magnitude.
-            wanted = np.exp(random.uniform(0, np.log(LONGEST_GAP + 1), size=count)).astype(int)
-            usable = sorted({int(gap) for gap in wanted if gap <= frame})
-            gaps.append(usable if row < round(size * with_prior) else [])
+        batch = self.examples(places, random)
+        return _mirrored(batch) if random.random() < 0.5 else batch
+
+    def examples(self, places: Sequence[tuple[int, int]], random: np.random.Generator) -> DepthBatch:
+        """The pictures of places (walk, frame), each with two others from near by."""
+        others, other_poses = [], []
+        for number, frame in places:
             walk, (back, on) = self.walks[number], random.integers(1, LONGEST_STEP + 1, size=2)
             near = [max(0, frame - int(back)), min(len(walk) - 1, frame + int(on))]
             others.append(walk.frames[near])
             other_poses.append(walk.poses[near])
-        padded = torch.tensor([[*row, *[0] * (SOURCES - len(row))] for row in gaps])
-        batch = DepthBatch(
+        return DepthBatch(
             pictures=torch.stack([self.walks[walk].frames[frame] for walk, frame in places]),
             poses=torch.stack([self.walks[walk].poses[frame] for walk, frame in places]),
             inverse_depth=self.depth(places),
             others=torch.stack(others),
             other_poses=torch.stack(other_poses),
-            sources=self.sources(places, gaps, SOURCES),
-            gaps=padded,
         )
-        return _mirrored(batch) if random.random() < 0.5 else batch
 
 
 @shielded
@@ -181,13 +167,10 @@ _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 def _mirrored(batch: DepthBatch) -> DepthBatch:
     """Left is right: a world whose x points the other way, so that x and yaw change their sign."""
     sign = torch.tensor([-1.0, 1, 1, -1, 1])
-    s = batch.sources
     return DepthBatch(
         pictures=batch.pictures.flip(2),
         poses=batch.poses * sign,
         inverse_depth=None if batch.inverse_depth is None else batch.inverse_depth.flip(2),
         others=batch.others.flip(3),
         other_poses=batch.other_poses * sign,
-        sources=Sources(s.pictures.flip(3), s.inverse_depth.flip(3), s.confidence.flip(3), s.poses * sign, s.taken),
-        gaps=batch.gaps,
     )

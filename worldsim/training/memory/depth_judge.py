@@ -15,7 +15,7 @@ from worldsim.simulation.memory.spatial import KEY_FRAMES
 from worldsim.training.memory.depth import evidence, moved
 from worldsim.training.memory.depth_examples import DepthBatch, Walks
 from worldsim.training.memory.depth_losses import COLOUR_SCALE
-from worldsim.training.memory.depth_priors import completed, drawn_prior, remembered
+from worldsim.training.memory.drawings import drawing_of, own_depth
 
 # Frames before a place that it is drawn from: one alone; and many, as a memory has them.
 NEAR, MANY = (10,), (2, 10, 19, 28, 36, 45, 53, 62)
@@ -27,9 +27,10 @@ MEMORY = KEY_FRAMES
 
 @dataclass(frozen=True)
 class Places:
-    """N places of walks; drawn from ``MANY`` frames before each, of which ``NEAR`` is one."""
+    """N places of walks, and the frames ``MANY`` before each, of which ``last``, ``NEAR`` before, is one."""
 
     examples: DepthBatch
+    sources: Sources
     last: Tensor
 
     @staticmethod
@@ -47,24 +48,10 @@ class Places:
         ]
         if not free:
             raise ValueError(f"walks to judge depth by must move and be longer than {ahead + 1} frames")
-        random = np.random.default_rng(seed)
         at = [free[int(i)] for i in np.linspace(0, len(free) - 1, min(count, len(free)))]
-        others, poses = [], []
-        for number, frame in at:
-            walk, (back, on) = walks.walks[number], random.integers(1, 9, size=2)
-            near = [frame - int(back), min(len(walk) - 1, frame + int(on))]
-            others.append(walk.frames[near])
-            poses.append(walk.poses[near])
         return Places(
-            DepthBatch(
-                pictures=torch.stack([walks.walks[walk].frames[frame] for walk, frame in at]),
-                poses=torch.stack([walks.walks[walk].poses[frame] for walk, frame in at]),
-                inverse_depth=walks.depth(at),
-                others=torch.stack(others),
-                other_poses=torch.stack(poses),
-                sources=walks.sources(at, [MANY] * len(at), len(MANY)),
-                gaps=torch.tensor(MANY).expand(len(at), -1),
-            ),
+            walks.examples(at, np.random.default_rng(seed)),
+            walks.sources(at, [MANY] * len(at), len(MANY)),
             torch.stack([walks.walks[walk].frames[frame - NEAR[0]] for walk, frame in at]),
         )
 
@@ -73,13 +60,12 @@ class Places:
 def judge(network: DepthCompletion, walks: Walks, places: Places, rows_at_once: int = 8) -> dict[str, float]:
     """Means over places, over the rows that show the world.
 
-    ``error``, ``error_prior``: mean absolute logarithmic error of depth below 40 m, without and with what memory draws
-    there by the network's own depth of earlier frames (each of them completed from what the older ones draw).
-    ``sure``: share of pixels that it is sure of. ``promised`` and ``kept``: mean confidence, and what reprojection to
-    neighbouring frames gets right; ``miscalibrated``: their mean difference over ten bins. ``overlay``: mean confidence
-    below the rows that show the world. ``drawn1_...`` and ``drawn8_...``: PSNR (dB) of what is drawn from the frame 10
-    before, and from 8 frames up to 62 before, with the network's depth and with the game's; what is not covered stays
-    as in the last of these frames, which ``repeated`` are too; ``turned`` takes all for infinitely far.
+    ``error``: mean absolute logarithmic error of depth below 40 m. ``sure``: share of pixels that it is sure of.
+    ``promised`` and ``kept``: mean confidence, and what reprojection to neighbouring frames gets right;
+    ``miscalibrated``: their mean difference over ten bins. ``overlay``: mean confidence below the rows that show the
+    world. ``drawn1_...`` and ``drawn8_...``: PSNR (dB) of what is drawn from the frame 10 before, and from 8 frames up
+    to 62 before, with the network's depth and with the game's; what is not covered stays as in the last of these
+    frames, which ``repeated`` are too; ``turned`` takes all for infinitely far.
     """
     found: dict[str, list[Tensor]] = {}
     for first in range(0, len(places.last), rows_at_once):
@@ -102,10 +88,10 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
     """Measures (N,) of some places; of ``_promised`` and ``_kept`` each pixel."""
     e, rows = places.examples, walks.rows
     picture, poses, last = e.pictures[part], e.poses[part], places.last[part]
-    true = Sources(*(getattr(e.sources, name)[part] for name in _SOURCES))
-    own = remembered(network, walks.lens, true, walks.fixed, MEMORY)
-    many = {"own": drawn_prior(walks.lens, own, poses, walks.fixed, MEMORY)}
-    code, logits = network(picture, torch.zeros(picture.shape[:3]), torch.zeros(picture.shape[:3]).bool())
+    true = Sources(*(getattr(places.sources, name)[part] for name in _SOURCES))
+    own = own_depth(network, walks.lens, true, MEMORY.least_confidence)
+    many = {"own": drawing_of(walks.lens, own, poses, walks.fixed, MEMORY)}
+    code, logits = network(picture, walks.lens.descents(poses))
     sure = logits.sigmoid()
     error, known = evidence(walks.lens, code, picture, poses, e.others[part], e.other_poses[part], rows)
     counts = known[:, 0, :rows]
@@ -121,15 +107,13 @@ def _judged(network: DepthCompletion, walks: Walks, places: Places, part: slice)
         out["overlay"] = sure[:, rows:].mean((1, 2))
     if e.inverse_depth is not None:
         depth = e.inverse_depth[part]
-        with_prior, _ = completed(network, picture, many["own"])
         near = depth[:, :rows] > 1 / FARTHEST
-        for name, said in (("error", code), ("error_prior", encode_depth(with_prior))):
-            out[name] = _mean((said - encode_depth(depth)).abs()[:, :rows], near)
-        many["game"] = drawn_prior(walks.lens, true, poses, walks.fixed, MEMORY)
+        out["error"] = _mean((code - encode_depth(depth)).abs()[:, :rows], near)
+        many["game"] = drawing_of(walks.lens, true, poses, walks.fixed, MEMORY)
     one = MANY.index(NEAR[0])
     for name, sources in (("own", own), ("game", true))[: len(many)]:
         alone = Sources(*(getattr(sources, field)[:, one : one + 1] for field in _SOURCES))
-        drawn = drawn_prior(walks.lens, alone, poses, walks.fixed, MEMORY)
+        drawn = drawing_of(walks.lens, alone, poses, walks.fixed, MEMORY)
         out[f"drawn1_{name}"] = _shown(drawn, last, picture, rows)
         out[f"drawn8_{name}"] = _shown(many[name], true.pictures[:, 0], picture, rows)
     for number, base, at in ((1, last, one), (8, true.pictures[:, 0], 0)):
