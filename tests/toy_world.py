@@ -65,6 +65,7 @@ class ToyWorld:
 
     chunk = 2
     spec = MINECRAFT
+    memory = None
 
     def __init__(self, obey: float = 1.0, blur: float = 0.0, forget: bool = False, grain: float = 0.0):
         self.obey, self.blur, self.forget, self.grain = obey, blur, forget, grain
@@ -73,7 +74,7 @@ class ToyWorld:
     def with_sampling(self, **_):
         return self
 
-    def prefill(self, frames, actions, seeds, *, poses=None):
+    def prefill(self, frames, actions, seeds, **_):
         known = (known_views()[f[-1].tobytes()] for f in frames)
         rows = [SimpleNamespace(map=m, yaw=y, began=y, age=0) for m, y in known]
         return ToyState(rows, torch.tensor(list(seeds)))

@@ -111,8 +111,7 @@ def walk_in_curves(
     Forward is held, and the mouse turns by -1.5 to 2.5 degrees a frame.
     """
     chosen, rate = list(some), world.config.fps / world.chunk
-    poses = None if starts.poses is None else starts.poses[chosen]
-    state = world.prefill(starts.frames[chosen], starts.actions[chosen], chosen, poses=poses)
+    state = world.prefill(starts.frames[chosen], starts.actions[chosen], chosen, **starts.known(chosen))
     shown = [_beside(list(starts.frames[chosen, -1]))]
     for t in range(1, round(max(seconds) * rate) + 1):
         action = world.spec.vector({"forward": 1, "camera": (0.0, 2 * np.sin(t / 12) + 0.5)})

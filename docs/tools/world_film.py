@@ -40,7 +40,7 @@ def main(gif: Path) -> None:
     world, starts = worldsim.load("minecraft"), load_starts(WORLD / "starts")
     some = list(range(0, len(starts.frames), EVERY))[:4]
     given = starts.actions[some], list(range(len(some)))
-    state = world.prefill(starts.frames[some], *given, poses=None if starts.poses is None else starts.poses[some])
+    state = world.prefill(starts.frames[some], *given, **starts.known(some))
     actions = written(list(world.spec.keys), world.spec.size, world.config.fps)
     shown = []
     for at in range(0, len(actions) - world.chunk + 1, world.chunk):

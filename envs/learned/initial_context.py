@@ -40,6 +40,7 @@ class InitialContext:
         prompt: text condition, or None.
         start: number of the start clip, -1 for a past from elsewhere.
         poses: float32 (F, 5) of the camera: x, y, z (m), yaw, pitch (degrees); None where they are not known.
+        depth: uint16 (H, W) of the last frame, as in ``Episode.state``; None where it is not known.
     """
 
     frames: NDArray[np.uint8]
@@ -48,6 +49,7 @@ class InitialContext:
     prompt: str | None = None
     start: int = -1
     poses: NDArray[np.float32] | None = None
+    depth: NDArray[np.uint16] | None = None
 
 
 @lru_cache(maxsize=4)
@@ -123,18 +125,21 @@ def choose(
             raise UserError(f"there is no start clip {prefix}: choose 0 to {len(starts) - 1}")
         start = int(prefix)
     actions = options.get("actions")
-    poses = None
+    poses = depth = None
     if start >= 0:
         frames = starts.frames[start]
         actions = starts.actions[start] if actions is None else actions
         poses = None if starts.poses is None else starts.poses[start]
+        depth = None if starts.depth is None else starts.depth[start]
     else:
         frames = _frames(world, prefix)
     frames, vectors = fit_past(world, frames, actions)
     if poses is not None:
         poses = poses[len(poses) - len(frames) :]
     prompt = _prompt(options.get("prompt"))
-    return InitialContext(frames=frames, actions=vectors, seed=seed, prompt=prompt, start=start, poses=poses)
+    return InitialContext(
+        frames=frames, actions=vectors, seed=seed, prompt=prompt, start=start, poses=poses, depth=depth
+    )
 
 
 def checked_options(options: Any) -> dict[str, Any]:
@@ -184,16 +189,16 @@ def fit_past(world: WorldModel, frames: NDArray[Any], actions: Any) -> tuple[NDA
 
 def prefill(world: WorldModel, beginnings: Sequence[InitialContext]) -> WorldState:
     """One state with a row per beginning; pasts of equal length go through the network together."""
-    kinds = [(len(b.frames), b.poses is None) for b in beginnings]
+    kinds = [(len(b.frames), b.poses is None, b.depth is None) for b in beginnings]
     states, order = [], []
     for kind in dict.fromkeys(kinds):
         rows = [i for i, other in enumerate(kinds) if other == kind]
         chosen = [beginnings[i] for i in rows]
         frames, actions = np.stack([b.frames for b in chosen]), np.stack([b.actions for b in chosen])
         prompts = [b.prompt or "" for b in chosen] if any(b.prompt for b in chosen) else None
-        known = [b.poses for b in chosen if b.poses is not None]
-        poses = np.stack(known) if known else None
-        states.append(world.prefill(frames, actions, [b.seed for b in chosen], prompts, poses))
+        poses, depth = ([getattr(b, name) for b in chosen] for name in ("poses", "depth"))
+        known = [None if part[0] is None else np.stack(part) for part in (poses, depth)]
+        states.append(world.prefill(frames, actions, [b.seed for b in chosen], prompts, *known))
         order += rows
     if len(states) == 1:
         return states[0]

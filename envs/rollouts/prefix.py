@@ -6,7 +6,7 @@ F video frames, A action vector.
 from pathlib import Path
 
 from worldsim.datasets.loading.starts import StartClips, recorded_poses
-from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.episode import DEPTH, Episode
 from worldsim.datasets.store.store import EpisodeStore
 from worldsim.envs.learned.initial_context import InitialContext, fit_past, past_frames
 from worldsim.errors import UserError
@@ -30,7 +30,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips | None, *, fram
     """
     if frames < 1:
         raise UserError(f"prefix_frames must be at least 1, got {frames}")
-    poses, start = None, -1
+    poses, depth, start = None, None, -1
     if text.isdecimal():
         assert starts is not None
         if int(text) >= len(starts):
@@ -38,17 +38,19 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips | None, *, fram
         start = int(text)
         past, actions = starts.frames[start], starts.actions[start]
         poses = None if starts.poses is None else starts.poses[start]
+        depth = None if starts.depth is None else starts.depth[start]
     elif names_episode(text):
         store, name, first, last = _episode_part(text, frames)
         episode = store.read(name, first, last)
         past, actions, poses = episode.frames, episode.actions[:-1], recorded_poses(episode)
+        depth = episode.state[DEPTH][-1] if DEPTH in episode.state else None
     else:
         past, actions = past_frames(text, (world.config.width, world.config.height), frames), None
     past = past[-frames:]
     past, vectors = fit_past(world, past, None if actions is None else actions[len(actions) - len(past) + 1 :])
     # A world with a spatial memory begins with the camera as it was held.
     poses = None if poses is None else poses[-len(past) :]
-    return InitialContext(frames=past, actions=vectors, seed=seed, start=start, poses=poses)
+    return InitialContext(frames=past, actions=vectors, seed=seed, start=start, poses=poses, depth=depth)
 
 
 def names_episode(text: str) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.rollouts import depth_for
 from worldsim.models.shield import shielded
 from worldsim.simulation.confidence import LEVEL, STATISTICS, Trust
 from worldsim.simulation.world_model import WorldModel
@@ -87,7 +88,8 @@ def _dream(
 ) -> dict[str, NDArray]:
     """Values (B K, ...) by name of one batch of dreams, beside those with ``others``' seeds."""
     past = clips.between(0, prefix)
-    states = [world.prefill(past.frames, past.actions, each.tolist(), poses=past.poses) for each in (seeds, *others)]
+    known = {"poses": past.poses, "depth": depth_for(world, past)}
+    states = [world.prefill(past.frames, past.actions, each.tolist(), **known) for each in (seeds, *others)]
     sharp = _sharpness(clips.frames[:, prefix - 1])
     rows: list[dict[str, NDArray]] = []
     uncertainty = states[0].uncertainty[:, 1]

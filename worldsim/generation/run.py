@@ -96,9 +96,10 @@ class Studio:
         """A source and what follows it under actions (K r, A)."""
         world = self.world
         poses = None if source.poses is None else source.poses[None]
+        depth = None if source.depth is None else source.depth[None]
         # Of what was not recorded, a world that goes on takes it that nothing was pressed.
         past = np.nan_to_num(source.actions)[None]
-        state = world.prefill(source.frames[None], past, [seed], [self.request.prompt], poses)
+        state = world.prefill(source.frames[None], past, [seed], [self.request.prompt], poses, depth)
         future = go_on(world, state, actions, keeper, progress)
         frames = np.concatenate([source.frames, future])
         return frames, np.concatenate([source.actions, actions]), np.arange(len(frames)) < len(source.frames)

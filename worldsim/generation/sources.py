@@ -32,6 +32,7 @@ class Source:
         frames: uint8 (F, H, W, 3), F = 1 + r k.
         actions: float32 (F - 1, A), nan where they are not known.
         poses: float32 (F, 5) of the camera, or None.
+        depth: uint16 (H, W) of the last frame, as in ``Episode.state``, or None.
         about: where the frames are from, as plain JSON.
         record: of the store that they are from, as of what a checkpoint was trained on; None where it is none.
     """
@@ -41,6 +42,7 @@ class Source:
     poses: NDArray[np.float32] | None
     about: Mapping[str, Any]
     record: Mapping[str, Any] | None = None
+    depth: NDArray[np.uint16] | None = None
 
 
 def of_size(world: WorldModel, size: tuple[int, int] | None) -> WorldModel:
@@ -92,7 +94,7 @@ def read_source(given: str | os.PathLike[str] | Frames, world: WorldModel, place
         with Path(text).open("rb") as file:
             about |= {"sha256": file_sha256(file)}
     actions = past.actions if known else _unknown(past.frames, world)
-    return Source(frames=past.frames, actions=actions, poses=past.poses, about=about, record=record)
+    return Source(frames=past.frames, actions=actions, poses=past.poses, about=about, record=record, depth=past.depth)
 
 
 def _unknown(frames: Frames, world: WorldModel) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from worldsim.envs.rollouts.prefix import find_prefix, find_recorded
 from worldsim.envs.rollouts.rollout import divergence, write_rollout
 from worldsim.envs.rollouts.tree_picture import draw_tree
 from worldsim.errors import UserError
+from worldsim.evaluation.measures.clips import read_clips
 from worldsim.plotting.drawing import FAINT, PAPER, colour_of, fitting
 from worldsim.simulation.branch_tree import nodes_of
 from worldsim.simulation.branching import Tree, expand_tree
@@ -140,12 +141,15 @@ def test_prefixes(tmp_path: Path):
 def test_a_past_has_the_poses_that_were_recorded(tmp_path: Path):
     """As ``reset`` has them: else a world with a spatial memory takes the camera to be level."""
     poses = np.random.default_rng(0).normal(size=(4, 5, 5)).astype(np.float32)
-    starts = replace(tiny_starts(), poses=poses)
+    depth = np.arange(4 * 48 * 80, dtype=np.uint16).reshape(4, 48, 80)
+    starts = replace(tiny_starts(), poses=poses, depth=depth)
     short = find_prefix("2", tiny_world(), starts, frames=4, seed=3)
     np.testing.assert_array_equal(short.poses, poses[2, -3:])
     begun = choose(tiny_world(), starts, np.random.default_rng(0), {"start": 2})
     whole = find_prefix("2", tiny_world(), starts, frames=33, seed=3)
     np.testing.assert_array_equal(whole.poses, begun.poses)
+    for one in (short, begun, whole):
+        np.testing.assert_array_equal(one.depth, depth[2])
     assert whole.start == begun.start == 2 and past("2").poses is None
     store, number = EpisodeStore(tmp_path / "store"), np.arange(12, dtype=np.float32)
     episode = Episode(
@@ -153,12 +157,21 @@ def test_a_past_has_the_poses_that_were_recorded(tmp_path: Path):
         actions=np.zeros((12, MINECRAFT.size), np.float32),
         rewards=np.zeros(12, np.float32),
         terminated=np.zeros(12, bool),
-        state={"position": np.stack([number] * 3, 1), "yaw": 10 + number, "pitch": 20 + number},
+        state={
+            "position": np.stack([number] * 3, 1),
+            "yaw": 10 + number,
+            "pitch": 20 + number,
+            "depth": np.repeat(depth[0][None], 12, 0) + np.arange(12, dtype=np.uint16)[:, None, None],
+        },
         provenance={"seed": 5, "split": split_of(5)},
     )
     store.append(episode, "walk")
-    recorded = find_prefix(f"{tmp_path / 'store'}:walk@4", tiny_world(), starts, frames=5, seed=3).poses
-    np.testing.assert_array_equal(recorded, [[n, n, n, 10 + n, 20 + n] for n in range(4, 9)])
+    recorded = find_prefix(f"{tmp_path / 'store'}:walk@4", tiny_world(), starts, frames=5, seed=3)
+    np.testing.assert_array_equal(recorded.poses, [[n, n, n, 10 + n, 20 + n] for n in range(4, 9)])
+    np.testing.assert_array_equal(recorded.depth, depth[0] + 8)
+    clips = read_clips(store, [("walk", 2), ("walk", 3)], 8).between(1, 5)
+    for some, lasts in ((clips, (6, 7)), (clips.part(slice(1, 2)), (7,))):
+        np.testing.assert_array_equal(some.last_depth(), [depth[0] + n for n in lasts])
 
 
 def test_a_past_from_a_phone_is_shown_upright(tmp_path: Path):

@@ -64,11 +64,12 @@ class Corridor:
     """Dreams the corridor: ``solid`` has the wall, which is told by the past's last picture in metres."""
 
     chunk = 2
+    memory = None
 
     def __init__(self, solid: bool):
         self.solid = solid
 
-    def prefill(self, frames: np.ndarray, actions: np.ndarray, seeds: list[int], *, poses: Any = None) -> Any:
+    def prefill(self, frames: np.ndarray, actions: np.ndarray, seeds: list[int], **known: Any) -> Any:
         assert len(frames) == len(seeds)
         return SimpleNamespace(left=frames[:, -1, 0, 0, 0].astype(float), pose=torch.zeros(len(frames), 5))
 

@@ -35,14 +35,14 @@ PART, LIMITS = Rest(), EvalThresholds()
 class StandingWorld:
     """Shows its last picture under noise of standard deviation ``grain``, and ``growing`` more each chunk."""
 
-    chunk, spec = 2, MINECRAFT
+    chunk, spec, memory = 2, MINECRAFT, None
 
     def __init__(self, grain: float = 0.0, growing: float = 0.0):
         self.grain, self.growing = grain, growing
         self.config = SimpleNamespace(fps=FPS)
         self.asked: set[bytes] = set()
 
-    def prefill(self, frames: Any, actions: Any, seeds: Any, *, poses: Any = None) -> Any:
+    def prefill(self, frames: Any, actions: Any, seeds: Any, **known: Any) -> Any:
         return SimpleNamespace(last=frames[:, -1].astype(np.float32), age=0)
 
     def step(self, state: Any, actions: Any, inplace: bool = False) -> Any:

@@ -122,13 +122,13 @@ def played(seed: int, number: int, play: Sequence[tuple[str, list[np.ndarray]]])
 class RecordedWorld:
     """Goes on from recorded pictures as the game does; ``lost`` says what it makes of a player who went away."""
 
-    chunk, spec = 2, MINECRAFT
+    chunk, spec, memory = 2, MINECRAFT, None
     config = SimpleNamespace(fps=FPS)
 
     def __init__(self, known: dict[bytes, Player], lost: Any = lambda player: player, frozen: bool = False):
         self.known, self.lost, self.frozen = known, lost, frozen
 
-    def prefill(self, frames: Any, actions: Any, seeds: Any, *, poses: Any = None) -> Any:
+    def prefill(self, frames: Any, actions: Any, seeds: Any, **known: Any) -> Any:
         players = [self.known[frame[-1].tobytes()] for frame in frames]
         return SimpleNamespace(players=players, began=players)
 

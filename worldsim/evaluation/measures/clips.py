@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.datasets.governance.provenance import ALL, EpisodeFilter
 from worldsim.datasets.loading.starts import recorded_poses
-from worldsim.datasets.store.episode import Episode
+from worldsim.datasets.store.episode import DEPTH, Episode
 from worldsim.datasets.store.store import EpisodeStore, Split
 from worldsim.errors import UserError
 
@@ -48,6 +48,8 @@ class Clips:
         pitch: of the camera (B, F) in degrees, positive down; zeros where it was not recorded.
         places: episode and first frame of each.
         poses: of the camera (B, F, 5): x, y, z (m), yaw, pitch (degrees); None where they were not recorded.
+        store: that has the episodes; None: unknown.
+        offset: frames between the places and the first frames.
     """
 
     frames: NDArray[np.uint8]
@@ -56,6 +58,8 @@ class Clips:
     pitch: NDArray[np.float32]
     places: Sequence[tuple[str, int]] = ()
     poses: NDArray[np.float32] | None = None
+    store: EpisodeStore | None = None
+    offset: int = 0
 
     def __len__(self) -> int:
         """Number of clips B."""
@@ -64,10 +68,15 @@ class Clips:
     def part(self, rows: slice | NDArray) -> "Clips":
         """Some of the clips."""
         numbers = np.arange(len(self))[rows]
-        places = [self.places[int(i)] for i in numbers] if self.places else ()
-        fields = (self.frames[numbers], self.actions[numbers], self.maps[numbers], self.pitch[numbers])
-        poses = None if self.poses is None else self.poses[numbers]
-        return Clips(frames=fields[0], actions=fields[1], maps=fields[2], pitch=fields[3], places=places, poses=poses)
+        return replace(
+            self,
+            frames=self.frames[numbers],
+            actions=self.actions[numbers],
+            maps=self.maps[numbers],
+            pitch=self.pitch[numbers],
+            places=[self.places[int(i)] for i in numbers] if self.places else (),
+            poses=None if self.poses is None else self.poses[numbers],
+        )
 
     def between(self, first: int, last: int) -> "Clips":
         """Their frames ``first`` to ``last`` (exclusive), with the actions between those."""
@@ -77,7 +86,16 @@ class Clips:
             actions=self.actions[:, first : last - 1],
             pitch=self.pitch[:, first:last],
             poses=None if self.poses is None else self.poses[:, first:last],
+            offset=self.offset + first,
         )
+
+    def last_depth(self) -> NDArray[np.uint16] | None:
+        """Depth of their last frames (B, H, W), as in ``Episode.state``; None where it was not recorded."""
+        if self.store is None or not self.places:
+            return None
+        last = self.offset + self.frames.shape[1] - 1
+        parts = [self.store.read(name, first + last, first + last + 1).state for name, first in self.places]
+        return np.stack([part[DEPTH][0] for part in parts]) if all(DEPTH in part for part in parts) else None
 
     def batches(self, rows: int) -> Iterator[tuple[int, "Clips"]]:
         """Parts of ``rows`` clips with the number of their first."""
@@ -163,6 +181,7 @@ def read_clips(store: EpisodeStore, places: Sequence[tuple[str, int]], frames: i
         pitch=np.stack([np.asarray(p.state.get("pitch", np.zeros(frames)), np.float32) for p in parts]),
         places=list(places),
         poses=np.stack(known) if len(known) == len(parts) else None,
+        store=store,
     )
 
 

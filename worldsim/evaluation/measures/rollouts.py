@@ -29,7 +29,12 @@ def begin(world: WorldModel, clips: Clips, prefix: int, first: int = 0) -> World
     """
     seeds = list(range(first, first + len(clips)))
     past = clips.between(0, prefix)
-    return world.prefill(past.frames, past.actions, seeds, poses=past.poses)
+    return world.prefill(past.frames, past.actions, seeds, poses=past.poses, depth=depth_for(world, past))
+
+
+def depth_for(world: WorldModel, past: Clips) -> NDArray[np.uint16] | None:
+    """Depth of the last frames of a past (B, H, W) where a world makes use of it and it was recorded."""
+    return None if world.memory is None else past.last_depth()
 
 
 def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tuple[Frames, NDArray[np.float32]]]:
