@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.simulation.memory.room import CAMERA
+from tests.tiny_memory import tiny_memory
 from worldsim import cli
 from worldsim.datasets.governance.provenance import ALL
 from worldsim.datasets.loading.walks import Walk
@@ -16,6 +17,7 @@ from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.errors import UserError
 from worldsim.simulation.memory.ego_motion import load_ego_motion
+from worldsim.simulation.memory.files import load_memory, save_memory
 from worldsim.spec.actions import MINECRAFT
 from worldsim.spec.camera import INVERSE_DEPTH_STEPS
 from worldsim.training.memory.motion import MotionTraining, cut, headings, in_world, train_motion, unroll
@@ -179,8 +181,15 @@ def test_the_command_trains_judges_and_refuses_shifted_actions(tmp_path, capfd):
     _record(store, "v", 1, walker(1))
     words = ["train", "motion", f"data={tmp_path / 'store'}", f"folder={tmp_path / 'run'}"]
     words += ["training.steps=2", "training.batch=4", "training.longest=12", "training.shortest=4"]
-    assert cli.main(words) == 0
+    # Refused before it trains.
+    assert cli.main([*words, f"world={tmp_path / 'store'}"]) == 2
+    assert "has no spatial memory" in capfd.readouterr().err and not (tmp_path / "run").exists()
+    memory = tiny_memory()
+    save_memory(memory, tmp_path)
+    assert cli.main([*words, f"world={tmp_path}"]) == 0
     assert "constant speed by keys" in capfd.readouterr().out
+    now = load_memory(tmp_path)
+    assert now is not None and (now.motion.leave[0].weight != memory.motion.leave[0].weight).any()  # pyright: ignore
     report = json.loads((tmp_path / "run" / "motion.json").read_text())
     assert report["held_out"] == ["v"] and report["stretches"] > 0
     assert load_ego_motion(tmp_path / "run" / "ego_motion.safetensors").config.actions == MINECRAFT.size

@@ -42,13 +42,16 @@ def train_motion(config: TrainMotion) -> None:
     """``worldsim train motion``."""
     from worldsim.datasets.governance.provenance import training_record
     from worldsim.simulation.memory.ego_motion import FILE, save_ego_motion
-    from worldsim.simulation.memory.files import replace_part
+    from worldsim.simulation.memory.files import memory_of, replace_part
     from worldsim.training.memory.motion import train_motion as learn
     from worldsim.training.memory.motion_data import read_tracks, split_names
     from worldsim.training.memory.motion_report import evaluate_motion
 
     store = open_store(config.data)
     world = None if config.world is None else existing_path(config.world)
+    if world is not None:
+        # Not after minutes of training.
+        memory_of(world)
     use_threads(config.threads)
     train, held_out = split_names(store, filter_of(config), config.episodes, config.held_out)
     folder = run_folder("motion", config)

@@ -74,6 +74,18 @@ def load_memory(folder: Path) -> SpatialMemory | None:
     )
 
 
+def memory_of(world: Path) -> SpatialMemory:
+    """The memory in a world's folder.
+
+    Raises:
+        UserError: the world has none.
+        ValueError: its file is damaged.
+    """
+    if (memory := load_memory(world)) is None:
+        raise UserError(f"{world} has no spatial memory: worldsim train memory makes one")
+    return memory
+
+
 def replace_part(world: Path, name: str, network: nn.Module, trained_on: Mapping[str, Any]) -> Path:
     """Give the memory in a world's folder another network ("depth", "motion"), and note what it was trained on.
 
@@ -81,9 +93,7 @@ def replace_part(world: Path, name: str, network: nn.Module, trained_on: Mapping
         UserError: the world has no spatial memory.
         ValueError: its file is damaged.
     """
-    memory = load_memory(world)
-    if memory is None:
-        raise UserError(f"{world} has no spatial memory that could get a network: worldsim train memory makes one")
+    memory = memory_of(world)
     setattr(memory, name, network)
     about = read_metadata(world / FILE).get("about", {})
     return save_memory(memory, world, {**about, f"{name}_trained_on": trained_on})
