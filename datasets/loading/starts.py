@@ -74,10 +74,10 @@ class StartClips:
         """Number of clips S."""
         return len(self.frames)
 
-    def known(self, numbers: Sequence[int]) -> dict[str, NDArray[Any] | None]:
-        """``poses`` and ``depth`` of some clips, as ``WorldModel.prefill`` takes them."""
+    def known(self, number: int | list[int]) -> dict[str, NDArray[Any] | None]:
+        """``poses`` and ``depth`` of a clip, or of some, as ``WorldModel.prefill`` takes them."""
         told = {"poses": self.poses, "depth": self.depth}
-        return {name: None if array is None else array[list(numbers)] for name, array in told.items()}
+        return {name: None if array is None else array[number] for name, array in told.items()}
 
 
 def save_starts(folder: str | os.PathLike[str], starts: StartClips, *, fps: float = 20, exact: bool = False) -> None:

@@ -129,8 +129,7 @@ def choose(
     if start >= 0:
         frames = starts.frames[start]
         actions = starts.actions[start] if actions is None else actions
-        poses = None if starts.poses is None else starts.poses[start]
-        depth = None if starts.depth is None else starts.depth[start]
+        poses, depth = starts.known(start).values()
     else:
         frames = _frames(world, prefix)
     frames, vectors = fit_past(world, frames, actions)

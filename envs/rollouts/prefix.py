@@ -37,8 +37,7 @@ def find_prefix(text: str, world: WorldModel, starts: StartClips | None, *, fram
             raise UserError(f"there is no start clip {text}: choose 0 to {len(starts) - 1}")
         start = int(text)
         past, actions = starts.frames[start], starts.actions[start]
-        poses = None if starts.poses is None else starts.poses[start]
-        depth = None if starts.depth is None else starts.depth[start]
+        poses, depth = starts.known(start).values()
     elif names_episode(text):
         store, name, first, last = _episode_part(text, frames)
         episode = store.read(name, first, last)
