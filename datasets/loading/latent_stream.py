@@ -231,19 +231,18 @@ def clips_of(
     latents: LatentCache | LatentPacks,
     *,
     drawn: Mapping[str, NDArray] | None = None,
-    shown: Mapping[str, NDArray] | None = None,
     ahead: bool = True,
     **how: Any,
 ) -> Clips:
     """Clips of a cache, or out of packs; ``lanes`` and ``limit`` are the packs' alone.
 
     Raises:
-        UserError: there is something drawn or shown along them, and the latents are packed.
+        UserError: there is something drawn along them, and the latents are packed.
         ValueError: no episode is long enough.
     """
     if isinstance(latents, LatentPacks):
-        if drawn is not None or shown is not None:
-            raise UserError(f"what a world draws goes with a cache of latents, and those in {latents.url} are packed")
+        if drawn is not None:
+            raise UserError(f"what a memory draws goes with a cache of latents, and those in {latents.url} are packed")
         return StreamedClips(latents, ahead=ahead, **how)
     del how["lanes"], how["limit"]
-    return LatentClips(latents, drawn=drawn, shown=shown, **how)
+    return LatentClips(latents, drawn=drawn, **how)

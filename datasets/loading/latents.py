@@ -37,8 +37,8 @@ class LatentClips:
     """Random clips of T latent frames from a latent cache; batch i depends on (seed, i) alone.
 
     A clip begins where a still was encoded, and with that still, as a prefix does at play. ``names`` are the episodes
-    that are long enough. ``drawn``: what a memory draws along each episode, (T, D, h, w) by name; ``shown``: what a
-    world shows along it, (T, C, h, w). Clips are then of those episodes alone, as far as these go.
+    that are long enough. ``drawn``: what a memory draws and then shows along each episode, (T, D + C, h, w) by
+    name. Clips are then of those episodes alone, as far as it goes.
 
     Raises:
         FileNotFoundError: the folder holds no latents.
@@ -54,14 +54,13 @@ class LatentClips:
         seed: int = 0,
         mouse: bool = True,
         drawn: Mapping[str, NDArray] | None = None,
-        shown: Mapping[str, NDArray] | None = None,
     ) -> None:
         self.cache = latents if isinstance(latents, LatentRows) else LatentCache(latents)
-        self.drawn, self.shown = drawn, shown
+        self.drawn = drawn
         self.frames, self.batch, self.seed, self.mouse = frames, batch, seed, mouse
         names, lengths = self.cache.index["names"], self.cache.lengths
-        for along in (each for each in (drawn, shown) if each is not None):
-            lengths = np.array([min(n, len(along.get(name, ()))) for name, n in zip(names, lengths, strict=True)])
+        if drawn is not None:
+            lengths = np.array([min(n, len(drawn.get(name, ()))) for name, n in zip(names, lengths, strict=True)])
         spans = zip(self.cache.begins, lengths, strict=True)
         self.starts = np.concatenate([np.arange(b, b + n - frames + 1, STILL_EVERY) for b, n in spans])
         self.names = [name for name, length in zip(names, lengths, strict=True) if length >= frames]
@@ -91,14 +90,11 @@ class LatentClips:
         actions, *rest = (
             torch.from_numpy(np.asarray(cache.arrays[n][span])) for n in ("actions", "motion", "terminated")
         )
-        within = [(cache.index["names"][e], s - cache.begins[e]) for e, s in zip(episode, starts, strict=True)]
-
-        def of(along: Mapping[str, NDArray] | None) -> torch.Tensor | None:
-            if along is None:
-                return None
-            rows = [along[name][first : first + self.frames] for name, first in within]
-            return torch.from_numpy(np.stack(rows).astype(np.float32))
-
+        drawn = shown = None
+        if self.drawn is not None:
+            within = [(cache.index["names"][e], s - cache.begins[e]) for e, s in zip(episode, starts, strict=True)]
+            rows = np.stack([self.drawn[name][first : first + self.frames] for name, first in within])
+            drawn, shown = torch.from_numpy(rows.astype(np.float32)).split([latents.shape[2] + 1, latents.shape[2]], 2)
         known, backwards = torch.tensor(cache.index["known"])[episode], None
         if "backwards" in cache.index:
             # Of an episode in reverse, not every action is known.
@@ -108,8 +104,8 @@ class LatentClips:
             latents,
             actions,
             *rest,
-            drawn=of(self.drawn),
-            shown=of(self.shown),
+            drawn=drawn,
+            shown=shown,
             text=None if cache.text is None else torch.from_numpy(cache.text[episode]),
             known=known,
             backwards=backwards,

@@ -180,13 +180,11 @@ def _noised_clips(
 def _noised_context(
     batch: LatentBatch, training: DynamicsTraining, generator: torch.Generator, bank: ErrorBank
 ) -> Tensor:
-    """The latent before each frame, as recorded or as a world showed it, with noise and the network's recent errors."""
+    """The latent before each frame, as recorded or as play shows it, with noise and the network's recent errors."""
     data, device = batch.latents, generator.device
     if batch.shown is not None:
-        # A clip begins with a still of the recording, as play does.
-        seen = torch.cat([data[:, :1], batch.shown[:, 1:]], 1)
         chosen = torch.rand(len(data), 1, 1, 1, 1, generator=generator, device=device)
-        data = torch.where(chosen < training.noise.shown_fraction, seen, data)
+        data = torch.where(chosen < training.noise.shown_fraction, batch.as_shown(), data)
     amount = torch.rand(len(data), 1, 1, 1, 1, generator=generator, device=device)
     amount = training.noise.context_noise * amount
     corrupted = data + amount * torch.randn(data.shape, generator=generator, device=device)

@@ -39,8 +39,7 @@ class NoiseSettings:
         sampler_steps: network evaluations per frame at inference; self-rollouts take as many.
         context_noise: largest amount of noise on the previous frame.
         error_injection: probability that a clip's context gets recent prediction errors of the network.
-        shown_fraction: probability that a clip's context is what a world showed when it was played along the recording,
-            where there is such a thing.
+        shown_fraction: probability that a clip's context is what a memory shows at play, where there is such a thing.
     """
 
     inference_level_fraction: float = 0.0

@@ -20,8 +20,8 @@ class LatentBatch:
     text (B, X) sentence embeddings, or None; known (B,) or (B, T) whether the actions were recorded, posed (B,) whether
     the motion was (None: all of them); mouse: whether the last two action values are the mouse's degrees; drawn
     (B, T, D, H, W): what a memory draws of each frame, as ``WorldDiT`` takes it, or None; backwards (B,): 1 for clips
-    that run backwards in time, else 0 (None: all run forwards); shown (B, T, C, H, W): what a world showed when
-    it was played along the recording, or None.
+    that run backwards in time, else 0 (None: all run forwards); shown (B, T, C, H, W): what is shown at play
+    that draws so, or None.
     """
 
     latents: Tensor
@@ -62,6 +62,10 @@ class LatentBatch:
             return value.repeat_interleave(2, 0)
 
         return self.mapped(cut)
+
+    def as_shown(self) -> Tensor:
+        """What play shows of each frame (B, T, C, H, W); a clip begins with a still of the recording, as play does."""
+        return self.latents if self.shown is None else torch.cat([self.latents[:, :1], self.shown[:, 1:]], 1)
 
     def has_action(self) -> Tensor:
         """Which frames (B, T) have a recorded action that leads into them: never the first of a clip."""

@@ -44,14 +44,14 @@ for _dataclass in (HeadOutputs, DiTOutput):
 def validate(
     forward: Forward, batch: LatentBatch, levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
 ) -> dict[str, float]:
-    """x0 error of the last half of each clip given its clean past, with true and with shuffled actions.
+    """x0 error of the last half of each clip given its past as play shows it, with true and with shuffled actions.
 
     Only every second frame of that half is noised, so that every noised frame stands on a clean one.
 
     ``score_0``: energy score of two guesses made of pure noise; ``spread_0``: their distance from each other over their
     distance from the data (root mean squares). Samples of what may follow have 1; a mean, a blur, has 0.
     """
-    data = batch.latents
+    data, past = batch.latents, previous_of(batch.as_shown())
     b, t = data.shape[:2]
     judged = torch.arange(t // 2, t, 2, device=data.device)
     noises = torch.randn((2, *data.shape), generator=torch.Generator().manual_seed(0)).to(data.device)
@@ -64,7 +64,7 @@ def validate(
         tau[:, judged] = level
         noisy = interpolate(data, noise, tau)
         with fast_precision(data.device):
-            out = forward(noisy, previous_of(data), tau, torch.zeros_like(tau), actions, present, drawn_BTDHW=drawn)
+            out = forward(noisy, past, tau, torch.zeros_like(tau), actions, present, drawn_BTDHW=drawn)
         return out.latents[:, judged], out.heads.motion[:, judged]
 
     truth = data[:, judged]

@@ -35,7 +35,6 @@ from worldsim.training.export import export_world, load_tokenizer
 from worldsim.training.latents import prepare_latents
 from worldsim.training.logging import follow, prefetched, write_config
 from worldsim.training.memory.drawn import draw_along
-from worldsim.training.memory.shown import show_along
 from worldsim.training.store_checks import check_size, check_splits
 from worldsim.training.tokenizer import TokenizerTraining, to_chunks, train_tokenizer
 
@@ -134,7 +133,6 @@ def run_dynamics(
     also: Mapping[Path, Path] = MappingProxyType({}),
     memory: Path | None = None,
     drawn_frames: int = 401,
-    shown_by: Path | None = None,
     shuffle_mb: float = 1024,
 ) -> None:
     """Train the dynamics on a store's latents, alone or as one of torchrun's ranks; leaves the world ``folder/world``.
@@ -146,7 +144,7 @@ def run_dynamics(
     ``also``: further stores and where their latents are kept, of other picture sizes say; validation is by the first.
     ``memory``: a world's ``memory.safetensors``, which the world gets; what it draws of each episode's first
     ``drawn_frames`` is then an input, and clips are of those.
-    ``shown_by``: a world that shows the past to learn from; ``shuffle_mb``: of packed latents to shuffle clips among.
+    ``shuffle_mb``: of packed latents to shuffle clips among.
 
     Raises:
         UserError: a store cannot be trained on, or there is a memory and no store or several.
@@ -156,10 +154,9 @@ def run_dynamics(
     with ranks().first_ahead():
         recordings = prepare_latents(data, latents, tokenizer, only, also, training.infilling.reversed_fraction)
         drawn = None if memory is None else draw_along(data, memory, folder, drawn_frames, *kept)
-        shown = None if shown_by is None else show_along(data, shown_by, *kept)
     config = _network(coder.config, recordings.spec, {**model, **_inputs(memory, training, initial)})
     of: dict[str, Any] = {"frames": frames, "mouse": config.camera, "drawn": drawn, "limit": int(shuffle_mb * 2**20)}
-    clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, shown=shown, **of)
+    clips = _clips((latents, *also.values()), batch=batch, seed=seed, lanes=training.parts, **of)
     validation = clips_of(open_latents(f"{latents}/validation"), batch=16, seed=12345, lanes=1, ahead=False, **of)(0)
     decided = {"dit": asdict(config), "training": asdict(training), "batch": batch, "frames": frames}
     write_config(folder, data=[data, *also], tokenizer=tokenizer, **decided)

@@ -1,4 +1,4 @@
-"""What a memory draws along walks: the frame before is what is known of the next, and play sees the same."""
+"""What a memory draws and shows along walks: play goes on from where a stretch began, and sees the same."""
 
 from dataclasses import replace
 
@@ -8,12 +8,18 @@ import torch
 from tests.tiny_memory import tiny_memory
 from tests.tiny_world import tiny_dit, tiny_world
 from tests.training.memory.walks import episode, walk
+from tests.training.test_training import latents
 from worldsim.datasets.loading.walks import Walk
 from worldsim.datasets.store.store import EpisodeStore, split_of
+from worldsim.diffusion.dynamics_loss import dynamics_loss
+from worldsim.diffusion.error_bank import ErrorBank
+from worldsim.diffusion.settings import DynamicsTraining, NoiseSettings
 from worldsim.simulation.chunk_sampler import ChunkSampler
+from worldsim.simulation.memory.camera import turned
 from worldsim.simulation.memory.drawn_latents import drawn_latents
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.camera import MINECRAFT_CAMERA
+from worldsim.training.memory import drawn as module
 from worldsim.training.memory.drawn import AlongEpisodes, draw, drawn_along
 
 ROWS = int(48 * 61 / 80)
@@ -32,16 +38,25 @@ def standing(frames: int) -> Walk:
     return Walk(MINECRAFT_CAMERA, pictures, torch.zeros(frames, 22), torch.zeros(frames, 5), None, 20)
 
 
-def test_each_chunk_is_drawn_from_the_frame_before_it():
-    numbered = standing(13)
-    drawn = drawn_along(tiny_memory(amount=0), mean_of_cells, [numbered, numbered], 2, 13)
-    assert drawn.shape == (2, 7, 4, 6, 10) and not drawn[:, 0].any()
-    for t in range(1, 7):
-        # Latent frame t holds frames 2 t - 1 and 2 t.
-        before = float(numbered.frames[2 * t - 2, 0, 0, 0])
-        assert drawn[:, t, :3].unique().tolist() == [before]
+def test_each_chunk_is_drawn_from_where_its_stretch_began(monkeypatch):
+    numbered = standing(17)
+    monkeypatch.setattr(module, "STRETCH", 3)
+    drawn, shown = drawn_along(tiny_memory(amount=0), mean_of_cells, [numbered, numbered], 2, 17)
+    assert drawn.shape == (2, 9, 4, 6, 10) and not drawn[:, 0].any() and shown.shape == (2, 9, 3, 6, 10)
+    grey = numbered.frames[:, 0, 0, 0].float().tolist()
+    begins, within = [0], slice(0, ROWS // 8)
+    for t in range(1, 9):
+        # Latent frame t holds frames 2 t - 1 and 2 t. What memory draws is of the frame that the stretch began with.
+        [of] = drawn[:, t, :3, within].unique().tolist()
+        begins.append(grey.index(of) // 2)
         share = drawn[:, t, 3]
-        assert bool((share[:, : ROWS // 8] == 1).all()) and not share[:, -1].any()
+        assert bool((share[:, within] == 1).all()) and not share[:, -1].any()
+        # It is what is shown; where nothing is drawn the recording is.
+        assert shown[:, t, :, within].unique().tolist() == [of]
+        assert shown[:, t, :, -1].unique().tolist() == [(grey[2 * t - 1] + grey[2 * t]) / 2]
+    stretches = np.diff([i for i in range(1, 10) if i == 9 or begins[i] != begins[i - 1] or i == 1])
+    assert begins[1] == 0 and max(stretches) <= 3 and len(stretches) > 2
+    assert all(begins[t] < t for t in range(1, 9)) and begins == sorted(begins)
 
 
 def test_play_sees_what_training_saw(monkeypatch):
@@ -57,7 +72,7 @@ def test_play_sees_what_training_saw(monkeypatch):
     poses = torch.zeros(3, 5)
     poses[:, 4], poses[:, 3] = 10.0, torch.tensor([50.0, 54.0, 58.0])
     recorded = Walk(MINECRAFT_CAMERA, frames, actions, poses, None, 20)
-    learned = drawn_along(memory, world.encode_chunks, [recorded], 2, 3)
+    learned, shown = drawn_along(memory, world.encode_chunks, [recorded], 2, 3)
     state = world.prefill(frames[None, :1], torch.zeros(1, 0, 22), [0], poses=poses[None, :1])
     seen = []
     plainly = ChunkSampler.sample
@@ -67,8 +82,11 @@ def test_play_sees_what_training_saw(monkeypatch):
         return plainly(self, state, actions, drawn, *args, **kwargs)
 
     monkeypatch.setattr(ChunkSampler, "sample", watched)
-    world.step(state, actions[None, :2])
+    origin = torch.cat([poses[:1, :4], torch.zeros(1, 1)], 1)
+    ahead = torch.stack([turned(pose, origin) for pose in poses[None, 1:].unbind(1)], 1)
+    world.step(state, actions[None, :2], poses=ahead)
     torch.testing.assert_close(seen[0], learned[:, 1:2])
+    assert shown.shape == (1, 2, learned.shape[2] - 1, *learned.shape[3:])
     assert 0.2 < float(seen[0][:, :, -1].mean()) < 0.9
 
 
@@ -102,14 +120,35 @@ def test_what_is_drawn_is_kept_until_the_recording_or_the_networks_change(tmp_pa
         replace(memory.config, camera=store_camera(store)), memory.depth, memory.motion, memory.compositor
     )
     first = build("one").load(["a", "b"])
-    assert sorted(first) == ["a", "b"] and first["a"].shape[0] == 4 and calls == [2, 2, 2]
+    assert sorted(first) == ["a", "b"] and first["a"].shape[:2] == (4, 7) and calls == [2] * 6
     build("one")
-    assert calls == [2, 2, 2]
-    build("another")
     assert calls == [2] * 6
+    build("another")
+    assert calls == [2] * 12
 
 
 def store_camera(store: EpisodeStore):
     from worldsim.datasets.loading.walks import read_walk
 
     return read_walk(store, "a", depth=False).camera
+
+
+def test_the_past_is_shown_and_the_target_recorded():
+    seen = []
+
+    def forward(x, previous, *rest, **options):
+        seen.append(previous)
+        return tiny_dit()(x, previous, *rest, **options)
+
+    plain = latents(3)
+    batch = replace(plain, shown=plain.latents + 5)
+    noise = NoiseSettings(context_noise=0.0, error_injection=0.0, shown_fraction=1.0)
+    for fraction, wanted in ((1.0, 5.0), (0.0, 0.0)):
+        training = DynamicsTraining(compile=False, image_fraction=0, noise=replace(noise, shown_fraction=fraction))
+        generator = torch.Generator().manual_seed(0)
+        loss, _ = dynamics_loss(forward, batch, training, generator, ErrorBank())
+        away = seen[-1] - torch.cat([torch.zeros_like(plain.latents[:, :1]), plain.latents[:, :-1]], 1)
+        assert torch.allclose(away[:, 2:], torch.full_like(away[:, 2:], wanted), atol=1e-5)
+        # A clip begins with a still of the recording.
+        assert torch.allclose(away[:, 1], torch.zeros_like(away[:, 1]), atol=1e-5)
+        assert bool(loss.isfinite())

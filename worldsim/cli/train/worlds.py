@@ -97,15 +97,12 @@ class TrainDynamics:
     )
     initial: str | None = setting(None, help="dit.safetensors to start from; default: random weights")
     memory: str | None = setting(
-        None, help="memory.safetensors of a world: what it draws becomes an input of the network; default: none"
+        None,
+        help="memory.safetensors of a world: what it draws along the recordings becomes an input of the network, "
+        "and what is then shown the past of training.noise.shown_fraction of the clips; default: none",
     )
     drawn_frames: int = setting(
         401, help="video frames of each episode that the memory draws, from its beginning", minimum=2
-    )
-    shown_by: str | None = setting(
-        None,
-        help="folder of a world with a spatial memory: what it shows, played along the recordings, is the past of "
-        "training.noise.shown_fraction of the clips; default: none",
     )
     folder: str | None = folder_setting("dynamics", "of this run; one that holds a run is resumed")
     batch: int = setting(8, help="clips per step", minimum=1)
@@ -148,7 +145,6 @@ def train_dynamics(config: TrainDynamics) -> None:
         also={store: Path(latents_of(store, filter_of(config))) for store in also},
         memory=None if config.memory is None else existing_path(config.memory),
         drawn_frames=config.drawn_frames,
-        shown_by=None if config.shown_by is None else existing_path(config.shown_by),
         shuffle_mb=config.shuffle_mb,
     )
 

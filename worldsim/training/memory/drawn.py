@@ -1,14 +1,15 @@
-"""What a memory draws along recorded walks, as a network that takes it sees it at play: what dynamics learn from.
+"""What a memory draws and shows along recorded walks, as at play: what dynamics with a memory learn from.
 
-Every chunk is drawn from what was recorded before it, at the pose that ego-motion expects. Then the recorded picture
-and pose are remembered. B walks, F frames, T latent frames, r frames per chunk, D h w what is drawn.
+Every chunk is drawn at its recorded poses. What is drawn is what is shown and remembered, completed by the recording as
+by a network that never errs. So the past goes blurred where the player came nearer to it, and torn where depth is
+wrong, and stands at the place that the recording shows. Play begins anew every few chunks.
+B walks, F frames, T latent frames, r frames per chunk, C h w latents, D h w what is drawn (D = C + 1).
 """
 
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ from worldsim.training.export import load_tokenizer
 
 # Walks that are drawn side by side.
 ROWS = 4
+# Chunks of the longest stretch of play (they are of 1 to so many), and of the recording that it begins with.
+STRETCH, PAST = 32, 8
 
 
 def drawer(*networks: Path) -> str:
@@ -41,31 +44,50 @@ def drawer(*networks: Path) -> str:
 
 
 @torch.inference_mode()
-def drawn_along(memory: SpatialMemory, encode: Encode, walks: Sequence[Walk], chunk: int, frames: int) -> Tensor:
-    """What is drawn of each latent frame (B, T, D, h, w) of the first F = 1 + r k frames; zeros for the first.
+def drawn_along(
+    memory: SpatialMemory, encode: Encode, walks: Sequence[Walk], chunk: int, frames: int, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """What is drawn (B, T, D, h, w) and shown (B, T, C, h, w) of the first F = 1 + r k frames; zeros for the first.
 
     Args:
-        memory: its networks; the compositor is not asked.
+        memory: its networks; ego-motion and the compositor decide nothing.
         encode: maps uint8 chunks (B, T, r, H, W, 3) to latents.
         walks: recordings of at least F frames.
         chunk: r.
         frames: F.
+        seed: of where stretches end.
     """
-    pictures = torch.stack([walk.frames[:frames] for walk in walks])
-    actions = torch.stack([walk.actions[: frames - 1] for walk in walks]).unflatten(1, (-1, chunk))
-    poses = torch.stack([walk.poses[:frames] for walk in walks])
-    origin = torch.cat([poses[:, 0, :4], torch.zeros(len(walks), 1)], 1)
+    generator, chunks = torch.Generator().manual_seed(seed), (frames - 1) // chunk
+    made: list[tuple[Tensor, Tensor]] = []
+    while len(made) < chunks:
+        most = min(STRETCH, chunks - len(made))
+        made += _play(memory, encode, walks, chunk, len(made), int(torch.randint(1, most + 1, (), generator=generator)))
+    drawn, shown = (torch.cat([torch.zeros_like(each[0]), *each], 1) for each in zip(*made, strict=True))
+    return drawn, shown
+
+
+def _play(
+    memory: SpatialMemory, encode: Encode, walks: Sequence[Walk], r: int, begin: int, count: int
+) -> list[tuple[Tensor, Tensor]]:
+    """A stretch of ``count`` chunks behind latent frame ``begin``: what is drawn and shown of each."""
+    first, last = max(0, begin - PAST) * r, (begin + count) * r
+    pictures = torch.stack([walk.frames[first : last + 1] for walk in walks])
+    actions = torch.stack([walk.actions[first:last] for walk in walks]).unflatten(1, (-1, r))
+    poses = torch.stack([walk.poses[first : last + 1] for walk in walks])
+    past = begin * r - first
+    origin = torch.cat([poses[:, past, :4], torch.zeros(len(walks), 1)], 1)
     poses = torch.stack([turned(pose, origin) for pose in poses.unbind(1)], 1)
-    state = memory.begin(pictures[:, :1], actions[:, :0], poses[:, :1])
-    out, anew = [], torch.full(pictures.shape[:1] + pictures.shape[2:4], SOURCES.index("generated"))
-    for t in range(actions.shape[1]):
-        seen, steps = slice(1 + t * chunk, 1 + (t + 1) * chunk), torch.full((len(walks),), t + 1)
-        outlook = memory.look_ahead(state, actions[:, t], steps)
-        out.append(drawn_latents(encode, *outlook.pictures(), state.screen))
-        lately = poses[:, seen.stop - 2 : seen.stop]
-        outlook = replace(outlook, poses=poses[:, seen], motion=memory.measured(outlook.motion, lately))
-        state = memory.remember(outlook, state, pictures[:, seen], anew, steps)
-    return torch.cat([torch.zeros_like(out[0]), *out], 1)
+    state = memory.begin(pictures[:, : past + 1], actions[:, : past // r], poses[:, : past + 1])
+    out = []
+    for t in range(count):
+        now, steps = slice(past + 1 + t * r, past + 1 + (t + 1) * r), torch.full((len(walks),), t + 1)
+        outlook = memory.look_ahead(state, actions[:, past // r + t], steps, poses[:, now])
+        drawn, covered = outlook.pictures()
+        shown = torch.where(covered[..., None], drawn, pictures[:, now])
+        out.append((drawn_latents(encode, drawn, covered, state.screen), encode(shown[:, None])))
+        whose = torch.where(covered[:, -1], SOURCES.index("memory"), SOURCES.index("generated"))
+        state = memory.remember(outlook, state, shown, whose, steps)
+    return out
 
 
 class AlongEpisodes:
@@ -77,10 +99,10 @@ class AlongEpisodes:
     def __init__(self, folder: Path, store: EpisodeStore, whose: str) -> None:
         self.folder, self.store = folder.absolute(), store
         index = self.folder / "index.json"
-        if not index.is_file() or read_json(index) != {"drawn_by": whose}:
+        if not index.is_file() or read_json(index) != {"drawn_and_shown_by": whose}:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            index.write_text(json.dumps({"drawn_by": whose}))
+            index.write_text(json.dumps({"drawn_and_shown_by": whose}))
 
     def path(self, name: str) -> Path:
         """The file of an episode as it is now."""
@@ -122,8 +144,8 @@ def draw(
     def make(some: Sequence[str]) -> list[NDArray[np.float16]]:
         walks = [read_walk(kept.store, name, depth=False) for name in some]
         shortest = min(frames, *(len(walk) for walk in walks))
-        drawn = drawn_along(memory, encode, walks, chunk, 1 + (shortest - 1) // chunk * chunk)
-        return [each.half().numpy() for each in drawn]
+        made = torch.cat(drawn_along(memory, encode, walks, chunk, 1 + (shortest - 1) // chunk * chunk), 2)
+        return [each.half().numpy() for each in made]
 
     kept.build(names, make, ROWS, progress)
 
