@@ -45,7 +45,9 @@ def sample_with_memory(
     if level:
         cell = outlook.lens.height // latent.shape[-2], outlook.lens.width // latent.shape[-1]
         on_screen = F.avg_pool2d(outlook.fixed[None, None].float(), cell) >= FIXED
-        known = (drawn[:, :, -1:] > COVERED) | on_screen
+        shown = (outlook.drawn.covered & ~outlook.coarse).float().unflatten(0, outlook.poses.shape[:2])
+        share = F.avg_pool2d(shown.mean(1, keepdim=True), cell)[:, None]
+        known = (share > COVERED) | on_screen
         source = torch.where(known, drawn[:, :, :-1].to(latent.dtype), latent)
         latent, _, last = sampler.sample(state, actions_B1rA, given, source, level, outlook=outlook)
     return latent, first, last

@@ -10,7 +10,7 @@ def nothing(count: int) -> Drawing:
     """What an empty memory draws."""
     size = (count, LENS.height, LENS.width)
     zeros = torch.zeros(size)
-    return Drawing(torch.zeros((*size, 3), dtype=torch.uint8), zeros.bool(), zeros, zeros, zeros.long())
+    return Drawing(torch.zeros((*size, 3), dtype=torch.uint8), zeros.bool(), zeros, zeros, zeros.long(), zeros)
 
 
 def test_the_correction_changes_the_tone_of_what_is_generated_and_not_its_texture(monkeypatch):

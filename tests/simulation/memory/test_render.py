@@ -53,6 +53,19 @@ def test_a_surface_come_nearer_has_no_holes():
     assert got.covered.all()
 
 
+def test_magnification_is_how_many_times_as_large_a_surface_is_drawn_as_it_was_seen():
+    known = sources(pose())
+    assert torch.allclose(drawn(pose(), known).magnification[0], torch.ones(LENS.height, LENS.width), atol=1e-3)
+    got, at = drawn(pose(z=1.5), known), (LENS.height // 2, LENS.width // 2)
+    depth = 1 / view(pose(z=1.5))[1][at]
+    assert float(got.magnification[0][at]) == pytest.approx(float((depth + 1.5) / depth), rel=0.03)
+    away = drawn(pose(yaw=60), known)
+    assert bool((away.magnification[~away.covered] == 0).all())
+    # The sky is as large from everywhere.
+    sky = drawn(pose(z=1.5), sources(pose(), sky=True))
+    assert float(sky.magnification[sky.covered & (sky.inverse_depth == 0)].min()) == pytest.approx(1)
+
+
 def test_what_no_frame_has_seen_is_not_covered():
     got = drawn(pose(yaw=180), sources(pose()))
     assert not got.covered.any()

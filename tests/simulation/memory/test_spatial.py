@@ -1,5 +1,7 @@
 """A world with a spatial memory: it stands still, it forks, it is saved, and rows are worlds of their own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -222,6 +224,30 @@ def test_what_a_key_frame_shows_is_not_observed_again():
     assert all(row.last is not None and int(row.last.confidence.max()) == 0 for row in memory_of(state).frames.rows)
 
 
+def test_what_is_drawn_too_large_is_shown_anew_and_then_remembered():
+    plain, frames = remembering_world(amount=0), past(chunks=0)
+    state = plain.prefill(*frames, [1, 2], depth=np.full((2, 48, 80), INVERSE_DEPTH_STEPS // 4, np.uint16))
+    # 4 m away; 2 m nearer everything is twice as large.
+    near = memory_of(state).pose[:, None].repeat(1, 2, 1)
+    near[..., 2] += 2.0
+    still = np.zeros((2, 2, 22), np.float32)
+    of_world, shares = np.s_[:, :, :FIRST_ROW_OF_HUD], []
+    for least in (0.0, 2.5, 1.5):
+        assert plain.memory is not None
+        plain.memory.config = replace(plain.memory.config, refined_from=least)
+        moved, step = plain.step(state, still, poses=near)
+        assert step.sources is not None
+        shares.append((step.sources[of_world] == SOURCES.index("memory")).mean())
+    assert shares[0] == shares[1] > 0.9 and shares[2] < 0.01
+    # It stays where it is, and is remembered: nothing changes any more.
+    again, resting = plain.step(moved, still, poses=near)  # pyright: ignore
+    assert resting.sources is not None
+    assert (resting.sources[of_world] == SOURCES.index("memory")).mean() > 0.9
+    assert np.array_equal(resting.frames[of_world][:, -1], step.frames[of_world][:, -1])  # pyright: ignore
+    depths = [memory_of(each).inverse_depth[:, :FIRST_ROW_OF_HUD].float() for each in (moved, again)]  # pyright: ignore
+    assert all(abs(float(depth.median()) - 0.5) < 0.02 for depth in depths)
+
+
 def test_a_memory_gets_another_network_and_says_what_it_was_trained_on(tmp_path):
     memory, other = tiny_memory(), tiny_memory(seed=1)
     save_memory(memory, tmp_path, {"trained_on": {"a": 1}, "motion_trained_on": {"b": 2}})
@@ -238,6 +264,7 @@ def test_a_memory_gets_another_network_and_says_what_it_was_trained_on(tmp_path)
 
 def test_a_memory_is_saved_and_loaded_whole(tmp_path):
     memory = tiny_memory()
+    memory.config = replace(memory.config, refined_from=1.5)
     save_memory(memory, tmp_path, {"seed": 3})
     loaded = load_memory(tmp_path)
     assert loaded is not None

@@ -89,7 +89,9 @@ class Puzzles:
         truth = torch.where(covered[..., None], drawn, generated)
         truth = torch.where((row >= 24)[..., None], screen, truth)
         zeros = torch.zeros(2 * size, 48, 80)
-        drawing = Drawing(torch.where(covered[..., None], drawn, 0), covered, zeros, covered.float(), zeros.long())
+        drawing = Drawing(
+            torch.where(covered[..., None], drawn, 0), covered, zeros, covered.float(), zeros.long(), covered.float()
+        )
         actions = torch.zeros(2 * size, 22)
         may_stay = (row[:, :1] >= 24).expand(2 * size, -1, -1)
         return ChunkBatch(drawing, screen, generated, truth, actions, may_stay, torch.zeros(2 * size, dtype=torch.long))

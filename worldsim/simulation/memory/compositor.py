@@ -78,6 +78,7 @@ class Compositor(UNet):
         may_stay: Tensor,
         *,
         trust: Tensor | float = 0.0,
+        anew: Tensor | None = None,
         sharp: bool = True,
     ) -> Composite:
         """Compose.
@@ -90,6 +91,7 @@ class Compositor(UNet):
             may_stay: bool (B, H, W), where the last picture may be kept if memory draws nothing (``staying``).
             trust: added to the logit of memory, (B,) or a number: how much more it is believed than in training, where
                 neither the last picture nor what is made from it is ever wrong.
+            anew: bool (B, H, W), where nothing of memory is to be shown though it draws something; None: nowhere.
             sharp: take shares near 0 and 1 as 0 and 1, as at play; False in training.
         """
         pictures = [p.movedim(-1, 1) / 255 for p in (drawn.picture, screen, generated)]
@@ -103,7 +105,8 @@ class Compositor(UNet):
         logits = made[:, : len(SOURCES)]
         correction = box_mean(made[:, len(SOURCES) :], TONE)
         of_memory = _only(
-            known, logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust, device=made.device).reshape(-1, 1, 1)
+            known if anew is None else known * ~anew,
+            logits[:, 0] + TRUST_MEMORY + torch.as_tensor(trust, device=made.device).reshape(-1, 1, 1),
         )
         of_screen = _only(may_stay.float() * (1 - known), logits[:, 1])
         shares = torch.stack([of_memory, of_screen, logits[:, 2]], 1).softmax(1)

@@ -21,7 +21,9 @@ from worldsim.spec.from_json import dataclass_of
 FILE = "memory.safetensors"
 FORMAT = "worldsim-memory-1"
 _PARTS = ("depth", "motion", "compositor")
-_SETTINGS = ("camera", "changing", "trust", "keyframes")
+_SETTINGS = ("camera", "changing", "trust", "refined_from", "keyframes")
+# Those that older files do not have.
+_NEWER = ("refined_from",)
 
 
 @shielded
@@ -36,6 +38,7 @@ def save_memory(memory: SpatialMemory, folder: Path, about: Mapping[str, Any] | 
         "keyframes": asdict(memory.config.keyframes),
         "changing": list(memory.config.changing),
         "trust": memory.config.trust,
+        "refined_from": memory.config.refined_from,
         "depth": _sizes(memory.depth.config),
         "compositor": _sizes(memory.compositor.config),
         "motion": {k: v for k, v in asdict(memory.motion.config).items() if k != "camera"},
@@ -59,7 +62,9 @@ def load_memory(folder: Path) -> SpatialMemory | None:
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no spatial memory")
     with reading(path, "a spatial memory", UserError):
-        config = dataclass_of(SpatialMemoryConfig, {name: about[name] for name in _SETTINGS})
+        config = dataclass_of(
+            SpatialMemoryConfig, {name: about[name] for name in _SETTINGS if name in about or name not in _NEWER}
+        )
         depth = depth_sizes(about["depth"])
         motion = motion_sizes({**about["motion"], "camera": about["camera"]})
         compositor = dataclass_of(CompositorConfig, about["compositor"])

@@ -244,7 +244,7 @@ def _draw(
         device = poses_B5.device
         zeros = torch.zeros(shape, device=device)
         picture = torch.zeros((*shape, 3), dtype=torch.uint8, device=device)
-        return Drawing(picture, zeros.bool(), zeros, zeros, zeros.long())
+        return Drawing(picture, zeros.bool(), zeros, zeros, zeros.long(), zeros)
     sources = stack([row[::-1] for row in rows])
     return draw(
         lens, sources, poses_B5, steps_B, tolerance=config.tolerance, occlusion=config.occlusion, excluded=excluded

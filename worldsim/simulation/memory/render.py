@@ -58,6 +58,7 @@ class Drawing:
         inverse_depth: 1/m (B, H, W) float32.
         confidence: 0 to 1 (B, H, W) float32.
         age: steps since the pixel was seen (B, H, W) int64.
+        magnification: how many times as large it is as it was seen (B, H, W) float32.
     """
 
     picture: Tensor
@@ -65,6 +66,7 @@ class Drawing:
     inverse_depth: Tensor
     confidence: Tensor
     age: Tensor
+    magnification: Tensor
 
 
 def draw(
@@ -132,7 +134,7 @@ def _draw_few(
         newest = select(hides, torch.full_like(newest, frame), newest)
         depth, limit = select(hides, there, depth), select(hides, around[:, frame], limit)
     chosen = newest.long()
-    colour, confidence, known = _sample(lens, sources, poses_B5, chosen, depth)
+    colour, confidence, source_depth, known = _sample(lens, sources, poses_B5, chosen, depth)
     covered = at_least(depth, 0.0).mul_(known)
     if excluded is not None:
         covered.mul_((~excluded).float())
@@ -144,6 +146,7 @@ def _draw_few(
         inverse_depth=depth * covered,
         confidence=confidence * covered,
         age=age * seen,
+        magnification=(depth + FAR) / (source_depth.clamp(min=0) + FAR) * covered,
     )
 
 
@@ -187,8 +190,11 @@ def filled(near: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
 
 def _sample(
     lens: Intrinsics, sources: Sources, poses_B5: Tensor, chosen_BHW: Tensor, depth_BHW: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour uint8 (B, H, W, 3), confidence, and 1 where anything is known (B, H, W), from each pixel's key frame."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each pixel's key frame: colour uint8 (B, H, W, 3), confidence, inverse depth in it, 1 where anything is known.
+
+    The last three are (B, H, W).
+    """
     b, k, h, w = sources.inverse_depth.shape
     back = relative_pose(poses_B5[:, None], sources.poses).in_pixels(lens)
     plane = chosen_BHW + torch.arange(b, device=chosen_BHW.device)[:, None, None] * k
@@ -196,7 +202,7 @@ def _sample(
     entries = entries.index_select(1, plane.flatten()).view(12, b, h, w).movedim(0, -1)
     to_source = RelativePose(entries[..., :9].unflatten(-1, (3, 3)), entries[..., 9:])
     x, y = lens.directions(*lens.pixels(device=depth_BHW.device))
-    u, v, _ = reproject_by(to_source, x, y, depth_BHW.clamp(min=0))
+    u, v, source_depth = reproject_by(to_source, x, y, depth_BHW.clamp(min=0))
     u, v = u.clamp(0, w - 1), v.clamp(0, h - 1)
     left, top = u.floor(), v.floor()
     right, low = u - left, v - top
@@ -222,4 +228,4 @@ def _sample(
     weight = known.clamp(min=FEWEST_KNOWN).reciprocal_()
     *colours, confidence = (total.mul_(weight) for total in sums)
     colour = torch.stack([each.round_().to(torch.uint8) for each in colours], -1)
-    return colour, confidence / 255, at_least(known, FEWEST_KNOWN)
+    return colour, confidence / 255, source_depth, at_least(known, FEWEST_KNOWN)

@@ -41,12 +41,15 @@ class SpatialMemoryConfig:
         changing: places in the action vector of the keys that change the world (dig, place).
         trust: how much more memory is believed than in training while none of them is pressed, as a logit: what the
             network makes then follows what was shown, right or wrong (measured: about 10 dB on looking back).
+        refined_from: pixels that are drawn so many times as large as they were seen, or more, are the network's to show
+            anew, told what is drawn: detail that no key frame has; 0: none are.
         keyframes: how much is remembered.
     """
 
     camera: Camera
     changing: tuple[int, ...] = ()
     trust: float = 6.0
+    refined_from: float = 0.0
     keyframes: MemoryConfig = KEY_FRAMES
 
 
@@ -58,6 +61,7 @@ class Outlook:
         poses: of the camera (B, r, 5).
         motion: hidden state after them (B, S).
         drawn: what memory shows from there, rows in the order (B r).
+        coarse: where that is too coarse to be shown, bool (B r, H, W).
         lens: of the pictures.
         fixed: pixels that the game fixes to the screen, bool (H, W).
     """
@@ -65,6 +69,7 @@ class Outlook:
     poses: Tensor
     motion: Tensor
     drawn: Drawing
+    coarse: Tensor
     lens: Intrinsics
     fixed: Tensor
 
@@ -198,7 +203,8 @@ class SpatialMemory:
         hidden = self.fixed(lens.height, lens.width)
         now = steps_B + BEGINNING
         drawn = recall_along(lens, state.frames, poses, now, self.config.keyframes, hidden)
-        return Outlook(poses, motion, drawn, lens, hidden)
+        least = self.config.refined_from or torch.inf
+        return Outlook(poses, motion, drawn, drawn.magnification >= least, lens, hidden)
 
     def compose(
         self, outlook: Outlook, state: MemoryState, generated_BRHWC: Tensor, actions_BRA: Tensor
@@ -212,6 +218,7 @@ class SpatialMemory:
             actions_BRA.flatten(0, 1),
             staying(state.pose.repeat_interleave(r, 0), outlook.poses.flatten(0, 1), self.fixed(*size)),
             trust=self._trust(actions_BRA).repeat_interleave(r, 0),
+            anew=outlook.coarse,
         )
         pictures = (made.picture.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).contiguous()
         return pictures.unflatten(0, (batch, r)), whose(made.shares).unflatten(0, (batch, r))
@@ -228,14 +235,16 @@ class SpatialMemory:
         drawn = Drawing(*(getattr(outlook.drawn, of.name)[r - 1 :: r] for of in fields(Drawing)))
         pictures, generated = pictures_BRHWC[:, -1], sources_BHW == SOURCES.index("generated")
         differs = (pictures.int() - drawn.picture).abs().amax(-1) > NEWS
-        remembered = drawn.covered & ~(generated & differs)
+        # What is refined stays where it is.
+        refined = generated & outlook.coarse[r - 1 :: r]
+        remembered = drawn.covered & (refined | ~(generated & differs))
         old = remembered | (sources_BHW == SOURCES.index("screen"))
         depth, confidence = self._look(pictures, outlook.poses[:, -1], unless=old)
         depth = torch.where(remembered, drawn.inverse_depth, depth)
         confidence = torch.where(remembered, drawn.confidence, torch.where(old, 0.0, confidence))
         # The last observation goes now: what it alone showed must be observed again.
         going = torch.tensor([row.fleeting() for row in state.frames.rows], device=now.device)[:, None, None]
-        lasting = now[:, None, None] - drawn.age != going
+        lasting = (now[:, None, None] - drawn.age != going) & ~refined
         kept = remembered & lasting
         observation = Observation(pictures, depth, torch.where(kept, 0.0, confidence), outlook.poses[:, -1], now)
         known = replace(drawn, covered=drawn.covered & lasting)
