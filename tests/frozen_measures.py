@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 import worldsim
 from tests.tiny_world import CHANNELS, tiny_dit, tiny_tokenizer
@@ -23,7 +22,6 @@ from worldsim.agents.policies.policy_net import load_policy
 from worldsim.datasets.loading.clips import ClipSampler
 from worldsim.datasets.loading.starts import load_starts
 from worldsim.datasets.store.store import EpisodeStore, split_of
-from worldsim.datasets.store.video import read_video
 from worldsim.diffusion.dynamics_loss import LatentBatch, from_flat
 from worldsim.envs.learned.env import WorldSimEnv
 from worldsim.envs.learned.snapshot import Snapshot
@@ -86,16 +84,8 @@ def go_on(world: WorldModel, state: WorldState, steps: int) -> Frames:
 
 
 def shipped(name: str, steps: int) -> Frames:
-    """A free-running rollout of a shipped world's network, without a memory, from what was its first start clip."""
+    """A free-running rollout of a shipped world from its first start clip."""
     world = worldsim.load(name, bf16=False)
-    if name == "minecraft":
-        world.memory = None
-        frozen = Path(__file__).with_name("frozen")
-        frames, actions = (
-            read_video(frozen / "minecraft_start.mp4")[None],
-            load_file(frozen / "minecraft_start.safetensors"),
-        )
-        return go_on(world, world.prefill(frames, actions["actions"], [7]), steps)
     starts = load_starts(worldsim.world_folder(name) / "starts")
     return go_on(world, world.prefill(starts.frames[:1], starts.actions[:1], [7]), steps)
 
@@ -286,7 +276,6 @@ def call(folder: Path, words: list[str]) -> int:
 
 
 FRAMES: dict[str, Callable[[Path], Frames]] = {
-    "shipped minecraft": lambda home: shipped("minecraft", 10),
     "shipped pong": lambda home: shipped("pong", 10),
     "toy": toy_rollout,
     "world": frozen_rollout,

@@ -148,16 +148,23 @@ def test_drawings_go_with_their_latents_and_limit_where_clips_begin(tmp_path):
         store.append(episode(seed=i), name)
     build_latents(store, "train", tmp_path / "l", encode, 2)
     cache = LatentCache(tmp_path / "l")
-    # Of a all 21 latent frames, of b the first 13, of c none: each says which row of the cache it is.
+    channels = cache.arrays["latents"].shape[1]
+    # Of a all 21 latent frames, of b the first 13, of c none: each says which row of the cache it is, what is shown as
+    # far behind zero.
+    sign = np.array([1] * (channels + 1) + [-1] * channels, np.float16)[:, None, None]
     drawn = {
-        n: (first + np.arange(rows, dtype=np.float16))[:, None, None, None]
+        n: (first + np.arange(rows, dtype=np.float16))[:, None, None, None] * sign
         for n, first, rows in (("a", 0, 21), ("b", 21, 13))
     }
     clips = LatentClips(tmp_path / "l", frames=8, batch=4, drawn=drawn)
     assert clips.names == ["a", "b"] and clips.starts.tolist() == [0, 4, 8, 12, 21, 25]
     batch = clips.at(np.array([4, 25]))
-    assert batch.drawn is not None
-    assert batch.drawn[:, :, 0, 0, 0].tolist() == [list(range(4, 12)), list(range(25, 33))]
+    assert batch.drawn is not None and batch.shown is not None
+    assert batch.drawn.shape[2] == channels + 1 and batch.shown.shape[2] == channels
+    for of, factor in ((batch.drawn, 1), (batch.shown, -1)):
+        numbers = factor * of.flatten(2)
+        assert numbers[..., 0].tolist() == [list(range(4, 12)), list(range(25, 33))]
+        assert torch.equal(numbers, numbers[..., :1].expand_as(numbers))
     assert torch.equal(
         batch.latents[:, 1:], torch.from_numpy(cache.arrays["latents"][[range(5, 12), range(26, 33)]]).float()
     )
