@@ -9,7 +9,7 @@ import pytest
 
 from tests.chromium import Tab, chromium, needs_chromium
 from tests.envs.play.pictured_game import PicturedGame, box
-from tests.envs.play.serving.browsing import more, only_room, phase
+from tests.envs.play.serving.browsing import comes, more, only_room, phase
 from tests.envs.play.serving.pages import server_of
 from tests.envs.play.serving.seen import ALIKE, frame_of, over, shows, until_drawn
 
@@ -42,8 +42,10 @@ def test_the_screen_shows_the_frame_and_texts_where_they_belong(tmp_path: Path, 
                 paused = frame_of(room)
                 before = await tab.picture()
                 assert await shows(tab, paused) > ALIKE
+                left = room.session.shown
                 await tab.key("Comma")
-                await phase(tab, "paused")
+                # It is paused before the key arrives too.
+                await comes(lambda: room.session.shown != left)
                 await until_drawn(tab, room)
                 assert await shows(tab, frame_of(room)) > ALIKE
                 # Not by chance: the moment before is another picture, and so is the frame upside down.
