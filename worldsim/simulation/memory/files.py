@@ -22,8 +22,6 @@ FILE = "memory.safetensors"
 FORMAT = "worldsim-memory-1"
 _PARTS = ("depth", "motion", "compositor")
 _SETTINGS = ("camera", "changing", "trust", "refined_from", "keyframes")
-# Those that older files do not have.
-_NEWER = ("refined_from",)
 
 
 @shielded
@@ -62,9 +60,9 @@ def load_memory(folder: Path) -> SpatialMemory | None:
     if about.get("format") != FORMAT:
         raise UserError(f"{path} holds no spatial memory")
     with reading(path, "a spatial memory", UserError):
-        config = dataclass_of(
-            SpatialMemoryConfig, {name: about[name] for name in _SETTINGS if name in about or name not in _NEWER}
-        )
+        # Older files do not say from what magnification on the network shows anew: it does nowhere.
+        about = {"refined_from": 0.0, **about}
+        config = dataclass_of(SpatialMemoryConfig, {name: about[name] for name in _SETTINGS})
         depth = depth_sizes(about["depth"])
         motion = motion_sizes({**about["motion"], "camera": about["camera"]})
         compositor = dataclass_of(CompositorConfig, about["compositor"])
