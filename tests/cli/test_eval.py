@@ -18,12 +18,12 @@ from worldsim.errors import UserError
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.measures import recorded as eval_recorded
 from worldsim.evaluation.measures.clips import draw_clips, stands_after
 from worldsim.evaluation.measures.dug_blocks import find_dig_events
 from worldsim.evaluation.measures.recorded import recorded_turn, recorded_windows
 from worldsim.evaluation.measures.returns.looks import recorded_revisits
-from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.runner import films_of, part_digest, run_parts, weights_digest
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT

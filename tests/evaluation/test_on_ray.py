@@ -21,7 +21,7 @@ from worldsim.cluster import results_of
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.evaluation import on_ray
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
-from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.listing import PARTS
 
 NAMES = ("horizons", "actions")
 

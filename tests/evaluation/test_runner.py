@@ -12,8 +12,8 @@ from worldsim.evaluation import runner
 from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, limit
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.parts import text as text_part
-from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.parts.text import Text
 from worldsim.evaluation.runner import part_digest
 from worldsim.simulation.config import SamplingConfig

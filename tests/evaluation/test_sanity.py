@@ -12,6 +12,7 @@ from tests.toy_world import ToyWorld, panorama, standing_clips, toy_clips, view
 from worldsim.evaluation.config import EvalThresholds
 from worldsim.evaluation.interface.failures import Failures, failure_entry
 from worldsim.evaluation.interface.lines import verdict
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.measures.drift import (
     LongRun,
     collapsed,
@@ -21,6 +22,7 @@ from worldsim.evaluation.measures.drift import (
     spread_of,
 )
 from worldsim.evaluation.measures.dug_blocks import dug_patch, persistence
+from worldsim.evaluation.measures.gains import gain_where_it_moves
 from worldsim.evaluation.measures.metrics import colours, sharpness
 from worldsim.evaluation.measures.recorded import blurred
 from worldsim.evaluation.measures.returns.looks import FULL_TURN, memory_report, memory_scores, recall
@@ -34,12 +36,10 @@ from worldsim.evaluation.parts.horizons import (
     delta_report,
     discontinuities,
     free_running,
-    gain_where_it_moves,
     horizon_report,
     time_to_failure,
 )
 from worldsim.evaluation.parts.inverse import chance_f1, f1, inverse_report
-from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.parts.memory import forgotten
 from worldsim.evaluation.parts.objects import object_counts, windowed_counts
 from worldsim.evaluation.parts.perceptual import fewer_steps

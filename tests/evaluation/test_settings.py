@@ -6,7 +6,7 @@ import pytest
 
 from worldsim.evaluation.config import PRESETS, EvalGoals, EvalPreset, EvalThresholds
 from worldsim.evaluation.interface.settings import Checked, SharedSettings, amount, compose, limit
-from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.listing import PARTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from worldsim.evaluation.interface.settings import PRESETS as NAMES
 from worldsim.evaluation.interface.settings import SharedSettings, compose
-from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.listing import PARTS
 
 _Preset = compose(
     "_Preset", "How much is measured, by all parts.", [SharedSettings, *(part.settings for part in PARTS.values())]

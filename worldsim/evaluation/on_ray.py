@@ -12,7 +12,7 @@ from pathlib import Path
 from worldsim.asides import scratch_folder, write_whole
 from worldsim.cluster import connected, results_of
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
-from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.runner import kept_parts, run_parts
 
 # Makes the evaluation, given the folder for its results; sent to workers.

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation.interface.part import HELD_OUT, Evaluation, EvaluationPart
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.measures.types import Films
-from worldsim.evaluation.parts.listing import PARTS
 from worldsim.models.shield import shielded
 from worldsim.simulation.config import BEFORE_MEMORY_HAD
 from worldsim.simulation.world_model import WorldModel

@@ -16,8 +16,8 @@ from worldsim.evaluation.config import PRESETS, EvalThresholds
 from worldsim.evaluation.interface.figures import Chart, Section
 from worldsim.evaluation.interface.lines import Line
 from worldsim.evaluation.interface.part import Evaluation
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.measures.statistics import curve, estimate
-from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.report import write_page, write_report
 from worldsim.evaluation.reports.summary import skipped, summary
 from worldsim.evaluation.runner import films_of, run_parts

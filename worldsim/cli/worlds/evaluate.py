@@ -50,8 +50,8 @@ class Evaluate:
     split: str = setting("test", help="maps never trained on", choices=("test", "validation"))
     parts: list[str] = setting(
         ["all"],
-        help="what to measure, as parts=[horizons,actions]; forced, perceptual, inverse, branches, memory, objects, "
-        "obstacles, text, long, measures",
+        help="what to measure, as parts=[horizons,actions]; forced, perceptual, camera, inverse, branches, "
+        "memory, returns, rest, objects, obstacles, text, long, measures",
     )
     inverse: str | None = setting(
         None, help="an inverse-dynamics model (worldsim train inverse); default: none, and that part is left out"
@@ -76,7 +76,7 @@ class Evaluate:
 def evaluate(config: Evaluate) -> None:
     """``worldsim eval``."""
     store_at(config.data)
-    from worldsim.evaluation.parts.listing import PARTS
+    from worldsim.evaluation.listing import PARTS
     from worldsim.evaluation.reports.report import write_report
     from worldsim.evaluation.runner import run_parts
 

@@ -61,8 +61,8 @@ class Evaluation:
 class EvaluationPart(ABC):
     """One measure of a world: how it is made, and how its results are shown.
 
-    A part is one class in one file of ``worldsim/evaluation/parts`` and one line of ``listing``. Only ``run`` sees the
-    world; all else reads results that may be older than the code.
+    A part is one class in one file of ``worldsim/evaluation/parts`` and one line of ``worldsim.evaluation.listing``.
+    Only ``run`` sees the world; all else reads results that may be older than the code.
 
     Attributes:
         name: of the part and its results.

@@ -17,6 +17,7 @@ from worldsim.evaluation.interface.lines import Line, at_least, line, number, po
 from worldsim.evaluation.interface.part import Evaluation, EvaluationPart
 from worldsim.evaluation.interface.settings import Checked, limit
 from worldsim.evaluation.measures.clips import Clips
+from worldsim.evaluation.measures.gains import MOVED, gain_where_it_moves
 from worldsim.evaluation.measures.metrics import psnr, ssim
 from worldsim.evaluation.measures.rollouts import (
     begin,
@@ -34,8 +35,6 @@ from worldsim.simulation.world_model import WorldModel
 
 ROWS = ("model", "repeat", "shuffled", "tokenizer")
 JUMP = "motion discontinuity"
-# A last frame this near to the truth (dB) stands: nothing that one would see has moved.
-MOVED = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,20 +129,6 @@ def horizon_report(found: dict[str, NDArray], maps: NDArray, failure_run: int, s
     for kind in ("psnr", "ssim"):
         report[kind]["model"] |= by_start_at(found[f"{kind}/model"], maps, reported)
     return report
-
-
-def gain_where_it_moves(gain: NDArray[np.float64], repeat: NDArray[np.float64], maps: NDArray, seed: int) -> Results:
-    """Gain (B, K) over repeating the last frame at the reported chunks, over the clips whose picture has changed.
-
-    Where nothing moves the last frame is the truth: no world can gain there, and a loss from 60 to 50 dB, which nobody
-    sees, weighs as much as one from 25 to 15.
-    """
-    out: Results = {}
-    for chunk in reported_chunks(gain.shape[1]):
-        moved = repeat[:, chunk - 1] < MOVED
-        if moved.any():
-            out[str(chunk)] = estimate_by_start(gain[moved, chunk - 1], maps[moved], seed)
-    return out
 
 
 def time_to_failure(gain: NDArray[np.float64], run: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:

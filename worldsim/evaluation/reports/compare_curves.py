@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from worldsim.evaluation.interface.figures import Curve, Overlay, band
-from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.reports.compare_reports import Report
 from worldsim.plotting.charts import lines
 

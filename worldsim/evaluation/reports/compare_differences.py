@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from worldsim.evaluation.interface.lines import number
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.measures.starts import paired
-from worldsim.evaluation.parts.listing import PARTS
 from worldsim.evaluation.reports.compare_reports import Measure, Report
 from worldsim.evaluation.runner import thresholds_of
 

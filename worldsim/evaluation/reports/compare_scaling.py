@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from worldsim.evaluation.parts.listing import PARTS
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.reports.compare_differences import Row
 from worldsim.evaluation.reports.compare_reports import Report
 from worldsim.plotting.scatter import Chart, Point, scatter

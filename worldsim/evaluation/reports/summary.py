@@ -7,8 +7,8 @@ from typing import Any
 from worldsim.evaluation.config import EvalGoals
 from worldsim.evaluation.interface.lines import Line, line
 from worldsim.evaluation.interface.part import EvaluationPart
+from worldsim.evaluation.listing import PARTS
 from worldsim.evaluation.measures.types import Results
-from worldsim.evaluation.parts.listing import PARTS
 
 
 def measured(results: Mapping[str, Results]) -> Iterator[tuple[EvaluationPart, Results]]:

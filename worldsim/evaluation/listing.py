@@ -9,6 +9,7 @@ LISTED = (
     "horizons:Horizons",
     "forced:Forced",
     "perceptual:Perceptual",
+    "camera:CameraPath",
     "actions:Actions",
     "inverse:Inverse",
     "branches:CounterfactualBranches",
@@ -24,7 +25,7 @@ LISTED = (
 
 
 def load_part(listed: str) -> EvaluationPart:
-    """The part ``module:Class`` of this package."""
+    """The part ``module:Class`` of ``worldsim.evaluation.parts``."""
     module, name = listed.split(":")
     return getattr(import_module(f"worldsim.evaluation.parts.{module}"), name)()
 
