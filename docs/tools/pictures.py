@@ -166,7 +166,8 @@ def main(names: Sequence[str] = (), folder: Path = FOLDER) -> None:
         "signal": lambda: write_picture(folder / "signal.png", signal_picture(world, past)),
         "memory": memory,
         "noise": lambda: walks("noise", {"inpaint_level": 0}, {"inpaint_level": 0, "noise_metres": 0}),
-        "inpainting": lambda: walks("inpainting", {}, {"inpaint_level": 0}),
+        "inpainting": lambda: walks("inpainting", {"inpaint_level": 0.7}, {"inpaint_level": 0}),
+        "told-once": lambda: walks("told-once", {"inpaint_level": 0.7, "temperature": 0.9}, {}),
         "trust": lambda: (folder / "trust.svg").write_text(
             trust_plot(WorldSimEnv(world, starts=starts), steps=30).svg()
         ),

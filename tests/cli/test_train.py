@@ -16,6 +16,7 @@ from worldsim.datasets.loading.walks import Walk
 from worldsim.datasets.store.episode import Episode
 from worldsim.datasets.store.store import EpisodeStore, split_of
 from worldsim.models.checkpoint import load_tensors, read_metadata
+from worldsim.simulation.config import SamplingConfig
 from worldsim.simulation.memory.files import save_memory
 from worldsim.simulation.world_model import WorldModel
 from worldsim.spec.actions import MINECRAFT
@@ -247,6 +248,8 @@ def test_a_world_is_trained_with_what_its_memory_draws_and_gets_that_memory(
     assert cli.main([*words, "memory=memory.safetensors"]) == 0
     world = WorldModel.load("dyn/world")
     assert world.memory is not None and world.dit.config.drawn
+    # Told what is drawn, it is evaluated once; others take one evaluation more where there is a memory.
+    assert world.config.sampling == replace(SamplingConfig(), inpaint_level=0.0)
     drawn = sorted(Path("walks-latents-drawn").glob("*.npy"))
     assert [np.load(path).shape[0] for path in drawn] == [11, 11]
     # A step of play gives the network what the memory draws.

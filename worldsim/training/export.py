@@ -37,6 +37,11 @@ def load_tokenizer(path: Path) -> VideoTokenizer:
     return build_module(lambda: VideoTokenizer(sizes), tensors, str(path)).eval()
 
 
+def _sampling_for(network: DiTConfig) -> SamplingConfig:
+    level = 0.0 if network.drawn else SamplingConfig.inpaint_level
+    return SamplingConfig(reuse_last_eval_for_cache=network.clean_past, inpaint_level=level)
+
+
 @shielded
 def export_world(
     folder: Path,
@@ -47,7 +52,8 @@ def export_world(
 ) -> Path:
     """Join the averaged weights of a dynamics run and a tokenizer into the playable world ``folder/world``.
 
-    A run that was trained with a memory holds its ``memory.safetensors``, which the world gets too.
+    A run that was trained with a memory holds its ``memory.safetensors``, which the world gets too. A network that is
+    told what a memory draws is evaluated once: a second evaluation costs time and accuracy there.
     """
     tensors, metadata = load_tensors(folder / "dit.safetensors")
     with reading(folder / "dit.safetensors", "a world's network"):
@@ -60,7 +66,7 @@ def export_world(
         width=recordings.width,
         fps=recordings.fps,
         spec=recordings.spec,
-        sampling=sampling or SamplingConfig(reuse_last_eval_for_cache=dit.config.clean_past),
+        sampling=sampling or _sampling_for(sizes),
         prompts=tuple(prompts),
     )
     world = WorldModel(
