@@ -3,6 +3,7 @@
 import torch
 
 from tests.tiny_world import shaken, tiny_world
+from worldsim.models.dit import WorldDiT
 from worldsim.simulation.memory.compositor import Compositor, CompositorConfig
 from worldsim.simulation.memory.depth import DepthCompletion, DepthCompletionConfig
 from worldsim.simulation.memory.ego_motion import EgoMotion, EgoMotionConfig
@@ -28,10 +29,10 @@ def tiny_memory(seed: int = 0, amount: float = 0.05) -> SpatialMemory:
     return SpatialMemory(SpatialMemoryConfig(camera=MINECRAFT_CAMERA), depth, motion, compositor)
 
 
-def remembering_world(amount: float = 0.05) -> WorldModel:
-    """The tiny world with a memory."""
+def remembering_world(amount: float = 0.05, dit: WorldDiT | None = None) -> WorldModel:
+    """The tiny world with a memory, and with another network where one is given."""
     plain = tiny_world()
     return WorldModel(
-        plain.config, plain.tokenizer, plain.dit, prompt_embeddings=plain.prompt_embeddings, bf16=False,
+        plain.config, plain.tokenizer, dit or plain.dit, prompt_embeddings=plain.prompt_embeddings, bf16=False,
         memory=tiny_memory(amount=amount),
     )  # fmt: skip

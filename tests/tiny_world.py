@@ -31,11 +31,13 @@ def shaken(module: torch.nn.Module, seed: int, amount: float = 0.1) -> torch.nn.
     return module
 
 
-def tiny_dit(window: int = 6, seed: int = 0, drawn: bool = False, infilling: bool = False) -> WorldDiT:
+def tiny_dit(
+    window: int = 6, seed: int = 0, drawn: bool = False, infilling: bool = False, width: int = 32, modulation: int = 16
+) -> WorldDiT:
     torch.manual_seed(seed)
     config = DiTConfig(
-        channels=CHANNELS, keys=len(MINECRAFT.keys), camera=True, chunk=2, width=32, heads=4, kv_heads=2, blocks=4,
-        temporal_every=2, registers=2, window=window, text_size=TEXT, modulation=16, drawn=drawn,
+        channels=CHANNELS, keys=len(MINECRAFT.keys), camera=True, chunk=2, width=width, heads=4, kv_heads=2, blocks=4,
+        temporal_every=2, registers=2, window=window, text_size=TEXT, modulation=modulation, drawn=drawn,
         infilling=infilling,
     )  # fmt: skip
     return shaken(WorldDiT(config), seed).eval()  # pyright: ignore[reportReturnType]

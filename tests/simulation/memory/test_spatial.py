@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.tiny_memory import remembering_world, tiny_memory
-from tests.tiny_world import tiny_world
+from tests.tiny_world import tiny_dit, tiny_world
 from worldsim.errors import UserError
 from worldsim.models.checkpoint import read_metadata
 from worldsim.simulation.memory.compositor import SOURCES
@@ -193,7 +193,8 @@ def test_rows_of_a_batch_remember_to_the_bit_what_the_worlds_alone_do():
 
 
 def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same(tmp_path):
-    world = remembering_world()
+    # At half the width, AVX512 kernels round so far apart that a point falls on another pixel, of any colour.
+    world = remembering_world(dit=tiny_dit(8, width=64, modulation=64))
     frames, actions = past(3)
     together = world.prefill(frames, actions, [1, 2, 3])
     alone = [world.prefill(frames[i : i + 1], actions[i : i + 1], [i + 1]) for i in range(3)]
@@ -204,8 +205,7 @@ def test_rows_of_a_batch_are_the_worlds_alone_and_a_saved_state_goes_on_the_same
             alone[i], one = world.step(alone[i], todo[i : i + 1])
             differs = np.abs(one.frames.astype(int) - shown.frames[i : i + 1])
             # So narrow a network rounds by the size of the batch: a level here and there, which drawing again spreads.
-            # Where a point then falls on the next pixel, that one differs by any number of levels (seen: AVX512).
-            assert (differs > 1).mean() < 1e-3
+            assert (differs > 1).mean() < 1e-4 and differs.max() <= 1 + k
     joined = WorldState.concatenate([alone[2], alone[0]])
     assert memory_of(joined).frames.batch == 2
     joined.save(tmp_path / "state.safetensors")
