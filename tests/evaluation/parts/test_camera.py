@@ -24,9 +24,8 @@ STEP = 0.1
 def picture(z: Any) -> Any:
     """A picture (..., 16, 16, 3) that is told apart by where it was taken."""
     x = np.arange(16)[:, None] + np.arange(16)
-    return (
-        (128 + 100 * np.sin(x[..., None] / 3 + np.asarray(z)[..., None, None, None] * 2)).astype(np.uint8).repeat(3, -1)
-    )
+    waves = np.sin(x[..., None] / 3 + np.asarray(z)[..., None, None, None] * 2)
+    return (128 + 100 * waves).astype(np.uint8).repeat(3, -1)
 
 
 class Straying:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.types import Progress
-from worldsim.simulation.state import WorldState
+from worldsim.simulation.state import Step, WorldState
 from worldsim.simulation.world_model import WorldModel
 
 Frames = NDArray[np.uint8]
@@ -42,9 +43,21 @@ def dream(world: WorldModel, state: WorldState, future: NDArray) -> Iterator[tup
 
     ``state`` stays usable.
     """
-    for k in range(future.shape[1]):
-        state, step = world.step(state, future[:, k], inplace=k > 0)
+    for _, step in stepped(world, state, future):
         yield step.frames, step.latents.float().square().mean((1, 2, 3)).sqrt().cpu().numpy()
+
+
+def stepped(
+    world: WorldModel, state: WorldState, future: NDArray, poses: Tensor | None = None
+) -> Iterator[tuple[WorldState, Step]]:
+    """Chunk by chunk under actions (B, K, r, A): the state, usable until the next is asked for, and the step to it.
+
+    ``poses``: where the camera is taken to be (B, K, r, 5); None: where the actions lead. ``state`` stays usable.
+    """
+    for k in range(future.shape[1]):
+        known = {} if poses is None else {"poses": poses[:, k]}
+        state, step = world.step(state, future[:, k], inplace=k > 0, **known)
+        yield state, step
 
 
 def rollout(world: WorldModel, state: WorldState, future: NDArray) -> Frames:

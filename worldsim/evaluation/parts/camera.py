@@ -22,7 +22,7 @@ from worldsim.evaluation.interface.settings import Checked
 from worldsim.evaluation.measures.clips import Clips
 from worldsim.evaluation.measures.gains import gain_where_it_moves
 from worldsim.evaluation.measures.metrics import psnr
-from worldsim.evaluation.measures.rollouts import Frames, begin, future_of, truth_of
+from worldsim.evaluation.measures.rollouts import Frames, begin, future_of, stepped, truth_of
 from worldsim.evaluation.measures.starts import by_start_at, reported_chunks
 from worldsim.evaluation.measures.statistics import curve
 from worldsim.evaluation.measures.types import Films, Progress, Results
@@ -52,9 +52,7 @@ def recorded_path(clips: Clips, prefix: int, chunks: int, chunk: int) -> NDArray
     if clips.poses is None:
         raise ValueError("these clips have no poses")
     poses = torch.from_numpy(clips.poses[:, prefix - 1 : prefix + chunks * chunk])
-    ahead = poses[:, 1:].flatten(0, 1)
-    origin = poses[:, :1].expand(-1, chunks * chunk, -1).flatten(0, 1)
-    return turned(ahead, origin).view(len(poses), chunks, chunk, 5).numpy()
+    return turned(poses[:, 1:], poses[:, :1]).unflatten(1, (chunks, chunk)).numpy()
 
 
 def walked(
@@ -65,12 +63,11 @@ def walked(
     ``future``: actions (B, K, r, A); ``poses``: where the camera is taken to be (B, K, r, 5), None: where they lead.
     """
     frames, places = [], []
-    for k in range(future.shape[1]):
-        given = None if poses is None else torch.from_numpy(poses[:, k]).to(world.device)
-        state, step = world.step(state, future[:, k], inplace=k > 0, poses=given)
-        assert state.memory is not None
+    given = None if poses is None else torch.from_numpy(poses).to(world.device)
+    for reached, step in stepped(world, state, future, given):
+        assert reached.memory is not None
         frames.append(step.frames)
-        places.append(state.memory.pose.cpu().numpy())
+        places.append(reached.memory.pose.cpu().numpy())
     return np.stack(frames, 1), np.stack(places, 1)
 
 

@@ -208,10 +208,10 @@ def _product(matrix: Tensor, vector: Tensor) -> Tensor:
     return terms[..., 0] + terms[..., 1] + terms[..., 2]
 
 
-def turned(poses_B5: Tensor, origin_B5: Tensor) -> Tensor:
-    """Poses as seen from an origin's position and yaw."""
-    angle = torch.deg2rad(origin_B5[:, 3])
-    x, y, z = (poses_B5[:, :3] - origin_B5[:, :3]).unbind(1)
+def turned(poses: Tensor, origin: Tensor) -> Tensor:
+    """Poses (..., 5) as seen from the position and yaw of origins (..., 5), which go with them by broadcasting."""
+    angle = torch.deg2rad(origin[..., 3])
+    x, y, z = (poses[..., :3] - origin[..., :3]).unbind(-1)
     sin, cos = angle.sin(), angle.cos()
-    yaw = (poses_B5[:, 3] - origin_B5[:, 3] + 180) % 360 - 180
-    return torch.stack([x * cos - z * sin, y, x * sin + z * cos, yaw, poses_B5[:, 4]], 1)
+    yaw = (poses[..., 3] - origin[..., 3] + 180) % 360 - 180
+    return torch.stack([x * cos - z * sin, y, x * sin + z * cos, yaw, poses[..., 4]], -1)

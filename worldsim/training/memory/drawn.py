@@ -76,7 +76,7 @@ def _play(
     poses = torch.stack([walk.poses[first : last + 1] for walk in walks])
     past = begin * r - first
     origin = torch.cat([poses[:, past, :4], torch.zeros(len(walks), 1)], 1)
-    poses = torch.stack([turned(pose, origin) for pose in poses.unbind(1)], 1)
+    poses = turned(poses, origin[:, None])
     state = memory.begin(pictures[:, : past + 1], actions[:, : past // r], poses[:, : past + 1])
     out = []
     for t in range(count):
